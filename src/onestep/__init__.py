@@ -1,0 +1,1 @@
+"""Onestep: one house for consistency models."""

@@ -1,0 +1,47 @@
+"""What data are, and how stored values become the numbers that a model sees."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class DataSpace:
+    """The kind, shape and scale of a data set: stored with it and with every model trained on it.
+
+    kind: "images" (stored as uint8, [C, H, W]) or "points" (stored as float32, [D]).
+    scale: model values are stored values (images brought to [-1, 1] first) times it; it makes their standard deviation sigma_data.
+    classes: names of the labels, empty where data have none.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    scale: float
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        object.__setattr__(self, "shape", tuple(self.shape))
+        object.__setattr__(self, "classes", tuple(self.classes))
+        if self.kind not in ("images", "points"):
+            raise ValueError(f"a data space of kind {self.kind!r}: it is 'images' or 'points'")
+        if not (self.scale > 0 and np.isfinite(self.scale)):
+            raise ValueError(f"a data scale of {self.scale!r}: it is a positive number")
+
+    def encode(self, stored: np.ndarray) -> Tensor:
+        """Stored values -> what a model sees, float32 of the same shape."""
+        values = torch.from_numpy(np.ascontiguousarray(stored)).float()
+        return (values / 127.5 - 1 if self.kind == "images" else values) * self.scale
+
+    def decode(self, x: Tensor) -> np.ndarray:
+        """What a model makes -> stored values: uint8 images, rounded and clamped, or float32 points."""
+        values = x.detach().float().cpu() / self.scale
+        if self.kind == "points":
+            return values.numpy()
+        return ((values + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
+
+    def to_dict(self) -> dict:
+        """A JSON-able dictionary; DataSpace(**it) is the same space."""
+        return {**asdict(self), "shape": list(self.shape), "classes": list(self.classes)}

@@ -1,0 +1,77 @@
+"""Random numbers as functions of their place, never of what was drawn before."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+def derive_seed(*place: int | str) -> int:
+    """A 63-bit seed for a place such as ("training", seed, step): the same place gives the same seed on every machine."""
+    digest = hashlib.blake2b(repr(place).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+@contextmanager
+def seeded_dropout(seed: int, device: torch.device) -> Iterator[None]:
+    """Dropout masks within are a function of seed, on CPU and CUDA alike; the generators around it are left as they were.
+
+    Two forward passes of one network, each in a context of its own with the same seed, share their masks.
+    """
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(cuda):
+        torch.manual_seed(seed)
+        yield
+
+
+@dataclass
+class StepRandomness:
+    """The random numbers of one training step for some rows of the global batch.
+
+    Every draw is made for the whole global batch and cut to `rows`, so the numbers of a sample do not depend on the
+    number of workers or micro-batches. The n-th draw of a step is the same in whichever process makes it.
+    """
+
+    seed: int
+    step: int
+    global_batch: int
+    rows: slice
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def __post_init__(self):
+        self._generator = torch.Generator(self.device).manual_seed(derive_seed("step", self.seed, self.step))
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """Standard Gaussian numbers, [rows, *shape]."""
+        return torch.randn(self.global_batch, *shape, generator=self._generator, device=self.device)[self.rows]
+
+    def uniform(self) -> Tensor:
+        """Uniform numbers in [0, 1), [rows]."""
+        return torch.rand(self.global_batch, generator=self._generator, device=self.device)[self.rows]
+
+    def integers(self, high: int) -> Tensor:
+        """Integers in [0, high), [rows]."""
+        return torch.randint(high, (self.global_batch,), generator=self._generator, device=self.device)[self.rows]
+
+    def dropout(self):
+        """A context in which dropout masks are those of this step and these rows: use one for each pass that shares them."""
+        return seeded_dropout(derive_seed("dropout", self.seed, self.step, self.rows.start), self.device)
+
+
+class SampleRandomness:
+    """The noise of generated samples: a function of (seed, index of the sample, draw), whatever the batch."""
+
+    def __init__(self, seed: int, indices: Sequence[int], device: torch.device | str = "cpu"):
+        self._device = device
+        self._generators = [torch.Generator().manual_seed(derive_seed("sample", seed, int(i))) for i in indices]
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """Standard Gaussian noise, [B, *shape]: the next draw of each sample."""
+        return torch.stack([torch.randn(*shape, generator=g) for g in self._generators]).to(self._device)
+
+    def integers(self, high: int) -> Tensor:
+        """Integers in [0, high), [B]: the next draw of each sample."""
+        return torch.stack([torch.randint(high, (), generator=g) for g in self._generators]).to(self._device)
