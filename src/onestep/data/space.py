@@ -12,7 +12,8 @@ class DataSpace:
     """The kind, shape and scale of a data set: stored with it and with every model trained on it.
 
     kind: "images" (stored as uint8, [C, H, W]) or "points" (stored as float32, [D]).
-    scale: model values are stored values (images brought to [-1, 1] first) times it; it makes their standard deviation sigma_data.
+    scale: model values are stored values (images brought to [-1, 1] first) times it, so that their standard deviation
+        is sigma_data.
     classes: names of the labels, empty where data have none.
     """
 
@@ -32,7 +33,7 @@ class DataSpace:
 
     def encode(self, stored: np.ndarray) -> Tensor:
         """Stored values -> what a model sees, float32 of the same shape."""
-        values = torch.from_numpy(np.ascontiguousarray(stored)).float()
+        values = torch.from_numpy(np.array(stored, np.float32))
         return (values / 127.5 - 1 if self.kind == "images" else values) * self.scale
 
     def decode(self, x: Tensor) -> np.ndarray:

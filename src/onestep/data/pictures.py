@@ -1,0 +1,97 @@
+"""From an encoded picture to uint8 [C, H, W]: whatever its depth, palette, transparency or orientation."""
+
+from contextlib import contextmanager
+
+import numpy as np
+from PIL import Image, ImageOps
+
+CHANNELS = {"rgb": "RGB", "grayscale": "L"}
+FILTERS = {"lanczos": Image.Resampling.LANCZOS, "box": Image.Resampling.BOX}
+DEEP = ("I;16", "I;16B", "I")
+MODES = (*DEEP, "1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+ORIENTATION = 0x0112
+
+
+class BrokenPicture(ValueError):
+    """A picture that cannot be read, with its name and the reason."""
+
+
+@contextmanager
+def named(name: str):
+    """What goes wrong while reading a picture comes out as BrokenPicture with its name."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise nearly anything
+        raise BrokenPicture(f"{name} cannot be read ({error or type(error).__name__})") from error
+
+
+def examine(file, mode: str) -> tuple[tuple[int, int], list[str]]:
+    """(width, height) of a picture as it is to be seen, and what has to be converted. Reads it to its end."""
+    with Image.open(file) as image:
+        _check_mode(image)
+        size = image.size
+        deep = image.mode in DEEP or any(";16" in str(tile[3]) for tile in image.tile)
+        frames = getattr(image, "n_frames", 1)
+        image.draft(image.mode, (1, 1))  # a JPEG is read to its end all the same, but at an eighth of its size
+        image.load()
+        turned = image.getexif().get(ORIENTATION, 1)
+        colour = image.mode not in ("1", "L", "LA", *DEEP)
+        notes = {
+            "16-bit": deep,
+            "CMYK": image.mode == "CMYK",
+            "palette": image.mode in ("P", "PA"),
+            "transparent": _is_transparent(image),
+            "turned by EXIF": turned in range(2, 9),
+            "first of several frames": frames > 1,
+            "colour to grayscale": colour and mode == "grayscale",
+            "grayscale to colour": not colour and mode == "rgb",
+        }
+        return (size[::-1] if turned in range(5, 9) else size), [note for note, true in notes.items() if true]
+
+
+def decode(file, mode: str, background: str, resolution: int | None, resampling: str) -> np.ndarray:
+    """uint8 [C, H, W]. With a resolution: the middle square, resized to it with antialiasing."""
+    with Image.open(file) as image:
+        _check_mode(image)
+        image.load()
+        flat = _flatten(_eight_bits(ImageOps.exif_transpose(image)), background).convert(CHANNELS[mode])
+    if resolution is not None:
+        flat = ImageOps.fit(flat, (resolution, resolution), FILTERS[resampling])
+    pixels = np.asarray(flat)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _check_mode(image: Image.Image) -> None:
+    if image.mode not in MODES:
+        raise ValueError(f"its pixels are of the kind {image.mode!r}, which is not converted")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16 bits over 257, so that 65535 is 255. (Of 16-bit colour, PIL hands over the upper eight bits.)"""
+    if image.mode not in DEEP:
+        return image
+    deep = np.asarray(image).astype(np.int64)
+    if deep.min() < 0 or deep.max() > 65535:
+        raise ValueError(f"its values reach from {deep.min()} to {deep.max()}, outside of 16 bits")
+    shallow = Image.fromarray(np.rint(deep / 257).astype(np.uint8))
+    if (clear := image.info.get("transparency")) is not None:
+        shallow.putalpha(Image.fromarray(np.where(deep == clear, 0, 255).astype(np.uint8)))
+    return shallow
+
+
+def _flatten(image: Image.Image, background: str) -> Image.Image:
+    """Without transparency: composited on the background colour."""
+    if not image.has_transparency_data:
+        return image
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, background), layer).convert("RGB")
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    if not image.has_transparency_data:
+        return False
+    if image.mode in DEEP:
+        return True
+    return image.convert("RGBA").getchannel("A").getextrema()[0] < 255

@@ -1,0 +1,58 @@
+"""Writing a folder as a whole: all of it or nothing, and the older one until then."""
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def replaced_folder(folder: Path, marker: str, needed_bytes: int) -> Iterator[Path]:
+    """An empty folder beside `folder` that takes its place when the block ends, and is removed if it fails.
+
+    marker: the file by which an older folder of this kind is known. Raises ValueError where `folder` holds something
+    else, and OSError (ENOSPC) with the folder and the bytes needed, before the block where they can be seen missing.
+    """
+    folder = folder.resolve()
+    if folder.exists() and not (folder / marker).exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} is not empty and holds no {marker}, so it is left alone. Name another folder.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial, older = (folder.with_name(f".{folder.name}.{state}") for state in ("partial", "older"))
+    shutil.rmtree(partial, ignore_errors=True)
+    if shutil.disk_usage(folder.parent).free < needed_bytes:
+        raise _out_of_space(folder, needed_bytes)
+    try:
+        partial.mkdir()
+        yield partial
+        _swap(folder, partial, older)
+    except OSError as error:
+        if error.errno in OUT_OF_SPACE:
+            raise _out_of_space(folder, needed_bytes) from error
+        raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _swap(folder: Path, partial: Path, older: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(older, ignore_errors=True)
+        folder.rename(older)
+    try:
+        partial.rename(folder)
+    except OSError:
+        if older.exists():
+            older.rename(folder)
+        raise
+    shutil.rmtree(older, ignore_errors=True)
+
+
+def _out_of_space(folder: Path, needed_bytes: int) -> OSError:
+    free = shutil.disk_usage(folder.parent).free
+    words = (
+        f"Not enough disk space: {needed_bytes:,} bytes are needed and {free:,} are free. "
+        "Nothing was kept of this, and what was there before is untouched. Make room, or name a folder on another disk"
+    )
+    return OSError(errno.ENOSPC, words, str(folder))

@@ -1,0 +1,162 @@
+"""Folders of pictures of every kind."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onestep.data import ingest
+
+RAMP = np.repeat(np.arange(64, dtype=np.uint8).reshape(8, 8, 1), 3, 2)
+RGB = np.random.RandomState(0).randint(0, 256, (8, 8, 3)).astype(np.uint8)
+
+
+def save(path, pixels=RGB, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    image.save(path, **options)
+
+
+def ingest_one(tmp_path, image, suffix="png", spec=(), **options):
+    """What one picture becomes; two 8x8 companions make a store of it. Returns (uint8 [C, H, W], store)."""
+    save(tmp_path / "in" / f"a.{suffix}", image, **options)
+    save(tmp_path / "in" / "b.png", RAMP)
+    save(tmp_path / "in" / "c.png", RAMP)
+    spec = {"name": "folder", "path": str(tmp_path / "in"), "resolution": 8, **dict(spec)}
+    store = ingest(spec, tmp_path / "out", heldout=0.3)
+    return next(row for row in store.images() if not (row == RAMP[..., 0]).all()), store
+
+
+def test_subfolders_are_labels_in_sorted_order(tmp_path):
+    for i in range(12):
+        save(tmp_path / "in" / ("cat", "ant", "bee")[i % 3] / "deeper" / f"{i}.png", np.full((4, 4, 3), i, np.uint8))
+    save(tmp_path / "in" / ".hidden" / "x.png")
+    save(tmp_path / "in" / "ant" / ".y.png")
+    (tmp_path / "in" / "readme.txt").write_text("not a picture")
+    calls = []
+    spec = {"name": "folder", "path": str(tmp_path / "in")}
+    store = ingest(spec, tmp_path / "out", on_progress=lambda done, total: calls.append((done, total)))
+    assert store.space.classes == ("ant", "bee", "cat")
+    assert store.space.shape == (3, 4, 4)
+    for image, label in zip(store.images(), store.labels(), strict=True):
+        assert ("cat", "ant", "bee")[image[0, 0, 0] % 3] == store.space.classes[label]
+    assert np.bincount(store.labels("heldout")).tolist() == [1, 1, 1]
+    assert calls == [(i + 1, 24) for i in range(24)]
+
+
+def test_pictures_directly_in_the_folder_have_no_labels(tmp_path):
+    pixels, store = ingest_one(tmp_path, RGB)
+    np.testing.assert_array_equal(pixels, RGB.transpose(2, 0, 1))
+    assert set(store.labels()) == {-1}
+    assert store.space.classes == ()
+
+
+def test_loose_pictures_beside_labelled_ones_are_refused(tmp_path):
+    save(tmp_path / "loose.png")
+    with pytest.raises(ValueError, match=r"loose\.png.*beside sub-folders"):
+        ingest_one(tmp_path, RGB, "png", {"path": str(tmp_path)})
+
+
+@pytest.mark.parametrize(("suffix", "options"), [("webp", {"lossless": True}), ("JPEG", {"quality": 100})])
+def test_formats(tmp_path, suffix, options):
+    flat = np.full((8, 8, 3), (200, 100, 50), np.uint8)
+    pixels, _ = ingest_one(tmp_path, flat, suffix, **options)
+    np.testing.assert_allclose(pixels[:, 0, 0], (200, 100, 50), atol=2)
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path):
+    deep = (np.arange(64).reshape(8, 8) * 1040).astype(np.uint16)
+    pixels, store = ingest_one(tmp_path, deep, spec={"mode": "grayscale"})
+    np.testing.assert_array_equal(pixels[0], np.rint(deep / 257))
+    assert pixels.max() == 255
+    assert store.source["converted"] == {"16-bit": 1, "colour to grayscale": 2}
+
+
+def test_transparency_shows_the_background(tmp_path):
+    rgba = np.dstack([np.full((8, 8, 3), (10, 20, 30), np.uint8), np.full((8, 8), 255, np.uint8)])
+    rgba[:4, :, 3] = 0
+    for background, expected in (("white", (255, 255, 255)), ("#ff0000", (255, 0, 0))):
+        pixels, store = ingest_one(tmp_path, rgba, spec={"background": background})
+        assert tuple(pixels[:, 0, 0]) == expected
+        assert tuple(pixels[:, 7, 0]) == (10, 20, 30)
+        assert store.source["converted"] == {"transparent": 1}
+    rgba[..., 3] = 255
+    assert ingest_one(tmp_path, rgba)[1].source["converted"] == {}
+
+
+def test_palettes_become_colours_and_keep_their_transparency(tmp_path):
+    image = Image.new("P", (8, 8), 1)
+    image.putpalette([0, 0, 0, 9, 8, 7, 6, 5, 4])
+    image.putpixel((0, 0), 2)
+    pixels, store = ingest_one(tmp_path, image, transparency=2)
+    assert tuple(pixels[:, 0, 0]) == (255, 255, 255)
+    assert tuple(pixels[:, 1, 1]) == (9, 8, 7)
+    assert store.source["converted"] == {"palette": 1, "transparent": 1}
+
+
+def test_cmyk_is_converted(tmp_path):
+    pixels, store = ingest_one(tmp_path, Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "jpg", quality=100)
+    np.testing.assert_allclose(pixels[:, 4, 4], (255, 0, 0), atol=3)
+    assert store.source["converted"] == {"CMYK": 1}
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # seen after a quarter turn clockwise
+    pixels, store = ingest_one(tmp_path, RGB, exif=exif)
+    np.testing.assert_array_equal(pixels, np.rot90(RGB, -1).transpose(2, 0, 1))
+    assert store.source["converted"] == {"turned by EXIF": 1}
+
+
+def test_the_middle_square_is_kept_and_averaged(tmp_path):
+    wide = np.zeros((32, 96, 3), np.uint8)
+    wide[:, :32], wide[:, 64:] = 255, 255
+    wide[:, 32:64] = (np.indices((32, 32)).sum(0) % 2 * 200)[..., None]
+    pixels, _ = ingest_one(tmp_path, wide, spec={"resampling": "box"})
+    assert (pixels == 100).all()
+    small, store = ingest_one(tmp_path, np.full((4, 4, 3), 77, np.uint8))
+    assert small.shape == (3, 8, 8)
+    assert (small == 77).all()
+    assert store.source["converted"] == {"enlarged": 1}
+
+
+def test_mixed_sizes_need_a_resolution(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.png is 6x4, .*b\.png is 8x8\. Set a resolution"):
+        ingest_one(tmp_path, np.zeros((4, 6, 3), np.uint8), spec={"resolution": None})
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_a_truncated_picture_stops_or_is_skipped_by_name(tmp_path, suffix):
+    noise = np.random.RandomState(0).randint(0, 256, (64, 64, 3)).astype(np.uint8)
+    save(tmp_path / "in" / f"broken.{suffix}", noise)
+    content = (tmp_path / "in" / f"broken.{suffix}").read_bytes()
+    (tmp_path / "in" / f"broken.{suffix}").write_bytes(content[: len(content) * 3 // 4])
+    with pytest.raises(ValueError, match=rf"broken\.{suffix} cannot be read.*skip_broken"):
+        ingest_one(tmp_path, RGB)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    _, store = ingest_one(tmp_path, RGB, spec={"skip_broken": True})
+    assert store.count == 3
+    assert store.source["skipped"] == [str(tmp_path / "in" / f"broken.{suffix}")]
+
+
+def test_nothing_readable_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="There is no folder"):
+        ingest({"name": "folder", "path": str(tmp_path / "none")}, tmp_path / "out")
+    (tmp_path / "in").mkdir()
+    with pytest.raises(ValueError, match="holds no picture"):
+        ingest({"name": "folder", "path": str(tmp_path / "in")}, tmp_path / "out")
+    (tmp_path / "in" / "a.png").write_text("no picture")
+    with pytest.raises(ValueError, match="none of the 1 pictures"):
+        ingest({"name": "folder", "path": str(tmp_path / "in"), "skip_broken": True}, tmp_path / "out")
+
+
+def test_pictures_are_never_all_in_memory(tmp_path):
+    save(tmp_path / "in" / "0.png", np.tile(RGB, (32, 32, 1)))
+    for i in range(1, 400):
+        (tmp_path / "in" / f"{i}.png").hardlink_to(tmp_path / "in" / "0.png")
+    tracemalloc.start()
+    ingest({"name": "folder", "path": str(tmp_path / "in"), "mode": "grayscale"}, tmp_path / "out")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 24e6 < 400 * 256 * 256
