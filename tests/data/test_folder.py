@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onestep.data import ingest
+from onestep.data import ingest, load_source
 
 RAMP = np.repeat(np.arange(64, dtype=np.uint8).reshape(8, 8, 1), 3, 2)
 RGB = np.random.RandomState(0).randint(0, 256, (8, 8, 3)).astype(np.uint8)
@@ -38,6 +38,8 @@ def test_subfolders_are_labels_in_sorted_order(tmp_path):
     spec = {"name": "folder", "path": str(tmp_path / "in")}
     store = ingest(spec, tmp_path / "out", on_progress=lambda done, total: calls.append((done, total)))
     assert store.space.classes == ("ant", "bee", "cat")
+    names = [name for name, _ in load_source(spec).listing().pictures()]
+    assert names == sorted(names)
     assert store.space.shape == (3, 4, 4)
     for image, label in zip(store.images(), store.labels(), strict=True):
         assert ("cat", "ant", "bee")[image[0, 0, 0] % 3] == store.space.classes[label]
