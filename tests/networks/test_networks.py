@@ -1,0 +1,174 @@
+"""Properties of every network, whatever its settings."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from onestep.diffusion.randomness import seeded_dropout
+from onestep.networks import build_network
+
+CPU = torch.device("cpu")
+DDPMPP = {
+    "name": "unet",
+    "adaptive_scale": False,
+    "skip_scale": 0.5**0.5,
+    "resample_proj": True,
+    "init": "xavier",
+    "endpoint": True,
+    "labels_first": True,
+    "decoder_attention": "last",
+    "attn_resolutions": [8],
+}
+FOURIER = {"embedding": "fourier", "fourier_scale": 2.0}
+SPECS = {
+    "plain": ({"name": "unet"}, (1, 8, 8)),
+    "attention": ({"name": "unet", "attn_resolutions": [4], "head_channels": 8, "decoder_heads": 2}, (3, 8, 8)),
+    "ddpmpp": (DDPMPP, (3, 8, 8)),
+    "residual": ({"name": "unet", "encoder": "residual", "resample_filter": [1, 3, 3, 1], **FOURIER}, (3, 8, 12)),
+    "skip": ({"name": "unet", "encoder": "skip", "decoder": "skip", "channel_mult": [1, 2, 2]}, (1, 8, 8)),
+    "conv": ({"name": "unet", "resample": "conv", "middle_attention": False, "group_channels": 8}, (1, 8, 8)),
+    "one size": ({"name": "unet", "channel_mult": [1], "num_blocks": 0, "augment_dim": 5}, (1, 5, 5)),
+    "points": ({"name": "mlp"}, (2,)),
+    "points, fourier": ({"name": "mlp", **FOURIER}, (7,)),
+}
+
+
+def build(case, num_classes=0, drawn=True, **more):
+    """A network in eval mode, each parameter of it random."""
+    spec, shape = SPECS[case]
+    torch.manual_seed(0)
+    network = build_network({"channels": 16, "num_blocks": 1, **spec, **more}, shape, num_classes).eval()
+    for parameter in network.parameters() if drawn else ():
+        nn.init.normal_(parameter, std=0.2)
+    return network, torch.randn(4, *shape), torch.randn(4)
+
+
+@pytest.mark.parametrize("case", SPECS)
+def test_shape_and_gradients(case):
+    network, x, c_noise = build(case, num_classes=3, second_time=True)
+    augment = torch.randn(4, SPECS[case][0].get("augment_dim", 0)) if "augment_dim" in SPECS[case][0] else None
+    output = network(x, c_noise, torch.eye(3)[[0, 1, 2, 0]], second=c_noise, augment=augment)
+    assert output.shape == x.shape
+    output.square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+    assert all(p.grad.any() for n, p in network.named_parameters() if n.endswith("weight"))
+
+
+@pytest.mark.parametrize("case", ["plain", "points"])
+def test_starts_at_zero(case):
+    network, x, c_noise = build(case, drawn=False)
+    assert not network(x, c_noise).any()
+
+
+@pytest.mark.parametrize("case", ["plain", "ddpmpp", "points"])
+@torch.no_grad()
+def test_labels(case):
+    network, x, c_noise = build(case, num_classes=3)
+    labels = torch.eye(3)[[0, 1, 2, 0]]
+    output = network(x, c_noise, labels)
+    assert not torch.allclose(output, network(x, c_noise, labels.roll(1, 0)), atol=1e-3)
+    assert torch.equal(network(x, c_noise), network(x, c_noise, torch.zeros(4, 3)))
+    with pytest.raises(ValueError, match="3 classes"):
+        network(x, c_noise, torch.zeros(4, 2))
+
+
+@pytest.mark.parametrize("case", ["plain", "residual", "points"])
+@torch.no_grad()
+def test_times_are_told_apart(case):
+    network, x, c_noise = build(case)
+    assert not torch.allclose(network(x, c_noise), network(x, c_noise + 0.1), atol=1e-3)
+    scaled, _, _ = build(case, c_noise_scale=4.0)
+    assert torch.allclose(scaled(x, c_noise / 4), network(x, c_noise), atol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["plain", "ddpmpp", "points"])
+@torch.no_grad()
+def test_second_time_starts_without_effect(case):
+    network, x, c_noise = build(case, drawn=False, second_time=True)
+    for name, parameter in network.named_parameters():
+        if "second" not in name:
+            nn.init.normal_(parameter, std=0.2)
+    assert torch.equal(network(x, c_noise, second=c_noise), network(x, c_noise))
+    nn.init.normal_(network.embed.second_out.weight, std=0.2)
+    assert not torch.allclose(network(x, c_noise, second=c_noise), network(x, c_noise), atol=1e-3)
+
+
+@pytest.mark.parametrize("given", ["second", "augment"])
+def test_what_it_was_not_built_for(given):
+    network, x, c_noise = build("plain")
+    with pytest.raises(ValueError, match=given):
+        network(x, c_noise, **{given: c_noise})
+
+
+@pytest.mark.parametrize("case", ["plain", "points"])
+@torch.no_grad()
+def test_dropout_masks_are_shared_by_seed(case):
+    network, x, c_noise = build(case, dropout=0.5)
+
+    def output(seed):
+        with seeded_dropout(seed, CPU):
+            return network(x, c_noise)
+
+    assert torch.equal(output(1), output(2))
+    network.train()
+    assert torch.equal(output(1), output(1))
+    assert not torch.allclose(output(1), output(2), atol=1e-3)
+
+
+@pytest.mark.parametrize("case", SPECS)
+@torch.no_grad()
+def test_float64(case):
+    network, x, c_noise = build(case, num_classes=3)
+    single = network(x, c_noise)
+    double = network.double()(x.double(), c_noise.double())
+    assert double.dtype == torch.float64
+    assert torch.allclose(single.double(), double, atol=1e-4 * double.abs().max().item())
+
+
+@pytest.mark.parametrize("case", ["attention", "residual", "points"])
+@torch.no_grad()
+def test_bf16_autocast(case):
+    network, x, c_noise = build(case, num_classes=3, c_noise_scale=1000.0)
+    labels = torch.eye(3)[[0, 1, 2, 0]]
+    expected, emb = network(x, c_noise, labels), network.embed(c_noise, labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(network.embed(c_noise, labels), emb)  # times keep float32
+        output = network(x, c_noise, labels).float()
+    assert 0 < (output - expected).norm() < 0.05 * expected.norm()
+
+
+@pytest.mark.parametrize("case", ["attention", "residual", "points"])
+@torch.no_grad()
+def test_forward_mode(case):
+    network, x, c_noise = build(case)
+    network, x, c_noise, step = network.double(), x.double(), c_noise.double(), 1e-6
+    dx, dc = torch.randn_like(x), torch.randn_like(c_noise)
+    with sdpa_kernel(SDPBackend.MATH):
+        _, tangent = torch.func.jvp(network, (x, c_noise), (dx, dc))
+    above, below = network(x + step * dx, c_noise + step * dc), network(x - step * dx, c_noise - step * dc)
+    assert torch.allclose(tangent, (above - below) / (2 * step), atol=1e-5 * tangent.abs().max().item())
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape", "message"),
+    [
+        ({"name": "unett"}, (1, 8, 8), "unet"),
+        ({}, (1, 8, 8), "unet"),
+        ({"name": "unet", "chanels": 3}, (1, 8, 8), "'channels'"),
+        ({"name": "unet", "embeding": "fourier"}, (1, 8, 8), "'embedding'"),
+        ({"name": "unet", "encoder": "residul"}, (1, 8, 8), "'residual'"),
+        ({"name": "unet", "embedding": "furier"}, (1, 8, 8), "'fourier'"),
+        ({"name": "unet", "channel_mult": [1, 1, 1, 1, 1]}, (1, 8, 8), "halved"),
+        ({"name": "unet", "attn_resolutions": [16]}, (1, 8, 8), "16"),
+        ({"name": "unet", "channels": 18}, (1, 8, 8), "multiple of 4"),
+        ({"name": "unet", "num_heads": 3}, (1, 8, 8), "3 attention heads"),
+        ({"name": "unet", "resample_filter": [1, 2, 1]}, (1, 8, 8), "even"),
+        ({"name": "unet"}, (2,), "mlp"),
+        ({"name": "mlp"}, (1, 8, 8), "unet"),
+        ({"name": "mlp", "attn_resolutions": [4]}, (2,), "attn_resolutions"),
+    ],
+)
+def test_bad_specs(spec, shape, message):
+    with pytest.raises(ValueError, match=message):
+        build_network(spec, shape)
