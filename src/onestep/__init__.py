@@ -1,1 +1,16 @@
 """Onestep: one house for consistency models."""
+
+import os
+
+__version__ = "0.1.0"
+
+# Vendors' telemetry is off unless the user has chosen otherwise.
+for _name, _value in {
+    "DO_NOT_TRACK": "1",
+    "KEDRO_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}.items():
+    os.environ.setdefault(_name, _value)

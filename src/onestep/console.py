@@ -1,0 +1,37 @@
+"""Progress for people: a bar in a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Lines:
+    """Plain lines: one each tenth of the way or half a minute, and one at the end."""
+
+    def __init__(self, title: str):
+        self.title = title
+        self.started = self.spoke_at = time.monotonic()
+        self.spoke_of = 0.0
+
+    def __call__(self, done: float, total: float, note: str = ""):
+        now, fraction = time.monotonic(), done / max(total, 1)
+        if fraction < self.spoke_of + 0.1 and now < self.spoke_at + 30 and (fraction < 1 or self.spoke_of >= 1):
+            return
+        self.spoke_at, self.spoke_of = now, fraction
+        left = (now - self.started) * (1 - fraction) / fraction if fraction else 0
+        print(f"{self.title}: {fraction:4.0%}, {left:.0f} s left{', ' + note if note else ''}", flush=True)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator:
+    """A function of (done, total, note) that shows how far a long step is."""
+    if not sys.stdout.isatty():
+        yield Lines(title)
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%")
+    with Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}")) as bar:
+        task = bar.add_task(title, total=None, note="")
+        yield lambda done, total, note="": bar.update(task, completed=done, total=total, note=note)

@@ -1,0 +1,70 @@
+"""What a training method is: a loss of each sample, and the few things that some methods need beside it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+def identity(x: Tensor) -> Tensor:
+    return x
+
+
+@dataclass(frozen=True)
+class Batch:
+    """x0: clean data, [B, ...], of standard deviation sigma_data. labels: [B, classes] one-hot, zero row: none; or None."""
+
+    x0: Tensor
+    labels: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands: the step to be made, counted from 0, and the images seen before it."""
+
+    step: int
+    total_steps: int
+    images: int
+    total_images: int
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The functions of (x, sigma, labels) that a loss is made of.
+
+    student: is trained. target: the student's slow copy, or the student itself where target_decay is 0; never trained.
+    teacher: frozen, or None. distance: (a, b) -> [B]. modules: what the objective asked to be trained beside the student.
+    mean_over_workers: averages a tensor that speaks of the batch over all workers, without gradient.
+    """
+
+    student: nn.Module
+    target: nn.Module
+    teacher: nn.Module | None
+    distance: nn.Module
+    modules: dict[str, nn.Module]
+    mean_over_workers: Callable[[Tensor], Tensor] = identity
+
+
+class Objective:
+    """Base of the methods: frozen dataclasses whose fields are their constants; schedules are functions of progress.
+
+    A method is a file of this folder named after it, with one such class. A recipe names the file.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    needs_teacher = False
+    preconditioner = "consistency"
+    distance: str | dict = "l2"
+
+    def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng) -> Tensor | dict[str, Tensor]:
+        """Loss of each sample, [B]; or {optimiser: [B]} with "student" and the names of modules that have losses of their own."""
+        raise NotImplementedError
+
+    def modules(self, student: nn.Module) -> dict[str, nn.Module]:
+        """Extra modules to train, each with an optimiser of its own."""
+        return {}
+
+    def target_decay(self, progress: Progress) -> float | None:
+        """mu of target <- mu target + (1 - mu) student after this step; None: the target is the student itself."""
+        return None

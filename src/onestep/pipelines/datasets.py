@@ -1,0 +1,81 @@
+"""Kedro datasets for what Onestep keeps on disk: folders that a function of ours reads and writes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+
+
+class FolderDataset(AbstractDataset):
+    """A folder. Loading gives its path; saving calls a function with it, which fills it."""
+
+    def __init__(self, filepath: str, metadata: dict | None = None):
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> Any:
+        return self._filepath
+
+    def save(self, data: Callable[[Path], Any]) -> None:
+        self._filepath.parent.mkdir(parents=True, exist_ok=True)
+        data(self._filepath)
+
+    def _exists(self) -> bool:
+        return self._filepath.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+class StoreDataset(FolderDataset):
+    """An array store; saved by a function that writes it."""
+
+    def load(self):
+        from onestep.data.store import ArrayStore
+
+        return ArrayStore.open(self._filepath)
+
+
+class ModelDataset(FolderDataset):
+    """A finished model."""
+
+    def load(self):
+        from onestep.training.model import Model
+
+        return Model.load(self._filepath)
+
+    def save(self, data) -> None:
+        self._filepath.parent.mkdir(parents=True, exist_ok=True)
+        data.save(self._filepath)
+
+
+class ExtractorDataset(FolderDataset):
+    """A feature extractor, None for points; saved by a function that chooses it."""
+
+    def load(self):
+        from onestep.evaluation.choice import open_choice
+
+        return open_choice(self._filepath)
+
+
+class TrackingDataset(AbstractDataset):
+    """MLflow's place: the tracking URI given here, or in MLFLOW_TRACKING_URI, or mlflow.db in a folder."""
+
+    def __init__(self, filepath: str, uri: str | None = None, metadata: dict | None = None):
+        self._filepath, self._uri = Path(filepath), uri
+        self.metadata = metadata
+
+    def load(self):
+        from onestep.tracking import Store
+
+        return Store.at(self._filepath, self._uri)
+
+    def save(self, data: None) -> None:
+        raise NotImplementedError("MLflow keeps itself")
+
+    def _exists(self) -> bool:
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath), "uri": self._uri}

@@ -1,0 +1,11 @@
+"""distill: images, teacher -> student."""
+
+from kedro.pipeline import Node, Pipeline
+
+from onestep.pipelines.distill.nodes import train_student
+
+
+def create_pipeline() -> Pipeline:
+    """Images, teacher -> student."""
+    inputs = ["images", "teacher", "runs", "tracking", "parameters"]
+    return Pipeline([Node(train_student, inputs, "student", name="train_student")])

@@ -1,0 +1,75 @@
+"""Scores of teacher and student at every number of evaluations, and pictures of them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from onestep.console import progress_bar
+from onestep.evaluation.figures import sheet
+from onestep.evaluation.ladder import Rung, evaluate
+from onestep.evaluation.plots import ladder_plot, scatter
+from onestep.evaluation.table import scores_table
+from onestep.pipelines.training import run_of
+from onestep.tracking.gate import flat_scores
+from onestep.training.model import Model
+
+SHOWN = 16
+
+
+def rungs_of(model: Model, sampler: str, nfes) -> list[Rung]:
+    """A model and a sampler at several numbers of evaluations."""
+
+    def rung(nfe: int) -> Rung:
+        levels = model.levels(nfe, sampler)
+        return Rung(
+            model.spec["name"],
+            sampler,
+            nfe,
+            levels.tolist(),
+            lambda seed, indices: model.sample(nfe, seed, indices, sampler=sampler),
+            model.function,
+        )
+
+    return [rung(nfe) for nfe in nfes]
+
+
+def score_models(images, extractor, teacher, student, evaluation: dict):
+    """Scores (for people and for DVC), the sample sheet, and the plot of quality against evaluations."""
+    shown: list[tuple[str, np.ndarray]] = []
+
+    def keep(rung: Rung, seed: int, samples: np.ndarray):
+        if seed == 0:
+            shown.append((f"{rung.model} {rung.sampler}\n{rung.nfe} NFE", samples))
+
+    rungs = [
+        *rungs_of(student, "multistep", evaluation["student_nfe"]),
+        *rungs_of(teacher, "heun", evaluation["heun_nfe"]),
+        *rungs_of(teacher, "euler", evaluation["euler_nfe"]),
+    ]
+    seeds = evaluation["full_seeds" if evaluation["full"] else "seeds"]
+    sizes = {"count": evaluation["count"], "batch_size": evaluation["batch_size"]}
+    with progress_bar("evaluate") as bar:
+        scores = evaluate(rungs, images, extractor, seeds=seeds, **sizes, on_progress=bar, on_samples=keep)
+    print(f"\n{scores_table(scores)}\n", flush=True)
+    names = dict.fromkeys(row["model"] for row in scores["rows"])
+    metrics = {name: flat_scores(scores, name) for name in names}
+    return scores, metrics, draw_samples(images, shown), ladder_plot(scores)
+
+
+def draw_samples(images, shown):
+    """A sheet of images with training images above, or a scatter of points."""
+    real = images.images("train")
+    if images.space.kind == "points":
+        return scatter([(title.replace("\n", ", "), points) for title, points in shown], np.array(real[:2000]))
+    return sheet([("training\nimages", np.array(real[:SHOWN])), *shown], images.space.name, SHOWN)
+
+
+def track_scores(scores: dict, student, teacher, sheet, ladder, runs: Path, tracking, parameters: dict) -> None:
+    """Scores and pictures, on the MLflow runs that trained the models."""
+    for model in (teacher, student):
+        run = run_of(model, runs, tracking, parameters)
+        run.log_scores(scores, model.spec["name"])
+        folder = runs / model.spec["provenance"]["run"]
+        for name, picture in (("sheet.png", sheet), ("ladder.png", ladder)):
+            picture.save(folder / name)
+            run.attach(folder / name)

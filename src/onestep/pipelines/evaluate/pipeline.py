@@ -1,0 +1,18 @@
+"""evaluate: images, extractor, teacher, student -> scores, metrics, sheet, ladder."""
+
+from kedro.pipeline import Node, Pipeline
+
+from onestep.pipelines.evaluate.nodes import score_models, track_scores
+
+
+def create_pipeline() -> Pipeline:
+    """Images, extractor, teacher, student -> scores, metrics, sheet, ladder."""
+    judged = ["images", "extractor", "teacher", "student", "params:evaluation"]
+    pictures = ["sheet", "ladder"]
+    tracked = ["scores", "student", "teacher", *pictures, "runs", "tracking", "parameters"]
+    return Pipeline(
+        [
+            Node(score_models, judged, ["scores", "metrics", *pictures], name="score_models"),
+            Node(track_scores, tracked, None, name="track_scores"),
+        ]
+    )

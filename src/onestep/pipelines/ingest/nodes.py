@@ -1,0 +1,28 @@
+"""From a source to an array store, and to the features that scores are measured with."""
+
+from pathlib import Path
+
+from onestep.console import progress_bar
+
+
+def ingest_images(data: dict, dataset: str):
+    """What writes the array store where the catalog has it."""
+    from onestep.data import ingest
+
+    def write(folder: Path):
+        with progress_bar("ingest") as bar:
+            split = {"heldout": data["heldout"], "seed": data["seed"]}
+            return ingest(data["source"], folder, name=dataset, **split, on_progress=bar)
+
+    return write
+
+
+def make_extractor(images, evaluation: dict):
+    """What keeps the feature extractor's folder."""
+    from onestep.evaluation.choice import choose_extractor
+
+    def write(folder: Path):
+        with progress_bar("extractor") as bar:
+            choose_extractor(images, evaluation["features"], evaluation["features_weights"], folder, bar)
+
+    return write

@@ -1,0 +1,15 @@
+"""ingest: source -> images, extractor."""
+
+from kedro.pipeline import Node, Pipeline
+
+from onestep.pipelines.ingest.nodes import ingest_images, make_extractor
+
+
+def create_pipeline() -> Pipeline:
+    """Source -> images, extractor."""
+    return Pipeline(
+        [
+            Node(ingest_images, ["params:data", "params:dataset"], "images", name="ingest_images"),
+            Node(make_extractor, ["images", "params:evaluation"], "extractor", name="make_extractor"),
+        ]
+    )

@@ -1,0 +1,74 @@
+"""What is to be trained, in plain values that any worker can be handed."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import onestep
+
+FLOORS = ("data", "diffusion", "networks", "objectives", "preconditioning", "samplers", "training")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training: the data, the networks, the method and its numbers.
+
+    name: the recipe. data, teacher: folders of an array store and of a finished model, with the hashes of their content.
+    start: "scratch" or "teacher" (its weights). levels: {NFE: noise levels after the first} that the student is sampled
+    with. picture_nfe: NFE of the sheets made while it trains.
+    """
+
+    name: str
+    data: str
+    data_sha256: str
+    network: dict
+    preconditioning: dict
+    objective: dict
+    training: dict
+    teacher: str | None = None
+    teacher_sha256: str | None = None
+    start: str = "scratch"
+    levels: dict = field(default_factory=dict)
+    picture_nfe: tuple[int, ...] = (1,)
+    seed: int = 0
+
+    @property
+    def spec(self) -> dict:
+        """How the student is built and sampled: the head of its model.json."""
+        return {
+            "name": self.name,
+            "network": self.network,
+            "preconditioning": self.preconditioning,
+            "labels": bool(self.training.get("labels", False)),
+            "levels": {str(k): list(v) for k, v in self.levels.items()},
+            "data_sha256": self.data_sha256,
+        }
+
+    @property
+    def provenance(self) -> dict:
+        """Where the student comes from."""
+        keys = ("objective", "training", "start", "teacher_sha256", "seed")
+        facts = {"run": self.run_name, "code": code_hash(), "onestep": onestep.__version__}
+        return {key: getattr(self, key) for key in keys} | facts
+
+    @property
+    def description(self) -> dict:
+        """Everything that the result depends on: contents by their hashes instead of places, and the code."""
+        facts = {k: v for k, v in asdict(self).items() if k not in ("data", "teacher", "picture_nfe")}
+        return json.loads(json.dumps(facts | {"code": code_hash()}))
+
+    @property
+    def run_name(self) -> str:
+        """The name of the run's folder: the recipe and a hash of the description, so that no run takes another's place."""
+        return f"{self.name}-{hashlib.sha256(json.dumps(self.description, sort_keys=True).encode()).hexdigest()[:12]}"
+
+
+@lru_cache(maxsize=1)
+def code_hash() -> str:
+    """sha256 over the sources that a training runs through, so that no run is resumed by other code."""
+    root, digest = Path(onestep.__file__).parent, hashlib.sha256()
+    for file in sorted(p for floor in FLOORS for p in (root / floor).rglob("*.py")):
+        digest.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()[:12]

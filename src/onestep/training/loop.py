@@ -1,0 +1,277 @@
+"""The training loop: one for the teacher and for every student.
+
+Every random number is a function of (seed, step, place in the global batch), so a run that was killed and started again
+ends in the same bits, and a run on two workers is the run on one up to rounding.
+"""
+
+import copy
+import math
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from onestep.data.store import ArrayStore
+from onestep.diffusion.distances import build_distance
+from onestep.diffusion.randomness import StepRandomness, derive_seed
+from onestep.objectives import Networks, Progress, build_objective
+from onestep.training.batches import Batches
+from onestep.training.checkpoint import flatten, load_newest, part_of, save_checkpoint
+from onestep.training.ema import update_average
+from onestep.training.job import Job
+from onestep.training.model import Model, build_function
+from onestep.training.optimizer import build_optimizer, load_optimizer_state, optimizer_state
+from onestep.training.progress import ProgressLog
+from onestep.training.settings import TrainingSettings
+
+
+class Divergence(RuntimeError):
+    """The loss or its gradient is no longer finite."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One of `size` processes that train together."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of a tensor over all workers, without gradient."""
+        value = value.detach().clone()
+        if self.size > 1:
+            dist.all_reduce(value)
+            value /= self.size
+        return value
+
+
+class Step(nn.Module):
+    """The objective as one forward pass, which is what DistributedDataParallel wraps: {optimiser: loss of each sample}."""
+
+    def __init__(self, objective, networks: Networks):
+        super().__init__()
+        self.objective, self.networks = objective, networks
+        self.trained = nn.ModuleDict({"student": networks.student, **networks.modules})
+
+    def forward(self, batch, progress, rng) -> dict[str, Tensor]:
+        losses = self.objective(self.networks, batch, progress, rng)
+        return losses if isinstance(losses, dict) else {"student": losses}
+
+
+class Training:
+    """A training of a job, at some step: everything that a checkpoint holds, and how to make the next step."""
+
+    def __init__(self, job: Job, run_dir: Path, worker: Worker = Worker()):  # noqa: B008
+        self.job, self.run_dir, self.worker = job, run_dir, worker
+        self.settings = TrainingSettings(**job.training)
+        store = ArrayStore.open(job.data)
+        self.space = store.space
+        self.batches = Batches(store.images("train"), store.labels("train"), self.space, self.settings, job.seed)
+        self.networks = self._build_networks()
+        self.average = frozen_copy(self.networks.student).eval()
+        self.step_module = Step(self.objective, self.networks)
+        trained = self.step_module.trained
+        self.optimizers = {name: build_optimizer(module, self.settings) for name, module in trained.items()}
+        self.sigma = None
+        self.networks.student.register_forward_pre_hook(self._remember_levels)
+        self.forward = self.step_module
+        if worker.size > 1:
+            self.forward = DistributedDataParallel(self.step_module, broadcast_buffers=False)
+        self.step, self.seconds = 0, 0.0
+        self._resume()
+
+    def _build_networks(self) -> Networks:
+        self.objective = build_objective(self.job.objective)
+        device = self.worker.device
+        with torch.random.fork_rng([]):
+            torch.manual_seed(derive_seed("weights", self.job.seed))
+            student = build_function(self.job.spec, self.space).to(device)
+            modules = {name: m.to(device) for name, m in self.objective.modules(student).items()}
+        teacher = Model.load(self.job.teacher, device).function if self.job.teacher else None
+        if self.job.start == "teacher":
+            start_from(student.network, teacher.network)
+        has_target = self.objective.target_decay(self.progress_at(0)) is not None
+        target = frozen_copy(student) if has_target else student
+        distance = build_distance(self.objective.distance, self.space.scale).to(device)
+        return Networks(student, target, teacher, distance, modules, self.worker.mean)
+
+    def progress_at(self, step: int) -> Progress:
+        size, steps = self.settings.batch_size, self.settings.steps
+        return Progress(step, steps, step * size, steps * size)
+
+    def _remember_levels(self, _, inputs):
+        self.sigma = inputs[1].detach()
+
+    def make_step(self) -> dict[str, float]:
+        """One optimiser step. Returns its loss and gradient norm, averaged over workers.
+
+        Raises Divergence, before any weight has changed, if they are not finite.
+        """
+        progress, settings = self.progress_at(self.step), self.settings
+        loss = self._accumulate_gradients(progress)
+        norms = {}
+        for name, module in self.step_module.trained.items():
+            norms[name] = nn.utils.clip_grad_norm_(module.parameters(), settings.clip or math.inf, foreach=True)
+        if not all(torch.isfinite(n) for n in (loss, *norms.values())):
+            raise Divergence(
+                f"{self.job.name} diverged at step {self.step} ({progress.images} images): loss {float(loss):g}, gradient "
+                f"norm {float(norms['student']):g}, at levels {self._level_range()}. The last good checkpoint stays. "
+                f"Try a lower learning_rate (now {settings.learning_rate:g}) or precision fp32."
+            )
+        rate = settings.learning_rate_at(progress.images)
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self._update_averages(progress)
+        return {"loss": float(loss), "grad_norm": float(norms["student"]), "learning_rate": rate}
+
+    def _accumulate_gradients(self, progress: Progress) -> Tensor:
+        """The mean loss over the global batch; its gradient is in the parameters."""
+        settings, worker = self.settings, self.worker
+        micro_batches = settings.micro_batches(worker.size)
+        size = settings.batch_size // worker.size // micro_batches
+        total = torch.zeros((), device=worker.device)
+        for micro in range(micro_batches):
+            first = (worker.rank * micro_batches + micro) * size
+            rows = slice(first, first + size)
+            rng = StepRandomness(self.job.seed, self.step, settings.batch_size, rows, worker.device)
+            batch = self.batches(self.step, rows, worker.device)
+            waits = worker.size > 1 and micro < micro_batches - 1
+            with self.forward.no_sync() if waits else nullcontext():
+                with torch.autocast(worker.device.type, torch.bfloat16, enabled=self._uses_bf16()):
+                    losses = self.forward(batch, progress, rng)
+                loss = sum(part.float().mean() for part in losses.values()) / micro_batches
+                loss.backward()
+            total += losses["student"].detach().float().mean() / micro_batches
+        return worker.mean(total)
+
+    def _uses_bf16(self) -> bool:
+        gpu_has_it = self.worker.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return self.settings.precision == "bf16" or (self.settings.precision == "auto" and gpu_has_it)
+
+    def _update_averages(self, progress: Progress):
+        student, target = self.networks.student, self.networks.target
+        if target is not student:
+            update_average(target, student, self.objective.target_decay(progress))
+        update_average(self.average, student, self.settings.ema_decay_at(progress.images + self.settings.batch_size))
+
+    def _level_range(self) -> str:
+        return f"{self.sigma.min().item():g} to {self.sigma.max().item():g}" if self.sigma is not None else "unknown"
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that the next step depends on, by name."""
+        target = {"target": self.networks.target} if self.networks.target is not self.networks.student else {}
+        tensors = flatten(average=self.average, **target, **self.step_module.trained)
+        for name, optimizer in self.optimizers.items():
+            state = optimizer_state(optimizer, self.step_module.trained[name])
+            tensors |= {f"optimizer.{name}/{key}": value for key, value in state.items()}
+        return tensors
+
+    def save(self):
+        """A checkpoint of this step."""
+        facts = {"job": self.job.description, "seconds": self.seconds}
+        save_checkpoint(self.run_dir / "checkpoints", self.step, self.state(), facts)
+
+    def _resume(self):
+        found = load_newest(self.run_dir / "checkpoints")
+        if found is None:
+            return
+        tensors, facts = found
+        check_same_job(facts["job"], self.job.description, self.run_dir)
+        self.average.load_state_dict(part_of(tensors, "average"))
+        if self.networks.target is not self.networks.student:
+            self.networks.target.load_state_dict(part_of(tensors, "target"))
+        for name, module in self.step_module.trained.items():
+            module.load_state_dict(part_of(tensors, name))
+            load_optimizer_state(self.optimizers[name], module, part_of(tensors, f"optimizer.{name}"))
+        self.step, self.seconds = facts["step"], facts["seconds"]
+
+    def model(self) -> Model:
+        """The averaged student as it is now."""
+        provenance = {
+            "images": self.step * self.settings.batch_size,
+            "seconds": round(self.seconds, 1),
+            "parameters": sum(p.numel() for p in self.average.parameters()),
+            **self.job.provenance,
+        }
+        return Model(self.average, self.space, {**self.job.spec, "provenance": provenance})
+
+
+def start_from(network: nn.Module, teacher: nn.Module):
+    """Copy a teacher's weights. Raises ValueError that names the first difference between the two networks."""
+    mine, its = network.state_dict(), teacher.state_dict()
+    differing = [n for n in mine.keys() | its.keys() if n not in mine or n not in its or mine[n].shape != its[n].shape]
+    if differing:
+        raise ValueError(
+            f"a student can start from its teacher only with the same network, and {sorted(differing)[0]} is not the same "
+            f"({len(differing)} parameters differ): use the teacher's network, or start: scratch."
+        )
+    network.load_state_dict(its)
+
+
+def check_same_job(saved: dict, asked: dict, run_dir: Path):
+    """Raises ValueError that names what differs between a checkpoint's job and the one asked for."""
+    differing = [k for k in asked.keys() | saved.keys() if asked.get(k) != saved.get(k)]
+    if differing:
+        raise ValueError(
+            f"the checkpoints in {run_dir} are of another configuration ({', '.join(sorted(differing))} differ): "
+            "move that folder away, or start anew with --params=fresh=true."
+        )
+
+
+def frozen_copy(module: nn.Module) -> nn.Module:
+    """A copy that no gradient reaches."""
+    return copy.deepcopy(module).requires_grad_(False)
+
+
+def train(job: Job, run_dir: Path, worker: Worker = Worker()) -> Path:  # noqa: B008
+    """Train a job to its end, from the newest checkpoint in run_dir if there is one. Returns the folder of the finished model.
+
+    Raises Divergence if the loss is not finite, ValueError if the checkpoint is of another job.
+    """
+    finished = run_dir / "model"
+    if finished.exists():
+        return finished
+    training = Training(job, run_dir, worker)
+    settings, log = training.settings, ProgressLog(run_dir)
+    leads, lasts = worker.rank == 0, training.settings.steps
+    started, first = time.perf_counter(), training.step
+    before = training.seconds
+
+    def crossed(every: int) -> bool:
+        images = training.step * settings.batch_size
+        return images % every < settings.batch_size or training.step == lasts
+
+    while training.step < lasts:
+        facts = training.make_step()
+        images, elapsed = training.step * settings.batch_size, time.perf_counter() - started
+        training.seconds = before + elapsed
+        if leads and crossed(settings.progress_every):
+            speed = (training.step - first) * settings.batch_size / elapsed
+            log.write(
+                step=training.step,
+                images=images,
+                total_images=lasts * settings.batch_size,
+                seconds=round(training.seconds, 2),
+                images_per_second=round(speed, 1),
+                **facts,
+            )
+        if leads and crossed(settings.pictures_every):
+            for nfe in job.picture_nfe:
+                log.picture(f"samples_nfe{nfe}", images, training.model().sample(nfe, seed=0, indices=range(64)))
+        if leads and (crossed(settings.checkpoint_every)):
+            training.save()
+    if leads:
+        training.model().save(finished)
+    if worker.size > 1:
+        dist.barrier()
+    return finished

@@ -1,0 +1,163 @@
+"""A finished model: a folder of weights (model.safetensors) and what builds and describes them (model.json)."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from onestep.data.space import DataSpace
+from onestep.diffusion.levels import SIGMA_MAX, SIGMA_MIN, karras_levels
+from onestep.diffusion.names import check_name
+from onestep.diffusion.randomness import SampleRandomness
+from onestep.networks import build_network
+from onestep.preconditioning import build_preconditioner
+from onestep.samplers import sample_euler, sample_heun, sample_multistep
+from onestep.training.checkpoint import write_folder
+
+SIGMA_DATA = 0.5
+SAMPLERS = {"edm": ("heun", "euler"), "consistency": ("multistep",)}
+
+
+def build_function(spec: dict, space: DataSpace) -> nn.Module:
+    """The preconditioned network of a spec: a function of (x, sigma, labels)."""
+    network = build_network(spec["network"], space.shape, len(space.classes) if spec["labels"] else 0)
+    return build_preconditioner(spec["preconditioning"], network, SIGMA_DATA)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained function of (x, sigma, labels), the space of its data, and its description.
+
+    spec: name (its recipe), network, preconditioning, labels (class-conditional or not), levels ({NFE: noise levels} of a
+    student), data_sha256, provenance.
+    """
+
+    function: nn.Module
+    space: DataSpace
+    spec: dict
+    sha256: str = ""
+    folder: Path | None = None
+
+    @property
+    def samplers(self) -> tuple[str, ...]:
+        """The samplers that this kind of function takes, the usual one first."""
+        return SAMPLERS[self.spec["preconditioning"]["name"]]
+
+    def levels(self, nfe: int, sampler: str | None = None) -> Tensor:
+        """Noise levels at which a sampler calls the function to spend nfe evaluations."""
+        sampler = check_name("sampler of this model", sampler or self.samplers[0], self.samplers)
+        if nfe < 1 or (sampler == "heun" and nfe % 2 == 0):
+            raise ValueError(f"{nfe} NFE with {sampler}: it is at least 1" + ", and odd" * (sampler == "heun") + ".")
+        if sampler == "multistep":
+            return student_levels(nfe, self.spec.get("levels", {}))
+        return karras_levels((nfe + 1) // 2 if sampler == "heun" else nfe)
+
+    @torch.inference_mode()
+    def sample(
+        self, nfe: int, seed: int, indices, labels: Tensor | None = None, sampler: str | None = None, levels=None
+    ):
+        """Samples of stored values (uint8 [B, C, H, W], or float32 [B, D]).
+
+        seed, indices: a sample is a function of the seed and its own index, whatever the batch. labels: [B] class indices;
+        a class-conditional model draws them where they are not given.
+        """
+        device = next(self.function.parameters()).device
+        rng = SampleRandomness(seed, indices, device)
+        noise = rng.normal(self.space.shape)
+        one_hot = self._one_hot(labels, rng)
+        levels = self.levels(nfe, sampler) if levels is None else torch.as_tensor(levels, dtype=torch.float64)
+
+        def function(x, sigma):
+            return self.function(x, sigma, one_hot)
+
+        sampler = sampler or self.samplers[0]
+        if sampler == "multistep":
+            x = sample_multistep(function, noise, levels, rng, boundary=self.function.boundary)
+        else:
+            x = {"heun": sample_heun, "euler": sample_euler}[sampler](function, noise, levels)
+        return self.space.decode(x)
+
+    def _one_hot(self, labels, rng):
+        if not self.spec["labels"]:
+            if labels is not None:
+                raise ValueError(f"model {self.spec['name']} was trained without labels: it cannot be asked for one.")
+            return None
+        classes = len(self.space.classes)
+        labels = rng.integers(classes) if labels is None else torch.as_tensor(labels)
+        if labels.min() < 0 or labels.max() >= classes:
+            raise ValueError(f"labels {labels.tolist()}: they are between 0 and {classes - 1}.")
+        return F.one_hot(labels, classes).float()
+
+    def save(self, folder: Path) -> "Model":
+        """Write the folder, replacing what is there, and return the model as loaded from it."""
+        temporary = folder.with_name(f".{folder.name}.new")
+        shutil.rmtree(temporary, ignore_errors=True)
+        weights = self.function.state_dict()
+        facts = {"format": 1, **self.spec, "space": self.space.to_dict(), "sha256": hash_tensors(weights)}
+        write_folder(temporary, "model", weights, {**facts, "seal": seal(facts)})
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+        return Model.load(folder)
+
+    @classmethod
+    def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> "Model":
+        """A model from its folder. Raises ValueError if files are missing, damaged, or not those that were saved."""
+        folder = Path(folder)
+        facts, weights = _read(folder)
+        spec = {k: v for k, v in facts.items() if k not in ("format", "space", "sha256", "seal")}
+        space = DataSpace(**facts["space"])
+        function = build_function(spec, space)
+        function.load_state_dict(weights)
+        function.to(device).eval().requires_grad_(False)
+        return cls(function, space, spec, facts["sha256"], folder)
+
+
+def student_levels(nfe: int, chosen: dict) -> Tensor:
+    """sigma_max, then the levels chosen for this NFE, or points of the 18-level grid between 1 and the boundary."""
+    if nfe == 1:
+        return torch.tensor([SIGMA_MAX], dtype=torch.float64)
+    if str(nfe) in chosen:
+        return torch.tensor([SIGMA_MAX, *chosen[str(nfe)]], dtype=torch.float64)
+    return torch.cat([torch.tensor([SIGMA_MAX], dtype=torch.float64), karras_levels(nfe, SIGMA_MIN, 1.0)[:-1]])
+
+
+def hash_tensors(tensors: dict[str, Tensor]) -> str:
+    """sha256 over names, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name, t in sorted(tensors.items()):
+        array: np.ndarray = t.detach().cpu().contiguous().numpy()
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def seal(facts: dict) -> str:
+    """sha256 of a description, which shows a later change."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _read(folder: Path) -> tuple[dict, dict[str, Tensor]]:
+    for name in ("model.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder} is no finished model: {name} is missing.")
+    try:
+        facts = json.loads((folder / "model.json").read_text())
+        weights = load_file(folder / "model.safetensors")
+    except (ValueError, SafetensorError) as error:
+        raise ValueError(f"{folder} is damaged: {error}. Restore it (dvc checkout) or train it again.") from None
+    sealed = {k: v for k, v in facts.items() if k != "seal"} if isinstance(facts, dict) else {}
+    if not sealed or facts.get("seal") != seal(sealed):
+        raise ValueError(
+            f"{folder}/model.json was changed after it was saved: restore it (dvc checkout) or train again."
+        )
+    if hash_tensors(weights) != facts["sha256"]:
+        raise ValueError(f"{folder}/model.safetensors is not what model.json describes: its hash differs.")
+    return facts, weights

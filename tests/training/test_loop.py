@@ -1,0 +1,134 @@
+"""The loop: a run that was stopped and resumed is the run that was not, to the bit."""
+
+import json
+
+import pytest
+import torch
+
+from onestep.training.checkpoint import checkpoints
+from onestep.training.job import Job
+from onestep.training.loop import Divergence, Training, train
+from onestep.training.model import Model
+
+NETWORK = {"name": "unet", "channels": 16, "channel_mult": [1, 2], "num_blocks": 1, "dropout": 0.2}
+TINY = {"images": 160, "batch_size": 16, "checkpoint_every": 48, "progress_every": 16, "pictures_every": 80}
+
+
+def teacher_job(store, **training) -> Job:
+    training = TINY | {"labels": True} | training
+    return Job(
+        "teacher",
+        str(store.folder),
+        store.sha256,
+        NETWORK,
+        {"name": "edm"},
+        {"name": "denoising"},
+        training,
+        picture_nfe=(3,),
+    )
+
+
+@pytest.fixture(scope="session")
+def teacher(digits, tmp_path_factory):
+    return Model.load(train(teacher_job(digits), tmp_path_factory.mktemp("teacher")))
+
+
+def student_job(store, teacher, objective=None, **training) -> Job:
+    return Job(
+        "cd",
+        str(store.folder),
+        store.sha256,
+        NETWORK,
+        {"name": "consistency"},
+        {"name": "consistency_distillation"} | (objective or {}),
+        TINY | {"labels": True, "optimizer": "radam"} | training,
+        teacher=str(teacher.folder),
+        teacher_sha256=teacher.sha256,
+        start="teacher",
+    )
+
+
+@pytest.mark.parametrize("objective", [{}, {"target_ema": 0.9}])
+def test_a_resumed_run_ends_in_the_same_bits(digits, teacher, tmp_path, objective):
+    job = student_job(digits, teacher, objective)
+    whole = Training(job, tmp_path / "whole")
+    for _ in range(7):
+        whole.make_step()
+    broken = Training(job, tmp_path / "broken")
+    for _ in range(4):
+        broken.make_step()
+    broken.save()
+    broken.make_step()  # lost
+    resumed = Training(job, tmp_path / "broken")
+    assert resumed.step == 4
+    for _ in range(3):
+        resumed.make_step()
+    state, again = whole.state(), resumed.state()
+    assert state.keys() == again.keys() and any(k.startswith("optimizer.student/") for k in state)
+    assert ("target/network.stem.weight" in state) == bool(objective) or objective
+    assert all(torch.equal(state[k], again[k]) for k in state)
+
+
+def test_micro_batches_change_a_step_by_rounding_only(digits, tmp_path):
+    still = NETWORK | {"dropout": 0.0}
+    losses, gradients = [], []
+    for micro in (0, 4):
+        job = teacher_job(digits, micro_batch_size=micro)
+        training = Training(Job(**{**vars(job), "network": still}), tmp_path / str(micro))
+        losses.append(training._accumulate_gradients(training.progress_at(0)).item())
+        gradients.append(
+            torch.cat([p.grad.flatten() for p in training.networks.student.parameters() if p.grad is not None])
+        )
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
+
+
+def test_a_training_writes_progress_pictures_checkpoints_and_a_model(digits, teacher):
+    run = teacher.folder.parent
+    lines = [json.loads(line) for line in (run / "progress.jsonl").read_text().splitlines()]
+    assert [line["images"] for line in lines] == list(range(16, 176, 16))
+    assert {"loss", "grad_norm", "learning_rate", "images_per_second", "seconds", "total_images"} <= lines[0].keys()
+    assert sorted(p.name for p in (run / "pictures").iterdir()) == [
+        "samples_nfe3_000000080.png",
+        "samples_nfe3_000000160.png",
+    ]
+    assert [p.name for p in checkpoints(run / "checkpoints")] == ["step_000000009", "step_000000010"]
+    assert teacher.spec["provenance"]["images"] == 160 and teacher.space == digits.space
+
+
+def test_a_finished_run_is_not_trained_again(digits, teacher):
+    assert train(teacher_job(digits), teacher.folder.parent) == teacher.folder
+
+
+def test_divergence_names_step_recipe_and_level_and_keeps_the_last_good_checkpoint(digits, teacher, tmp_path):
+    training = Training(student_job(digits, teacher), tmp_path)
+    training.make_step()
+    training.save()
+    before = {k: v.clone() for k, v in training.state().items()}
+    next(training.networks.teacher.parameters()).data.fill_(float("nan"))
+    with pytest.raises(Divergence, match=r"cd diverged at step 1 \(16 images\).*at levels .*last good checkpoint"):
+        training.make_step()
+    after = training.state()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+    assert [p.name for p in checkpoints(tmp_path / "checkpoints")] == ["step_000000001"]
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(digits, teacher, tmp_path):
+    first = Training(student_job(digits, teacher), tmp_path)
+    first.save()
+    with pytest.raises(ValueError, match=r"another configuration \(training differ\).*fresh=true"):
+        Training(student_job(digits, teacher, learning_rate=0.5), tmp_path)
+
+
+def test_a_student_starts_from_its_teachers_weights(digits, teacher, tmp_path):
+    training = Training(student_job(digits, teacher), tmp_path)
+    for mine, its in zip(training.networks.student.parameters(), teacher.function.parameters(), strict=True):
+        assert torch.equal(mine, its)
+    other = Job(**{**vars(student_job(digits, teacher)), "network": NETWORK | {"channels": 8}})
+    with pytest.raises(ValueError, match=r"start from its teacher.*network"):
+        Training(other, tmp_path / "other")
+
+
+def test_where_the_target_is_the_student_no_copy_is_kept(digits, teacher, tmp_path):
+    training = Training(student_job(digits, teacher), tmp_path)
+    assert training.networks.target is training.networks.student

@@ -1,0 +1,92 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from onestep.data.space import DataSpace
+from onestep.training.model import Model, build_function
+
+SPACE = DataSpace("digits", "images", (1, 8, 8), 0.66, tuple("0123456789"))
+SPEC = {
+    "name": "cd",
+    "network": {"name": "unet", "channels": 8, "channel_mult": [1, 2], "num_blocks": 1},
+    "preconditioning": {"name": "consistency"},
+    "labels": True,
+    "levels": {"2": [0.3]},
+    "data_sha256": "x",
+}
+
+
+@pytest.fixture
+def model(tmp_path, randomised):
+    return Model(randomised(build_function(SPEC, SPACE), std=0.2), SPACE, SPEC).save(tmp_path / "model")
+
+
+def test_a_saved_model_is_the_same_function(model):
+    again = Model.load(model.folder)
+    assert again.spec == SPEC and again.space == SPACE and again.sha256 == model.sha256
+    assert np.array_equal(again.sample(2, seed=0, indices=range(5)), model.sample(2, seed=0, indices=range(5)))
+
+
+def test_a_sample_depends_on_its_index_and_seed_not_on_its_batch(model):
+    whole = model.sample(2, seed=3, indices=range(6))
+    part = model.sample(2, seed=3, indices=[4, 5])
+    assert whole.dtype == np.uint8 and whole.shape == (6, 1, 8, 8)
+    assert np.abs(whole[4:].astype(int) - part).max() <= 1
+    assert not np.array_equal(whole, model.sample(2, seed=4, indices=range(6)))
+
+
+def test_levels_come_from_the_description_or_the_grid(model):
+    assert model.levels(1).tolist() == [80] and model.levels(2).tolist() == [80, 0.3]
+    levels = model.levels(5)
+    assert len(levels) == 5 and (levels.diff() < 0).all() and levels[-1] > 0.002
+
+
+def test_labels_are_obeyed_or_refused(model):
+    sevens, ones = (model.sample(1, 0, range(3), labels=torch.full((3,), k)) for k in (7, 1))
+    assert not np.array_equal(sevens, ones)
+    with pytest.raises(ValueError, match="between 0 and 9"):
+        model.sample(1, 0, range(1), labels=torch.tensor([10]))
+    unlabelled = Model(build_function(SPEC | {"labels": False}, SPACE), SPACE, SPEC | {"labels": False})
+    with pytest.raises(ValueError, match="trained without labels"):
+        unlabelled.sample(1, 0, range(1), labels=torch.tensor([1]))
+
+
+def test_wrong_samplers_and_nfe_are_refused(model):
+    with pytest.raises(ValueError, match="no sampler of this model 'heun'"):
+        model.sample(3, 0, range(1), sampler="heun")
+    with pytest.raises(ValueError, match="at least 1"):
+        model.sample(0, 0, range(1))
+    teacher = Model(model.function, SPACE, SPEC | {"preconditioning": {"name": "edm"}})
+    with pytest.raises(ValueError, match="odd"):
+        teacher.levels(4, "heun")
+    assert len(teacher.levels(9, "heun")) == 5
+
+
+def tamper(folder, name, change):
+    file = folder / name
+    content = bytearray(file.read_bytes())
+    change(content)
+    file.write_bytes(content)
+
+
+def test_a_tampered_description_is_refused(model):
+    file = model.folder / "model.json"
+    facts = json.loads(file.read_text())
+    facts["space"]["scale"] = 7.0
+    file.write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match=r"model.json was changed after it was saved"):
+        Model.load(model.folder)
+
+
+def test_damaged_weights_are_refused(model):
+    tamper(model.folder, "model.safetensors", lambda content: content.__setitem__(-1, content[-1] ^ 1))
+    with pytest.raises(ValueError, match="hash differs"):
+        Model.load(model.folder)
+    tamper(model.folder, "model.safetensors", lambda content: content.__delitem__(slice(100, None)))
+    with pytest.raises(ValueError, match="is damaged"):
+        Model.load(model.folder)
+    (model.folder / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match="model.safetensors is missing"):
+        Model.load(model.folder)
