@@ -25,12 +25,8 @@ def build_network(spec: dict, shape: Sequence[int], num_classes: int = 0) -> nn.
     """
     arguments = dict(spec)
     name = check_name("network", arguments.pop("name", None), NETWORKS)
-    allowed = [
-        p.name
-        for c in (NETWORKS[name], Conditioning)
-        for p in signature(c).parameters.values()
-        if p.kind == p.KEYWORD_ONLY
-    ]
+    parameters = signature(NETWORKS[name]).parameters | signature(Conditioning).parameters
+    allowed = [p.name for p in parameters.values() if p.kind == p.KEYWORD_ONLY]
     for argument in arguments:
         check_name(f"argument of the network {name!r}", argument, allowed)
     return NETWORKS[name](tuple(shape), num_classes, **arguments)
