@@ -1,0 +1,59 @@
+"""Where a run comes from: its code, its command, its parameters by flat names."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+LONGEST_PARAM = 6000  # MLflow's limit
+
+
+def git_state(folder: Path | str) -> dict[str, str]:
+    """The commit of a working tree, and whether files differ from it; "unknown" where there is none."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True).stdout
+
+    try:
+        return {"git_commit": git("rev-parse", "HEAD").strip(), "git_dirty": str(bool(git("status", "-s"))).lower()}
+    except (OSError, subprocess.CalledProcessError):
+        return {"git_commit": "unknown", "git_dirty": "unknown"}
+
+
+def run_tags(
+    recipe: str, data_sha256: str, env: str | None = None, command: str | None = None, project: Path | str = "."
+) -> dict[str, str]:
+    """The tags of every run, MLflow's own names for its Source and Version columns among them.
+
+    env, command: those of this process if not given (KEDRO_ENV, what was typed).
+    """
+    git = git_state(project)
+    env = env or os.environ.get("KEDRO_ENV", "base")
+    command = command or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    source = {
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.name": command,
+        "mlflow.source.git.commit": git["git_commit"],
+    }
+    return {**git, **source, "command": command, "env": env, "recipe": recipe, "data_sha256": data_sha256}
+
+
+def flatten(params: dict, prefix: str = "") -> dict[str, str]:
+    """Nested parameters -> {"a.b": text}: what is no text as JSON, odd characters in names as "_", long values cut."""
+    flat = {}
+    for name, value in params.items():
+        key = prefix + re.sub(r"[^\w\-. :/]", "_", str(name))
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f"{key}.")
+        else:
+            flat[key] = _shorten(value if isinstance(value, str) else json.dumps(value, default=str))
+    return flat
+
+
+def _shorten(text: str) -> str:
+    """The whole value is in the run's params.json."""
+    note = f" ... ({len(text)} characters, see params.json)"
+    return text if len(text) <= LONGEST_PARAM else text[: LONGEST_PARAM - len(note)] + note

@@ -1,0 +1,87 @@
+"""One version in the model registry: its facts, its package, and how it is found again."""
+
+import json
+import logging
+import shutil
+from importlib.metadata import version as installed
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from onestep.tracking.calls import find_run
+from onestep.tracking.store import Store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+    from onestep.training.model import Model
+
+NEEDED = ("onestep", "mlflow", "numpy", "pillow", "pydantic", "safetensors", "torch")
+
+
+def load_model(folder: Path | str) -> "Model":
+    from onestep.training.model import Model
+
+    return Model.load(folder)
+
+
+def create_version(
+    client: "MlflowClient", store: Store, folder: Path | str, facts: dict, run_id: str | None, number: int = 1
+) -> "ModelVersion":
+    """A new version, its number at least `number`."""
+    name, tags = facts["name"], _tags(facts)
+    run_id = run_id if find_run(client, run_id) else None
+    logged = client.create_logged_model(store.experiment(client, facts["dataset"]), facts["recipe"], run_id, tags)
+    with TemporaryDirectory() as temporary:
+        _package(Path(folder), Path(temporary))
+        client.log_model_artifacts(logged.model_id, f"{temporary}/pyfunc")
+    client.finalize_logged_model(logged.model_id, "READY")
+    if not client.search_registered_models(f"name='{name}'"):
+        client.create_registered_model(name)
+    # Without a run, MLflow would look the logged model up in its global store instead of this client's.
+    model_id = logged.model_id if run_id else None
+    while True:
+        version = client.create_model_version(name, logged.artifact_location, run_id, tags, model_id=model_id)
+        if int(version.version) >= number:
+            return version
+        client.delete_model_version(name, version.version)
+
+
+def _package(folder: Path, temporary: Path) -> None:
+    """The folder that MLflow loads a generator from: our generator.py, with the finished model as its artifact."""
+    from mlflow import pyfunc
+
+    logging.getLogger("mlflow.models.signature").setLevel(logging.WARNING)  # "no output type hint"
+    (temporary / "model").mkdir()
+    for file in ("model.json", "model.safetensors"):
+        shutil.copy(folder / file, temporary / "model")
+    pyfunc.save_model(
+        temporary / "pyfunc",
+        python_model=str(Path(__file__).with_name("generator.py")),
+        artifacts={"model": str(temporary / "model")},
+        pip_requirements=[f"{package}=={installed(package).partition('+')[0]}" for package in NEEDED],
+    )
+
+
+def _tags(facts: dict) -> dict[str, str]:
+    """Scores and lineage where people look for them, and all facts in one for us."""
+    plain = {key: facts[key] for key in ("dataset", "recipe", "model_sha256")}
+    flat = {key: str(value) for key, value in {**plain, **facts["lineage"], **facts["scores"]}.items()}
+    return {**flat, "facts": json.dumps(facts)}
+
+
+def facts_of(version: "ModelVersion") -> dict:
+    return json.loads(version.tags.get("facts", "{}"))
+
+
+def find_version(client: "MlflowClient", facts: dict) -> "ModelVersion | None":
+    """The version of the same weights and scores."""
+    versions = client.search_model_versions(f"name='{facts['name']}'")
+    alike = (v for v in versions if all(facts_of(v).get(key) == facts[key] for key in ("model_sha256", "scores")))
+    return next(alike, None)
+
+
+def holder_of(client: "MlflowClient", name: str, alias: str) -> "ModelVersion | None":
+    number = client.get_registered_model(name).aliases.get(alias)
+    return client.get_model_version(name, number) if number else None

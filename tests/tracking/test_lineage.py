@@ -1,0 +1,40 @@
+"""Where a run comes from."""
+
+import subprocess
+
+from onestep.tracking import git_state, run_tags
+from onestep.tracking.lineage import flatten
+
+
+def test_the_state_of_a_working_tree(tmp_path):
+    assert git_state(tmp_path) == {"git_commit": "unknown", "git_dirty": "unknown"}
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    for words in (["init", "-q"], [*identity, "commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    clean = git_state(tmp_path)
+    assert len(clean["git_commit"]) == 40
+    assert clean["git_dirty"] == "false"
+    (tmp_path / "new").touch()
+    assert git_state(tmp_path) == {**clean, "git_dirty": "true"}
+
+
+def test_no_git_at_all(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    tags = run_tags("cd", "d" * 64, env="moons", project=tmp_path)
+    assert (tags["git_commit"], tags["env"]) == ("unknown", "moons")
+
+
+def test_the_command_is_what_was_typed(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/bin/kedro", "run", "--params=recipe=cd,note=a b"])
+    monkeypatch.delenv("KEDRO_ENV", raising=False)
+    tags = run_tags("cd", "d" * 64)
+    assert (tags["command"], tags["env"]) == ("kedro run '--params=recipe=cd,note=a b'", "base")
+    assert tags["mlflow.source.name"] == tags["command"]
+
+
+def test_params_are_flat_and_within_limits():
+    flat = flatten({"a": {"b": 1, "c": {"d": [1, 2], "e": None}}, "f": {}, "odd(name)": True, "g": "text"})
+    assert flat == {"a.b": "1", "a.c.d": "[1, 2]", "a.c.e": "null", "f": "{}", "odd_name_": "true", "g": "text"}
+    long = flatten({"a": "x" * 9000})["a"]
+    assert len(long) == 6000
+    assert long.endswith("(9000 characters, see params.json)")

@@ -1,0 +1,160 @@
+"""Versions, aliases, and what a caller gets from them."""
+
+import base64
+import io
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onestep.tracking import Store, load_registered, open_run, register, sync
+from onestep.tracking.versions import _package
+from onestep.training.model import Model
+
+CHAMPION = "models:/onestep-digits@champion"
+
+
+def aliases(store):
+    return {alias: int(n) for alias, n in store.client().get_registered_model("onestep-digits").aliases.items()}
+
+
+def test_the_first_version_is_champion_for_the_time_being(store, finished_model, scores, write_progress):
+    run = open_run(write_progress(10), "digits", "cd", store)
+    run.push()
+    tags = {"git_commit": "c" * 40, "data_sha256": "d" * 64, "mlflow.source.name": "kedro run"}
+    record = register(finished_model(), scores(26.0), store, tags, run.run_id)
+    assert (record["name"], record["version"], record["uri"]) == ("onestep-digits", 1, CHAMPION)
+    assert (record["aliases"], record["provisional"]) == (["challenger", "champion"], True)
+    assert "no champion" in record["reason"]
+    assert record["scores"]["fid_digits/nfe_01"] == 26.0
+    assert record["lineage"] == {"teacher_sha256": "7" * 64, "git_commit": "c" * 40, "data_sha256": "d" * 64}
+    version = store.client().get_model_version("onestep-digits", "1")
+    assert version.run_id == run.run_id
+    assert (version.tags["fid_digits/nfe_01"], version.tags["git_commit"]) == ("26.0", "c" * 40)
+    assert version.tags["model_sha256"] == record["model_sha256"]
+
+
+def test_a_better_model_becomes_champion_and_a_worse_one_does_not(store, finished_model, scores):
+    register(finished_model(0), scores(26.0, provisional=False), store)
+    worse = register(finished_model(1), scores(30.0), store)
+    assert (worse["aliases"], worse["uri"]) == (["challenger"], "models:/onestep-digits/2")
+    assert "30 does not beat the champion's 26" in worse["reason"]
+    other = register(finished_model(2), scores(1.0, data_sha256="f" * 64), store)
+    assert other["aliases"] == ["challenger"]
+    assert "data hash differs" in other["reason"]
+    better = register(finished_model(3), scores(20.0, provisional=False), store)
+    assert (better["version"], better["aliases"]) == (4, ["challenger", "champion"])
+    assert (better["provisional"], better["uri"]) == (False, CHAMPION)
+    assert aliases(store) == {"challenger": 4, "champion": 4}
+
+
+def test_the_same_model_with_the_same_scores_is_the_same_version(store, finished_model, scores):
+    first = register(finished_model(0), scores(26.0), store)
+    second = register(finished_model(1), scores(30.0), store)
+    assert register(finished_model(0), scores(26.0), store) == first
+    assert aliases(store) == {"challenger": 1, "champion": 1}
+    assert register(finished_model(1), scores(30.0), store) == second
+    assert register(finished_model(0), scores(25.0), store)["version"] == 3
+
+
+def test_a_damaged_or_unevaluated_model_is_not_registered(store, finished_model, scores):
+    folder = finished_model()
+    with pytest.raises(ValueError, match="none of 'cd'"):
+        register(folder, scores(26.0, rows=[]), store)
+    with (folder / "model.json").open("a") as file:
+        file.write(" x")
+    with pytest.raises(ValueError, match="damaged"):
+        register(folder, scores(26.0), store)
+    assert not store.client().search_registered_models()
+
+
+def test_a_registry_that_is_away_is_named(tmp_path, finished_model, scores):
+    with pytest.raises(ConnectionError, match=r"MLflow at http://127.0.0.1:9 does not answer"):
+        register(finished_model(), scores(26.0), Store.at(tmp_path, "http://127.0.0.1:9"))
+
+
+def test_sync_makes_the_versions_of_records_again(store, tmp_path, finished_model, scores, empty_database):
+    folders = [finished_model(seed) for seed in range(3)]
+    values = (26.0, 30.0, 20.0)
+    records = [register(folder, scores(value), store) for folder, value in zip(folders, values, strict=True)]
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(records[2]))
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    (clone / "mlflow.db").write_bytes(empty_database.read_bytes())
+    there = Store.at(clone, "sqlite:///mlflow.db")
+
+    made = sync([(path, folders[2]), (records[0], folders[0])], there)  # the record of version 2 is lost
+    assert [record["version"] for record in made] == [1, 3]
+    assert made[1] == records[2]
+    assert aliases(there) == {"challenger": 3, "champion": 3}
+    assert sync([(path, folders[2]), (records[0], folders[0])], there)[1] == records[2]
+    assert len(there.client().search_model_versions()) == 2
+    assert load_registered(CHAMPION, there).sha256 == records[2]["model_sha256"]
+
+
+def test_sync_leaves_a_champion_that_is_as_good(store, finished_model, scores, tmp_path, empty_database):
+    record, folder = register(finished_model(0), scores(26.0), store), finished_model(0)
+    (tmp_path / "other.db").write_bytes(empty_database.read_bytes())
+    there = Store.at(tmp_path, "sqlite:///other.db")
+    register(finished_model(1), scores(20.0), there)
+    (made,) = sync([(record, folder)], there)
+    assert (made["version"], made["aliases"]) == (2, ["challenger"])
+    with pytest.raises(ValueError, match="is not the model of"):
+        sync([({**record, "model_sha256": "0" * 64}, folder)], there)
+
+
+def test_a_registered_model_gives_the_arrays_of_the_model(store, finished_model, scores):
+    folder = finished_model()
+    register(folder, scores(26.0), store)
+    model = load_registered("models:/onestep-digits/1", store)
+    assert np.array_equal(model.sample(2, 5, range(3)), Model.load(folder).sample(2, 5, range(3)))
+    with pytest.raises(ValueError, match=r"@best is not in the registry at sqlite"):
+        load_registered("models:/onestep-digits@best", store)
+    with pytest.raises(ValueError, match="MLFLOW_TRACKING_URI"):
+        load_registered(CHAMPION, Store(f"sqlite:///{folder}/no.db"))
+
+
+def decoded(picture):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))))
+
+
+def test_a_generator_answers_requests_and_refuses_bad_ones(finished_model, tmp_path):
+    from mlflow import pyfunc
+
+    folder = finished_model(labels=True)
+    (tmp_path / "package").mkdir()
+    _package(folder, tmp_path / "package")
+    generator = pyfunc.load_model(str(tmp_path / "package" / "pyfunc"))
+    first, second = generator.predict([{"num_images": 2, "steps": 2, "seed": 3, "label": 4}, {"seed": 1}])
+    expected = Model.load(folder).sample(2, 3, range(2), [4, 4])
+    assert np.array_equal([decoded(picture) for picture in first["images"]], expected[:, 0])
+    assert (first["steps"], first["seed"], first["label"], len(first["levels"])) == (2, 3, 4, 2)
+    assert len(second["images"]) == 1
+
+    for bad, words in [
+        ({"num_images": 10**6}, "between 1 and 256"),
+        ({"steps": 0}, "between 1 and 64"),
+        ({"label": 10}, "between 0 and 9"),
+        ({"num_image": 1}, "Did you mean 'num_images'"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            generator.predict([bad])
+
+
+@pytest.mark.slow
+def test_a_fresh_python_in_the_project_folder_finds_the_champion(store, finished_model, scores, monkeypatch):
+    folder = finished_model()
+    register(folder, scores(26.0), store)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    request = "[{'num_images': 16, 'steps': 1, 'seed': 0}]"
+    code = f"import json, mlflow; m = mlflow.pyfunc.load_model('{CHAMPION}'); print(json.dumps(m.predict({request})))"
+    place = store.database.parent
+    said = subprocess.run([sys.executable, "-c", code], cwd=place, env=os.environ, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    pictures = [decoded(picture) for picture in json.loads(said.stdout)[0]["images"]]
+    assert np.array_equal(pictures, Model.load(folder).sample(1, 0, range(16))[:, 0])

@@ -1,0 +1,50 @@
+"""Where MLflow keeps things."""
+
+import subprocess
+import sys
+
+import pytest
+
+from onestep.tracking import Store
+
+
+def test_what_is_given_comes_before_the_environment_and_the_default(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert Store.at(tmp_path) == Store(f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
+    assert Store.at(tmp_path).uri == "http://host:5000"
+    assert Store.at(tmp_path, "sqlite:///other.db").uri == f"sqlite:///{tmp_path}/other.db"
+    assert Store.at(tmp_path, "sqlite:////else/where.db").uri == "sqlite:////else/where.db"
+
+
+@pytest.mark.parametrize("uri", ["mlruns", "file:///tmp/mlruns"])
+def test_a_folder_is_refused(tmp_path, uri):
+    with pytest.raises(ValueError, match=r"sqlite:///mlflow.db"):
+        Store.at(tmp_path, uri)
+
+
+def test_a_store_that_is_away_says_so_soon_and_without_its_password(tmp_path):
+    store = Store.at(tmp_path, "http://me:secret@127.0.0.1:9")
+    with pytest.raises(ConnectionError, match=r"MLflow at http://127.0.0.1:9 does not answer") as problem:
+        store.client()
+    assert "secret" not in str(problem.value)
+
+
+def test_a_file_that_is_no_database_is_left_alone(tmp_path):
+    (tmp_path / "mlflow.db").write_text("notes of mine" * 100)
+    with pytest.raises(ConnectionError, match="not a database"):
+        Store.at(tmp_path, "sqlite:///mlflow.db").client()
+    assert (tmp_path / "mlflow.db").read_text() == "notes of mine" * 100
+
+
+@pytest.mark.slow
+def test_plain_mlflow_looks_at_the_same_default(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    code = "import mlflow; print(mlflow.get_tracking_uri())"
+    said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == Store.at(tmp_path).uri
+
+
+def test_importing_tracking_imports_no_mlflow():
+    code = "import sys, onestep.tracking; sys.exit('mlflow' in sys.modules or 'torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
