@@ -25,7 +25,7 @@ def build_network(spec: dict, shape: Sequence[int], num_classes: int = 0) -> nn.
     """
     arguments = dict(spec)
     name = check_name("network", arguments.pop("name", None), NETWORKS)
-    parameters = signature(NETWORKS[name]).parameters | signature(Conditioning).parameters
+    parameters = {**signature(Conditioning).parameters, **signature(NETWORKS[name]).parameters}
     allowed = [p.name for p in parameters.values() if p.kind == p.KEYWORD_ONLY]
     for argument in arguments:
         check_name(f"argument of the network {name!r}", argument, allowed)
