@@ -10,13 +10,9 @@ class Journal:
     @hook_impl
     def before_pipeline_run(self, run_params, pipeline, catalog):
         for name in sorted(pipeline.inputs()):
-            if not name.startswith("params:") and name != "parameters" and not catalog.exists(name):
-                raise ValueError(missing_input(name, catalog))
-
-
-def missing_input(name: str, catalog) -> str:
-    """Which pipeline makes a data set that is not there, and what to type."""
-    makers = [p for p, pipeline in pipelines.items() if p != "__default__" and name in pipeline.all_outputs()]
-    place = catalog.get(name)._describe().get("filepath")
-    env = "" if not makers else f"kedro run --pipelines={makers[0]}"
-    return f"{name!r} is needed and is not at {place}. Make it with: {env} (with the same --env and --params)."
+            makers = [p for p, made in pipelines.items() if p != "__default__" and name in made.all_outputs()]
+            if makers and not catalog.exists(name):
+                raise ValueError(
+                    f"{run_params['pipeline_names'] or 'this run'} needs {name!r}, and it is not at "
+                    f"{catalog.get(name)._describe().get('filepath')}. Make it first: kedro run --pipelines={makers[0]}"
+                )
