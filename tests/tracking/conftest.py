@@ -4,7 +4,6 @@ import json
 import shutil
 
 import pytest
-import torch
 
 from onestep.data.space import DataSpace
 from onestep.tracking import Store
@@ -53,7 +52,6 @@ def finished_model(tmp_path, randomised):
         function = randomised(build_function(spec, space), seed)
         return Model(function, space, spec).save(tmp_path / f"model_{seed}").folder
 
-    torch.set_num_threads(1)
     return build
 
 
