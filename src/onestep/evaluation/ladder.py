@@ -1,0 +1,176 @@
+"""The quality ladder: every model and sampler at every number of network evaluations, against the training images."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from onestep.evaluation.counting import count_evaluations
+from onestep.evaluation.features import Extractor
+from onestep.evaluation.memorisation import TrainingSet, memorisation_rate
+from onestep.evaluation.points import wasserstein
+from onestep.evaluation.scores import FEWEST, Reference, score_images
+
+FULL = 3  # seeds; scores of fewer are provisional
+Scores = dict[str, dict]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way to generate.
+
+    generate: (seed, indices) -> stored values, uint8 [B, C, H, W] or float32 [B, D]; a sample is a function of the seed
+    and its index. function: what generate calls, nfe times for each sample: it is counted.
+    """
+
+    model: str
+    sampler: str
+    nfe: int
+    levels: Sequence[float]
+    generate: Callable[[int, np.ndarray], np.ndarray]
+    function: nn.Module
+
+
+def rungs_of(model, sampler: str, nfes: Iterable[int]) -> list[Rung]:
+    """The rungs of a finished model (onestep.training.model.Model) with one of its samplers."""
+
+    def rung(nfe: int) -> Rung:
+        def generate(seed: int, indices: np.ndarray) -> np.ndarray:
+            return model.sample(nfe, seed, indices, sampler=sampler)
+
+        return Rung(model.spec["name"], sampler, nfe, model.levels(nfe, sampler).tolist(), generate, model.function)
+
+    return [rung(nfe) for nfe in nfes]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What samples are compared with: made once for all rows. store: an ArrayStore. extractor: None for points."""
+
+    training: TrainingSet
+    points: np.ndarray | None = None
+    extractor: Extractor | None = None
+    reference: Reference | None = None
+
+    @classmethod
+    def of(cls, store, extractor: Extractor | None) -> "Judge":
+        images = store.images("train")
+        if extractor is None:
+            return cls(TrainingSet(images), points=np.array(images))
+        return cls(TrainingSet(images), extractor=extractor, reference=Reference.of(images, extractor))
+
+    def scores(self, samples: np.ndarray, seed: int) -> dict[str, float]:
+        if self.extractor is None:
+            quality = {"wasserstein": wasserstein(samples, self.points, seed)}
+        else:
+            quality = score_images(samples, self.reference, self.extractor, seed)
+        return {**quality, "memorisation": memorisation_rate(samples, self.training)}
+
+
+def evaluate(
+    rungs: Iterable[Rung],
+    store,
+    extractor: Extractor | None,
+    *,
+    count: int,
+    seeds: Sequence[int],
+    batch_size: int = 256,
+    on_progress: Callable[[int, int], None] | None = None,
+    on_samples: Callable[[Rung, int, np.ndarray], None] | None = None,
+) -> dict:
+    """Scores of every rung and of the floor, ready for JSON; those of fewer than three seeds are called provisional.
+
+    store: an ArrayStore; its training images are the reference, its held-out images the floor. extractor: None for
+    points. count: samples of each seed, with indices 0 to count - 1, so that every model starts from the same noise.
+    on_progress(done, total) counts samples. on_samples(rung, seed, samples) may keep pictures. Raises ValueError,
+    before any work, for counts and extractors that cannot be.
+    """
+    rungs = list(rungs)
+    _check(store, extractor, count, seeds)
+    judge = Judge.of(store, extractor)
+    total, rows, warm = len(rungs) * len(seeds) * count, [], set()
+    for rung in rungs:
+        if id(rung.function) not in warm:
+            rung.generate(seeds[0], np.arange(min(batch_size, count)))
+            warm.add(id(rung.function))
+        seconds, values = 0.0, []
+        for seed in seeds:
+            done = (len(rows) * len(seeds) + len(values)) * count
+            samples, taken = _generate(rung, seed, count, batch_size, on_progress, done, total)
+            seconds += taken
+            values.append(judge.scores(samples, seed))
+            if on_samples:
+                on_samples(rung, seed, samples)
+        rows.append(
+            {
+                "model": rung.model,
+                "sampler": rung.sampler,
+                "nfe": rung.nfe,
+                "levels": [float(level) for level in rung.levels],
+                "scores": _summary(values),
+                "images_per_second": round(count * len(seeds) / seconds, 1),
+            }
+        )
+    return {
+        "dataset": store.space.name,
+        "data_sha256": store.sha256,
+        "split": "train",
+        "extractor": {"name": extractor.name, "sha256": extractor.sha256} if extractor else None,
+        "count": count,
+        "seeds": list(seeds),
+        "provisional": len(seeds) < FULL,
+        "floor": floor(store.images("heldout"), judge, count, seeds),
+        "rows": rows,
+    }
+
+
+def floor(heldout: np.ndarray, judge: Judge, count: int, seeds: Sequence[int]) -> dict:
+    """Scores of real images that were not trained on: `count` of them by chance for each seed, or all if fewer."""
+    parts = [heldout[np.sort(np.random.RandomState(seed).permutation(len(heldout))[:count])] for seed in seeds]
+    found = {
+        "count": len(parts[0]),
+        "scores": _summary([judge.scores(*part) for part in zip(parts, seeds, strict=True)]),
+    }
+    if found["count"] < count:
+        found["note"] = (
+            f"only {found['count']} images are held out: FID falls with the number, so this floor is too high"
+        )
+    return found
+
+
+def _generate(rung, seed, count, batch_size, on_progress, done, total) -> tuple[np.ndarray, float]:
+    """The samples, and the seconds that they took. The network's evaluations are counted and must be those declared."""
+    batches, started = [], time.perf_counter()
+    with count_evaluations(rung.function) as counted:
+        for start in range(0, count, batch_size):
+            batches.append(rung.generate(seed, np.arange(start, min(start + batch_size, count))))
+            if on_progress:
+                on_progress(done + min(start + batch_size, count), total)
+    seconds = time.perf_counter() - started
+    assert counted.samples == rung.nfe * count, f"{rung.model} {rung.sampler}: {counted} of {count}, not {rung.nfe} NFE"
+    return np.concatenate(batches), seconds
+
+
+def _summary(values: list[dict[str, float]]) -> Scores:
+    return {
+        name: {"mean": float(np.mean([v[name] for v in values])), "values": [float(v[name]) for v in values]}
+        for name in values[0]
+    }
+
+
+def _check(store, extractor, count, seeds) -> None:
+    space = store.space
+    if (extractor is None) != (space.kind == "points"):
+        given = extractor.name if extractor else None
+        raise ValueError(f"The extractor {given} for {space.kind}: images need one, points have none.")
+    if extractor and extractor.shape not in (None, space.shape):
+        raise ValueError(f"The extractor {extractor.name} takes images {extractor.shape}, not {space.shape}.")
+    if count < FEWEST:
+        raise ValueError(f"An evaluation of {count} samples: at least {FEWEST} are needed.")
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"The seeds are {list(seeds)}: there is one at least, and no two are the same.")
+    for split in ("train", "heldout"):
+        if (found := len(store.images(split))) < FEWEST:
+            raise ValueError(f"The {split} split of {space.name} has {found} samples: scores need at least {FEWEST}.")

@@ -1,0 +1,98 @@
+"""Plots: quality against network evaluations, and clouds of points. Colours of Okabe and Ito, apart for every eye."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = "osD^vP"
+GRAY = "#555555"
+NAMES = {"fid": "FID", "kid": "KID", "is": "IS", "precision": "precision", "recall": "recall"}
+
+
+def ladder_plot(scores: dict, score: str | None = None, title: str | None = None) -> Image.Image:
+    """Quality (log) against NFE (log): a line for each model and sampler of a scores.json, the floor as a dashed line.
+
+    score: by default the first, FID or the Wasserstein distance. Where there are several seeds, bars span their values.
+    """
+    from matplotlib.ticker import LogLocator
+
+    score = score or next(iter(scores["rows"][0]["scores"]))
+    figure, axes = _figure(7.2, 4.8)
+    kinds = dict.fromkeys((row["model"], row["sampler"]) for row in scores["rows"])
+    for (model, sampler), colour, marker in zip(kinds, COLOURS, MARKERS, strict=False):
+        rows = sorted(
+            (r for r in scores["rows"] if (r["model"], r["sampler"]) == (model, sampler)), key=lambda r: r["nfe"]
+        )
+        found, nfe = [row["scores"][score] for row in rows], [row["nfe"] for row in rows]
+        mean = np.array([f["mean"] for f in found])
+        span = np.abs([[f["mean"] - min(f["values"]), max(f["values"]) - f["mean"]] for f in found]).T
+        style = {"color": colour, "marker": marker, "markersize": 7, "markeredgecolor": "white", "linewidth": 2}
+        axes.errorbar(nfe, mean, span if span.any() else None, capsize=3, label=f"{model}, {sampler}", **style)
+    real = scores["floor"]["scores"][score]["mean"]
+    axes.axhline(real, color=GRAY, linestyle="--", linewidth=1.4, label=f"floor: held-out data ({_number(real)})")
+    ticks = sorted({row["nfe"] for row in scores["rows"]})
+    axes.set(xscale="log", yscale="log" if real > 0 else "symlog", xlabel="network evaluations per sample (NFE)")
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    if real > 0:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(lambda value, _: _number(value))
+    axes.tick_params(which="minor", bottom=False, left=False)
+    axes.set_ylabel(f"{_name(score)} (lower is better)" if _falls(score) else _name(score))
+    note = f"{scores['count']} samples, {len(scores['seeds'])} seed{'s' * (len(scores['seeds']) > 1)}"
+    note += ", provisional" if scores["provisional"] else ""
+    axes.set_title(title or f"{scores['dataset']}: quality against cost ({note})", loc="left", fontsize=11)
+    lines, labels = axes.get_legend_handles_labels()  # bars come after lines: the floor is the first
+    axes.legend(lines[1:] + lines[:1], labels[1:] + labels[:1], frameon=False, fontsize=10)
+    return _image(figure)
+
+
+def scatter(clouds: Sequence[tuple[str, np.ndarray]], reference: np.ndarray | None = None) -> Image.Image:
+    """Points in the plane: a panel for each (title, points [N, 2]), the reference [M, 2] behind them in gray."""
+    behind = clouds[0][1] if reference is None else reference
+    low, high = behind.min(0), behind.max(0)
+    edge = 0.2 * (high - low)
+    columns, aspect = min(4, len(clouds)), float(np.clip((high - low)[1] / (high - low)[0], 0.3, 3))
+    figure, panels = _figure(3.1 * columns, (2.9 * aspect + 0.5) * -(-len(clouds) // columns), columns, len(clouds))
+    for axes, (title, points) in zip(panels, clouds, strict=True):
+        if reference is not None:
+            axes.scatter(*behind.T, s=5, color="#C8C8C8", linewidths=0)
+        axes.scatter(*points.T, s=5, color=COLOURS[1], alpha=0.7, linewidths=0)
+        axes.set(xlim=(low[0] - edge[0], high[0] + edge[0]), ylim=(low[1] - edge[1], high[1] + edge[1]), aspect="equal")
+        axes.set_title(title, fontsize=10)
+        axes.tick_params(labelsize=8)
+    return _image(figure)
+
+
+def _figure(width: float, height: float, columns: int = 1, count: int = 0):
+    """A figure without pyplot and its axes (a list if count is given)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=140, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = [figure.add_subplot(-(-max(count, 1) // columns), columns, i + 1) for i in range(max(count, 1))]
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+    return figure, panels if count else panels[0]
+
+
+def _image(figure) -> Image.Image:
+    figure.canvas.draw()
+    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+
+
+def _name(score: str) -> str:
+    kind, _, extractor = score.partition("_")
+    words = NAMES.get(kind, {"wasserstein": "Wasserstein-2 distance"}.get(kind, kind))
+    return f"{words}, features: {extractor}" if extractor else words
+
+
+def _falls(score: str) -> bool:
+    return score.split("_")[0] in ("fid", "kid", "wasserstein", "memorisation")
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -1,0 +1,104 @@
+"""Scores of generated images against a reference, by torch-fidelity's own functions on features that are kept."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from onestep.evaluation.features import Extractor, Features
+from onestep.evaluation.fidelity import import_fidelity
+
+FEWEST = 10  # samples; the inception score is a mean over ten parts
+SUBSETS, SUBSET = 100, 1000  # of KID: their number, and the images of each, at most
+NEIGHBOURHOOD = 3  # Kynkaanniemi et al. 2019, section 3.1
+MANIFOLD = 10_000  # images that precision and recall look at on either side, at most
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Matrices as small as these gain little from a second thread, and lose much where the machine is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The training images as scores see them: computed once, used for every row."""
+
+    features: Features
+    statistics: dict = field(repr=False)
+
+    @classmethod
+    def of(cls, images: np.ndarray, extractor: Extractor) -> "Reference":
+        return cls.of_features(extractor(images))
+
+    @classmethod
+    def of_features(cls, features: Features) -> "Reference":
+        import_fidelity()
+        from torch_fidelity.metric_fid import fid_features_to_statistics
+
+        return cls(features, fid_features_to_statistics(features.features))
+
+
+def score_images(images: np.ndarray, reference: Reference, extractor: Extractor, seed: int = 0) -> dict[str, float]:
+    """{fid_<extractor>, kid_, precision_, recall_, is_}: of uint8 images [N, C, H, W]. is_ where logits are of labels.
+
+    seed: of KID's subsets and of the order of IS's parts. Raises ValueError for too few.
+    """
+    scores = score_features(extractor(images), reference, seed)
+    if not extractor.has_classes:
+        del scores["is"]
+    return {f"{score}_{extractor.name}": value for score, value in scores.items()}
+
+
+@one_thread()
+def score_features(samples: Features, reference: Reference, seed: int = 0) -> dict[str, float]:
+    """FID (Heusel et al. 2017), KID (Binkowski et al. 2018), precision and recall (Kynkaanniemi et al. 2019), IS.
+
+    FID falls with the number of samples, so compare it at equal numbers; KID does not, and may be slightly negative.
+    """
+    fewest = min(len(samples), len(reference.features))
+    if fewest < FEWEST:
+        raise ValueError(f"Scores of {fewest} images: at least {FEWEST} are needed, samples and reference alike.")
+    import_fidelity()
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+    from torch_fidelity.metric_isc import isc_features_to_metric
+    from torch_fidelity.metric_prc import prc_features_to_metric
+
+    found, known = samples.features, reference.features.features
+    fid = fid_statistics_to_metric(fid_features_to_statistics(found), reference.statistics, verbose=False)
+    manifold = {"prc_neighborhood": NEIGHBOURHOOD, "prc_batch_size": 1000, "save_cpu_ram": True}
+    closeness = prc_features_to_metric(_some(found), _some(known), **manifold, verbose=False)
+    return {
+        "fid": fid["frechet_inception_distance"],
+        "kid": _kernel_distance(found, known, seed),
+        "precision": closeness["precision"],
+        "recall": closeness["recall"],
+        "is": isc_features_to_metric(samples.logits, rng_seed=seed)["inception_score_mean"],
+    }
+
+
+def _kernel_distance(found: Tensor, known: Tensor, seed: int) -> float:
+    """KID: torch-fidelity's subsets and estimator, its cubic kernel as products, which is 20 times as fast."""
+    from torch_fidelity.metric_kid import mmd2
+
+    rng, size, estimates = np.random.RandomState(seed), min(SUBSET, len(found), len(known)), []
+    for _ in range(SUBSETS):
+        x, y = (f[torch.from_numpy(rng.choice(len(f), size, replace=False))] for f in (found, known))
+        kernels = [a @ b.T / a.shape[1] + 1 for a, b in ((x, x), (x, y), (y, y))]
+        estimates.append(mmd2(*((k * k * k).numpy() for k in kernels)))
+    return float(np.mean(estimates))
+
+
+def _some(features: Tensor) -> Tensor:
+    """All of them, or MANIFOLD of them at random, the same every time."""
+    if len(features) <= MANIFOLD:
+        return features
+    return features[torch.from_numpy(np.random.RandomState(0).permutation(len(features))[:MANIFOLD])]

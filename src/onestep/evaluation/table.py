@@ -1,0 +1,53 @@
+"""Scores as a plain table."""
+
+
+def scores_table(scores: dict) -> str:
+    """The table of a scores.json: a row for each model and NFE, the floor last; means over seeds, ± their deviation."""
+    names = list(dict.fromkeys(name for row in [*scores["rows"], scores["floor"]] for name in row["scores"]))
+    lines = [["model", "sampler", "NFE", *names, "images/s"]]
+    for row in scores["rows"]:
+        cells = [_cell(row["scores"].get(name)) for name in names]
+        lines.append([row["model"], row["sampler"], str(row["nfe"]), *cells, f"{row['images_per_second']:,.0f}"])
+    lines.append(["floor", "held-out", "", *(_cell(scores["floor"]["scores"].get(name)) for name in names), ""])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [
+        "  ".join(
+            [
+                *(c.ljust(w) for c, w in zip(line[:2], widths, strict=False)),
+                *(c.rjust(w) for c, w in zip(line[2:], widths[2:], strict=True)),
+            ]
+        ).rstrip()
+        for line in lines
+    ]
+    rule = "-" * max(map(len, text))
+    return "\n".join([*_caption(scores), "", text[0], rule, *_grouped(text[1:-1], scores["rows"]), rule, text[-1]])
+
+
+def _caption(scores: dict) -> list[str]:
+    seeds, extractor = scores["seeds"], scores["extractor"]
+    words = (
+        f"{scores['count']} samples of each of {len(seeds)} seeds" if len(seeds) > 1 else f"{scores['count']} samples"
+    )
+    lines = [f"{scores['dataset']}: {words} against the training data"]
+    if extractor:
+        lines[0] += f"; features of the extractor {extractor['name']} ({extractor['sha256'][:8]})"
+    if scores["provisional"]:
+        lines.append(f"provisional: {len(seeds)} seed{'s' * (len(seeds) > 1)}, where a full evaluation takes three")
+    if note := scores["floor"].get("note"):
+        lines.append(f"floor: {note}")
+    return lines
+
+
+def _grouped(text: list[str], rows: list[dict]) -> list[str]:
+    """A blank line between models and between samplers."""
+    kinds = [(row["model"], row["sampler"]) for row in rows]
+    return [line for i, line in enumerate(text) for line in ([""] * (i > 0 and kinds[i] != kinds[i - 1]) + [line])]
+
+
+def _cell(score: dict | None) -> str:
+    if score is None:
+        return "-"
+    mean, values = score["mean"], score["values"]
+    digits = 1 if abs(mean) >= 100 else 2 if abs(mean) >= 10 else 3 if abs(mean) >= 0.1 else 4
+    spread = (sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)) ** 0.5
+    return f"{mean:.{digits}f}" + (f" ±{spread:.{digits}f}" if len(values) > 1 else "")

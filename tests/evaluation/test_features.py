@@ -1,0 +1,135 @@
+import json
+import shutil
+import socket
+import urllib.request
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from onestep.evaluation import features
+from onestep.evaluation.classifier import accuracy
+from onestep.evaluation.features import SHIPPED, make_extractor, open_extractor
+
+
+@pytest.fixture
+def tiny_store():
+    """200 colour images of two classes, bright above and bright below, as make_extractor sees a store."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 2
+    images = rng.integers(0, 100, (200, 3, 8, 8)).astype(np.uint8)
+    images[labels == 0, :, :4] += 120
+    images[labels == 1, :, 4:] += 120
+    parts = {"train": slice(0, 150), "heldout": slice(150, 200)}
+    space = SimpleNamespace(name="halves", kind="images", shape=(3, 8, 8))
+    return SimpleNamespace(
+        space=space, sha256="abc", images=lambda split: images[parts[split]], labels=lambda split: labels[parts[split]]
+    )
+
+
+def test_the_shipped_extractor_knows_digits_that_it_never_saw(extractor, digits):
+    heldout = digits.images("heldout"), digits.labels("heldout")
+    assert extractor.record["data_sha256"] == digits.sha256
+    assert accuracy(extractor.network, *heldout) == pytest.approx(extractor.record["heldout_accuracy"], abs=1e-4)
+    assert extractor.record["heldout_accuracy"] >= 0.97
+    assert (SHIPPED / "digits.safetensors").stat().st_size < 100_000
+
+
+def test_features_do_not_depend_on_the_batch(extractor, digits):
+    images = digits.images("heldout")[:50]
+    torch.testing.assert_close(
+        extractor(images, batch_size=7).features, extractor.features(images), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_made_once_and_opened_again(tiny_store, tmp_path, monkeypatch):
+    made = make_extractor(tiny_store, tmp_path / "extractor")
+    assert made.record["heldout_accuracy"] > 0.95
+    assert (made.name, made.shape, made.has_classes) == ("halves", (3, 8, 8), True)
+    monkeypatch.setattr(features, "train_classifier", None)
+    assert make_extractor(tiny_store, tmp_path / "extractor").sha256 == made.sha256
+    assert open_extractor(tmp_path / "extractor").sha256 == made.sha256
+
+
+def test_other_data_get_another_extractor(tiny_store, tmp_path):
+    first = make_extractor(tiny_store, tmp_path)
+    tiny_store.sha256 = "def"
+    again = make_extractor(tiny_store, tmp_path)
+    assert (first.record["data_sha256"], again.record["data_sha256"]) == ("abc", "def")
+
+
+def test_without_labels_it_learns_rotations_and_says_so(tiny_store, tmp_path):
+    tiny_store.labels = lambda split: np.full(len(tiny_store.images(split)), -1)
+    made = make_extractor(tiny_store, tmp_path)
+    assert made.record["task"] == "rotations"
+    assert not made.has_classes
+
+
+def test_points_have_no_extractor(tiny_store, tmp_path):
+    tiny_store.space.kind = "points"
+    with pytest.raises(ValueError, match="points have none"):
+        make_extractor(tiny_store, tmp_path)
+
+
+def test_an_unknown_name_gets_the_nearest():
+    with pytest.raises(ValueError, match=r"'digit'.*'digits'.*inception"):
+        open_extractor("digit")
+
+
+@pytest.mark.parametrize("damage", ["weights", "record", "gone"])
+def test_damaged_files_are_named(tmp_path, damage):
+    weights, record = tmp_path / "extractor.safetensors", tmp_path / "extractor.json"
+    shutil.copy(SHIPPED / "digits.safetensors", weights)
+    shutil.copy(SHIPPED / "digits.json", record)
+    if damage == "weights":
+        weights.write_bytes(weights.read_bytes()[:-4] + b"0000")
+    elif damage == "record":
+        record.write_text(json.dumps({**json.loads(record.read_text()), "num_classes": 11}))
+    else:
+        weights.unlink()
+    with pytest.raises(ValueError, match="damaged"):
+        open_extractor(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "images", [np.zeros((2, 1, 8, 8)), np.zeros((2, 3, 8, 8), np.uint8), np.zeros((8, 8), np.uint8)]
+)
+def test_other_images_are_refused(extractor, images):
+    with pytest.raises(ValueError, match=r"uint8 \[N, 1, 8, 8\]"):
+        extractor(images)
+
+
+def test_inception_without_its_file_says_where_to_put_it(tmp_path, monkeypatch):
+    def no_network(*_, **__):
+        raise socket.gaierror("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "urlopen", no_network)
+    for weights in (None, tmp_path / "absent.pth"):
+        with pytest.raises(ValueError, match=r"weights-inception-2015-12-05-6726825d.pth.*features_weights"):
+            open_extractor("inception", weights)
+
+
+def test_inception_weights_are_tensors_only(tmp_path):
+    torch.save(replace, tmp_path / "code.pth")
+    with pytest.raises(ValueError, match="does not hold Inception weights"):
+        open_extractor("inception", tmp_path / "code.pth")
+
+
+@pytest.mark.slow
+def test_inception_of_gray_images(tmp_path, monkeypatch):
+    from torch_fidelity import feature_extractor_inceptionv3 as module
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "load_state_dict_from_url", lambda *_, **__: {})
+        patched.setattr(module.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+        random = module.FeatureExtractorInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"])
+    torch.save(random.state_dict(), tmp_path / "inception.pth")
+    gray = np.random.default_rng(0).integers(0, 256, (2, 1, 8, 8)).astype(np.uint8)
+    found = open_extractor("inception", tmp_path / "inception.pth")(gray)
+    features, logits = random(torch.from_numpy(gray.repeat(3, axis=1)))
+    assert torch.equal(found.features, features)
+    assert torch.equal(found.logits, logits)

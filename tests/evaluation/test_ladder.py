@@ -1,0 +1,138 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from onestep.data import ingest
+from onestep.diffusion.randomness import SampleRandomness
+from onestep.evaluation.counting import count_evaluations
+from onestep.evaluation.ladder import Judge, Rung, evaluate, floor, rungs_of
+from onestep.training.model import Model, build_function
+
+
+class Halving(nn.Module):
+    def forward(self, x, sigma):
+        return x / 2
+
+
+def rung(space, model, nfe, declared=None, bend=1.0):
+    """Noise through `nfe` calls of a function, as stored values."""
+    function = Halving()
+
+    def generate(seed, indices):
+        x = SampleRandomness(seed, indices).normal(space.shape)
+        for _ in range(nfe):
+            x = function(x, torch.ones(len(x)))
+        return space.decode(bend * x)
+
+    return Rung(model, "multistep", declared or nfe, [80.0] * nfe, generate, function)
+
+
+@pytest.fixture(scope="module")
+def moons_store(tmp_path_factory):
+    return ingest({"name": "moons"}, tmp_path_factory.mktemp("ladder") / "moons")
+
+
+def test_scores_of_images(digits, extractor):
+    said, kept = [], {}
+    rungs = [rung(digits.space, "cd", 1), rung(digits.space, "teacher", 3)]
+    scores = evaluate(
+        rungs, digits, extractor, count=60, seeds=[0, 1, 2], batch_size=25,
+        on_progress=lambda *progress: said.append(progress),
+        on_samples=lambda r, seed, samples: kept.update({(r.model, seed): samples}),
+    )  # fmt: skip
+    assert json.loads(json.dumps(scores)) == scores
+    assert (scores["dataset"], scores["data_sha256"]) == ("digits", digits.sha256)
+    assert scores["extractor"] == {"name": "digits", "sha256": extractor.sha256}
+    assert (scores["count"], scores["seeds"], scores["provisional"]) == (60, [0, 1, 2], False)
+    assert [(row["model"], row["nfe"], row["levels"]) for row in scores["rows"]] == [
+        ("cd", 1, [80.0]),
+        ("teacher", 3, [80.0] * 3),
+    ]
+    names = {"fid_digits", "kid_digits", "precision_digits", "recall_digits", "is_digits", "memorisation"}
+    for part in (*scores["rows"], scores["floor"]):
+        assert set(part["scores"]) == names
+        assert all(s["mean"] == pytest.approx(np.mean(s["values"])) for s in part["scores"].values())
+        assert all(len(s["values"]) == 3 for s in part["scores"].values())
+    assert scores["floor"]["scores"]["fid_digits"]["mean"] < scores["rows"][0]["scores"]["fid_digits"]["mean"]
+    assert said == sorted(said)
+    assert said[-1] == (360, 360)
+    assert kept["cd", 0].shape == (60, 1, 8, 8)
+    assert not np.array_equal(kept["cd", 0], kept["cd", 1])
+
+
+def test_the_batch_does_not_change_the_scores_and_models_share_noise(moons_store):
+    rungs = [rung(moons_store.space, "a", 2), rung(moons_store.space, "b", 2)]
+    scores = [evaluate(rungs, moons_store, None, count=50, seeds=[0], batch_size=b)["rows"] for b in (7, 50)]
+    assert [row["scores"] for row in scores[0]] == [row["scores"] for row in scores[1]]
+    assert scores[0][0]["scores"] == scores[0][1]["scores"]
+
+
+def test_scores_of_points(moons_store):
+    scores = evaluate([rung(moons_store.space, "cd", 1)], moons_store, None, count=80, seeds=[0])
+    assert scores["extractor"] is None
+    assert scores["provisional"]
+    assert set(scores["rows"][0]["scores"]) == set(scores["floor"]["scores"]) == {"wasserstein", "memorisation"}
+    assert scores["floor"]["scores"]["wasserstein"]["mean"] < scores["rows"][0]["scores"]["wasserstein"]["mean"]
+
+
+def test_nfe_is_counted(moons_store):
+    with pytest.raises(AssertionError, match="not 1 NFE"):
+        evaluate([rung(moons_store.space, "cd", 2, declared=1)], moons_store, None, count=20, seeds=[0])
+
+
+def test_evaluations_are_counted_inside_the_block_only():
+    function = Halving()
+    with count_evaluations(function) as counted:
+        function(torch.zeros(3, 2), None)
+        function(torch.zeros(4, 2), None)
+    function(torch.zeros(5, 2), None)
+    assert (counted.calls, counted.samples) == (2, 7)
+
+
+def test_the_floor_takes_other_images_for_each_seed_and_says_when_there_are_too_few(digits, extractor):
+    heldout, judge = digits.images("heldout"), Judge.of(digits, extractor)
+    enough = floor(heldout, judge, 100, [0, 1])
+    assert enough["count"] == 100
+    assert "note" not in enough
+    assert len(set(enough["scores"]["fid_digits"]["values"])) == 2
+    few = floor(heldout, judge, 1000, [0])
+    assert few["count"] == len(heldout)
+    assert "only 449" in few["note"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"count": 9}, "9 samples"),
+        ({"seeds": []}, "one at least"),
+        ({"seeds": [1, 1]}, "no two are the same"),
+        ({"extractor": None}, "images need one"),
+        ({"shape": (3, 8, 8)}, "takes images"),
+    ],
+)
+def test_bad_input_fails_before_any_work(digits, extractor, change, words):
+    def never(seed, indices):
+        raise AssertionError("work began")
+
+    untouched = replace(rung(digits.space, "cd", 1), generate=never)
+    arguments = {"extractor": extractor, "count": 50, "seeds": [0], **change}
+    if "shape" in arguments:
+        arguments["extractor"] = replace(extractor, shape=arguments.pop("shape"))
+    with pytest.raises(ValueError, match=words):
+        evaluate([untouched], digits, **arguments)
+
+
+def test_rungs_of_a_model_have_its_levels_and_its_samples(moons_store):
+    spec = {"network": {"name": "mlp"}, "preconditioning": {"name": "edm"}, "labels": False, "name": "teacher"}
+    model = Model(build_function(spec, moons_store.space).eval(), moons_store.space, spec)
+    found = rungs_of(model, "heun", (3, 5))
+    assert [(r.model, r.sampler, r.nfe, len(r.levels)) for r in found] == [
+        ("teacher", "heun", 3, 2),
+        ("teacher", "heun", 5, 3),
+    ]
+    assert np.array_equal(found[1].generate(1, np.arange(4)), model.sample(5, 1, range(4), sampler="heun"))
+    evaluate(found, moons_store, None, count=10, seeds=[0])

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from onestep.evaluation.features import Features
+from onestep.evaluation.fidelity import import_fidelity, register_extractor
+from onestep.evaluation.scores import Reference, score_features, score_images
+
+
+class Images(Dataset):
+    def __init__(self, images):
+        self.images = torch.from_numpy(np.array(images))
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return self.images[index]
+
+
+@pytest.fixture(scope="module")
+def noisy(digits):
+    """Training digits under noise, as a generator's samples."""
+    images = digits.images("train")[:300].astype(float)
+    return np.clip(images + np.random.default_rng(0).normal(0, 25, images.shape), 0, 255).astype(np.uint8)
+
+
+def exactly_gaussian(mean, covariance, count, seed):
+    """Features whose sample mean and covariance are exactly these."""
+    draws = torch.randn(count, len(mean), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    white = (draws - draws.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(draws.T.cov())).T
+    return Features(white @ torch.linalg.cholesky(covariance).T + mean, torch.zeros(count, 2))
+
+
+def test_fid_of_two_gaussians_is_the_closed_form():
+    """|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^1/2), with S1 and S2 that do not commute."""
+    angle = torch.tensor(0.7, dtype=torch.float64)
+    turn = torch.stack([torch.stack([angle.cos(), -angle.sin()]), torch.stack([angle.sin(), angle.cos()])])
+    first, second = (
+        torch.diag(torch.tensor([4.0, 1.0])).double(),
+        turn @ torch.diag(torch.tensor([9.0, 0.25])).double() @ turn.T,
+    )
+    means = torch.tensor([[0.0, 0.0], [3.0, -1.0]], dtype=torch.float64)
+    root = (torch.trace(first @ second) + 2 * torch.sqrt(torch.det(first @ second))).sqrt()  # of a 2x2 matrix
+    expected = 10 + torch.trace(first + second) - 2 * root
+    reference = Reference.of_features(exactly_gaussian(means[1], second, 60, 1))
+    found = score_features(exactly_gaussian(means[0], first, 50, 0), reference)
+    assert found["fid"] == pytest.approx(float(expected), rel=1e-9)
+
+
+def test_scores_are_torch_fidelitys(noisy, extractor, digits):
+    known = digits.images("train")[300:]
+    name = register_extractor(extractor)
+    theirs = import_fidelity().calculate_metrics(
+        input1=Images(noisy), input2=Images(known), feature_extractor=name, fid=True, kid=True, isc=True, prc=True,
+        kid_subset_size=len(noisy), rng_seed=5, cuda=False, save_cpu_ram=True, cache=False, verbose=False,
+    )  # fmt: skip
+    ours = score_images(noisy, Reference.of(known, extractor), extractor, seed=5)
+    names = {
+        "fid_digits": "frechet_inception_distance",
+        "kid_digits": "kernel_inception_distance_mean",
+        "is_digits": "inception_score_mean",
+        "precision_digits": "precision",
+        "recall_digits": "recall",
+    }
+    assert ours == {our: pytest.approx(theirs[their], rel=1e-5, abs=1e-6) for our, their in names.items()}
+
+
+def test_registering_twice_is_no_error(extractor):
+    assert register_extractor(extractor) == register_extractor(extractor) == "digits"
+
+
+def test_the_seed_decides(noisy, extractor, digits):
+    reference = Reference.of(digits.images("train"), extractor)
+    first, again, other = (score_images(noisy, reference, extractor, seed) for seed in (0, 0, 1))
+    assert first == again
+    assert first["fid_digits"] == other["fid_digits"]
+    assert first["kid_digits"] != other["kid_digits"]
+
+
+def test_scores_see_noise_and_a_missing_class(noisy, extractor, digits):
+    images, labels = digits.images("train"), digits.labels("train")
+    reference = Reference.of(images, extractor)
+    clean = score_images(images[:300], reference, extractor)
+    without_zero = score_images(images[labels != 0][:300], reference, extractor)
+    assert score_images(noisy, reference, extractor)["fid_digits"] > 1.3 * clean["fid_digits"]
+    assert without_zero["fid_digits"] > 1.3 * clean["fid_digits"]
+    assert without_zero["recall_digits"] < clean["recall_digits"]
+
+
+def test_too_few_images(extractor, digits):
+    images = digits.images("train")[:9]
+    with pytest.raises(ValueError, match="9 images: at least 10"):
+        score_images(images, Reference.of(digits.images("train")[:50], extractor), extractor)
