@@ -54,16 +54,17 @@ def train_classifier(
     seed: int,
     *,
     epochs: int = 20,
-    most_images: int = 200_000,
+    most_pixels: int = 200_000_000,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Classifier:
     """A classifier of images (uint8 [N, C, H, W]) in eval mode: the same seed and thread count give the same bits.
 
-    It sees each image `epochs` times, or fewer where that would be more than `most_images` in all. Two seconds for the
-    digits, two minutes for 32x32 colour, on two cores. on_progress(step, steps).
+    It sees each image `epochs` times, or fewer where that would be more than `most_pixels` in all. The digits take two
+    seconds, larger data at most about two minutes. on_progress(step, steps).
     """
     batch = min(64, len(images))
-    steps = max(10, min(epochs * len(images), most_images) // batch)
+    seen = min(epochs * len(images), most_pixels // int(np.prod(images.shape[2:])))
+    steps = max(10, seen // batch)
     with torch.random.fork_rng([]), torch.enable_grad():
         torch.manual_seed(seed)
         classifier = Classifier(images.shape[1:], num_classes)
