@@ -11,6 +11,7 @@ from onestep.data.digits import Digits
 from onestep.data.folder import Folder
 from onestep.data.moons import Moons
 from onestep.data.parquet import Parquet
+from onestep.data.patches import Patches
 from onestep.data.source import Source, Survey, check_number
 from onestep.data.space import DataSpace
 from onestep.data.split import stored_positions, stratified_split
@@ -19,7 +20,9 @@ from onestep.diffusion.names import check_name
 
 __all__ = ["SOURCES", "ArrayStore", "DataSpace", "Source", "Survey", "ingest", "load_source", "write_store"]
 
-SOURCES: dict[str, type[Source]] = {source.name: source for source in (Digits, Moons, Folder, Parquet, Cifar10)}
+SOURCES: dict[str, type[Source]] = {
+    source.name: source for source in (Digits, Moons, Patches, Folder, Parquet, Cifar10)
+}
 
 
 def load_source(spec: dict) -> Source:

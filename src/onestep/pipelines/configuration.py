@@ -24,17 +24,37 @@ class RecipeConfigLoader(OmegaConfigLoader):
         config = super().__getitem__(key)
         if key != "parameters" or "recipes" not in config:
             return config
-        return chosen({**config, "env": self.env or self.default_run_env})
+        return chosen({**merged(config, self.runtime_params or {}), "env": self.env or self.default_run_env})
+
+    def _merge_and_resolve(self, key: str, config_per_file: dict) -> dict[str, Any]:
+        """Files of one folder; --params come last, over all folders, by our own rule."""
+        if key != "parameters":
+            return super()._merge_and_resolve(key, config_per_file)
+        return (
+            OmegaConf.to_container(OmegaConf.merge(*config_per_file.values()), resolve=True) if config_per_file else {}
+        )
+
+    @staticmethod
+    def _soft_merge(config: dict, env_config: dict, env_path: str | None = None) -> dict[str, Any]:
+        return merged(config, env_config)
+
+
+def merged(below: Any, above: Any) -> Any:
+    """above over below, key by key; a section that is of another `name` replaces the whole one."""
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    if above.get("name", below.get("name")) != below.get("name"):
+        return above
+    return {**below, **{k: merged(below[k], v) if k in below else v for k, v in above.items()}}
 
 
 def chosen(config: dict[str, Any]) -> dict[str, Any]:
     """Parameters with `recipes` replaced by the one that `recipe` names, over which `student` has the last word."""
     config = dict(config)
-    recipes = config.pop("recipes")
+    recipes, network = config.pop("recipes"), {"network": config.get("network", {})}
     recipe = recipes[check_name("recipe", config.get("recipe"), recipes)]
-    for part, own in (("student", recipe), ("teacher", {})):
-        merged = OmegaConf.merge({"network": config.get("network", {})}, own, config.get(part, {}))
-        config[part] = OmegaConf.to_container(merged, resolve=True)
+    config["student"] = merged(merged(network, recipe), config.get("student", {}))
+    config["teacher"] = merged(network, config.get("teacher", {}))
     try:
         return Parameters.model_validate(config).model_dump(mode="json")
     except ValidationError as error:
