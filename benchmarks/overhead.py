@@ -3,8 +3,8 @@
     python benchmarks/overhead.py [--steps 600] [--rounds 3]
 
 The same teacher is trained for few and for many steps, bare (in one process: the loop's steps and nothing else) and as
-`kedro run --pipelines=teacher`, in turn. The difference between many and few is the cost that grows with the training; the
-rest is fixed. Printed: medians over the rounds, and what they make of a training of ten minutes.
+`kedro run --pipelines=teacher`, in turn. The difference between many and few is the cost that grows with the training;
+the rest is fixed. Printed: medians over the rounds, and what they make of a training of ten minutes.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Ray's only door: runs the training loop on n workers, here or on a cluster, and survives their deaths.
 
-Checkpoints are the loop's own, in the run's folder: with no worker, one, or many they are the same files, and a worker that
-dies is started again by Ray Train and goes on from the newest of them.
+Checkpoints are the loop's own, in the run's folder: with no worker, one, or many they are the same files, and a worker
+that dies is started again by Ray Train and goes on from the newest of them.
 """
 
 import json
@@ -39,8 +39,8 @@ class LaunchSettings:
 def launch(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
     """Train a job to its end, from where an interrupted run left it. Returns the folder of the finished model.
 
-    Raises what the training raised (ValueError, OSError, Divergence) once, in the driver; ValueError if a worker cannot see
-    the run's folder.
+    Raises what the training raised (ValueError, OSError, Divergence) once, in the driver; ValueError if a worker cannot
+    see the run's folder.
     """
     run_dir = run_dir.resolve()
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -149,8 +149,8 @@ def _check_shared(job: Job, run_dir: Path):
     missing = [p for p in (run_dir, job.data, job.teacher) if p and not Path(p).exists()]
     if missing:
         raise ValueError(
-            f"a worker on {os.uname().nodename} cannot see {', '.join(map(str, missing))}: on several machines the project "
-            "folder has to be on storage that all of them share, at the same path."
+            f"a worker on {os.uname().nodename} cannot see {', '.join(map(str, missing))}: on several machines the "
+            "project folder has to be on storage that all of them share, at the same path."
         )
 
 

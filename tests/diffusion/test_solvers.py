@@ -1,5 +1,7 @@
 """Orders of convergence against the exact flow of Gaussian data, float64."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ def final_error(step, steps: int) -> float:
     x = torch.linspace(-3, 3, 7, dtype=torch.float64)[:, None]
     levels = torch.linspace(4, 0.5, steps + 1, dtype=torch.float64)
     y = x
-    for sigma, sigma_next in zip(levels[:-1], levels[1:], strict=True):
+    for sigma, sigma_next in pairwise(levels):
         y = step(DATA.denoiser, y, sigma.expand(7), sigma_next.expand(7))
     exact = DATA.flow(x, levels[:1].expand(7), levels[-1:].expand(7))
     return (y - exact).abs().max().item()

@@ -43,7 +43,7 @@ def loss_of(objective, student, teacher=None, distance="l2"):
     ("solver", "distance", "exponent"), [("heun", "l2", 6), ("euler", "l2", 4), ("heun", "l1", 3), ("euler", "l1", 2)]
 )
 def test_the_loss_of_cd_at_the_solution_falls_with_the_order_of_the_teachers_step(solver, distance, exponent):
-    """One step's error is O(h^(order + 1)); L2 squares it. Four doublings, since the levels drawn differ between grids."""
+    """One step's error is O(h^(order + 1)); L2 squares it. Four doublings, since levels drawn differ between grids."""
     student, teacher = Function(DATA.consistency(0.002)), Function(DATA.denoiser)
     losses = [
         loss_of(

@@ -31,10 +31,9 @@ class Patches:
         labels = np.arange(self.count) % len(photographs)
         rng = np.random.default_rng(self.seed)
         corners = [rng.integers(0, np.array(photographs[k].shape[1:]) - self.side) for k in labels]
-        rows = (
-            lambda: (  # noqa: E731
-                photographs[k][:, top : top + self.side, left : left + self.side]
-                for k, (top, left) in zip(labels, corners, strict=True)
-            )
-        )
+
+        def rows():
+            for k, (top, left) in zip(labels, corners, strict=True):
+                yield photographs[k][:, top : top + self.side, left : left + self.side]
+
         return Survey("images", (3, self.side, self.side), labels.astype(np.int64), rows, CLASSES)

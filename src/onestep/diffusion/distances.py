@@ -5,6 +5,7 @@ Values are those that models see; LPIPS undoes the data's scale.
 
 import math
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -46,13 +47,17 @@ class PseudoHuber(nn.Module):
 
 
 class LPIPS(nn.Module):
-    """Learned perceptual distance (Zhang et al. 2018); images below 256 px are resized to 224 (Song et al. 2023, App. C).
+    """Learned perceptual distance (Zhang et al. 2018); images below 256 px become 224 (Song et al. 2023, App. C).
 
     net: vgg, alex or squeeze. weights: the trunk's state dict as torchvision ships it. Random trunk without weights:
     `lpips_random` alone may do that.
     """
 
-    NAMES = {"vgg": "vgg16-397923af.pth", "alex": "alexnet-owt-7be5be79.pth", "squeeze": "squeezenet1_1-b8a52dc0.pth"}
+    NAMES: ClassVar = {
+        "vgg": "vgg16-397923af.pth",
+        "alex": "alexnet-owt-7be5be79.pth",
+        "squeeze": "squeezenet1_1-b8a52dc0.pth",
+    }
 
     def __init__(self, net: str = "vgg", weights: str | None = None, scale: float = 1.0, random: bool = False):
         super().__init__()
@@ -78,7 +83,7 @@ class LPIPS(nn.Module):
     def _load_trunk(self, published: dict):
         """torchvision's features.N.* fill the slices, whose layers keep their number N."""
         trunk = self.network.net
-        for name, values in list(trunk.state_dict().items()):
+        for name in list(trunk.state_dict()):
             _, number, kind = name.split(".", 2)
             trunk.get_parameter(name).data.copy_(published[f"features.{number}.{kind}"])
 

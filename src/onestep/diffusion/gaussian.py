@@ -1,4 +1,4 @@
-"""Data N(mean, std^2), for which denoiser, flow and consistency function are known: what every method is tested against.
+"""Data N(mean, std^2), whose denoiser, flow and consistency function are known: what every method is tested against.
 
 x: [B, ...]; sigma: [B]. The flow scales x - mean by the ratio of the marginal standard deviations.
 """

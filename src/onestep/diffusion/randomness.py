@@ -10,14 +10,14 @@ from torch import Tensor
 
 
 def derive_seed(*place: int | str) -> int:
-    """A 63-bit seed for a place such as ("training", seed, step): the same place gives the same seed on every machine."""
+    """A 63-bit seed for a place such as ("training", seed, step): the same place, the same seed, on every machine."""
     digest = hashlib.blake2b(repr(place).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 @contextmanager
 def seeded_dropout(seed: int, device: torch.device) -> Iterator[None]:
-    """Dropout masks within are a function of seed, on CPU and CUDA alike; the generators around it are left as they were.
+    """Dropout masks within are a function of seed, on CPU and CUDA alike; generators around it are left as they were.
 
     Two forward passes of one network, each in a context of its own with the same seed, share their masks.
     """
@@ -57,7 +57,7 @@ class StepRandomness:
         return torch.randint(high, (self.global_batch,), generator=self._generator, device=self.device)[self.rows]
 
     def dropout(self):
-        """A context in which dropout masks are those of this step and these rows: use one for each pass that shares them."""
+        """A context whose dropout masks are those of this step and these rows: one for each pass that shares them."""
         return seeded_dropout(derive_seed("dropout", self.seed, self.step, self.rows.start), self.device)
 
 

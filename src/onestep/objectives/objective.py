@@ -12,7 +12,7 @@ def identity(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Batch:
-    """x0: clean data, [B, ...], of standard deviation sigma_data. labels: [B, classes] one-hot, zero row: none; or None."""
+    """x0: clean data [B, ...], standard deviation sigma_data. labels: [B, classes] one-hot (zero row: none) or None."""
 
     x0: Tensor
     labels: Tensor | None = None
@@ -33,7 +33,7 @@ class Networks:
     """The functions of (x, sigma, labels) that a loss is made of.
 
     student: is trained. target: the student's slow copy, or the student itself where target_decay is 0; never trained.
-    teacher: frozen, or None. distance: (a, b) -> [B]. modules: what the objective asked to be trained beside the student.
+    teacher: frozen, or None. distance: (a, b) -> [B]. modules: what the objective trains beside the student.
     mean_over_workers: averages a tensor that speaks of the batch over all workers, without gradient.
     """
 
@@ -58,7 +58,7 @@ class Objective:
     distance: str | dict = "l2"
 
     def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng) -> Tensor | dict[str, Tensor]:
-        """Loss of each sample, [B]; or {optimiser: [B]} with "student" and the names of modules that have losses of their own."""
+        """Loss of each sample, [B]; or {optimiser: [B]}, "student" and modules that have losses of their own."""
         raise NotImplementedError
 
     def modules(self, student: nn.Module) -> dict[str, nn.Module]:

@@ -23,7 +23,7 @@ def make_job(name: str, recipe: dict, images, teacher: Model | None = None) -> J
 
 
 def run_training(job: Job, runs: Path, parameters: dict, store: Store) -> Model:
-    """Train, with a progress bar and an MLflow run; what an interrupted run left is taken up, a finished one is reused."""
+    """Train, with a progress bar and an MLflow run; an interrupted training is taken up, a finished one is reused."""
     run_dir = runs / job.run_name
     if parameters["fresh"]:
         shutil.rmtree(run_dir, ignore_errors=True)

@@ -18,7 +18,7 @@ class Consistency(nn.Module):
         self.network, self.sigma_data, self.boundary = network, sigma_data, boundary
 
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, **conditions) -> Tensor:
-        level, variance = per_sample(sigma, x), per_sample(sigma, x) ** 2 + self.sigma_data**2
+        variance = per_sample(sigma, x) ** 2 + self.sigma_data**2
         above = per_sample(sigma - sigma.new_tensor(self.boundary), x)
         c_skip = self.sigma_data**2 / (above**2 + self.sigma_data**2)  # Song et al. 2023, App. C
         c_out = self.sigma_data * above / variance.sqrt()

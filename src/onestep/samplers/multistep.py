@@ -13,9 +13,9 @@ def sample_multistep(consistency, noise: Tensor, levels: Tensor, rng=None, start
     """Song et al. 2023, Algorithm 1. NFE = len(levels).
 
     consistency: a function of (x, sigma), labels and guidance already bound. noise: [B, ...] unit Gaussian.
-    levels: [N], decreasing, all above the function's boundary level. rng: gives noise by rng.normal(shape) from the second
-    level on. start: the first input is start + levels[0] * noise. project: applied to each denoised estimate. Zero-shot
-    editing is these two arguments.
+    levels: [N], decreasing, all above the function's boundary level. rng: gives noise by rng.normal(shape) from the
+    second level on. start: the first input is start + levels[0] * noise. project: applied to each denoised estimate.
+    Zero-shot editing is these two arguments.
     """
     check_levels(levels, boundary)
     x = start + levels[0].to(noise) * noise

@@ -1,7 +1,7 @@
 """Samplers of a teacher: solvers of the probability flow ODE from pure noise to data.
 
-denoiser: a function of (x, sigma), labels and guidance already bound. noise: [B, ...] unit Gaussian. levels: [N], decreasing,
-above 0; a last step goes to 0.
+denoiser: a function of (x, sigma), labels and guidance already bound. noise: [B, ...] unit Gaussian. levels: [N],
+decreasing, above 0; a last step goes to 0.
 """
 
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Which images a step sees: a function of (seed, step, place in the global batch), so nothing about it is ever saved."""
+"""Which images a step sees: a function of (seed, step, place in the global batch), so nothing about it is saved."""
 
 from functools import lru_cache
 

@@ -53,7 +53,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def load_newest(folder: Path) -> tuple[dict[str, Tensor], dict] | None:
-    """Tensors and facts of the newest checkpoint that can be read, or None. Remains of interrupted writes are removed."""
+    """Tensors and facts of the newest checkpoint that can be read, or None; removes what interrupted writes left."""
     for remains in folder.glob(".step_*"):
         shutil.rmtree(remains, ignore_errors=True)
     for path in reversed(checkpoints(folder)):

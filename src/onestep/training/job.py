@@ -15,7 +15,7 @@ FLOORS = ("data", "diffusion", "networks", "objectives", "preconditioning", "sam
 class Job:
     """A training: the data, the networks, the method and its numbers.
 
-    name: the recipe. data, teacher: folders of an array store and of a finished model, with the hashes of their content.
+    name: the recipe. data, teacher: folders of an array store and of a finished model, with hashes of their content.
     start: "scratch" or "teacher" (its weights). levels: {NFE: noise levels after the first} that the student is sampled
     with. picture_nfe: NFE of the sheets made while it trains.
     """
@@ -61,7 +61,7 @@ class Job:
 
     @property
     def run_name(self) -> str:
-        """The name of the run's folder: the recipe and a hash of the description, so that no run takes another's place."""
+        """The name of the run's folder: recipe and hash of the description, so that no run takes another's place."""
         return f"{self.name}-{hashlib.sha256(json.dumps(self.description, sort_keys=True).encode()).hexdigest()[:12]}"
 
 

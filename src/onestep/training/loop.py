@@ -52,7 +52,7 @@ class Worker:
 
 
 class Step(nn.Module):
-    """The objective as one forward pass, which is what DistributedDataParallel wraps: {optimiser: loss of each sample}."""
+    """The objective as one forward pass, which is what DistributedDataParallel wraps: {optimiser: losses [B]}."""
 
     def __init__(self, objective, networks: Networks):
         super().__init__()
@@ -67,7 +67,7 @@ class Step(nn.Module):
 class Training:
     """A training of a job, at some step: everything that a checkpoint holds, and how to make the next step."""
 
-    def __init__(self, job: Job, run_dir: Path, worker: Worker = Worker()):  # noqa: B008
+    def __init__(self, job: Job, run_dir: Path, worker: Worker = Worker()):
         self.job, self.run_dir, self.worker = job, run_dir, worker
         self.settings = TrainingSettings(**job.training)
         store = ArrayStore.open(job.data)
@@ -120,9 +120,9 @@ class Training:
             norms[name] = nn.utils.clip_grad_norm_(module.parameters(), settings.clip or math.inf, foreach=True)
         if not all(torch.isfinite(n) for n in (loss, *norms.values())):
             raise Divergence(
-                f"{self.job.name} diverged at step {self.step} ({progress.images} images): loss {float(loss):g}, gradient "
-                f"norm {float(norms['student']):g}, at levels {self._level_range()}. The last good checkpoint stays. "
-                f"Try a lower learning_rate (now {settings.learning_rate:g}) or precision fp32."
+                f"{self.job.name} diverged at step {self.step} ({progress.images} images): loss {float(loss):g}, "
+                f"gradient norm {float(norms['student']):g}, at levels {self._level_range()}. The last good checkpoint "
+                f"stays. Try a lower learning_rate (now {settings.learning_rate:g}) or precision fp32."
             )
         rate = settings.learning_rate_at(progress.images)
         for optimizer in self.optimizers.values():
@@ -212,8 +212,8 @@ def start_from(network: nn.Module, teacher: nn.Module):
     differing = [n for n in mine.keys() | its.keys() if n not in mine or n not in its or mine[n].shape != its[n].shape]
     if differing:
         raise ValueError(
-            f"a student can start from its teacher only with the same network, and {sorted(differing)[0]} is not the same "
-            f"({len(differing)} parameters differ): use the teacher's network, or start: scratch."
+            f"a student can start from its teacher only with the same network, and {sorted(differing)[0]} is not the "
+            f"same ({len(differing)} parameters differ): use the teacher's network, or start: scratch."
         )
     network.load_state_dict(its)
 
@@ -233,8 +233,8 @@ def frozen_copy(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module).requires_grad_(False)
 
 
-def train(job: Job, run_dir: Path, worker: Worker = Worker()) -> Path:  # noqa: B008
-    """Train a job to its end, from the newest checkpoint in run_dir if there is one. Returns the folder of the finished model.
+def train(job: Job, run_dir: Path, worker: Worker = Worker()) -> Path:
+    """Train a job to its end, from the newest checkpoint in run_dir if any. Returns the finished model's folder.
 
     Raises Divergence if the loss is not finite, ValueError if the checkpoint is of another job.
     """

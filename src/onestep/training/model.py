@@ -36,8 +36,8 @@ def build_function(spec: dict, space: DataSpace) -> nn.Module:
 class Model:
     """A trained function of (x, sigma, labels), the space of its data, and its description.
 
-    spec: name (its recipe), network, preconditioning, labels (class-conditional or not), levels ({NFE: noise levels} of a
-    student), data_sha256, provenance.
+    spec: name (its recipe), network, preconditioning, labels (class-conditional or not), levels ({NFE: noise levels} of
+    a student), data_sha256, provenance.
     """
 
     function: nn.Module
@@ -66,8 +66,8 @@ class Model:
     ):
         """Samples of stored values (uint8 [B, C, H, W], or float32 [B, D]).
 
-        seed, indices: a sample is a function of the seed and its own index, whatever the batch. labels: [B] class indices;
-        a class-conditional model draws them where they are not given.
+        seed, indices: a sample is a function of the seed and its own index, whatever the batch. labels: [B] class
+        indices; a class-conditional model draws them where they are not given.
         """
         device = next(self.function.parameters()).device
         rng = SampleRandomness(seed, indices, device)
