@@ -14,3 +14,13 @@ for _name, _value in {
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }.items():
     os.environ.setdefault(_name, _value)
+
+
+def load(uri: str):
+    """The model of `models:/onestep-digits@champion` or `models:/onestep-digits/2`, whose `sample` gives arrays.
+
+    ValueError if there is none in the registry of the working folder, or of MLFLOW_TRACKING_URI.
+    """
+    from onestep.tracking import load_registered
+
+    return load_registered(uri)

@@ -56,18 +56,82 @@ def registry() -> None:
     """The registered models."""
 
 
-@registry.command()
+@click.command()
 @click.option("--env", default=None, help="The configuration, as for kedro run.")
-@click.option("--recipe", default=None, help="The student, by default that of the configuration.")
+@click.option("--recipe", default=None, help="One student; without it, every student that has a record.")
 def sync(env: str | None, recipe: str | None) -> None:
-    """Register again what DVC has brought: onestep registry sync --env=base"""
+    """Make registered versions again from what DVC brought.
+
+    The registry is no file that DVC could restore. What the pipeline `register` wrote in registration.json and the
+    student's folder are enough to make the same version again, with its number and aliases where these are free; a
+    version that is there stays as it is. On a fresh clone:
+
+        dvc pull && onestep registry sync
+    """
+    from onestep.tracking import sync as make_again
+
+    catalogs = _catalogs(env, recipe)
+    records = {
+        name: catalog.load("registration") for name, catalog in catalogs.items() if catalog.exists("registration")
+    }
+    if not records:
+        place = _place(next(iter(catalogs.values())), "registration")
+        raise ValueError(f"nothing to register: no {place}. Bring it (git pull), or run: kedro run")
+    missing = [place for name in records if not (place := _place(catalogs[name], "student")).exists()]
+    if missing:
+        raise ValueError(f"the registered student is not at {missing[0]}. Bring it: dvc pull {missing[0]}")
+    pairs = [(record, _place(catalogs[name], "student")) for name, record in records.items()]
+    for made in make_again(pairs, next(iter(catalogs.values())).load("tracking")):
+        click.echo(f"{made['name']} version {made['version']}: {', '.join(made['aliases']) or 'no alias'}")
+
+
+registry.add_command(refusing(sync))
+
+
+@click.command()
+@click.argument("sheet", type=click.Path(dir_okay=False, writable=True))
+@click.option("--model", required=True, help="As models:/onestep-digits@champion.")
+@click.option("--count", default=64, show_default=True, type=click.IntRange(1))
+@click.option("--steps", default=1, show_default=True, type=click.IntRange(1), help="Network evaluations an image.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--label", default=None, type=int, help="A class by its number, of a model that was trained with labels.")
+def sample(sheet: str, model: str, count: int, steps: int, seed: int, label: int | None) -> None:
+    """Draw samples of a registered model into the picture SHEET."""
+    import torch
+    from PIL import Image
+
+    import onestep
+    from onestep.evaluation.figures import tile
+    from onestep.evaluation.plots import scatter
+
+    generator = onestep.load(model)
+    labels = None if label is None else torch.full((count,), label)
+    samples = generator.sample(steps, seed, range(count), labels)
+    picture = Image.fromarray(tile(samples)) if samples.ndim == 4 else scatter([(model, samples)])
+    picture.save(sheet)
+    click.echo(f"{count} samples in {sheet}")
+
+
+main.add_command(refusing(sample))
+
+
+def _catalogs(env: str | None, recipe: str | None) -> dict:
+    """The catalog of each recipe, or of the one that was asked for."""
     from pathlib import Path
 
     from kedro.framework.session import KedroSession
     from kedro.framework.startup import bootstrap_project
 
     bootstrap_project(Path.cwd())
-    params = {"recipe": recipe} if recipe else {}
-    with KedroSession.create(Path.cwd(), env=env, runtime_params=params) as session:
-        catalog = session.load_context().catalog
-        print(catalog)
+
+    def context(name: str | None):
+        with KedroSession.create(Path.cwd(), env=env, runtime_params={"recipe": name} if name else {}) as session:
+            return session.load_context()
+
+    names = [recipe] if recipe else context(None).config_loader.recipes()
+    return {name: context(name).catalog for name in names}
+
+
+def _place(catalog, name: str):
+    """Where a dataset lies."""
+    return catalog.get(name)._filepath

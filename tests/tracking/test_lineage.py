@@ -14,6 +14,9 @@ def test_the_state_of_a_working_tree(tmp_path):
     clean = git_state(tmp_path)
     assert len(clean["git_commit"]) == 40
     assert clean["git_dirty"] == "false"
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "metrics.json").touch()
+    assert git_state(tmp_path) == clean
     (tmp_path / "new").touch()
     assert git_state(tmp_path) == {**clean, "git_dirty": "true"}
 

@@ -26,6 +26,10 @@ class RecipeConfigLoader(OmegaConfigLoader):
             return config
         return chosen({**merged(config, self.runtime_params or {}), "env": self.env or self.default_run_env})
 
+    def recipes(self) -> list[str]:
+        """The students there are."""
+        return sorted(super().__getitem__("parameters")["recipes"])
+
     def _merge_and_resolve(self, key: str, config_per_file: dict) -> dict[str, Any]:
         """Files of one folder; --params come last, over all folders, by our own rule."""
         if key != "parameters":

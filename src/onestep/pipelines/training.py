@@ -1,4 +1,7 @@
-"""What the nodes that train have in common: a job made of parameters, launched, followed and tracked."""
+"""What the nodes that train have in common: a job made of parameters, launched, followed and tracked.
+
+RECORDS and WORKPLACE are inputs that say where and how work is done. What it makes does not depend on them.
+"""
 
 import shutil
 from pathlib import Path
@@ -8,6 +11,9 @@ from onestep.launch import LaunchSettings, launch
 from onestep.tracking import Follower, Run, Store, open_run, run_tags
 from onestep.training.job import Job
 from onestep.training.model import Model
+
+RECORDS = ["runs", "tracking", "params:env"]
+WORKPLACE = [*RECORDS, "params:launch", "params:fresh"]
 
 
 def make_job(name: str, recipe: dict, images, teacher: Model | None = None) -> Job:
@@ -22,16 +28,18 @@ def make_job(name: str, recipe: dict, images, teacher: Model | None = None) -> J
     )
 
 
-def run_training(job: Job, runs: Path, parameters: dict, store: Store) -> Model:
+def run_training(
+    job: Job, experiment: str, runs: Path, tracking: Store, env: str, launch_settings: dict, fresh: bool
+) -> Model:
     """Train, with a progress bar and an MLflow run; an interrupted training is taken up, a finished one is reused."""
     run_dir = runs / job.run_name
-    if parameters["fresh"]:
+    if fresh:
         shutil.rmtree(run_dir, ignore_errors=True)
     if (run_dir / "model").exists():
         print(f"{job.name}: this training is finished in {run_dir}; --params=fresh=true trains again.", flush=True)
         return Model.load(run_dir / "model")
-    tags = run_tags(job.name, job.data_sha256, parameters["env"])
-    run = open_run(run_dir, parameters["dataset"], job.name, store, job.provenance, tags)
+    tags = run_tags(job.name, job.data_sha256, env)
+    run = open_run(run_dir, experiment, job.name, tracking, job.provenance, tags)
     with progress_bar(job.name) as bar, run:
 
         def show(entries, pictures):
@@ -40,14 +48,13 @@ def run_training(job: Job, runs: Path, parameters: dict, store: Store) -> Model:
                 bar(entry["images"], entry["total_images"], note)
 
         with Follower(run_dir, [show, run]):
-            finished = launch(job, run_dir, LaunchSettings(**parameters["launch"]))
+            finished = launch(job, run_dir, LaunchSettings(**launch_settings))
     return Model.load(finished)
 
 
-def run_of(model: Model, runs: Path, store: Store, parameters: dict) -> Run:
+def run_of(model: Model, runs: Path, tracking: Store, env: str) -> Run:
     """The MLflow run that trained a model; a new one where the model came without it (dvc pull)."""
     spec = model.spec
-    tags = run_tags(spec["name"], spec["data_sha256"], parameters["env"])
-    return open_run(
-        runs / spec["provenance"]["run"], parameters["dataset"], spec["name"], store, spec["provenance"], tags
-    )
+    tags = run_tags(spec["name"], spec["data_sha256"], env)
+    run_dir = runs / spec["provenance"]["run"]
+    return open_run(run_dir, model.space.name, spec["name"], tracking, spec["provenance"], tags)

@@ -12,13 +12,17 @@ LONGEST_PARAM = 6000  # MLflow's limit
 
 
 def git_state(folder: Path | str) -> dict[str, str]:
-    """The commit of a working tree, and whether files differ from it; "unknown" where there is none."""
+    """The commit of a working tree, and whether files differ from it; "unknown" where there is none.
+
+    What a run itself writes (data/, dvc.lock) does not count.
+    """
 
     def git(*words: str) -> str:
         return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True).stdout
 
     try:
-        return {"git_commit": git("rev-parse", "HEAD").strip(), "git_dirty": str(bool(git("status", "-s"))).lower()}
+        changed = git("status", "--short", "--", ".", ":!data", ":!dvc.lock")
+        return {"git_commit": git("rev-parse", "HEAD").strip(), "git_dirty": str(bool(changed)).lower()}
     except (OSError, subprocess.CalledProcessError):
         return {"git_commit": "unknown", "git_dirty": "unknown"}
 

@@ -3,7 +3,6 @@
 from onestep.pipelines.training import make_job, run_training
 
 
-def train_student(images, teacher, runs, tracking, parameters: dict):
+def train_student(images, teacher, name: str, recipe: dict, *workplace):
     """A student of the chosen recipe."""
-    job = make_job(parameters["recipe"], parameters["student"], images, teacher)
-    return run_training(job, runs, parameters, tracking)
+    return run_training(make_job(name, recipe, images, teacher), images.space.name, *workplace)

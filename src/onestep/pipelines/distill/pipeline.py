@@ -3,9 +3,10 @@
 from kedro.pipeline import Node, Pipeline
 
 from onestep.pipelines.distill.nodes import train_student
+from onestep.pipelines.training import WORKPLACE
 
 
 def create_pipeline() -> Pipeline:
     """Images, teacher -> student."""
-    inputs = ["images", "teacher", "runs", "tracking", "parameters"]
+    inputs = ["images", "teacher", "params:recipe", "params:student", *WORKPLACE]
     return Pipeline([Node(train_student, inputs, "student", name="train_student")])

@@ -64,10 +64,10 @@ def draw_samples(images, shown):
     return sheet([("training\nimages", np.array(real[:SHOWN])), *shown], images.space.name, SHOWN)
 
 
-def track_scores(scores: dict, student, teacher, sheet, ladder, runs: Path, tracking, parameters: dict) -> None:
+def track_scores(scores: dict, student, teacher, sheet, ladder, runs: Path, *records) -> None:
     """Scores and pictures, on the MLflow runs that trained the models."""
     for model in (teacher, student):
-        run = run_of(model, runs, tracking, parameters)
+        run = run_of(model, runs, *records)
         run.log_scores(scores, model.spec["name"])
         folder = runs / model.spec["provenance"]["run"]
         for name, picture in (("sheet.png", sheet), ("ladder.png", ladder)):

@@ -3,13 +3,14 @@
 from kedro.pipeline import Node, Pipeline
 
 from onestep.pipelines.evaluate.nodes import score_models, track_scores
+from onestep.pipelines.training import RECORDS
 
 
 def create_pipeline() -> Pipeline:
     """Images, extractor, teacher, student -> scores, metrics, sheet, ladder."""
     judged = ["images", "extractor", "teacher", "student", "params:evaluation"]
     pictures = ["sheet", "ladder"]
-    tracked = ["scores", "student", "teacher", *pictures, "runs", "tracking", "parameters"]
+    tracked = ["scores", "student", "teacher", *pictures, *RECORDS]
     return Pipeline(
         [
             Node(score_models, judged, ["scores", "metrics", *pictures], name="score_models"),

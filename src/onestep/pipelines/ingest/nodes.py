@@ -17,12 +17,12 @@ def ingest_images(data: dict, dataset: str):
     return write
 
 
-def make_extractor(images, evaluation: dict):
+def make_extractor(images, features: str, weights: str | None):
     """What keeps the feature extractor's folder."""
     from onestep.evaluation.choice import choose_extractor
 
     def write(folder: Path):
         with progress_bar("extractor") as bar:
-            choose_extractor(images, evaluation["features"], evaluation["features_weights"], folder, bar)
+            choose_extractor(images, features, weights, folder, bar)
 
     return write

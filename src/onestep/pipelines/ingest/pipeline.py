@@ -7,9 +7,10 @@ from onestep.pipelines.ingest.nodes import ingest_images, make_extractor
 
 def create_pipeline() -> Pipeline:
     """Source -> images, extractor."""
+    features = ["images", "params:evaluation.features", "params:evaluation.features_weights"]
     return Pipeline(
         [
             Node(ingest_images, ["params:data", "params:dataset"], "images", name="ingest_images"),
-            Node(make_extractor, ["images", "params:evaluation"], "extractor", name="make_extractor"),
+            Node(make_extractor, features, "extractor", name="make_extractor"),
         ]
     )

@@ -3,9 +3,9 @@
 from kedro.pipeline import Node, Pipeline
 
 from onestep.pipelines.register.nodes import register_student
+from onestep.pipelines.training import RECORDS
 
 
 def create_pipeline() -> Pipeline:
     """Student, scores -> registration."""
-    inputs = ["student", "scores", "runs", "tracking", "parameters"]
-    return Pipeline([Node(register_student, inputs, "registration", name="register_student")])
+    return Pipeline([Node(register_student, ["student", "scores", *RECORDS], "registration", name="register_student")])

@@ -3,6 +3,6 @@
 from onestep.pipelines.training import make_job, run_training
 
 
-def train_teacher(images, runs, tracking, parameters: dict):
+def train_teacher(images, recipe: dict, *workplace):
     """An EDM denoiser of these images."""
-    return run_training(make_job("teacher", parameters["teacher"], images), runs, parameters, tracking)
+    return run_training(make_job("teacher", recipe, images), images.space.name, *workplace)

@@ -3,10 +3,10 @@
 from kedro.pipeline import Node, Pipeline
 
 from onestep.pipelines.teacher.nodes import train_teacher
+from onestep.pipelines.training import WORKPLACE
 
 
 def create_pipeline() -> Pipeline:
     """Images -> teacher."""
-    return Pipeline(
-        [Node(train_teacher, ["images", "runs", "tracking", "parameters"], "teacher", name="train_teacher")]
-    )
+    inputs = ["images", "params:teacher", *WORKPLACE]
+    return Pipeline([Node(train_teacher, inputs, "teacher", name="train_teacher")])
