@@ -96,7 +96,7 @@ def _fit(job: Job, run_dir: Path, settings: LaunchSettings):
         train_loop_config={"job": job, "run_dir": str(run_dir), "threads": threads},
         torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
         scaling_config=ScalingConfig(
-            settings.workers, use_gpu=gpu, resources_per_worker={"CPU": threads, "GPU": int(gpu)}
+            num_workers=settings.workers, use_gpu=gpu, resources_per_worker={"CPU": threads, "GPU": int(gpu)}
         ),
         run_config=RunConfig(
             name=run_dir.name, storage_path=str(run_dir / "ray"), failure_config=FailureConfig(max_failures=RESTARTS)
