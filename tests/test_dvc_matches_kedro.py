@@ -1,0 +1,145 @@
+"""dvc.yaml says what the pipelines, the catalog and the imports say."""
+
+import re
+from pathlib import Path
+
+import grimp
+import pytest
+import yaml
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+
+PROJECT = Path(__file__).parents[1]
+CONF = PROJECT / "conf" / "base"
+
+# Inputs that say where and how work is done, and not what it makes.
+HOW = {"runs", "tracking", "params:env", "params:launch", "params:fresh"}
+
+# Code that a stage runs through, and that its outs do not depend on: what shows, carries or names things.
+SHOWS = r"console|launch|diffusion\.(names|torchvision_ops)"
+TRAINING = rf"{SHOWS}|tracking|evaluation|samplers|data\.(content|replacement)"
+SCORING = rf"{SHOWS}|tracking(?!\.gate)|pipelines\.training|training\.(?!model)|objectives|data(?!\.(space|store))"
+IRRELEVANT = {
+    "ingest": rf"{SHOWS}|evaluation\.fidelity",
+    "teacher": TRAINING,
+    "distill": TRAINING,
+    "evaluate": SCORING,
+    "register": r"(?!tracking|pipelines\.register)",
+}
+NAMES = list(IRRELEVANT)
+
+
+@pytest.fixture(scope="module")
+def stages():
+    """{name: its stage}, as DVC reads the file."""
+    from dvc.repo import Repo
+
+    with Repo(str(PROJECT)) as repo:
+        return {stage.name: stage for stage in repo.index.stages}
+
+
+@pytest.fixture(scope="module")
+def project():
+    """Pipelines, catalog and parameters of --env=base."""
+    bootstrap_project(PROJECT)
+    from kedro.framework.project import pipelines
+
+    with KedroSession.create(PROJECT, env="base") as session:
+        context = session.load_context()
+        yield dict(pipelines), context.catalog, context.params
+
+
+@pytest.fixture(scope="module")
+def imports():
+    """Who imports whom in onestep; without the root's onestep.load, which only a user calls."""
+    graph = grimp.build_graph("onestep", exclude_type_checking_imports=True)
+    graph.remove_import(importer="onestep", imported="onestep.tracking")
+    return graph
+
+
+def test_a_stage_for_each_pipeline(stages, project):
+    assert set(stages) == set(project[0]) - {"__default__"} == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_command_names_pipeline_and_env(stages, name):
+    assert stages[name].cmd == f"kedro run --env=base --pipelines={name}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_data(stages, project, name):
+    pipelines, catalog, _ = project
+
+    def places(datasets):
+        data = (d for d in datasets if d not in HOW and not d.startswith("params:"))
+        return {str(Path(catalog.get(d)._filepath).relative_to(PROJECT)) for d in data}
+
+    assert data_of(stages[name].deps) == places(pipelines[name].inputs())
+    assert data_of(stages[name].outs) == places(pipelines[name].all_outputs())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters(stages, project, name):
+    pipelines, _, parameters = project
+    used = {p.removeprefix("params:") for p in pipelines[name].inputs() - HOW if p.startswith("params:")}
+    expected = {place for parameter in used for place in places_of(parameter, parameters["recipe"])}
+    tracked = {(str(dep.def_path), key) for dep in stages[name].deps for key in getattr(dep, "params", ())}
+    assert tracked == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_code(stages, project, imports, name):
+    reached = {name_of(m) for m in imports.find_upstream_modules(f"onestep.pipelines.{name}.nodes")} - {"onestep"}
+    reached |= {f"pipelines.{name}.nodes", f"pipelines.{name}.pipeline"}
+    if name in ("teacher", "distill"):
+        spec = project[2]["teacher" if name == "teacher" else "student"]
+        reached |= {f"objectives.{spec['objective']['name']}"}
+    if name != "register":
+        reached |= {"pipelines.parameters"}  # defaults
+    relevant = {module for module in reached if not re.match(IRRELEVANT[name], module)}
+    code = [d.def_path for d in stages[name].deps if d.def_path.startswith("src/")]
+    places = {module: file_of(module).relative_to(PROJECT).as_posix() for module in relevant}
+    assert {m for m, place in places.items() if not any(is_below(place, c) for c in code)} == set()
+    python = [c for c in code if c.endswith(".py") or any((PROJECT / c).glob("*.py"))]
+    assert {c for c in python if not any(is_below(place, c) for place in places.values())} == set()
+
+
+def data_of(edges) -> set[str]:
+    return {edge.def_path for edge in edges if edge.def_path.startswith("data/")}
+
+
+def places_of(parameter: str, recipe: str) -> set[tuple[str, str]]:
+    """(file, key) of all that feeds a parameter of a node in conf/base; `student` is made of several."""
+    root, _, rest = parameter.partition(".")
+    roots = {"student": {"student", "network", "recipes"}, "teacher": {"teacher", "network"}}.get(root, {root})
+    found = set()
+    for file in (CONF / "parameters").rglob("*.yml"):
+        for key, value in yaml.safe_load(file.read_text()).items():
+            if key not in roots:
+                continue
+            if isinstance(value, str) and (indirect := re.search(r"\$\{globals:(\w+)", value)):
+                found.add(("conf/base/globals.yml", indirect[1]))
+            elif key == "recipes":
+                found |= {(relative(file), f"recipes.{recipe}")} if recipe in value else set()
+            elif not rest:
+                found.add((relative(file), key))
+            elif rest in value:
+                found.add((relative(file), parameter))
+    return found
+
+
+def relative(file: Path) -> str:
+    return file.relative_to(PROJECT).as_posix()
+
+
+def name_of(module: str) -> str:
+    return module.removeprefix("onestep.")
+
+
+def file_of(module: str) -> Path:
+    path = PROJECT / "src" / "onestep" / module.replace(".", "/")
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def is_below(place: str, folder: str) -> bool:
+    return place == folder or place.startswith(f"{folder}/")
