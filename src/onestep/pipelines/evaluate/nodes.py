@@ -6,31 +6,13 @@ import numpy as np
 
 from onestep.console import progress_bar
 from onestep.evaluation.figures import sheet
-from onestep.evaluation.ladder import Rung, evaluate
+from onestep.evaluation.ladder import Rung, evaluate, rungs_of
 from onestep.evaluation.plots import ladder_plot, scatter
 from onestep.evaluation.table import scores_table
 from onestep.pipelines.training import run_of
 from onestep.tracking.gate import flat_scores
-from onestep.training.model import Model
 
 SHOWN = 16
-
-
-def rungs_of(model: Model, sampler: str, nfes) -> list[Rung]:
-    """A model and a sampler at several numbers of evaluations."""
-
-    def rung(nfe: int) -> Rung:
-        levels = model.levels(nfe, sampler)
-        return Rung(
-            model.spec["name"],
-            sampler,
-            nfe,
-            levels.tolist(),
-            lambda seed, indices: model.sample(nfe, seed, indices, sampler=sampler),
-            model.function,
-        )
-
-    return [rung(nfe) for nfe in nfes]
 
 
 def score_models(images, extractor, teacher, student, evaluation: dict):
