@@ -1,0 +1,113 @@
+"""`dvc repro`, on a small copy of the project with a repository of its own: minutes."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from onestep.pipelines.configuration import merged
+
+PROJECT = Path(__file__).parents[1]
+COPIED = (
+    "conf/**/*.yml",
+    "src/**/*.py",
+    "src/onestep/**/extractors/*",
+    "data/*/digits/.gitignore",
+    ".dvc/.gitignore",
+    ".dvc/config",
+    "dvc.yaml",
+    ".dvcignore",
+    ".gitignore",
+    ".telemetry",
+    "pyproject.toml",
+)
+SMALL = {
+    "network": {"network": {"channels": 16, "channel_mult": [1], "num_blocks": 1}},
+    "teacher": {"teacher": {"training": {"images": 1280}}},
+    "recipes/cd": {"recipes": {"cd": {"training": {"images": 1280}}}},
+    "evaluation": {"evaluation": {"count": 50, "student_nfe": [1, 2], "heun_nfe": [3], "euler_nfe": [1]}},
+    "run": {"launch": {"workers": 0, "threads": 1}},
+}
+RECORD = Path("data/08_reporting/digits/cd/registration.json")
+IDENTITY = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+
+
+class Project:
+    """A folder in which commands run with this Python's programs and the folder's own code."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __call__(self, command: str) -> str:
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        code = {"PYTHONPATH": str(self.folder / "src"), "PATH": path, "DVC_NO_ANALYTICS": "1"}
+        done = subprocess.run(
+            command.split(), cwd=self.folder, env={**os.environ, **IDENTITY, **code}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def change(self, file: str, changes: dict) -> None:
+        path = self.folder / "conf" / "base" / "parameters" / f"{file}.yml"
+        path.write_text(yaml.safe_dump(merged(yaml.safe_load(path.read_text()), changes)))
+
+    def repro(self) -> list[str]:
+        """The stages that ran."""
+        said = self("dvc repro")
+        return [line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")]
+
+    def record(self) -> dict:
+        return json.loads((self.folder / RECORD).read_text())
+
+
+def copy_file(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source, target)
+
+
+@pytest.mark.check
+def test_the_journey_by_dvc_and_its_way_to_a_clone(tmp_path):
+    project = Project(tmp_path / "project")
+    for pattern in COPIED:
+        for path in PROJECT.glob(pattern):
+            copy_file(path, project.folder / path.relative_to(PROJECT))
+    for file, changes in SMALL.items():
+        project.change(file, changes)
+    project("git init -q")
+    project("git add .")
+    project("git commit -qm small")
+
+    assert project.repro() == ["ingest", "teacher", "distill", "evaluate", "register"]
+    left = {line[3:] for line in project("git status --short --untracked-files=all").splitlines()}
+    assert left == {"dvc.lock", str(RECORD), str(RECORD.with_name("metrics.json"))}
+    assert "fid_digits" in project("dvc metrics show")
+    assert "sheet.png" in project("dvc plots show --json")
+    first = project.record()
+    assert (first["version"], first["aliases"]) == (1, ["challenger", "champion"])
+    assert first["lineage"]["git_dirty"] == "false"
+    assert project.repro() == []
+
+    project.change("recipes/cd", {"recipes": {"cd": {"training": {"learning_rate": 2e-3}}}})
+    assert project.repro() == ["distill", "evaluate", "register"]
+    assert project.record()["version"] == 2
+    project.change("run", {"fresh": True})
+    assert project.repro() == []
+    project("git add .")
+    project("git commit -qm faster")
+
+    project(f"dvc remote add --quiet --default away {tmp_path / 'remote'}")
+    project("git commit -qam remote")
+    project("dvc push --quiet")
+    project(f"git clone -q . {tmp_path / 'clone'}")
+    clone = Project(tmp_path / "clone")
+    clone("dvc pull --quiet")
+    assert clone("dvc status").startswith("Data and pipelines are up to date")
+    said = clone("onestep registry sync --env=base")
+    record = clone.record()
+    assert said.strip() == f"{record['name']} version 2: {', '.join(record['aliases'])}"
+    assert clone("onestep registry sync --env=base") == said
