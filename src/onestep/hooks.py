@@ -1,4 +1,4 @@
-"""What happens around a run: missing inputs are named with the pipeline that makes them, and results with their place."""
+"""What happens around a run: missing inputs are named with the pipeline that makes them, results with their place."""
 
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
