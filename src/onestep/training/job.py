@@ -3,10 +3,11 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import onestep
+from onestep.objectives import objective_names
 
 FLOORS = ("data", "diffusion", "networks", "objectives", "preconditioning", "samplers", "training")
 
@@ -50,14 +51,14 @@ class Job:
     def provenance(self) -> dict:
         """Where the student comes from."""
         keys = ("objective", "training", "start", "teacher_sha256", "seed")
-        facts = {"run": self.run_name, "code": code_hash(), "onestep": onestep.__version__}
+        facts = {"run": self.run_name, "code": code_hash(self.objective["name"]), "onestep": onestep.__version__}
         return {key: getattr(self, key) for key in keys} | facts
 
     @property
     def description(self) -> dict:
         """Everything that the result depends on: contents by their hashes instead of places, and the code."""
         facts = {k: v for k, v in asdict(self).items() if k not in ("data", "teacher", "picture_nfe")}
-        return json.loads(json.dumps(facts | {"code": code_hash()}))
+        return json.loads(json.dumps(facts | {"code": code_hash(self.objective["name"])}))
 
     @property
     def run_name(self) -> str:
@@ -65,10 +66,14 @@ class Job:
         return f"{self.name}-{hashlib.sha256(json.dumps(self.description, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
-@lru_cache(maxsize=1)
-def code_hash() -> str:
-    """sha256 over the sources that a training runs through, so that no run is resumed by other code."""
+@cache
+def code_hash(objective: str) -> str:
+    """sha256 over the sources that a training runs through, so that no run is resumed by other code.
+
+    Of the methods only this one counts: a new method leaves the runs of the others as they were.
+    """
     root, digest = Path(onestep.__file__).parent, hashlib.sha256()
-    for file in sorted(p for floor in FLOORS for p in (root / floor).rglob("*.py")):
+    others = {root / "objectives" / f"{name}.py" for name in objective_names() if name != objective}
+    for file in sorted({p for floor in FLOORS for p in (root / floor).rglob("*.py")} - others):
         digest.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
     return digest.hexdigest()[:12]
