@@ -3,6 +3,8 @@
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 
+from onestep.diffusion.distances import check_distance
+
 PICTURES = ("sheet", "ladder")
 
 
@@ -11,6 +13,8 @@ class Journal:
 
     @hook_impl
     def before_pipeline_run(self, run_params, pipeline, catalog):
+        if "student" in pipeline.all_outputs():
+            check_distance(catalog.load("params:student")["objective"].get("distance", "l2"))
         for name in sorted(pipeline.inputs()):
             makers = [p for p, made in pipelines.items() if p != "__default__" and name in made.all_outputs()]
             if makers and not catalog.exists(name):

@@ -8,12 +8,15 @@ import json
 import logging
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from onestep.training.job import Job
 
 RESTARTS = 5
+FAILURE = "failure.json"
+SHARED = "on several machines the project folder is on storage that all of them share, at the same path."
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def launch(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
     """Train a job to its end, from where an interrupted run left it. Returns the folder of the finished model.
 
     Raises what the training raised (ValueError, OSError, Divergence) once, in the driver; ValueError if a worker cannot
-    see the run's folder.
+    see the run's folder, or if there are not as many workers and threads as asked for.
     """
     run_dir = run_dir.resolve()
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -48,9 +51,14 @@ def launch(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
         return run_dir / "model"
     if settings.workers == 0:
         return _train_here(job, run_dir, settings)
-    (run_dir / "failure.json").unlink(missing_ok=True)
-    _fit(job, run_dir, settings)
-    _raise_failure(run_dir)
+    connect()
+    launched = Path(tempfile.mkdtemp(prefix="launch-", dir=run_dir))
+    try:
+        _fit(job, run_dir, launched, settings)
+    finally:
+        shutil.rmtree(launched, ignore_errors=True)
+    for remains in run_dir.glob("launch-*"):
+        shutil.rmtree(remains, ignore_errors=True)
     return run_dir / "model"
 
 
@@ -81,11 +89,12 @@ def connect():
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **local)
 
 
-def _fit(job: Job, run_dir: Path, settings: LaunchSettings):
-    connect()
+def _fit(job: Job, run_dir: Path, launched: Path, settings: LaunchSettings):
+    """launched: a folder for what Ray keeps, and for failure.json, in which a worker says why it gave up."""
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.v2.api.exceptions import TrainingFailedError
 
     resources = ray.cluster_resources()
     gpu = bool(resources.get("GPU")) if settings.gpu == "auto" else settings.gpu
@@ -93,22 +102,23 @@ def _fit(job: Job, run_dir: Path, settings: LaunchSettings):
     _check_resources(settings, threads, gpu, resources)
     trainer = TorchTrainer(
         work,
-        train_loop_config={"job": job, "run_dir": str(run_dir), "threads": threads},
+        train_loop_config={"job": job, "run_dir": str(run_dir), "launched": str(launched), "threads": threads},
         torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=settings.workers, use_gpu=gpu, resources_per_worker={"CPU": threads, "GPU": int(gpu)}
         ),
         run_config=RunConfig(
-            name=run_dir.name, storage_path=str(run_dir / "ray"), failure_config=FailureConfig(max_failures=RESTARTS)
+            name="ray", storage_path=str(launched), failure_config=FailureConfig(max_failures=RESTARTS)
         ),
     )
     try:
         trainer.fit()
-    except Exception:
-        _raise_failure(run_dir)
-        raise
-    finally:
-        shutil.rmtree(run_dir / "ray", ignore_errors=True)
+    except TrainingFailedError as error:
+        _raise_failure(launched)
+        raise RuntimeError(
+            f"the workers of {job.name} died {RESTARTS + 1} times. What the last one left: {error}"
+        ) from error
+    _raise_failure(launched)
 
 
 def _check_resources(settings, threads, gpu, resources):
@@ -129,33 +139,31 @@ def work(config: dict):
 
     from onestep.training.loop import Divergence, Worker, train
 
-    run_dir, context = Path(config["run_dir"]), ray.train.get_context()
-    if (run_dir / "failure.json").exists():
+    run_dir, launched, context = Path(config["run_dir"]), Path(config["launched"]), ray.train.get_context()
+    if (launched / FAILURE).exists():
         return  # a restart would only fail again
     torch.set_num_threads(config["threads"])
     worker = Worker(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     try:
-        _check_shared(config["job"], run_dir)
+        check_shared(config["job"], launched)
         train(config["job"], run_dir, worker)
     except (ValueError, OSError, Divergence) as error:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        failure = {"kind": type(error).__name__, "message": str(error)}
-        (run_dir / "failure.json").write_text(json.dumps(failure))
+        kind = "OSError" if isinstance(error, OSError) else type(error).__name__
+        launched.mkdir(parents=True, exist_ok=True)
+        (launched / FAILURE).write_text(json.dumps({"kind": kind, "message": str(error)}))
         if worker.size > 1:
             raise  # the others wait for this worker: let Ray end them
 
 
-def _check_shared(job: Job, run_dir: Path):
-    missing = [p for p in (run_dir, job.data, job.teacher) if p and not Path(p).exists()]
+def check_shared(job: Job, launched: Path):
+    """Raises ValueError if this machine does not see what the driver does."""
+    missing = [str(p) for p in (launched, job.data, job.teacher) if p and not Path(p).exists()]
     if missing:
-        raise ValueError(
-            f"a worker on {os.uname().nodename} cannot see {', '.join(map(str, missing))}: on several machines the "
-            "project folder has to be on storage that all of them share, at the same path."
-        )
+        raise ValueError(f"a worker on {os.uname().nodename} cannot see {', '.join(missing)}: {SHARED}")
 
 
-def _raise_failure(run_dir: Path):
-    file = run_dir / "failure.json"
+def _raise_failure(launched: Path):
+    file = launched / FAILURE
     if not file.exists():
         return
     from onestep.training.loop import Divergence

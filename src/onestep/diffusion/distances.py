@@ -61,24 +61,29 @@ class LPIPS(nn.Module):
 
     def __init__(self, net: str = "vgg", weights: str | None = None, scale: float = 1.0, random: bool = False):
         super().__init__()
-        if net not in self.NAMES:
-            raise ValueError(f"lpips with net {net!r}: it is one of {', '.join(self.NAMES)}")
-        path = Path(weights or Path(torch.hub.get_dir()) / "checkpoints" / self.NAMES[net])
-        if not random and not path.is_file():
-            raise ValueError(
-                f"lpips needs the ImageNet weights of {net}, and {path} is not there: put torchvision's "
-                f"{self.NAMES[net]} at that place, or name its path as `weights` of the distance"
-            )
+        path = None if random else self.find_weights(net, weights)
         ensure_torchvision_loads()
         import lpips
 
         with torch.random.fork_rng([]):
             torch.manual_seed(0)
             self.network = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
-        if not random:
+        if path:
             self._load_trunk(torch.load(path, weights_only=True))
         self.scale = scale
         self.eval().requires_grad_(False)
+
+    @classmethod
+    def find_weights(cls, net: str = "vgg", weights: str | None = None) -> Path:
+        """The trunk's file. Raises ValueError that says where to put it."""
+        check_name("net of lpips", net, cls.NAMES)
+        path = Path(weights or Path(torch.hub.get_dir()) / "checkpoints" / cls.NAMES[net])
+        if not path.is_file():
+            raise ValueError(
+                f"lpips needs the ImageNet weights of {net}, and {path} is not there: put torchvision's "
+                f"{cls.NAMES[net]} at that place, or name its path as `weights` of the distance"
+            )
+        return path
 
     def _load_trunk(self, published: dict):
         """torchvision's features.N.* fill the slices, whose layers keep their number N."""
@@ -115,3 +120,15 @@ def build_distance(spec: str | dict, scale: float = 1.0) -> nn.Module:
         return DISTANCES[name](**arguments)
     except TypeError as error:
         raise ValueError(f"distance {name}: {error}") from None
+
+
+def check_distance(spec: str | dict):
+    """Raises what build_distance would, without building a network."""
+    arguments = {"name": spec} if isinstance(spec, str) else dict(spec)
+    if not str(arguments.get("name")).startswith("lpips"):
+        build_distance(arguments)
+    elif check_name("distance", arguments.pop("name"), DISTANCES) == "lpips":
+        try:
+            LPIPS.find_weights(**arguments)
+        except TypeError as error:
+            raise ValueError(f"distance lpips: {error}") from None

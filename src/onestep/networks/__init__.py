@@ -10,7 +10,7 @@ from onestep.networks.embeddings import Conditioning
 from onestep.networks.mlp import MLP
 from onestep.networks.unet import UNet
 
-__all__ = ["MLP", "NETWORKS", "UNet", "build_network"]
+__all__ = ["MLP", "NETWORKS", "UNet", "build_network", "check_arguments"]
 
 NETWORKS = {"unet": UNet, "mlp": MLP}
 
@@ -23,10 +23,16 @@ def build_network(spec: dict, shape: Sequence[int], num_classes: int = 0) -> nn.
     augment: [B, augment_dim].
     Raises ValueError for a name, an argument or a value that is not allowed.
     """
+    name, arguments = check_arguments(spec)
+    return NETWORKS[name](tuple(shape), num_classes, **arguments)
+
+
+def check_arguments(spec: dict) -> tuple[str, dict]:
+    """The network's name and its arguments. Raises ValueError for one that there is not."""
     arguments = dict(spec)
     name = check_name("network", arguments.pop("name", None), NETWORKS)
     parameters = {**signature(Conditioning).parameters, **signature(NETWORKS[name]).parameters}
     allowed = [p.name for p in parameters.values() if p.kind == p.KEYWORD_ONLY]
     for argument in arguments:
         check_name(f"argument of the network {name!r}", argument, allowed)
-    return NETWORKS[name](tuple(shape), num_classes, **arguments)
+    return name, arguments

@@ -74,7 +74,13 @@ def explain(error: dict) -> str:
             check_name(f"parameter {name!r}: no", last, _names(place))
         except ValueError as unknown:
             return str(unknown)
-    return f"parameter {name} is {error['input']!r}: {error['msg']}."
+    if error["type"] != "value_error":
+        return f"parameter {name} is {error['input']!r}: {error['msg']}."
+    message = str(error["ctx"]["error"])
+    if not error["loc"]:
+        return message
+    ours = isinstance(error["input"], dict) and message.split(" is ")[0] in error["input"]
+    return f"parameter {name}{'.' if ours else ': '}{message}"
 
 
 def _names(place: list[str]) -> list[str]:

@@ -3,11 +3,14 @@
 from dataclasses import asdict, fields
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
+from onestep.diffusion.distances import check_distance
 from onestep.diffusion.names import check_name
 from onestep.launch import LaunchSettings
+from onestep.networks import check_arguments
 from onestep.objectives import objective_class
+from onestep.preconditioning import PRECONDITIONERS
 from onestep.training.settings import TrainingSettings
 
 
@@ -37,6 +40,18 @@ class Recipe(Section):
     picture_nfe: tuple[int, ...] = (1,)
     seed: int = 0
 
+    @field_validator("network")
+    @classmethod
+    def _network(cls, spec: dict) -> dict:
+        check_arguments(spec)
+        return spec
+
+    @field_validator("preconditioning")
+    @classmethod
+    def _preconditioning(cls, spec: dict) -> dict:
+        check_name("preconditioner", spec.get("name"), PRECONDITIONERS)
+        return spec
+
     @field_validator("objective")
     @classmethod
     def _objective(cls, spec: dict) -> dict:
@@ -44,6 +59,9 @@ class Recipe(Section):
         method = objective_class(constants.pop("name", None))
         for name in constants:
             check_name(f"constant of {spec['name']}", name, [f.name for f in fields(method)])
+        distance = constants.get("distance", "l2")
+        if (distance.get("name") if isinstance(distance, dict) else distance) != "lpips":  # its files: before a run
+            check_distance(distance)
         return {"name": spec["name"], **asdict(TypeAdapter(method).validate_python(constants))}
 
 
@@ -75,3 +93,9 @@ class Parameters(Section):
     student: Recipe
     evaluation: EvaluationParameters
     launch: LaunchSettings
+
+    @model_validator(mode="after")
+    def _shared_batches(self):
+        for recipe in (self.teacher, self.student):
+            recipe.training.micro_batches(max(1, self.launch.workers))
+        return self

@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -21,20 +23,29 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], facts: 
     final = folder / f"step_{step:09d}"
     temporary = folder / f".{final.name}.{os.getpid()}"
     try:
-        write_folder(temporary, "checkpoint", tensors, {"step": step, **facts})
-        shutil.rmtree(final, ignore_errors=True)
-        temporary.rename(final)
-    except (OSError, SafetensorError) as error:
+        with naming_full_disk(f"checkpoint of step {step}", folder):
+            write_folder(temporary, "checkpoint", tensors, {"step": step, **facts})
+            shutil.rmtree(final, ignore_errors=True)
+            temporary.rename(final)
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        if getattr(error, "errno", None) == errno.ENOSPC or "os error 28" in str(error):
-            raise OSError(
-                errno.ENOSPC,
-                f"the disk is full: checkpoint of step {step} was not written to {folder}. "
-                "The one before is whole: make room and run the same command again",
-            ) from error
-        raise
     for old in checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def naming_full_disk(what: str, place: Path) -> Iterator[None]:
+    """Says of an error that the disk is full, whichever library raised it."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        if getattr(error, "errno", None) != errno.ENOSPC and "os error 28" not in str(error):
+            raise
+        raise OSError(
+            errno.ENOSPC,
+            f"the disk is full: {what} was not written to {place}. The last checkpoint is whole: make room and run the "
+            "same command again",
+        ) from error
 
 
 def write_folder(folder: Path, name: str, tensors: dict[str, Tensor], facts: dict):

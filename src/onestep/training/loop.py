@@ -24,6 +24,7 @@ from onestep.training.batches import Batches
 from onestep.training.checkpoint import flatten, load_newest, part_of, save_checkpoint
 from onestep.training.ema import update_average
 from onestep.training.job import Job
+from onestep.training.lock import sole_training
 from onestep.training.model import Model, build_function
 from onestep.training.optimizer import build_optimizer, load_optimizer_state, optimizer_state
 from onestep.training.progress import ProgressLog
@@ -236,11 +237,21 @@ def frozen_copy(module: nn.Module) -> nn.Module:
 def train(job: Job, run_dir: Path, worker: Worker = Worker()) -> Path:
     """Train a job to its end, from the newest checkpoint in run_dir if any. Returns the finished model's folder.
 
-    Raises Divergence if the loss is not finite, ValueError if the checkpoint is of another job.
+    Raises Divergence if the loss is not finite, ValueError if the checkpoint is of another job or if another process
+    trains in run_dir.
     """
     finished = run_dir / "model"
-    if finished.exists():
-        return finished
+    with sole_training(run_dir) if worker.rank == 0 else nullcontext():
+        if worker.size > 1:
+            dist.barrier()  # nobody reads checkpoints that an orphan may still write
+        if not finished.exists():
+            _train_to_the_end(job, run_dir, worker)
+        if worker.size > 1:
+            dist.barrier()
+    return finished
+
+
+def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
     training = Training(job, run_dir, worker)
     settings, log = training.settings, ProgressLog(run_dir)
     leads, lasts = worker.rank == 0, training.settings.steps
@@ -271,7 +282,4 @@ def train(job: Job, run_dir: Path, worker: Worker = Worker()) -> Path:
         if leads and (crossed(settings.checkpoint_every)):
             training.save()
     if leads:
-        training.model().save(finished)
-    if worker.size > 1:
-        dist.barrier()
-    return finished
+        training.model().save(run_dir / "model")

@@ -20,7 +20,7 @@ from onestep.diffusion.randomness import SampleRandomness
 from onestep.networks import build_network
 from onestep.preconditioning import build_preconditioner
 from onestep.samplers import sample_euler, sample_heun, sample_multistep
-from onestep.training.checkpoint import write_folder
+from onestep.training.checkpoint import naming_full_disk, write_folder
 
 SIGMA_DATA = 0.5
 SAMPLERS = {"edm": ("heun", "euler"), "consistency": ("multistep",)}
@@ -102,7 +102,8 @@ class Model:
         shutil.rmtree(temporary, ignore_errors=True)
         weights = self.function.state_dict()
         facts = {"format": 1, **self.spec, "space": self.space.to_dict(), "sha256": hash_tensors(weights)}
-        write_folder(temporary, "model", weights, {**facts, "seal": seal(facts)})
+        with naming_full_disk("the model", folder):
+            write_folder(temporary, "model", weights, {**facts, "seal": seal(facts)})
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
         return Model.load(folder)

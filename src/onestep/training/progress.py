@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from onestep.training.checkpoint import naming_full_disk
+
 
 class ProgressLog:
     """Appends to <run_dir>/progress.jsonl and <run_dir>/pictures."""
@@ -16,7 +18,7 @@ class ProgressLog:
 
     def write(self, **facts):
         """One line, in one write."""
-        with self.file.open("a") as file:
+        with naming_full_disk("a line of progress", self.file), self.file.open("a") as file:
             file.write(json.dumps(facts) + "\n")
 
     def picture(self, key: str, images: int, samples: np.ndarray):
@@ -27,4 +29,5 @@ class ProgressLog:
         from onestep.evaluation.plots import scatter
 
         picture = Image.fromarray(tile(samples)) if samples.ndim == 4 else scatter([(key, samples)])
-        picture.save(self.pictures / f"{key}_{images:09d}.png")
+        with naming_full_disk("a picture", self.pictures):
+            picture.save(self.pictures / f"{key}_{images:09d}.png")

@@ -1,0 +1,35 @@
+"""One training at a time in a run folder."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def sole_training(run_dir: Path, patience: float = 30.0) -> Iterator[None]:
+    """Hold the run folder. The system gives it free when the process ends, however it ends.
+
+    patience: seconds to wait for a training that is about to end, as orphans of a killed run do. Raises ValueError that
+    names the process that holds the folder.
+    """
+    from filelock import FileLock, Timeout
+
+    run_dir.mkdir(parents=True, exist_ok=True)
+    lock, holder = FileLock(run_dir / "lock", timeout=patience, poll_interval=0.2), run_dir / "lock.holder"
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(
+            f"{holder.read_text() if holder.exists() else 'another process'} is training in {run_dir}: "
+            "wait until it has ended, or end it, and run the same command again."
+        ) from None
+    with lock:
+        holder.write_text(
+            f"process {os.getpid()} on {os.uname().nodename}, since {time.strftime('%Y-%m-%d %H:%M:%S')},"
+        )
+        try:
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
