@@ -43,6 +43,6 @@ def test_a_full_disk_keeps_what_was_there_and_says_so(tmp_path, monkeypatch, wri
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoint, write, full)
-    with pytest.raises(OSError, match=r"disk is full: checkpoint of step 2.*one before is whole"):
+    with pytest.raises(OSError, match=r"disk is full: checkpoint of step 2.*last checkpoint is whole"):
         save_checkpoint(tmp_path, 2, TENSORS, {})
     assert [p.name for p in tmp_path.iterdir()] == ["step_000000001"]
