@@ -1,6 +1,8 @@
 """Commands: what `kedro` has in this project, and `onestep`."""
 
 import copy
+import os
+from pathlib import Path
 
 import click
 from kedro.framework.cli.project import run as kedro_run
@@ -71,17 +73,15 @@ def sync(env: str | None, recipe: str | None) -> None:
     from onestep.tracking import sync as make_again
 
     catalogs = _catalogs(env, recipe)
-    records = {
-        name: catalog.load("registration") for name, catalog in catalogs.items() if catalog.exists("registration")
-    }
-    if not records:
-        place = _place(next(iter(catalogs.values())), "registration")
-        raise ValueError(f"nothing to register: no {place}. Bring it (git pull), or run: kedro run")
-    missing = [place for name in records if not (place := _place(catalogs[name], "student")).exists()]
-    if missing:
-        raise ValueError(f"the registered student is not at {missing[0]}. Bring it: dvc pull {missing[0]}")
-    pairs = [(record, _place(catalogs[name], "student")) for name, record in records.items()]
-    for made in make_again(pairs, next(iter(catalogs.values())).load("tracking")):
+    registered = [catalog for catalog in catalogs if catalog.exists("registration")]
+    if not registered:
+        raise ValueError(f"there is no {_place(catalogs[0], 'registration')}. Bring it (git pull), or run: kedro run")
+    students = [_place(catalog, "student") for catalog in registered]
+    for student in students:
+        if not student.exists():
+            raise ValueError(f"the registered student is not at {student}. Bring it: dvc pull {student}")
+    records = [catalog.load("registration") for catalog in registered]
+    for made in make_again(zip(records, students, strict=True), catalogs[0].load("tracking")):
         click.echo(f"{made['name']} version {made['version']}: {', '.join(made['aliases']) or 'no alias'}")
 
 
@@ -115,13 +115,13 @@ def sample(sheet: str, model: str, count: int, steps: int, seed: int, label: int
 main.add_command(refusing(sample))
 
 
-def _catalogs(env: str | None, recipe: str | None) -> dict:
+def _catalogs(env: str | None, recipe: str | None) -> list:
     """The catalog of each recipe, or of the one that was asked for."""
-    from pathlib import Path
-
     from kedro.framework.session import KedroSession
     from kedro.framework.startup import bootstrap_project
 
+    if not Path("pyproject.toml").exists():
+        raise ValueError(f"{Path.cwd()} is no project: go to its folder.")
     bootstrap_project(Path.cwd())
 
     def context(name: str | None):
@@ -129,9 +129,9 @@ def _catalogs(env: str | None, recipe: str | None) -> dict:
             return session.load_context()
 
     names = [recipe] if recipe else context(None).config_loader.recipes()
-    return {name: context(name).catalog for name in names}
+    return [context(name).catalog for name in names]
 
 
-def _place(catalog, name: str):
-    """Where a dataset lies."""
-    return catalog.get(name)._filepath
+def _place(catalog, name: str) -> Path:
+    """Where a dataset lies, from here."""
+    return Path(os.path.relpath(catalog.get(name)._filepath))
