@@ -4,7 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: run test test-fast check ui clean
+.PHONY: run test test-fast check ui
+
+export DO_NOT_TRACK = 1
+export MLFLOW_DISABLE_TELEMETRY = true
 
 run: .venv/ready
 	$(BIN)/kedro run
@@ -22,6 +25,8 @@ ui: .venv/ready
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --port 5000
 
 .venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c "import sys; v = sys.version_info; \
+	sys.exit(0 if (3, 11) <= v < (3, 14) else f'Python 3.11 to 3.13 is needed, and $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12')"
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
