@@ -1,11 +1,17 @@
-"""What tests share: real digits in a store, small networks with every parameter drawn at random."""
+"""What tests share: real digits in a store, networks drawn at random, a project of one's own, Ray, a full disk."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 
 def pytest_configure(config):
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # on busy cores two are slower
 
 
 @pytest.fixture
@@ -28,3 +34,76 @@ def digits(tmp_path_factory):
     from onestep.data import ingest
 
     return ingest({"name": "digits"}, tmp_path_factory.mktemp("data") / "digits")
+
+
+class Project:
+    """A copy of the project's configuration in an empty folder, where commands run as a user types them."""
+
+    ORIGIN = Path(__file__).parents[1]
+    BIN = Path(sys.executable).parent
+
+    def __init__(self, root: Path):
+        self.root = root
+        (root / "src").mkdir(parents=True)
+        shutil.copytree(self.ORIGIN / "conf", root / "conf", ignore=shutil.ignore_patterns("local"))
+        for name in ("pyproject.toml", ".telemetry"):
+            shutil.copy(self.ORIGIN / name, root / name)
+
+    def start(self, *words: str, wrapper: tuple = (), **environment: str) -> subprocess.Popen:
+        """A command of the project, on one thread; stdout and stderr are one text."""
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+        return subprocess.Popen(
+            [*wrapper, self.BIN / words[0], *words[1:]],
+            cwd=self.root,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def run(self, *words: str, **kwargs) -> tuple[int, str]:
+        """The exit code of a command and what it printed."""
+        process = self.start(*words, **kwargs)
+        output = process.communicate(timeout=600)[0]
+        return process.returncode, output
+
+    def glob(self, pattern: str) -> list[Path]:
+        """Files of the project."""
+        return sorted(self.root.glob(pattern))
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project of one's own."""
+    return Project(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def ray_here():
+    """Ray on this machine, started once."""
+    from onestep.launch import connect
+
+    connect()
+    yield
+    import ray
+
+    ray.shutdown()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A function that mounts a disk of so many bytes, where the system lets us."""
+    mounted = []
+
+    def mount(size: int) -> Path:
+        place = tmp_path / "disk"
+        place.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+        if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("a small disk can be mounted only by root")
+        mounted.append(place)
+        return place
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", str(place)], check=True)

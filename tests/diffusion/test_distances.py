@@ -55,7 +55,7 @@ def test_missing_lpips_weights_are_named_with_their_place(tmp_path):
         ("pseudo_hubert", "Did you mean 'pseudo_huber'"),
         ({"name": "pseudo_huber", "c": -1}, "c = -1: it is positive"),
         ({"name": "l2", "c": 1}, "distance l2"),
-        ({"name": "lpips_random", "net": "vg"}, "one of vgg"),
+        ({"name": "lpips_random", "net": "vg"}, "Allowed: alex, squeeze, vgg"),
     ],
 )
 def test_wrong_distances_are_refused_in_words(spec, message):

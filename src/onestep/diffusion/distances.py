@@ -61,6 +61,7 @@ class LPIPS(nn.Module):
 
     def __init__(self, net: str = "vgg", weights: str | None = None, scale: float = 1.0, random: bool = False):
         super().__init__()
+        check_name("net of lpips", net, self.NAMES)
         path = None if random else self.find_weights(net, weights)
         ensure_torchvision_loads()
         import lpips

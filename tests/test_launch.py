@@ -1,0 +1,173 @@
+"""Training through Ray: any number of workers gives one result, deaths are survived, errors arrive once, in words."""
+
+import json
+import os
+import re
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from onestep.launch import LaunchSettings, check_shared, launch
+from onestep.pipelines.configuration import RecipeConfigLoader
+from onestep.pipelines.training import make_job
+from onestep.settings import CONFIG_LOADER_ARGS
+from onestep.tracking.follow import Progress
+from onestep.training.checkpoint import checkpoints, load_newest
+from onestep.training.job import Job
+from onestep.training.loop import Divergence, Training, train
+from onestep.training.model import Model
+
+CONF = Path(__file__).parents[1] / "conf"
+RECIPES = sorted(p.stem for p in (CONF / "base" / "parameters" / "recipes").glob("*.yml"))
+STEPS, BATCH = 5, 8
+SHORT = {"images": STEPS * BATCH, "batch_size": BATCH, "progress_every": BATCH, "checkpoint_every": BATCH}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def patches(tmp_path_factory):
+    from onestep.data import ingest
+
+    return ingest({"name": "patches", "count": 64, "side": 16}, tmp_path_factory.mktemp("data") / "patches")
+
+
+def job_of(name: str, store, teacher: Model | None = None, dropout: float = 0.0, **training) -> Job:
+    """A short training of the test overlay. RAdam's first steps are plain descent, so that rounding stays rounding."""
+    recipe = name if name != "teacher" else RECIPES[0]
+    loader = RecipeConfigLoader(str(CONF), env="test", runtime_params={"recipe": recipe}, **CONFIG_LOADER_ARGS)
+    chosen = loader["parameters"]["teacher" if name == "teacher" else "student"]
+    chosen["network"] |= {"dropout": dropout}
+    chosen["training"] |= SHORT | {"optimizer": "radam"} | training
+    return make_job(name, chosen, store, teacher)
+
+
+@pytest.fixture(scope="module")
+def teacher(patches, tmp_path_factory):
+    return Model.load(train(job_of("teacher", patches), tmp_path_factory.mktemp("teacher")))
+
+
+@pytest.fixture(scope="module")
+def student(patches, teacher):
+    """A job with dropout."""
+    return job_of("cd", patches, teacher, dropout=0.1)
+
+
+def end_of(run_dir: Path) -> dict[str, torch.Tensor]:
+    return load_newest(run_dir / "checkpoints")[0]
+
+
+def same_bits(one: Path, other: Path) -> bool:
+    first, second = end_of(one), end_of(other)
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n == "cd" else pytest.mark.check) for n in ["teacher", *RECIPES]]
+)
+def test_two_workers_make_the_steps_of_one(name, patches, teacher, tmp_path, ray_here):
+    job = job_of(name, patches, None if name == "teacher" else teacher)
+    started = Training(job, tmp_path / "untrained").state()
+    for workers in (1, 2):
+        launch(job, tmp_path / str(workers), LaunchSettings(workers, threads=1, gpu=False))
+    one, two = (Progress(tmp_path / n).read()[0] for n in "12")
+    assert len(one) == STEPS
+    for a, b in zip(one, two, strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], rel=1e-4), a["step"]
+        assert b["grad_norm"] == pytest.approx(a["grad_norm"], rel=1e-3), a["step"]
+    ones, twos = end_of(tmp_path / "1"), end_of(tmp_path / "2")
+    weights = [k for k in ones if not k.startswith("optimizer.")]
+    moved = torch.stack([(ones[k] - started[k]).norm() for k in weights]).norm()
+    apart = torch.stack([(ones[k] - twos[k]).norm() for k in weights]).norm()
+    assert moved > 0 and apart < 1e-3 * moved
+
+
+def test_with_and_without_ray_the_bits_are_the_same(student, tmp_path, ray_here):
+    for workers in (0, 1):
+        launch(student, tmp_path / str(workers), LaunchSettings(workers, threads=1, gpu=False))
+    assert same_bits(tmp_path / "0", tmp_path / "1")
+    assert not list((tmp_path / "1").glob("launch-*"))
+
+
+def kill_worker_at(run_dir: Path, step: int, killed: list[int]):
+    """SIGKILL of the process that leads the training, once it has made so many steps."""
+    while not (checkpoints(run_dir / "checkpoints") and Progress(run_dir).read()[0][-1]["step"] >= step):
+        time.sleep(0.01)
+    killed.append(int(re.match(r"process (\d+)", (run_dir / "lock.holder").read_text())[1]))
+    os.kill(killed[0], signal.SIGKILL)
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.check)])
+def test_a_killed_worker_is_started_again_and_ends_in_the_same_bits(workers, student, tmp_path, ray_here):
+    longer = student.training | {"images": 120 * BATCH, "checkpoint_every": 7 * BATCH}
+    job, settings = replace(student, training=longer), LaunchSettings(workers, threads=1, gpu=False)
+    launch(job, tmp_path / "whole", settings)
+    killed: list[int] = []
+    killer = threading.Thread(target=kill_worker_at, args=(tmp_path / "killed", 40, killed), daemon=True)
+    killer.start()
+    launch(job, tmp_path / "killed", settings)
+    assert killed and killed[0] != os.getpid()
+    steps = [json.loads(line)["step"] for line in (tmp_path / "killed" / "progress.jsonl").read_text().splitlines()]
+    assert len(steps) > len(set(steps)) == 120, "no step was made twice: the worker was not killed in mid-training"
+    assert same_bits(tmp_path / "whole", tmp_path / "killed")
+
+
+def words_of(kind, job: Job, run_dir: Path, workers: int) -> str:
+    with pytest.raises(kind) as caught:
+        launch(job, run_dir, LaunchSettings(workers, threads=1, gpu=False))
+    assert type(caught.value) is kind
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.check)])
+def test_a_divergence_arrives_once_in_the_same_words_and_the_checkpoint_stays(workers, student, tmp_path, ray_here):
+    job = replace(student, training=student.training | {"learning_rate": 1e25, "clip": 0.0, "optimizer": "adam"})
+    expected = words_of(Divergence, job, tmp_path / "here", 0)
+    started = time.monotonic()
+    assert words_of(Divergence, job, tmp_path / "ray", workers).split(":")[0] == expected.split(":")[0]
+    print(f"{workers} workers: {time.monotonic() - started:.1f} s")
+    assert time.monotonic() - started < 60
+    assert re.match(r"cd diverged at step \d+ \(\d+ images\)", expected)
+    assert same_bits(tmp_path / "here", tmp_path / "ray") or workers == 2
+    assert checkpoints(tmp_path / "ray" / "checkpoints")
+
+
+def test_a_wrong_value_arrives_in_the_same_words(student, tmp_path, ray_here):
+    job = replace(student, network=student.network | {"channels": 8})
+    expected = words_of(ValueError, job, tmp_path / "here", 0)
+    assert words_of(ValueError, job, tmp_path / "ray", 1) == expected and "start from its teacher" in expected
+
+
+def test_a_full_disk_arrives_in_words_and_the_last_checkpoint_stays(student, small_disk, ray_here):
+    disk = small_disk(16 * 2**20)
+    Training(student, disk / "run").save()
+    (disk / "ballast").write_bytes(bytes(2**20 * 11))
+    large = max(f.stat().st_size for f in disk.rglob("*.safetensors"))
+    with (disk / "more").open("wb") as file:
+        free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize
+        file.write(bytes(max(0, free - large // 2)))
+    message = words_of(OSError, student, disk / "run", 1)
+    assert re.search(r"the disk is full: .* was not written to .*make room", message)
+    assert [p.name for p in checkpoints(disk / "run" / "checkpoints")] == ["step_000000000"]
+    assert load_newest(disk / "run" / "checkpoints")[1]["step"] == 0
+
+
+@pytest.mark.parametrize("settings", [LaunchSettings(workers=64), LaunchSettings(workers=1, threads=512)])
+def test_more_than_there_is_is_refused_before_work(settings, student, tmp_path, ray_here):
+    started = time.monotonic()
+    with pytest.raises(ValueError, match=r"workers of \d+ threads need \d+ CPUs, and Ray has .*launch.workers"):
+        launch(student, tmp_path / "run", settings)
+    assert time.monotonic() - started < 5 and not list((tmp_path / "run").iterdir())
+
+
+def test_a_worker_that_cannot_see_the_project_says_so(student, tmp_path, ray_here):
+    job = replace(student, data=str(tmp_path / "elsewhere"))
+    message = words_of(ValueError, job, tmp_path / "run", 1)
+    assert re.search(r"a worker on .* cannot see .*elsewhere: on several machines .* share", message)
+    with pytest.raises(ValueError, match=r"cannot see .*launch-away"):
+        check_shared(student, tmp_path / "launch-away")
