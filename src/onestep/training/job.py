@@ -9,7 +9,15 @@ from pathlib import Path
 import onestep
 from onestep.objectives import objective_names
 
-FLOORS = ("data", "diffusion", "networks", "objectives", "preconditioning", "samplers", "training")
+SOURCES = (
+    "data/space.py",
+    "data/store.py",
+    "diffusion/*.py",
+    "networks/*.py",
+    "objectives/*.py",
+    "preconditioning/*.py",
+    "training/*.py",
+)
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,6 @@ def code_hash(objective: str) -> str:
     """
     root, digest = Path(onestep.__file__).parent, hashlib.sha256()
     others = {root / "objectives" / f"{name}.py" for name in objective_names() if name != objective}
-    for file in sorted({p for floor in FLOORS for p in (root / floor).rglob("*.py")} - others):
+    for file in sorted({p for pattern in SOURCES for p in root.glob(pattern)} - others):
         digest.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
     return digest.hexdigest()[:12]

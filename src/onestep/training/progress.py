@@ -30,4 +30,6 @@ class ProgressLog:
 
         picture = Image.fromarray(tile(samples)) if samples.ndim == 4 else scatter([(key, samples)])
         with naming_full_disk("a picture", self.pictures):
-            picture.save(self.pictures / f"{key}_{images:09d}.png")
+            final = self.pictures / f"{key}_{images:09d}.png"
+        picture.save(final.with_suffix(".new"), format="PNG")
+        final.with_suffix(".new").rename(final)
