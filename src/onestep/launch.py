@@ -84,9 +84,21 @@ def connect():
         return
     for name in ("ray", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    if not os.environ.get("RAY_ADDRESS"):
+        _leave_out_dashboard()
     address = os.environ.get("RAY_ADDRESS")
     local = {} if address else {"include_dashboard": False, "num_cpus": os.cpu_count(), "_node_ip_address": "127.0.0.1"}
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **local)
+
+
+def _leave_out_dashboard():
+    """Ray starts the dashboard's process without a dashboard too, and all that it does then is to ask clouds' metadata
+    services where it runs, with usage statistics off as well.
+    """
+    from ray._private.node import Node
+
+    if hasattr(Node, "start_api_server"):
+        Node.start_api_server = lambda *_, **__: None
 
 
 def _fit(job: Job, run_dir: Path, launched: Path, settings: LaunchSettings):

@@ -1,0 +1,178 @@
+"""Bad input: a clear error before any work, and nothing lost. As a user sees it, on the command line."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from onestep.pipelines.configuration import RecipeConfigLoader
+from onestep.settings import CONFIG_LOADER_ARGS
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+def parameters(env: str = "test", **given):
+    """The parameters, with some as --params gives them: teacher__training__images=3."""
+    runtime: dict = {}
+    for name, value in given.items():
+        *places, last = name.split("__")
+        section = runtime
+        for place in places:
+            section = section.setdefault(place, {})
+        section[last] = value
+    return RecipeConfigLoader(str(CONF), env=env, runtime_params=runtime, **CONFIG_LOADER_ARGS)["parameters"]
+
+
+REFUSED = {
+    "unknown section": ({"evaluaton__count": 5}, "no parameter 'evaluaton'.* Did you mean 'evaluation'"),
+    "unknown key": ({"teacher__training__imagess": 5}, "'teacher.training.imagess'.* Did you mean 'images'"),
+    "unknown constant": ({"student__objective__num_level": 5}, "student.objective.* 'num_level'.*mean 'num_levels'"),
+    "unknown argument": ({"network__chanels": 5}, "network.* 'chanels'.* Did you mean 'channels'"),
+    "unknown objective": ({"student__objective__name": "denoisin"}, "student.objective.* Did you mean 'denoising'"),
+    "unknown network": ({"network__name": "une"}, "'une'.* Did you mean 'unet'"),
+    "unknown distance": ({"student__objective__distance": "pseudo"}, "no distance 'pseudo'.*Allowed: l1, l2"),
+    "unknown recipe": ({"recipe": "cdd"}, "no recipe 'cdd'.* Did you mean 'cd'"),
+    "unknown env": ({"env": "tset"}, "no --env 'tset'.* Did you mean 'test'"),
+    "word for a number": (
+        {"teacher__training__learning_rate": "abc"},
+        "teacher.training.learning_rate is 'abc'.*number",
+    ),
+    "fraction for a count": ({"student__objective__num_levels": 1.5}, "student.objective.num_levels is 1.5.*integer"),
+    "negative": ({"launch__workers": -1}, "launch.workers is -1: it is at least 0"),
+    "too few": ({"student__objective__num_levels": 1}, "student.objective.num_levels is 1.*at least 2"),
+    "zero": ({"student__training__batch_size": 0}, "student.training.batch_size is 0: it is above 0"),
+    "not finite": ({"student__training__learning_rate": float("nan")}, "student.training.learning_rate is nan"),
+    "out of range": ({"data__heldout": 1.5}, "data.heldout is 1.5.*less than 1"),
+    "another choice": ({"student__start": "techer"}, "student.start is 'techer'.*'scratch' or 'teacher'"),
+    "no section": ({"student": 3}, "parameter student is 3"),
+    "unequal shares": ({"launch__workers": 3}, "batch_size 32 cannot be shared by 3 workers"),
+}
+
+
+@pytest.mark.parametrize("given, message", REFUSED.values(), ids=REFUSED)
+def test_a_wrong_parameter_is_named_in_full_with_what_is_allowed(given, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        parameters(**given)
+    assert "Value error" not in str(caught.value) and len(str(caught.value)) < 900
+
+
+def refused(project, *words: str) -> str:
+    """What a command that has to fail printed: words, and no traceback."""
+    code, output = project.run("kedro", "run", "--env=test", *words)
+    assert code != 0, output
+    assert "Traceback" not in output and re.search(r"^Error: ", output, re.MULTILINE), output
+    return output
+
+
+def made(project) -> list[Path]:
+    """What a command left in the project's data and runs."""
+    return [p for folder in ("data", "runs", "mlflow.db") for p in project.glob(f"{folder}/**/*") if p.is_file()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--params=teacher.training.imagess=5"], "Did you mean 'images'"),
+        (["--env=tset"], "Did you mean 'test'"),
+        (
+            ["--params=student.objective.distance=lpips"],
+            r"lpips needs the ImageNet weights of vgg, .* put torchvision's",
+        ),
+        (["--pipelines=distill"], r"distill needs 'images'.*kedro run --pipelines=ingest"),
+    ],
+)
+def test_a_command_fails_in_words_before_any_work(words, message, project):
+    assert re.search(message, refused(project, *words))
+    assert made(project) == []
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A project with images and a teacher."""
+    from conftest import Project
+
+    project = Project(tmp_path_factory.mktemp("trained") / "project")
+    words = "launch.workers=0,launch.threads=1,teacher.training.images=64,teacher.training.batch_size=16"
+    code, output = project.run("kedro", "run", "--env=test", "--pipelines=ingest,teacher", f"--params={words}")
+    assert code == 0, output
+    return project
+
+
+@pytest.mark.slow
+def test_distill_without_a_teacher_names_the_pipeline_that_makes_it(trained):
+    teacher = trained.root / "data/06_models/test/teacher"
+    teacher.rename(teacher.with_name("away"))
+    try:
+        output = refused(trained, "--pipelines=distill")
+    finally:
+        teacher.with_name("away").rename(teacher)
+    assert re.search(r"distill needs 'teacher', and it is not at .*kedro run --pipelines=teacher", output)
+
+
+@pytest.mark.slow
+def test_a_tampered_model_is_refused(trained):
+    file = trained.root / "data/06_models/test/teacher/model.json"
+    before = file.read_text()
+    file.write_text(json.dumps(json.loads(before) | {"labels": False}))
+    try:
+        output = refused(trained, "--pipelines=distill", "--params=launch.workers=0")
+    finally:
+        file.write_text(before)
+    assert re.search(r"model.json was changed after it was saved: restore it", output)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.check)])
+def test_a_divergence_says_where_and_keeps_the_last_good_checkpoint(workers, trained):
+    wild = "student.training.learning_rate=1e30,student.training.clip=0,student.training.optimizer=adam"
+    output = refused(
+        trained,
+        "--pipelines=distill",
+        f"--params=launch.workers={workers},launch.threads=1,{wild},student.training.checkpoint_every=32",
+    )
+    words = r"Error: cd diverged at step (\d+) \(\d+ images\): loss .*, at levels .* to .*last good checkpoint stays"
+    step = int(re.search(words, output)[1])
+    kept = trained.glob("runs/test/cd-*/checkpoints/step_*")
+    assert step > 0 and [p.name for p in kept][-1] == f"step_{step:09d}"
+    assert not trained.glob("runs/test/cd-*/model")
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_another_configuration_is_not_taken_up(trained):
+    words = "launch.workers=0,student.training.images=64,student.training.batch_size=16"
+    run = ["--pipelines=distill", f"--params={words},student.training.checkpoint_every=16"]
+    assert trained.run("kedro", "run", "--env=test", *run)[0] == 0
+    (folder,) = [p.parent for p in trained.glob("runs/test/cd-*/model")]
+    shutil.rmtree(folder / "model")
+    for file in folder.glob("checkpoints/*/checkpoint.json"):
+        facts = json.loads(file.read_text())
+        facts["job"]["seed"] = 7
+        file.write_text(json.dumps(facts))
+    output = refused(trained, *run)
+    assert re.search(r"of another configuration \(seed differ\): .*fresh=true", output)
+    assert trained.run("kedro", "run", "--env=test", run[0], f"{run[1]},fresh=true")[0] == 0
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_a_run_in_words(trained, small_disk):
+    disk = small_disk(600_000)
+    runs = trained.root / "runs"
+    away = runs.with_name("runs.away")
+    runs.rename(away)
+    runs.symlink_to(disk)
+    try:
+        output = refused(trained, "--pipelines=distill", "--params=launch.workers=0")
+    finally:
+        runs.unlink()
+        away.rename(runs)
+    assert re.search(r"Error: .*the disk is full: .* was not written to .*make room", output)
+
+
+@pytest.mark.slow
+def test_missing_inception_weights_fail_at_once(project):
+    output = refused(project, "--params=evaluation.features=inception,evaluation.features_weights=nowhere.pth")
+    assert re.search(r"nowhere.pth", output) and "Inception" in output
+    assert not project.glob("data/06_models/**/*")

@@ -1,0 +1,169 @@
+"""kill -9 from outside, at random moments: the same command again ends in the bits of a run that nobody disturbed."""
+
+import json
+import os
+import random
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+SLOW_DISK = Path(__file__).parent / "slow_disk"
+SIZES = {"teacher": 6400, "student": 3200}
+COMMAND = (
+    "kedro",
+    "run",
+    "--env=test",
+    "--params=launch.threads=1,"
+    + ",".join(f"{name}.training.images={n},{name}.training.checkpoint_every=320" for name, n in SIZES.items()),
+)
+
+pytestmark = pytest.mark.check
+
+
+class Journey:
+    """A run of the command, to be killed."""
+
+    def __init__(self, project, **environment):
+        self.project, self.started = project, time.monotonic()
+        self.process = project.start(*COMMAND, **environment)
+
+    def run_dir(self, recipe: str) -> Path | None:
+        """The folder of the training that is not finished."""
+        return next((p for p in self.project.glob(f"runs/test/{recipe}-*") if not (p / "model").exists()), None)
+
+    def wait(self, what, seconds: float = 240):
+        """The first true value of what()."""
+        until = time.monotonic() + seconds
+        while not (value := what()):
+            assert self.process.poll() is None, f"the run ended before: {self.process.communicate()[0]}"
+            assert time.monotonic() < until, "waited in vain"
+            time.sleep(0.005)
+        return value
+
+    def wait_for_images(self, recipe: str, images: int):
+        """Until a training has seen so many."""
+
+        def seen() -> bool:
+            folder = self.run_dir(recipe)
+            lines = (folder / "progress.jsonl").read_text().splitlines() if folder and worker_of(folder) else []
+            return bool(lines) and json.loads(lines[-1])["images"] >= images
+
+        self.wait(seen)
+
+    def kill_worker(self, recipe: str):
+        """SIGKILL of the worker that trains."""
+        pid = self.wait(lambda: worker_of(self.run_dir(recipe)))
+        assert pid != self.process.pid
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def kill(self):
+        """SIGKILL of the command."""
+        self.process.kill()
+        self.process.communicate()
+
+    def end(self) -> str:
+        """What was printed until the run ended well."""
+        output = self.process.communicate(timeout=600)[0]
+        assert self.process.returncode == 0, output
+        return output
+
+
+def worker_of(folder: Path) -> int | None:
+    """The process that trains in a run folder, if it lives."""
+    holder = folder / "lock.holder"
+    try:
+        pid = int(re.match(r"process (\d+)", holder.read_text())[1])
+        os.kill(pid, 0)
+        return pid
+    except (OSError, TypeError):
+        return None
+
+
+def hashes(project) -> dict[str, str]:
+    return {
+        name: json.loads((project.root / "data/06_models/test" / name / "model.json").read_text())["sha256"]
+        for name in ("teacher", "cd")
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The hashes of the models of a run that nobody disturbed."""
+    from conftest import Project
+
+    project = Project(tmp_path_factory.mktemp("undisturbed") / "project")
+    started = time.monotonic()
+    Journey(project).end()
+    print(f"undisturbed: {time.monotonic() - started:.0f} s")
+    return hashes(project)
+
+
+def test_killed_at_random_moments(project, undisturbed):
+    seed = random.SystemRandom().randrange(10**6)
+    moments = random.Random(seed)
+    print(f"seed {seed}")
+
+    def somewhere(name: str, low: float, high: float) -> int:
+        images = int(moments.uniform(low, high) * SIZES[name])
+        print(f"{name}: kill at {images} images")
+        return images
+
+    journey = Journey(project)
+    journey.wait_for_images("teacher", somewhere("teacher", 0.1, 0.3))
+    journey.kill_worker("teacher")
+    journey.wait_for_images("teacher", somewhere("teacher", 0.5, 0.8))
+    journey.kill()
+
+    journey = Journey(project)
+    journey.wait_for_images("cd", somewhere("student", 0.1, 0.4))
+    journey.kill()
+
+    journey = Journey(project)
+    journey.wait_for_images("cd", somewhere("student", 0.5, 0.9))
+    journey.kill_worker("cd")
+    output = journey.end()
+    assert hashes(project) == undisturbed
+    assert "teacher: this training is finished" in output and "version 1: challenger, champion" in output
+
+
+def test_killed_while_a_checkpoint_is_written(project, undisturbed, tmp_path):
+    switch = tmp_path / "slow"
+    environment = {
+        "PYTHONPATH": f"{SLOW_DISK}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        "SLOW_DISK": str(switch),
+    }
+
+    def unfinished() -> list[Path]:
+        return project.glob("runs/test/teacher-*/checkpoints/.step_*")
+
+    for victim in ("worker", "command"):
+        journey = Journey(project, **environment)
+        journey.wait_for_images("teacher", 640)
+        switch.touch()
+        journey.wait(unfinished)
+        killed = journey.kill_worker("teacher") if victim == "worker" else journey.kill()
+        switch.unlink()
+        print(f"{victim} {killed or journey.process.pid} killed while it wrote {[p.name for p in unfinished()]}")
+        if victim == "worker":
+            journey.wait(lambda: not unfinished())
+            journey.kill()
+    Journey(project, **environment).end()
+    assert hashes(project) == undisturbed
+    assert not unfinished()
+
+
+def test_a_second_run_does_not_train_beside_the_first(project):
+    journey = Journey(project)
+    journey.wait_for_images("teacher", 320)
+    pid = worker_of(journey.run_dir("teacher"))
+    code, output = project.run(*COMMAND)
+    journey.kill()
+    assert code != 0 and re.search(rf"Error: process {pid} on .* is training in .*: wait until it has ended", output)
+    until = time.monotonic() + 30
+    while Path(f"/proc/{pid}/stat").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text():
+        assert time.monotonic() < until, "the worker outlived its driver"
+        time.sleep(0.1)

@@ -1,0 +1,61 @@
+"""The journey makes no attempt to reach beyond the machine, and needs nothing from there."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+WATCH = Path(__file__).parent / "offline"
+# Runs a command where there is no network but the machine's own, if the system lets us; else as it is.
+CUT_OFF = """
+import ctypes, fcntl, os, socket, struct, sys
+if ctypes.CDLL(None).unshare(0x40000000) == 0:  # CLONE_NEWNET
+    up = struct.pack("16sh", b"lo", 0x1 | 0x40)  # IFF_UP, IFF_RUNNING
+    fcntl.ioctl(socket.socket(), 0x8914, up)  # SIOCSIFFLAGS
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.check)])
+def test_the_journey_stays_on_the_machine(workers, project, tmp_path):
+    log = tmp_path / "attempts"
+    code, output = project.run(
+        "kedro",
+        "run",
+        "--env=test",
+        f"--params=launch.workers={workers},launch.threads=1",
+        wrapper=(sys.executable, "-c", CUT_OFF),
+        PYTHONPATH=f"{WATCH}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        ATTEMPTS=str(log),
+    )
+    assert code == 0, output
+    assert "champion" in output
+    seen = log.read_text().splitlines()
+    assert "watching" in seen, "the watch was not there"
+    assert [line for line in seen if line != "watching"] == []
+
+
+def test_the_watch_sees_an_attempt(tmp_path):
+    import subprocess
+
+    log = tmp_path / "attempts"
+    code = "import urllib.request as u\ntry: u.urlopen('http://example.invalid')\nexcept OSError as error: print(error)"
+    environment = {**os.environ, "PYTHONPATH": str(WATCH), "ATTEMPTS": str(log)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert "cut off" in done.stdout and "example.invalid" in log.read_text()
+
+
+def test_telemetry_of_vendors_is_off_unless_the_user_says_otherwise(project):
+    code = "import onestep, os; print(*(os.environ[n] for n in {}))".format(
+        ["DO_NOT_TRACK", "KEDRO_DISABLE_TELEMETRY", "MLFLOW_DISABLE_TELEMETRY", "RAY_USAGE_STATS_ENABLED"]
+    )
+    import subprocess
+
+    clean = {k: v for k, v in os.environ.items() if "TELEMETRY" not in k and k not in ("DO_NOT_TRACK",)}
+    clean["RAY_USAGE_STATS_ENABLED"] = "1"
+    done = subprocess.run([sys.executable, "-c", code], env=clean, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "1", "true", "1"]
+    assert "consent: false" in (project.root / ".telemetry").read_text()
+    assert "analytics = false" in (project.ORIGIN / ".dvc" / "config").read_text()
