@@ -2,6 +2,7 @@
 
 import copy
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -21,18 +22,30 @@ def refusing(command: click.Command) -> click.Command:
     def callback(*args, **kwargs):
         try:
             return command.callback(*args, **kwargs)
-        except (ValueError, OSError, RuntimeError) as error:
-            if isinstance(error, click.ClickException) or not _is_ours(error):
+        except click.ClickException:
+            raise
+        except Exception as error:
+            ours = next((e for e in _causes(error) if _is_ours(e)), None)
+            if ours is None:
                 raise
-            raise Refusal(str(error)) from error
+            raise Refusal(str(ours)) from error
 
     wrapped = copy.copy(command)
     wrapped.callback = callback
     return wrapped
 
 
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it was raised from: Kedro wraps what a data set raises."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
 def _is_ours(error: BaseException) -> bool:
-    """Whether onestep raised it, and not a library below."""
+    """Whether onestep raised it for a person to read, and not a library below."""
+    if not isinstance(error, ValueError | OSError | RuntimeError):
+        return False
     trace = error.__traceback__
     while trace.tb_next:
         trace = trace.tb_next
