@@ -72,6 +72,12 @@ class Project:
         return sorted(self.root.glob(pattern))
 
 
+@pytest.fixture(scope="session")
+def make_project():
+    """A function that copies the project to a folder."""
+    return Project
+
+
 @pytest.fixture
 def project(tmp_path):
     """A project of one's own."""

@@ -90,11 +90,9 @@ def test_a_command_fails_in_words_before_any_work(words, message, project):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, make_project):
     """A project with images and a teacher."""
-    from conftest import Project
-
-    project = Project(tmp_path_factory.mktemp("trained") / "project")
+    project = make_project(tmp_path_factory.mktemp("trained") / "project")
     words = "launch.workers=0,launch.threads=1,teacher.training.images=64,teacher.training.batch_size=16"
     code, output = project.run("kedro", "run", "--env=test", "--pipelines=ingest,teacher", f"--params={words}")
     assert code == 0, output

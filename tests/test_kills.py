@@ -91,11 +91,9 @@ def hashes(project) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
+def undisturbed(tmp_path_factory, make_project):
     """The hashes of the models of a run that nobody disturbed."""
-    from conftest import Project
-
-    project = Project(tmp_path_factory.mktemp("undisturbed") / "project")
+    project = make_project(tmp_path_factory.mktemp("undisturbed") / "project")
     started = time.monotonic()
     Journey(project).end()
     print(f"undisturbed: {time.monotonic() - started:.0f} s")
