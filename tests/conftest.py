@@ -64,7 +64,10 @@ class Project:
     def run(self, *words: str, **kwargs) -> tuple[int, str]:
         """The exit code of a command and what it printed."""
         process = self.start(*words, **kwargs)
-        output = process.communicate(timeout=600)[0]
+        try:
+            output = process.communicate(timeout=900)[0]
+        finally:
+            process.kill()
         return process.returncode, output
 
     def glob(self, pattern: str) -> list[Path]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from onestep.tracking.follow import Progress
+
 SLOW_DISK = Path(__file__).parent / "slow_disk"
 SIZES = {"teacher": 6400, "student": 3200}
 COMMAND = (
@@ -48,22 +50,23 @@ class Journey:
 
         def seen() -> bool:
             folder = self.run_dir(recipe)
-            lines = (folder / "progress.jsonl").read_text().splitlines() if folder and worker_of(folder) else []
-            return bool(lines) and json.loads(lines[-1])["images"] >= images
+            entries = Progress(folder).read()[0] if folder and worker_of(folder) else []
+            return bool(entries) and entries[-1]["images"] >= images
 
         self.wait(seen)
 
     def kill_worker(self, recipe: str):
         """SIGKILL of the worker that trains."""
-        pid = self.wait(lambda: worker_of(self.run_dir(recipe)))
-        assert pid != self.process.pid
+        pid = worker_of(self.run_dir(recipe))
+        assert pid not in (None, self.process.pid)
         os.kill(pid, signal.SIGKILL)
         return pid
 
     def kill(self):
         """SIGKILL of the command."""
-        self.process.kill()
-        self.process.communicate()
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
 
     def end(self) -> str:
         """What was printed until the run ended well."""
@@ -83,6 +86,20 @@ def worker_of(folder: Path) -> int | None:
         return None
 
 
+@pytest.fixture
+def journey():
+    """Starts a run that does not outlive the test."""
+    begun: list[Journey] = []
+
+    def begin(*args, **kwargs) -> Journey:
+        begun.append(Journey(*args, **kwargs))
+        return begun[-1]
+
+    yield begin
+    for each in begun:
+        each.kill()
+
+
 def hashes(project) -> dict[str, str]:
     return {
         name: json.loads((project.root / "data/06_models/test" / name / "model.json").read_text())["sha256"]
@@ -100,7 +117,7 @@ def undisturbed(tmp_path_factory, make_project):
     return hashes(project)
 
 
-def test_killed_at_random_moments(project, undisturbed):
+def test_killed_at_random_moments(project, undisturbed, journey):
     seed = random.SystemRandom().randrange(10**6)
     moments = random.Random(seed)
     print(f"seed {seed}")
@@ -110,25 +127,25 @@ def test_killed_at_random_moments(project, undisturbed):
         print(f"{name}: kill at {images} images")
         return images
 
-    journey = Journey(project)
-    journey.wait_for_images("teacher", somewhere("teacher", 0.1, 0.3))
-    journey.kill_worker("teacher")
-    journey.wait_for_images("teacher", somewhere("teacher", 0.5, 0.8))
-    journey.kill()
+    run = journey(project)
+    run.wait_for_images("teacher", somewhere("teacher", 0.1, 0.3))
+    run.kill_worker("teacher")
+    run.wait_for_images("teacher", somewhere("teacher", 0.5, 0.8))
+    run.kill()
 
-    journey = Journey(project)
-    journey.wait_for_images("cd", somewhere("student", 0.1, 0.4))
-    journey.kill()
+    run = journey(project)
+    run.wait_for_images("cd", somewhere("student", 0.1, 0.4))
+    run.kill()
 
-    journey = Journey(project)
-    journey.wait_for_images("cd", somewhere("student", 0.5, 0.9))
-    journey.kill_worker("cd")
-    output = journey.end()
+    run = journey(project)
+    run.wait_for_images("cd", somewhere("student", 0.5, 0.9))
+    run.kill_worker("cd")
+    output = run.end()
     assert hashes(project) == undisturbed
     assert "teacher: this training is finished" in output and "version 1: challenger, champion" in output
 
 
-def test_killed_while_a_checkpoint_is_written(project, undisturbed, tmp_path):
+def test_killed_while_a_checkpoint_is_written(project, undisturbed, journey, tmp_path):
     switch = tmp_path / "slow"
     environment = {
         "PYTHONPATH": f"{SLOW_DISK}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
@@ -139,27 +156,27 @@ def test_killed_while_a_checkpoint_is_written(project, undisturbed, tmp_path):
         return project.glob("runs/test/teacher-*/checkpoints/.step_*")
 
     for victim in ("worker", "command"):
-        journey = Journey(project, **environment)
-        journey.wait_for_images("teacher", 640)
+        run = journey(project, **environment)
+        run.wait_for_images("teacher", 640)
         switch.touch()
-        journey.wait(unfinished)
-        killed = journey.kill_worker("teacher") if victim == "worker" else journey.kill()
+        run.wait(unfinished)
+        killed = run.kill_worker("teacher") if victim == "worker" else run.kill()
         switch.unlink()
-        print(f"{victim} {killed or journey.process.pid} killed while it wrote {[p.name for p in unfinished()]}")
+        print(f"{victim} {killed or run.process.pid} killed while it wrote {[p.name for p in unfinished()]}")
         if victim == "worker":
-            journey.wait(lambda: not unfinished())
-            journey.kill()
-    Journey(project, **environment).end()
+            run.wait(lambda: not unfinished())
+            run.kill()
+    journey(project, **environment).end()
     assert hashes(project) == undisturbed
     assert not unfinished()
 
 
-def test_a_second_run_does_not_train_beside_the_first(project):
-    journey = Journey(project)
-    journey.wait_for_images("teacher", 320)
-    pid = worker_of(journey.run_dir("teacher"))
+def test_a_second_run_does_not_train_beside_the_first(project, journey):
+    run = journey(project)
+    run.wait_for_images("teacher", 320)
+    pid = worker_of(run.run_dir("teacher"))
     code, output = project.run(*COMMAND)
-    journey.kill()
+    run.kill()
     assert code != 0 and re.search(rf"Error: process {pid} on .* is training in .*: wait until it has ended", output)
     until = time.monotonic() + 30
     while Path(f"/proc/{pid}/stat").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text():
