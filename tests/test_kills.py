@@ -28,9 +28,9 @@ pytestmark = pytest.mark.check
 class Journey:
     """A run of the command, to be killed."""
 
-    def __init__(self, project, **environment):
+    def __init__(self, project, command=COMMAND, **environment):
         self.project, self.started = project, time.monotonic()
-        self.process = project.start(*COMMAND, **environment)
+        self.process = project.start(*command, **environment)
 
     def run_dir(self, recipe: str) -> Path | None:
         """The folder of the training that is not finished."""
@@ -172,10 +172,11 @@ def test_killed_while_a_checkpoint_is_written(project, undisturbed, journey, tmp
 
 
 def test_a_second_run_does_not_train_beside_the_first(project, journey):
-    run = journey(project)
-    run.wait_for_images("teacher", 320)
+    endless = ("kedro", "run", "--env=test", "--params=launch.threads=1,teacher.training.images=1000000")
+    run = journey(project, endless)
+    run.wait_for_images("teacher", 64)
     pid = worker_of(run.run_dir("teacher"))
-    code, output = project.run(*COMMAND)
+    code, output = project.run(*endless)
     run.kill()
     assert code != 0 and re.search(rf"Error: process {pid} on .* is training in .*: wait until it has ended", output)
     until = time.monotonic() + 30
