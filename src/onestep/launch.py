@@ -84,21 +84,25 @@ def connect():
         return
     for name in ("ray", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    if not os.environ.get("RAY_ADDRESS"):
-        _leave_out_dashboard()
     address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        _leave_out_dashboard()
     local = {} if address else {"include_dashboard": False, "num_cpus": os.cpu_count(), "_node_ip_address": "127.0.0.1"}
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **local)
 
 
 def _leave_out_dashboard():
-    """Ray starts the dashboard's process without a dashboard too, and all that it does then is to ask clouds' metadata
-    services where it runs, with usage statistics off as well.
+    """Ray starts its process without a dashboard too, only to ask clouds' metadata services where it runs, with usage
+    statistics off as well. In its place stands an address that refuses, so that those who ask for it need not wait.
     """
+    from ray._private import ray_constants
     from ray._private.node import Node
 
-    if hasattr(Node, "start_api_server"):
-        Node.start_api_server = lambda *_, **__: None
+    def stand_in(node, **_):
+        address = ray_constants.DASHBOARD_ADDRESS.encode(), b"127.0.0.1:1"
+        node.get_gcs_client().internal_kv_put(*address, True, ray_constants.KV_NAMESPACE_DASHBOARD)
+
+    Node.start_api_server = stand_in
 
 
 def _fit(job: Job, run_dir: Path, launched: Path, settings: LaunchSettings):
