@@ -47,6 +47,32 @@ REFUSED = {
     "out of range": ({"data__heldout": 1.5}, "data.heldout is 1.5.*less than 1"),
     "another choice": ({"student__start": "techer"}, "student.start is 'techer'.*'scratch' or 'teacher'"),
     "no section": ({"student": 3}, "parameter student is 3"),
+    "network: word": ({"network__channels": "abc"}, "teacher.network.channels is 'abc'.*integer"),
+    "network: range": ({"network__channels": -4}, "teacher.network.channels is -4: it is at least 1"),
+    "network: dropout": ({"network__dropout": 7}, "network.dropout is 7.0: it is in"),
+    "network: sizes": ({"network__attn_resolutions": [5]}, r"attn_resolutions \[5\]: the sizes .* are \[16, 8\]"),
+    "network: heads": ({"network__num_heads": 3}, "cannot be shared by 3 attention heads"),
+    "network: for points": ({"network": {"name": "mlp"}}, "'mlp' takes points"),
+    "another preconditioner": ({"student__preconditioning__name": "edm"}, "for consistency_distillation 'edm'"),
+    "argument of a wrapper": ({"student__preconditioning__bundary": 1}, "'bundary'. Did you mean 'boundary'"),
+    "two boundaries": ({"student__preconditioning__boundary": 0.01}, "sigma_min is 0.002, and the boundary .* 0.01"),
+    "even Heun": ({"evaluation__heun_nfe": [3, 4]}, "evaluation.heun_nfe.1: 4: .*odd"),
+    "no evaluations": ({"evaluation__student_nfe": [0, 1]}, "evaluation.student_nfe.0 is 0"),
+    "nothing to judge by": ({"evaluation__student_nfe": [2]}, "1 is among them"),
+    "no seeds": ({"evaluation__seeds": []}, "evaluation.seeds is .*at least 1"),
+    "equal seeds": ({"evaluation__seeds": [1, 1]}, "evaluation.seeds: .*no two are the same"),
+    "few samples": ({"evaluation__count": 5}, "evaluation.count is 5.*10"),
+    "unknown features": ({"evaluation__features": "digit"}, "'digit'. Did you mean 'digits'"),
+    "rising levels": ({"student__levels": {3: [1, 2]}}, "levels of 3 NFE are .*2 that decrease"),
+    "number of levels": ({"student__levels": {2: [2, 1]}}, "levels of 2 NFE are .*1 that decrease"),
+    "high levels": ({"student__levels": {2: [90]}}, "levels of 2 NFE are .*between 0.002 and 80"),
+    "infinite rate": ({"teacher__training__learning_rate": float("inf")}, "learning_rate is inf: .*finite"),
+    "negative seed": ({"teacher__seed": -1}, "teacher.seed is -1"),
+    "width of levels": ({"teacher__objective__level_std": -1}, "teacher.objective.level_std is -1"),
+    "unknown source": ({"data__source": {"name": "digit"}}, "data.source: .* Did you mean 'digits'"),
+    "argument of a source": ({"data__source__cout": 1}, "'cout'. Did you mean 'count'"),
+    "a taught teacher": ({"teacher__start": "teacher"}, "parameter teacher: it has no teacher"),
+    "labels unknown to the teacher": ({"teacher__training__labels": False}, "so must be teacher.training.labels"),
     "unequal shares": ({"launch__workers": 3}, "batch_size 32 cannot be shared by 3 workers"),
 }
 
@@ -82,6 +108,7 @@ def made(project) -> list[Path]:
             r"lpips needs the ImageNet weights of vgg, .* put torchvision's",
         ),
         (["--pipelines=distill"], r"distill needs 'images'.*kedro run --pipelines=ingest"),
+        (["--params=teacher.network.num_heads=3"], "32 channels cannot be shared by 3"),
     ],
 )
 def test_a_command_fails_in_words_before_any_work(words, message, project):
@@ -108,6 +135,26 @@ def test_distill_without_a_teacher_names_the_pipeline_that_makes_it(trained):
     finally:
         teacher.with_name("away").rename(teacher)
     assert re.search(r"distill needs 'teacher', and it is not at .*kedro run --pipelines=teacher", output)
+
+
+@pytest.mark.slow
+def test_what_only_the_data_can_tell_is_named_before_training(trained, tmp_path):
+    """A folder without a resolution: its size is known when it was read, and it has no labels."""
+    from PIL import Image
+
+    (trained.root / "pictures").mkdir()
+    for shade in range(20):
+        Image.new("RGB", (12, 12), (shade, 0, 0)).save(trained.root / "pictures" / f"{shade}.png")
+    source = "data.source.name=folder,data.source.path=pictures,dataset=plain"
+    output = refused(trained, f"--params={source}")
+    assert "training.labels is true, and the data test have no labels" in output
+    assert not trained.glob("runs/test/teacher-*/progress.jsonl")[1:]
+
+
+@pytest.mark.slow
+def test_features_that_the_data_were_not_ingested_for_are_named(trained):
+    output = refused(trained, "--pipelines=evaluate", "--params=evaluation.features=inception")
+    assert re.search("is 'inception', and these data were ingested to be judged by 'classifier'", output)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from onestep.launch import LaunchSettings, check_shared, launch
+from onestep.launch import LaunchSettings, check_shared, launch, share_threads
 from onestep.pipelines.configuration import RecipeConfigLoader
 from onestep.pipelines.training import make_job
 from onestep.settings import CONFIG_LOADER_ARGS
@@ -141,6 +141,37 @@ def test_a_wrong_value_arrives_in_the_same_words(student, tmp_path, ray_here):
     job = replace(student, network=student.network | {"channels": 8})
     expected = words_of(ValueError, job, tmp_path / "here", 0)
     assert words_of(ValueError, job, tmp_path / "ray", 1) == expected and "start from its teacher" in expected
+
+
+def test_a_fault_of_ours_is_not_tried_again_and_arrives_with_its_traceback(student, tmp_path, ray_here):
+    job = replace(student, objective=None)
+    started = time.monotonic()
+    message = words_of(RuntimeError, job, tmp_path / "run", 1)
+    assert "TypeError" in message and "training/job.py" in message
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize(
+    ("workers", "threads", "gpu", "machines", "expected"),
+    [
+        (1, 0, False, [{"CPU": 2}], 2),
+        (1, 0, False, [{"CPU": 2}, {"CPU": 8}], 8),
+        (3, 0, False, [{"CPU": 8}, {"CPU": 4}], 4),
+        (4, 0, False, [{"CPU": 2}, {"CPU": 2}], 1),
+        (2, 0, True, [{"CPU": 64}, {"CPU": 8, "GPU": 2}], 4),
+        (2, 3, False, [{"CPU": 4}, {"CPU": 4}], 3),
+        (2, 3, False, [{"CPU": 5}], None),
+        (5, 0, False, [{"CPU": 2}, {"CPU": 2}], None),
+        (1, 0, True, [{"CPU": 2}], None),
+    ],
+)
+def test_no_worker_needs_more_than_a_machine_has(workers, threads, gpu, machines, expected):
+    settings = LaunchSettings(workers, threads)
+    if expected:
+        assert share_threads(settings, gpu, machines) == expected
+    else:
+        with pytest.raises(ValueError, match=f"{workers} workers .* Ray has {machines[0]['CPU']} CPUs"):
+            share_threads(settings, gpu, machines)
 
 
 def test_a_full_disk_arrives_in_words_and_the_last_checkpoint_stays(student, small_disk, ray_here):

@@ -1,11 +1,16 @@
-"""What happens around a run: missing inputs are named with the pipeline that makes them, results with their place."""
+"""What happens around a run: what is missing or does not fit is named before any work, results with their place."""
+
+from pathlib import Path
 
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 
 from onestep.diffusion.distances import check_distance
+from onestep.evaluation.choice import check_choice
+from onestep.pipelines.parameters import Recipe
 
 PICTURES = ("sheet", "ladder")
+TRAINED = ("teacher", "student")
 
 
 class Journal:
@@ -13,7 +18,8 @@ class Journal:
 
     @hook_impl
     def before_pipeline_run(self, run_params, pipeline, catalog):
-        if "student" in pipeline.all_outputs():
+        self.trained = [name for name in TRAINED if name in pipeline.all_outputs()]
+        if "student" in self.trained:
             check_distance(catalog.load("params:student")["objective"].get("distance", "l2"))
         for name in sorted(pipeline.inputs()):
             makers = [p for p, made in pipelines.items() if p != "__default__" and name in made.all_outputs()]
@@ -22,6 +28,21 @@ class Journal:
                     f"{', '.join(run_params['pipeline_names'] or ['this run'])} needs {name!r}, and it is not at "
                     f"{place(catalog, name)}. Make it first: kedro run --pipelines={makers[0]}"
                 )
+        if "images" in pipeline.inputs():
+            self._check_recipes(catalog)
+        if "extractor" in pipeline.inputs():
+            evaluation = catalog.load("params:evaluation")
+            check_choice(Path(place(catalog, "extractor")), evaluation["features"], evaluation["features_weights"])
+
+    @hook_impl
+    def after_node_run(self, node, catalog):
+        if "images" in node.outputs:
+            self._check_recipes(catalog)
+
+    def _check_recipes(self, catalog):
+        """Only the data can tell some sizes, and whether there are labels."""
+        for name in self.trained:
+            Recipe.model_validate(catalog.load(f"params:{name}")).check_fits(catalog.load("images").space)
 
     @hook_impl
     def after_pipeline_run(self, pipeline, catalog):

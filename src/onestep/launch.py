@@ -6,9 +6,11 @@ that dies is started again by Ray Train and goes on from the newest of them.
 
 import json
 import logging
+import math
 import os
 import shutil
 import tempfile
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +44,9 @@ class LaunchSettings:
 def launch(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
     """Train a job to its end, from where an interrupted run left it. Returns the folder of the finished model.
 
-    Raises what the training raised (ValueError, OSError, Divergence) once, in the driver; ValueError if a worker cannot
-    see the run's folder, or if there are not as many workers and threads as asked for.
+    Raises what the training raised (ValueError, OSError, Divergence; RuntimeError with the worker's traceback for what
+    is no user's fault) once, in the driver; ValueError if a worker cannot see the run's folder, or if there are not as
+    many workers and threads as asked for.
     """
     run_dir = run_dir.resolve()
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -112,10 +115,9 @@ def _fit(job: Job, run_dir: Path, launched: Path, settings: LaunchSettings):
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
-    resources = ray.cluster_resources()
-    gpu = bool(resources.get("GPU")) if settings.gpu == "auto" else settings.gpu
-    threads = settings.threads or max(1, int(resources["CPU"]) // settings.workers)
-    _check_resources(settings, threads, gpu, resources)
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpu = any(machine.get("GPU") for machine in machines) if settings.gpu == "auto" else settings.gpu
+    threads = share_threads(settings, gpu, machines)
     trainer = TorchTrainer(
         work,
         train_loop_config={"job": job, "run_dir": str(run_dir), "launched": str(launched), "threads": threads},
@@ -137,14 +139,26 @@ def _fit(job: Job, run_dir: Path, launched: Path, settings: LaunchSettings):
     _raise_failure(launched)
 
 
-def _check_resources(settings, threads, gpu, resources):
-    asked = {"CPU": settings.workers * threads, "GPU": settings.workers * int(gpu)}
-    for kind, amount in asked.items():
-        if amount > resources.get(kind, 0):
-            raise ValueError(
-                f"{settings.workers} workers of {threads} threads need {amount} {kind}s, and Ray has "
-                f"{resources.get(kind, 0):g}: ask for fewer workers or threads (launch.workers, launch.threads)."
-            )
+def share_threads(settings: LaunchSettings, gpu: bool, machines: list[dict[str, float]]) -> int:
+    """CPU threads of each worker: those asked for, or the most with which all workers find a place.
+
+    machines: {"CPU": number, "GPU": number} of each. Raises ValueError if the workers find no place.
+    """
+    most = int(max(machine.get("CPU", 0) for machine in machines))
+    for threads in [settings.threads] if settings.threads else range(most, 0, -1):
+        if sum(_places(machine, threads, gpu) for machine in machines) >= settings.workers:
+            return threads
+    asked, there = settings.threads or 1, [f"{m.get('CPU', 0):g} CPUs, {m.get('GPU', 0):g} GPUs" for m in machines]
+    raise ValueError(
+        f"{settings.workers} workers of {asked} threads need {settings.workers * asked} CPUs"
+        f"{f' and {settings.workers} GPUs' * gpu}, and Ray has {'; '.join(there)}: ask for fewer workers or threads "
+        "(launch.workers, launch.threads), or for no GPU (launch.gpu)."
+    )
+
+
+def _places(machine: dict[str, float], threads: int, gpu: bool) -> int:
+    """Workers that a machine has room for."""
+    return int(min(machine.get("CPU", 0) // threads, machine.get("GPU", 0) if gpu else math.inf))
 
 
 def work(config: dict):
@@ -163,10 +177,13 @@ def work(config: dict):
     try:
         check_shared(config["job"], launched)
         train(config["job"], run_dir, worker)
-    except (ValueError, OSError, Divergence) as error:
-        kind = "OSError" if isinstance(error, OSError) else type(error).__name__
+    except Exception as error:
+        if worker.size > 1 and isinstance(error, RuntimeError) and not isinstance(error, Divergence):
+            raise  # so ends a worker that waits for one that died: Ray starts all of them again
+        kind = next((k for k in (OSError, ValueError, Divergence) if isinstance(error, k)), RuntimeError).__name__
+        message = traceback.format_exc() if kind == "RuntimeError" else str(error)
         launched.mkdir(parents=True, exist_ok=True)
-        (launched / FAILURE).write_text(json.dumps({"kind": kind, "message": str(error)}))
+        (launched / FAILURE).write_text(json.dumps({"kind": kind, "message": message}))
         if worker.size > 1:
             raise  # the others wait for this worker: let Ray end them
 
@@ -185,5 +202,5 @@ def _raise_failure(launched: Path):
     from onestep.training.loop import Divergence
 
     failure = json.loads(file.read_text())
-    kinds = {"OSError": OSError, "Divergence": Divergence}
-    raise kinds.get(failure["kind"], ValueError)(failure["message"])
+    kinds = {"OSError": OSError, "ValueError": ValueError, "Divergence": Divergence}
+    raise kinds.get(failure["kind"], RuntimeError)(failure["message"])

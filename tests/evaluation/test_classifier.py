@@ -23,7 +23,7 @@ def test_training_leaves_the_generator_alone(few):
 
 
 def test_features_are_white_over_the_training_images(digits, extractor):
-    features = extractor.features(digits.images("train"))
+    features = extractor(digits.images("train")).features
     covariance = features.T.cov()
     assert features.mean(0).abs().max() < 0.01
     assert 0.6 < covariance.diag().mean() <= 1  # below 1 by what SMALL holds back

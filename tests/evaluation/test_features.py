@@ -40,7 +40,7 @@ def test_the_shipped_extractor_knows_digits_that_it_never_saw(extractor, digits)
 def test_features_do_not_depend_on_the_batch(extractor, digits):
     images = digits.images("heldout")[:50]
     torch.testing.assert_close(
-        extractor(images, batch_size=7).features, extractor.features(images), rtol=1e-4, atol=1e-4
+        extractor(images, batch_size=7).features, extractor(images).features, rtol=1e-4, atol=1e-4
     )
 
 

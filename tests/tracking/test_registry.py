@@ -55,7 +55,7 @@ def test_a_better_model_becomes_champion_and_a_worse_one_does_not(store, finishe
 def test_the_same_model_with_the_same_scores_is_the_same_version(store, finished_model, scores):
     first = register(finished_model(0), scores(26.0), store)
     second = register(finished_model(1), scores(30.0), store)
-    assert register(finished_model(0), scores(26.0), store) == first
+    assert register(finished_model(0), scores(26.0, speed=650.0), store) == first
     assert aliases(store) == {"challenger": 1, "champion": 1}
     assert register(finished_model(1), scores(30.0), store) == second
     assert register(finished_model(0), scores(25.0), store)["version"] == 3

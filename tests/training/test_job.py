@@ -1,12 +1,15 @@
 """The identity of a training."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import onestep
-from onestep.training.job import code_hash
+from onestep.training.job import Job, code_hash
+
+JOB = Job("cd", "data", "d" * 64, {}, {}, {"name": "denoising"}, {"images": 8, "progress_every": 2}, levels={2: [1.0]})
 
 
 @pytest.fixture
@@ -32,3 +35,19 @@ def test_code_that_counts_for_a_teacher(sources, file, counts):
     with (sources / file).open("a") as source:
         source.write("\n# changed\n")
     assert (code_hash.__wrapped__("denoising") != before) == counts
+
+
+@pytest.mark.parametrize(
+    ("changes", "counts"),
+    [
+        ({"training": {"images": 9, "progress_every": 2}}, True),
+        ({"seed": 1}, True),
+        ({"data_sha256": "e" * 64}, True),
+        ({"training": {"images": 8, "progress_every": 4}}, False),
+        ({"levels": {2: [0.5]}}, False),
+        ({"data": "elsewhere"}, False),
+        ({"picture_nfe": (1, 2)}, False),
+    ],
+)
+def test_what_the_weights_depend_on_names_the_run(changes, counts):
+    assert (replace(JOB, **changes).run_name != JOB.run_name) == counts

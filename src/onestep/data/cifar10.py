@@ -15,6 +15,7 @@ class Cifar10:
     """root: the folder of cifar-10-batches-py. Its files are pickles: only those with the known MD5 are read."""
 
     name: ClassVar[str] = "cifar10"
+    shape: ClassVar[tuple[int, ...]] = (3, 32, 32)
     root: str
     download: bool = False
 
@@ -38,7 +39,7 @@ class Cifar10:
             for part in (train, test):
                 yield from part.data.transpose(0, 3, 1, 2)
 
-        return Survey("images", (3, 32, 32), labels, rows, tuple(train.classes), heldout)
+        return Survey("images", self.shape, labels, rows, tuple(train.classes), heldout)
 
 
 def _download(dataset, root: Path) -> None:

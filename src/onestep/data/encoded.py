@@ -57,6 +57,13 @@ class EncodedPictures:
         except (ValueError, AttributeError, TypeError):
             raise ValueError(f"{self.name}: background is {self.background!r}: a colour name or '#rrggbb'.") from None
 
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        return self.resolution and self._shape(self.resolution, self.resolution)
+
+    def _shape(self, height: int, width: int) -> tuple[int, ...]:
+        return (3 if self.mode == "rgb" else 1), height, width
+
     def listing(self) -> Listing:
         """What there is, without opening a picture. Raises ValueError where there is nothing."""
         raise NotImplementedError
@@ -76,10 +83,9 @@ class EncodedPictures:
                 raise ValueError(_mixed_sizes(*size, name, found))
         if not keep.any():
             raise ValueError(f"{self.name}: none of the {len(keep)} pictures can be read.")
-        width, height = size[1] if self.resolution is None else (self.resolution, self.resolution)
         return Survey(
             kind="images",
-            shape=(3 if self.mode == "rgb" else 1, height, width),
+            shape=self.shape or self._shape(*size[1][::-1]),
             labels=listing.labels[keep],
             rows=lambda: in_threads(self._decode, compress(listing.pictures(), keep)),
             classes=listing.classes,

@@ -13,6 +13,7 @@ class Moons:
     """count points with Gaussian noise of standard deviation `noise` (the circles have radius 1)."""
 
     name: ClassVar[str] = "moons"
+    shape: ClassVar[tuple[int, ...]] = (2,)
     count: int = 8192
     noise: float = 0.05
     seed: int = 0
@@ -27,4 +28,4 @@ class Moons:
 
         points, labels = make_moons(self.count, noise=self.noise, random_state=self.seed)
         points = points.astype(np.float32)
-        return Survey("points", (2,), labels.astype(np.int64), lambda: iter(points), ("upper", "lower"))
+        return Survey("points", self.shape, labels.astype(np.int64), lambda: iter(points), ("upper", "lower"))

@@ -24,6 +24,10 @@ class Patches:
         check_number("patches: side", self.side, int, 2, 256)
         check_number("patches: seed", self.seed, int, 0)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return 3, self.side, self.side
+
     def survey(self, report: Report) -> Survey:
         from sklearn.datasets import load_sample_images
 
@@ -36,4 +40,4 @@ class Patches:
             for k, (top, left) in zip(labels, corners, strict=True):
                 yield photographs[k][:, top : top + self.side, left : left + self.side]
 
-        return Survey("images", (3, self.side, self.side), labels.astype(np.int64), rows, CLASSES)
+        return Survey("images", self.shape, labels.astype(np.int64), rows, CLASSES)

@@ -30,9 +30,15 @@ class Survey:
 
 
 class Source(Protocol):
-    """A frozen dataclass of parameters, which it checks when it is made."""
+    """A frozen dataclass of parameters, which it checks when it is made.
+
+    shape: of a row; None where only the data can tell.
+    """
 
     name: ClassVar[str]
+
+    @property
+    def shape(self) -> tuple[int, ...] | None: ...
 
     def survey(self, report: Report) -> Survey:
         """Look at everything, and raise ValueError for what cannot be used. report(done, total) while it reads."""

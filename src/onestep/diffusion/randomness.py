@@ -65,13 +65,13 @@ class SampleRandomness:
     """The noise of generated samples: a function of (seed, index of the sample, draw), whatever the batch."""
 
     def __init__(self, seed: int, indices: Sequence[int], device: torch.device | str = "cpu"):
-        self._device = device
+        self.device = torch.device(device)
         self._generators = [torch.Generator().manual_seed(derive_seed("sample", seed, int(i))) for i in indices]
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Standard Gaussian noise, [B, *shape]: the next draw of each sample."""
-        return torch.stack([torch.randn(*shape, generator=g) for g in self._generators]).to(self._device)
+        return torch.stack([torch.randn(*shape, generator=g) for g in self._generators]).to(self.device)
 
     def integers(self, high: int) -> Tensor:
         """Integers in [0, high), [B]: the next draw of each sample."""
-        return torch.stack([torch.randint(high, (), generator=g) for g in self._generators]).to(self._device)
+        return torch.stack([torch.randint(high, (), generator=g) for g in self._generators]).to(self.device)

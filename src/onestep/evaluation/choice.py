@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import torch
+
 from onestep.evaluation.features import Extractor, make_extractor, open_extractor
 
 CHOICE = "choice.json"
@@ -24,9 +26,25 @@ def choose_extractor(store, features: str, weights: str | None, folder: Path, on
     (folder / CHOICE).write_text(json.dumps({"features": chosen, "weights": weights}) + "\n")
 
 
+def check_choice(folder: Path, features: str, weights: str | None) -> None:
+    """Raise ValueError if other features were chosen than these."""
+    choice = json.loads((folder / CHOICE).read_text())
+    if choice["features"] is not None and (choice["features"], choice["weights"]) != (features, weights):
+        raise ValueError(
+            f"evaluation.features is {features!r}, and these data were ingested to be judged by "
+            f"{choice['features']!r}: choose anew with kedro run --pipelines=ingest, or keep {choice['features']!r}."
+        )
+
+
 def open_choice(folder: Path) -> Extractor | None:
-    """The extractor that was chosen; None for points."""
+    """The extractor that was chosen, on the best device; None for points."""
     choice = json.loads((folder / CHOICE).read_text())
     if choice["features"] is None:
         return None
-    return open_extractor(folder if choice["features"] == "classifier" else choice["features"], choice["weights"])
+    source = folder if choice["features"] == "classifier" else choice["features"]
+    return open_extractor(source, choice["weights"], best_device())
+
+
+def best_device() -> str:
+    """The GPU, where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -60,12 +60,6 @@ class Extractor:
             parts = [[part.float().cpu() for part in self.network(batch.to(self.device))] for batch in batches]
         return Features(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
-    def features(self, images: np.ndarray) -> Tensor:
-        return self(images).features
-
-    def logits(self, images: np.ndarray) -> Tensor:
-        return self(images).logits
-
 
 def open_extractor(source: str | Path, weights: str | Path | None = None, device: str = "cpu") -> Extractor:
     """An extractor that ships with the package ("digits"), "inception", or one in a folder by `make_extractor`.
@@ -79,8 +73,17 @@ def open_extractor(source: str | Path, weights: str | Path | None = None, device
         return open_inception(weights, device)
     if (Path(source) / "extractor.json").is_file():
         return _open_classifier(Path(source) / "extractor", device)
-    shipped = [file.stem for file in SHIPPED.glob("*.json")]
-    return _open_classifier(SHIPPED / check_name("feature extractor", str(source), [*shipped, "inception"]), device)
+    return _open_classifier(SHIPPED / check_name("feature extractor", str(source), [*shipped(), "inception"]), device)
+
+
+def shipped() -> list[str]:
+    """The extractors that come with the package."""
+    return sorted(file.stem for file in SHIPPED.glob("*.json"))
+
+
+def check_features(name: str) -> str:
+    """A name of what a data set can be judged by. Raises ValueError with the nearest if it is none."""
+    return check_name("kind of features", name, [*shipped(), "classifier", "inception"])
 
 
 def make_extractor(store, folder: str | Path, seed: int = 0, on_progress=None) -> Extractor:

@@ -1,7 +1,8 @@
 """Networks: functions of (x, c_noise, labels, second, augment) that know nothing of sigma."""
 
+import math
 from collections.abc import Sequence
-from inspect import signature
+from inspect import Parameter, signature
 
 from torch import nn
 
@@ -13,6 +14,9 @@ from onestep.networks.unet import UNet
 __all__ = ["MLP", "NETWORKS", "UNet", "build_network", "check_arguments"]
 
 NETWORKS = {"unet": UNet, "mlp": MLP}
+FEWEST = {"channels": 1, "num_heads": 1, "group_channels": 1}
+FEWEST |= dict.fromkeys(("num_blocks", "decoder_heads", "head_channels", "augment_dim"), 0)
+FACTORS = ("channel_mult", "channel_mult_emb", "channel_mult_noise", "stem_mult", "norm_eps", "fourier_scale")
 
 
 def build_network(spec: dict, shape: Sequence[int], num_classes: int = 0) -> nn.Module:
@@ -28,11 +32,26 @@ def build_network(spec: dict, shape: Sequence[int], num_classes: int = 0) -> nn.
 
 
 def check_arguments(spec: dict) -> tuple[str, dict]:
-    """The network's name and its arguments. Raises ValueError for one that there is not."""
+    """The network's name and its arguments. Raises ValueError for one that there is not, or out of range."""
     arguments = dict(spec)
     name = check_name("network", arguments.pop("name", None), NETWORKS)
-    parameters = {**signature(Conditioning).parameters, **signature(NETWORKS[name]).parameters}
-    allowed = [p.name for p in parameters.values() if p.kind == p.KEYWORD_ONLY]
-    for argument in arguments:
-        check_name(f"argument of the network {name!r}", argument, allowed)
+    allowed = [p.name for p in arguments_of(name)]
+    for argument, value in arguments.items():
+        _check_range(check_name(f"argument of the network {name!r}", argument, allowed), value)
     return name, arguments
+
+
+def arguments_of(name: str) -> list[Parameter]:
+    """The arguments that a network takes."""
+    parameters = {**signature(Conditioning).parameters, **signature(NETWORKS[name]).parameters}
+    return [p for p in parameters.values() if p.kind == p.KEYWORD_ONLY]
+
+
+def _check_range(argument: str, value) -> None:
+    values = value if isinstance(value, list | tuple) else (value,)
+    if argument in FEWEST and value < FEWEST[argument]:
+        raise ValueError(f"{argument} is {value}: it is at least {FEWEST[argument]}.")
+    if argument in FACTORS and not (values and all(0 < v < math.inf for v in values)):
+        raise ValueError(f"{argument} is {value}: it is above 0.")
+    if argument == "dropout" and not 0 <= value < 1:
+        raise ValueError(f"dropout is {value}: it is in [0, 1).")

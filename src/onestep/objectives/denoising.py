@@ -1,5 +1,6 @@
 """Denoising score matching, which trains the teacher: Karras et al. 2022, Table 1 and Section 5."""
 
+import math
 from dataclasses import dataclass
 
 from onestep.diffusion.levels import lognormal_levels, per_sample
@@ -14,6 +15,10 @@ class Denoising(Objective):
     level_std: float = 1.2
 
     preconditioner = "edm"
+
+    def __post_init__(self):
+        if not (math.isfinite(self.level_mean) and 0 < self.level_std < math.inf):
+            raise ValueError(f"level_std is {self.level_std}: it is above 0 and finite, as level_mean is finite.")
 
     def __call__(self, networks, batch, progress, rng):
         sigma = lognormal_levels(rng.normal(()), self.level_mean, self.level_std)

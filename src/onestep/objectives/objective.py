@@ -6,10 +6,6 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 
-def identity(x: Tensor) -> Tensor:
-    return x
-
-
 @dataclass(frozen=True)
 class Batch:
     """x0: clean data [B, ...], standard deviation sigma_data. labels: [B, classes] one-hot (zero row: none) or None."""
@@ -42,7 +38,7 @@ class Networks:
     teacher: nn.Module | None
     distance: nn.Module
     modules: dict[str, nn.Module]
-    mean_over_workers: Callable[[Tensor], Tensor] = identity
+    mean_over_workers: Callable[[Tensor], Tensor] = Tensor.detach
 
 
 class Objective:

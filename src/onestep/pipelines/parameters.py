@@ -1,16 +1,24 @@
 """Every parameter of the project, typed: what conf/ may say. A wrong one fails here, before any work."""
 
 from dataclasses import asdict, fields
-from typing import Any, Literal
+from inspect import signature
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
+import torch
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, create_model, model_validator
+from pydantic import field_validator as check
 
+from onestep.data import DataSpace, load_source
 from onestep.diffusion.distances import check_distance
+from onestep.diffusion.levels import SIGMA_MAX, SIGMA_MIN
 from onestep.diffusion.names import check_name
+from onestep.evaluation.features import check_features
+from onestep.evaluation.scores import FEWEST
 from onestep.launch import LaunchSettings
-from onestep.networks import check_arguments
-from onestep.objectives import objective_class
+from onestep.networks import NETWORKS, arguments_of, check_arguments
+from onestep.objectives import Objective, objective_class
 from onestep.preconditioning import PRECONDITIONERS
+from onestep.training.model import build_function
 from onestep.training.settings import TrainingSettings
 
 
@@ -20,12 +28,35 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError(f"{list(values)}: no two are the same.")
+    return values
+
+
+def _odd(nfe: int) -> int:
+    if nfe % 2 == 0:
+        raise ValueError(f"{nfe}: Heun's method makes an odd number of evaluations.")
+    return nfe
+
+
+NFE = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
+
+
 class DataParameters(Section):
     """Where images come from and how they are split."""
 
     source: dict[str, Any]
     heldout: float = Field(0.25, gt=0, lt=1)
-    seed: int = 0
+    seed: Seed = 0
+
+    @check("source")
+    @classmethod
+    def _source(cls, spec: dict) -> dict:
+        load_source(spec)
+        return spec
 
 
 class Recipe(Section):
@@ -36,23 +67,28 @@ class Recipe(Section):
     network: dict[str, Any]
     preconditioning: dict[str, Any]
     start: Literal["scratch", "teacher"] = "scratch"
-    levels: dict[int, list[float]] = {}
-    picture_nfe: tuple[int, ...] = (1,)
-    seed: int = 0
+    levels: dict[NFE, list[float]] = {}
+    picture_nfe: tuple[NFE, ...] = (1,)
+    seed: Seed = 0
 
-    @field_validator("network")
+    @check("network")
     @classmethod
     def _network(cls, spec: dict) -> dict:
+        name = check_name("network", spec.get("name"), NETWORKS)
+        spec = {**spec, **_typed(spec, arguments_of(name))}
         check_arguments(spec)
         return spec
 
-    @field_validator("preconditioning")
+    @check("preconditioning")
     @classmethod
     def _preconditioning(cls, spec: dict) -> dict:
-        check_name("preconditioner", spec.get("name"), PRECONDITIONERS)
-        return spec
+        name = check_name("preconditioner", spec.get("name"), PRECONDITIONERS)
+        arguments = [p for p in signature(PRECONDITIONERS[name]).parameters.values() if p.name == "boundary"]
+        for argument in spec.keys() - {"name"}:
+            check_name(f"argument of the preconditioner {name!r}", argument, [p.name for p in arguments])
+        return {**spec, **_typed(spec, arguments)}
 
-    @field_validator("objective")
+    @check("objective")
     @classmethod
     def _objective(cls, spec: dict) -> dict:
         constants = dict(spec)
@@ -64,20 +100,65 @@ class Recipe(Section):
             check_distance(distance)
         return {"name": spec["name"], **asdict(TypeAdapter(method).validate_python(constants))}
 
+    @property
+    def method(self) -> type[Objective]:
+        """The class of the objective."""
+        return objective_class(self.objective["name"])
+
+    @model_validator(mode="after")
+    def _agree(self):
+        method, wrapper = self.method, self.preconditioning["name"]
+        check_name(f"preconditioner for {self.objective['name']}", wrapper, (method.preconditioner,))
+        boundary = self.preconditioning.get("boundary", SIGMA_MIN)
+        lowest = self.objective.get("sigma_min", boundary)
+        if lowest != boundary:
+            raise ValueError(f"sigma_min is {lowest}, and the boundary of the preconditioner {boundary}: they are one.")
+        for nfe, levels in self.levels.items():
+            if len(levels) != nfe - 1 or sorted(set(levels), reverse=True) != levels:
+                raise ValueError(f"levels of {nfe} NFE are {levels}: {nfe - 1} that decrease, after {SIGMA_MAX:g}.")
+            if levels and not boundary < levels[-1] <= levels[0] < SIGMA_MAX:
+                raise ValueError(f"levels of {nfe} NFE are {levels}: between {boundary:g} and {SIGMA_MAX:g}.")
+        return self
+
+    def check_fits(self, space: DataSpace) -> None:
+        """Raise ValueError if the network cannot be built for these data, or has labels to learn that they have not."""
+        if self.training.labels and not space.classes:
+            raise ValueError(f"training.labels is true, and the data {space.name} have no labels.")
+        with torch.device("meta"):
+            build_function({**self.model_dump(), "labels": self.training.labels}, space)
+
+
+def _typed(spec: dict, parameters: list) -> dict:
+    """The arguments of a spec that are among these parameters, of the types that they have there."""
+    known = {p.name: (p.annotation, ...) for p in parameters if p.name in spec}
+    return create_model("Arguments", **known).model_validate({n: spec[n] for n in known}).model_dump(mode="json")
+
 
 class EvaluationParameters(Section):
     """count: samples of each score. full: three seeds, for a figure that is not provisional."""
 
     features: str = "classifier"
     features_weights: str | None = None
-    count: int = Field(400, ge=2)
-    seeds: tuple[int, ...] = (0,)
+    count: int = Field(400, ge=FEWEST)
+    seeds: Seeds = (0,)
     full: bool = False
-    full_seeds: tuple[int, ...] = (0, 1, 2)
+    full_seeds: Seeds = (0, 1, 2)
     batch_size: int = Field(100, ge=1)
-    student_nfe: tuple[int, ...] = (1, 2, 3, 5, 10)
-    heun_nfe: tuple[int, ...] = (3, 5, 9, 17, 35)
-    euler_nfe: tuple[int, ...] = (1, 2, 3, 5, 10)
+    student_nfe: Annotated[tuple[NFE, ...], AfterValidator(_distinct)] = (1, 2, 3, 5, 10)
+    heun_nfe: Annotated[tuple[Annotated[NFE, AfterValidator(_odd)], ...], AfterValidator(_distinct)] = (3, 5, 9, 17, 35)
+    euler_nfe: Annotated[tuple[NFE, ...], AfterValidator(_distinct)] = (1, 2, 3, 5, 10)
+
+    @check("features")
+    @classmethod
+    def _features(cls, name: str) -> str:
+        return check_features(name)
+
+    @check("student_nfe")
+    @classmethod
+    def _judged(cls, nfes: tuple[int, ...]) -> tuple[int, ...]:
+        if 1 not in nfes:
+            raise ValueError(f"{list(nfes)}: 1 is among them, since the registry judges by it.")
+        return nfes
 
 
 class Parameters(Section):
@@ -95,7 +176,16 @@ class Parameters(Section):
     launch: LaunchSettings
 
     @model_validator(mode="after")
-    def _shared_batches(self):
-        for recipe in (self.teacher, self.student):
+    def _agree(self):
+        if self.teacher.method.needs_teacher or self.teacher.start == "teacher":
+            raise ValueError("parameter teacher: it has no teacher of its own, so it starts from scratch by denoising.")
+        if self.student.training.labels and self.student.method.needs_teacher and not self.teacher.training.labels:
+            raise ValueError("parameter student.training.labels is true: so must be teacher.training.labels.")
+        shape = load_source(self.data.source).shape
+        for name in ("teacher", "student"):
+            recipe = getattr(self, name)
             recipe.training.micro_batches(max(1, self.launch.workers))
+            if shape:
+                kind = "points" if len(shape) == 1 else "images"
+                recipe.check_fits(DataSpace(self.dataset, kind, shape, 1.0, ("any",)))
         return self

@@ -4,6 +4,7 @@ RECORDS and WORKPLACE are inputs that say where and how work is done. What it ma
 """
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from onestep.console import progress_bar
@@ -37,7 +38,7 @@ def run_training(
         shutil.rmtree(run_dir, ignore_errors=True)
     if (run_dir / "model").exists():
         print(f"{job.name}: this training is finished in {run_dir}; --params=fresh=true trains again.", flush=True)
-        return Model.load(run_dir / "model")
+        return finished_model(run_dir, job)
     tags = run_tags(job.name, job.data_sha256, env)
     run = open_run(run_dir, experiment, job.name, tracking, job.provenance, tags)
     with progress_bar(job.name) as bar, run:
@@ -48,8 +49,14 @@ def run_training(
                 bar(entry["images"], entry["total_images"], note)
 
         with Follower(run_dir, [show, run]):
-            finished = launch(job, run_dir, LaunchSettings(**launch_settings))
-    return Model.load(finished)
+            launch(job, run_dir, LaunchSettings(**launch_settings))
+    return finished_model(run_dir, job)
+
+
+def finished_model(run_dir: Path, job: Job) -> Model:
+    """What a training made, to be sampled at the job's levels, which may have been others while it trained."""
+    model = Model.load(run_dir / "model")
+    return replace(model, spec={**model.spec, "levels": job.spec["levels"]})
 
 
 def run_of(model: Model, runs: Path, tracking: Store, env: str) -> Run:

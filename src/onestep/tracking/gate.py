@@ -2,6 +2,7 @@
 
 import math
 
+SPEED = "sampling_images_per_second"
 ALIKE = {"score": "score", "data_sha256": "data hash", "extractor_sha256": "extractor", "count": "sample count"}
 
 
@@ -18,7 +19,7 @@ def flat_scores(scores: dict, model: str) -> dict[str, float]:
     for row in rows:
         place = f"{'euler_' * (row['sampler'] == 'euler')}nfe_{row['nfe']:02d}"
         flat |= _means(row["scores"], place)
-        flat[f"sampling_images_per_second/{place}"] = row["images_per_second"]
+        flat[f"{SPEED}/{place}"] = row["images_per_second"]
     return flat | _means(scores["floor"]["scores"], "floor")
 
 

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from onestep.tracking.calls import find_run
+from onestep.tracking.gate import SPEED
 from onestep.tracking.store import Store
 
 if TYPE_CHECKING:
@@ -76,10 +77,14 @@ def facts_of(version: "ModelVersion") -> dict:
 
 
 def find_version(client: "MlflowClient", facts: dict) -> "ModelVersion | None":
-    """The version of the same weights and scores."""
+    """The version of the same weights and scores, however fast it was sampled."""
     versions = client.search_model_versions(f"name='{facts['name']}'")
-    alike = (v for v in versions if all(facts_of(v).get(key) == facts[key] for key in ("model_sha256", "scores")))
-    return next(alike, None)
+    return next((v for v in versions if _identity(facts_of(v)) == _identity(facts)), None)
+
+
+def _identity(facts: dict) -> tuple:
+    scores = {key: value for key, value in facts.get("scores", {}).items() if not key.startswith(SPEED)}
+    return facts.get("model_sha256"), scores
 
 
 def holder_of(client: "MlflowClient", name: str, alias: str) -> "ModelVersion | None":

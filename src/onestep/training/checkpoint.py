@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 KEPT = 2
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], facts: dict):
@@ -39,10 +40,11 @@ def naming_full_disk(what: str, place: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        if getattr(error, "errno", None) != errno.ENOSPC and "os error 28" not in str(error):
+        number = next((n for n in FULL if getattr(error, "errno", None) == n or f"os error {n})" in str(error)), None)
+        if number is None:
             raise
         raise OSError(
-            errno.ENOSPC,
+            number,
             f"the disk is full: {what} was not written to {place}. The last checkpoint is whole: make room and run the "
             "same command again",
         ) from error

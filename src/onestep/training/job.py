@@ -64,8 +64,9 @@ class Job:
 
     @property
     def description(self) -> dict:
-        """Everything that the result depends on: contents by their hashes instead of places, and the code."""
-        facts = {k: v for k, v in asdict(self).items() if k not in ("data", "teacher", "picture_nfe")}
+        """Everything that the weights depend on: contents by their hashes instead of places, and the code."""
+        facts = {k: v for k, v in asdict(self).items() if k not in ("data", "teacher", "levels", "picture_nfe")}
+        facts["training"] = {k: v for k, v in self.training.items() if not k.endswith("_every")}
         return json.loads(json.dumps(facts | {"code": code_hash(self.objective["name"])}))
 
     @property

@@ -25,11 +25,11 @@ def sole_training(run_dir: Path, patience: float = 30.0) -> Iterator[None]:
             f"{holder.read_text() if holder.exists() else 'another process'} is training in {run_dir}: "
             "wait until it has ended, or end it, and run the same command again."
         ) from None
-    with lock:
+    try:
         holder.write_text(
             f"process {os.getpid()} on {os.uname().nodename}, since {time.strftime('%Y-%m-%d %H:%M:%S')},"
         )
-        try:
-            yield
-        finally:
-            holder.unlink(missing_ok=True)
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()

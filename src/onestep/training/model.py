@@ -91,7 +91,7 @@ class Model:
                 raise ValueError(f"model {self.spec['name']} was trained without labels: it cannot be asked for one.")
             return None
         classes = len(self.space.classes)
-        labels = rng.integers(classes) if labels is None else torch.as_tensor(labels)
+        labels = rng.integers(classes) if labels is None else torch.as_tensor(labels, device=rng.device)
         if labels.min() < 0 or labels.max() >= classes:
             raise ValueError(f"labels {labels.tolist()}: they are between 0 and {classes - 1}.")
         return F.one_hot(labels, classes).float()
@@ -122,7 +122,7 @@ class Model:
 
 
 def student_levels(nfe: int, chosen: dict) -> Tensor:
-    """sigma_max, then the levels chosen for this NFE, or points of the 18-level grid between 1 and the boundary."""
+    """sigma_max, then the levels chosen for this NFE, or Karras levels from 1 towards the boundary."""
     if nfe == 1:
         return torch.tensor([SIGMA_MAX], dtype=torch.float64)
     if str(nfe) in chosen:

@@ -29,7 +29,7 @@ class ProgressLog:
         from onestep.evaluation.plots import scatter
 
         picture = Image.fromarray(tile(samples)) if samples.ndim == 4 else scatter([(key, samples)])
+        final = self.pictures / f"{key}_{images:09d}.png"
         with naming_full_disk("a picture", self.pictures):
-            final = self.pictures / f"{key}_{images:09d}.png"
-        picture.save(final.with_suffix(".new"), format="PNG")
-        final.with_suffix(".new").rename(final)
+            picture.save(final.with_suffix(".new"), format="PNG")
+            final.with_suffix(".new").rename(final)

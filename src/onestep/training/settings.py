@@ -1,5 +1,6 @@
 """The numbers of a training that are not the method's."""
 
+import math
 from dataclasses import dataclass
 
 from onestep.diffusion.names import check_name
@@ -48,9 +49,9 @@ class TrainingSettings:
         check_name("precision", self.precision, PRECISIONS)
         check_name("learning_rate_decay", self.learning_rate_decay, ("constant", "linear"))
         for name in ("images", "batch_size", "learning_rate", "checkpoint_every", "progress_every", "pictures_every"):
-            self._check(name, getattr(self, name) > 0, "it is above 0")
+            self._check(name, 0 < getattr(self, name) < math.inf, "it is above 0 and finite")
         for name in ("micro_batch_size", "learning_rate_warmup", "weight_decay", "clip", "ema_halflife", "ema_rampup"):
-            self._check(name, getattr(self, name) >= 0, "it is at least 0")
+            self._check(name, 0 <= getattr(self, name) < math.inf, "it is at least 0 and finite")
         self._check("label_dropout", 0 <= self.label_dropout < 1, "it is in [0, 1)")
         self._check("betas", all(0 <= b < 1 for b in self.betas), "both are in [0, 1)")
 

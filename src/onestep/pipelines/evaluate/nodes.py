@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from onestep.console import progress_bar
+from onestep.evaluation.choice import best_device
 from onestep.evaluation.figures import sheet
 from onestep.evaluation.ladder import Rung, evaluate, rungs_of
 from onestep.evaluation.plots import ladder_plot, scatter
@@ -18,9 +19,12 @@ SHOWN = 16
 def score_models(images, extractor, teacher, student, evaluation: dict):
     """Scores (for people and for DVC), the sample sheet, and the plot of quality against evaluations."""
     shown: list[tuple[str, np.ndarray]] = []
+    seeds = evaluation["full_seeds" if evaluation["full"] else "seeds"]
+    for model in (teacher, student):
+        model.function.to(best_device())
 
     def keep(rung: Rung, seed: int, samples: np.ndarray):
-        if seed == 0:
+        if seed == seeds[0]:
             shown.append((f"{rung.model} {rung.sampler}\n{rung.nfe} NFE", samples))
 
     rungs = [
@@ -28,7 +32,6 @@ def score_models(images, extractor, teacher, student, evaluation: dict):
         *rungs_of(teacher, "heun", evaluation["heun_nfe"]),
         *rungs_of(teacher, "euler", evaluation["euler_nfe"]),
     ]
-    seeds = evaluation["full_seeds" if evaluation["full"] else "seeds"]
     sizes = {"count": evaluation["count"], "batch_size": evaluation["batch_size"]}
     with progress_bar("evaluate") as bar:
         scores = evaluate(rungs, images, extractor, seeds=seeds, **sizes, on_progress=bar, on_samples=keep)
