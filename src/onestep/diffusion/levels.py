@@ -1,5 +1,7 @@
 """Noise levels. sigma is the standard deviation of the noise in x = x0 + sigma * noise."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -22,6 +24,29 @@ def karras_levels(num_levels: int, sigma_min=SIGMA_MIN, sigma_max=SIGMA_MAX, rho
     if num_levels < 1:
         raise ValueError(f"{num_levels} noise levels were asked for: at least 1 is needed")
     return karras_level(torch.arange(num_levels), num_levels, sigma_min, sigma_max, rho)
+
+
+def karras_neighbours(index: Tensor, count: int, num_levels: int, *ends, like: Tensor) -> list[Tensor]:
+    """The levels at index, index + 1 ... of a grid, `count` of them, [B] each, with the type of `like`.
+
+    ends: sigma_min, sigma_max, rho.
+    """
+    return [karras_level(index + place, num_levels, *ends).to(like.dtype) for place in range(count)]
+
+
+def lognormal_intervals(levels: Tensor, mean: float, std: float) -> Tensor:
+    """How much of ln sigma ~ N(mean, std^2) lies between neighbours of a decreasing grid [N], in sum 1, [N - 1].
+
+    Song and Dhariwal 2023, Section 3.5.
+    """
+    below = torch.erf((levels.log() - mean) / (math.sqrt(2) * std))
+    return (below[:-1] - below[1:]) / (below[0] - below[-1])
+
+
+def pick(probabilities: Tensor, uniform: Tensor) -> Tensor:
+    """Indices drawn with these probabilities [N] by uniform numbers in [0, 1), [B]."""
+    above = probabilities.cumsum(0).to(uniform.device)
+    return torch.searchsorted(above, uniform.double() * above[-1], right=True)
 
 
 def lognormal_levels(normal: Tensor, mean: float, std: float) -> Tensor:

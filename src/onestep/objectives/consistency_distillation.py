@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
-from onestep.diffusion.levels import RHO, SIGMA_MAX, SIGMA_MIN, karras_level, per_sample
+from onestep.diffusion.levels import RHO, SIGMA_MAX, SIGMA_MIN, karras_neighbours, per_sample
 from onestep.diffusion.names import check_name
+from onestep.diffusion.pairs import pair_distance
 from onestep.diffusion.solvers import SOLVERS
 from onestep.objectives.objective import Objective
 
@@ -36,23 +37,17 @@ class ConsistencyDistillation(Objective):
             raise ValueError(f"target_ema is {self.target_ema}: it is in [0, 1)")
 
     def __call__(self, networks, batch, progress, rng):
+        x0, ends = batch.x0, (self.sigma_min, self.sigma_max, self.rho)
         index = rng.integers(self.num_levels - 1)  # counted from sigma_max, unlike the paper's n
-        sigma, sigma_next = self._level(index, batch.x0), self._level(index + 1, batch.x0)
-        x = batch.x0 + per_sample(sigma, batch.x0) * rng.normal(batch.x0.shape[1:])
+        sigma, sigma_next = karras_neighbours(index, 2, self.num_levels, *ends, like=x0)
+        x = x0 + per_sample(sigma, x0) * rng.normal(x0.shape[1:])
         with torch.no_grad():
 
             def teacher(x, sigma):
                 return networks.teacher(x, sigma, batch.labels)
 
             x_next = SOLVERS[self.solver](teacher, x, sigma, sigma_next)  # Eq. 6
-            with rng.dropout():
-                target = networks.target(x_next, sigma_next, batch.labels)
-        with rng.dropout():
-            estimate = networks.student(x, sigma, batch.labels)
-        return networks.distance(estimate, target)  # Eq. 7
+        return pair_distance(networks, x, sigma, x_next, sigma_next, batch.labels, rng)  # Eq. 7
 
     def target_decay(self, progress):
         return self.target_ema or None  # Eq. 8
-
-    def _level(self, index, x0):
-        return karras_level(index, self.num_levels, self.sigma_min, self.sigma_max, self.rho).to(x0.dtype)

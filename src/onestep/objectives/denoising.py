@@ -15,6 +15,7 @@ class Denoising(Objective):
     level_std: float = 1.2
 
     preconditioner = "edm"
+    sampler = "heun"
 
     def __post_init__(self):
         if not (math.isfinite(self.level_mean) and 0 < self.level_std < math.inf):

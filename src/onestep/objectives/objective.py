@@ -45,12 +45,14 @@ class Objective:
     """Base of the methods: frozen dataclasses whose fields are their constants; schedules are functions of progress.
 
     A method is a file of this folder named after it, with one such class. A recipe names the file.
+    needs_teacher: the loss calls it. sampler: with which the student is sampled, if nobody says another.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     needs_teacher = False
     preconditioner = "consistency"
+    sampler = "multistep"
     distance: str | dict = "l2"
 
     def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng) -> Tensor | dict[str, Tensor]:
@@ -64,3 +66,11 @@ class Objective:
     def target_decay(self, progress: Progress) -> float | None:
         """mu of target <- mu target + (1 - mu) student after this step; None: the target is the student itself."""
         return None
+
+    def stage(self, progress: Progress) -> Progress:
+        """The part of the training that progress lies in, counted from that part's own start.
+
+        Where a later part begins, the student is made the teacher, and the average, the optimisers, warm-up and decay
+        begin anew.
+        """
+        return progress
