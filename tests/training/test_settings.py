@@ -5,10 +5,10 @@ from onestep.training.settings import TrainingSettings
 
 def test_the_learning_rate_warms_up_and_decays_to_zero():
     settings = TrainingSettings(images=1000, batch_size=10, learning_rate=1.0, learning_rate_warmup=100)
-    assert settings.learning_rate_at(0) == pytest.approx(0.1)
-    assert settings.learning_rate_at(490) == pytest.approx(0.51)
-    assert settings.learning_rate_at(990) == pytest.approx(0.01)
-    assert TrainingSettings(learning_rate_decay="constant", learning_rate=0.2).learning_rate_at(5000) == 0.2
+    assert settings.learning_rate_at(0, 1000) == pytest.approx(0.1)
+    assert settings.learning_rate_at(490, 1000) == pytest.approx(0.51)
+    assert settings.learning_rate_at(990, 1000) == pytest.approx(0.01)
+    assert TrainingSettings(learning_rate_decay="constant", learning_rate=0.2).learning_rate_at(5000, 9000) == 0.2
 
 
 def test_the_average_forgets_half_in_its_halflife_and_ramps_up():

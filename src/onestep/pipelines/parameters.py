@@ -67,6 +67,7 @@ class Recipe(Section):
     network: dict[str, Any]
     preconditioning: dict[str, Any]
     start: Literal["scratch", "teacher"] = "scratch"
+    start_new: tuple[str, ...] = ()
     levels: dict[NFE, list[float]] = {}
     picture_nfe: tuple[NFE, ...] = (1,)
     seed: Seed = 0

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import onestep
-from onestep.objectives import objective_names
+from onestep.objectives import objective_class, objective_names
 
 SOURCES = (
     "data/space.py",
@@ -25,8 +25,9 @@ class Job:
     """A training: the data, the networks, the method and its numbers.
 
     name: the recipe. data, teacher: folders of an array store and of a finished model, with hashes of their content.
-    start: "scratch" or "teacher" (its weights). levels: {NFE: noise levels after the first} that the student is sampled
-    with. picture_nfe: NFE of the sheets made while it trains.
+    start: "scratch" or "teacher" (its weights); start_new: what the teacher need not have, as beginnings of parameters'
+    names. levels: {NFE: noise levels after the first} that the student is sampled with. picture_nfe: NFE of the sheets
+    made while it trains.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Job:
     teacher: str | None = None
     teacher_sha256: str | None = None
     start: str = "scratch"
+    start_new: tuple[str, ...] = ()
     levels: dict = field(default_factory=dict)
     picture_nfe: tuple[int, ...] = (1,)
     seed: int = 0
@@ -50,6 +52,7 @@ class Job:
             "name": self.name,
             "network": self.network,
             "preconditioning": self.preconditioning,
+            "sampler": objective_class(self.objective["name"]).sampler,
             "labels": bool(self.training.get("labels", False)),
             "levels": {str(k): list(v) for k, v in self.levels.items()},
             "data_sha256": self.data_sha256,
@@ -58,7 +61,7 @@ class Job:
     @property
     def provenance(self) -> dict:
         """Where the student comes from."""
-        keys = ("objective", "training", "start", "teacher_sha256", "seed")
+        keys = ("objective", "training", "start", "start_new", "teacher_sha256", "seed")
         facts = {"run": self.run_name, "code": code_hash(self.objective["name"]), "onestep": onestep.__version__}
         return {key: getattr(self, key) for key in keys} | facts
 

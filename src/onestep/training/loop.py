@@ -7,8 +7,9 @@ ends in the same bits, and a run on two workers is the run on one up to rounding
 import copy
 import math
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -77,8 +78,7 @@ class Training:
         self.networks = self._build_networks()
         self.average = frozen_copy(self.networks.student).eval()
         self.step_module = Step(self.objective, self.networks)
-        trained = self.step_module.trained
-        self.optimizers = {name: build_optimizer(module, self.settings) for name, module in trained.items()}
+        self.optimizers = self._new_optimizers()
         self.sigma = None
         self.networks.student.register_forward_pre_hook(self._remember_levels)
         self.forward = self.step_module
@@ -96,15 +96,38 @@ class Training:
             modules = {name: m.to(device) for name, m in self.objective.modules(student).items()}
         teacher = Model.load(self.job.teacher, device).function if self.job.teacher else None
         if self.job.start == "teacher":
-            start_from(student.network, teacher.network)
+            start_from(student.network, teacher.network, self.job.start_new)
+        if not self.objective.needs_teacher:
+            teacher = None  # it has given its weights
         has_target = self.objective.target_decay(self.progress_at(0)) is not None
         target = frozen_copy(student) if has_target else student
         distance = build_distance(self.objective.distance, self.space.scale).to(device)
         return Networks(student, target, teacher, distance, modules, self.worker.mean)
 
+    def _new_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {name: build_optimizer(module, self.settings) for name, module in self.step_module.trained.items()}
+
     def progress_at(self, step: int) -> Progress:
         size, steps = self.settings.batch_size, self.settings.steps
         return Progress(step, steps, step * size, steps * size)
+
+    def _begin_stage(self):
+        """The student becomes the teacher; the average and the optimisers begin anew."""
+        weights = self.networks.student.state_dict()
+        self.average.load_state_dict(weights)
+        self._set_teacher(weights)
+        self.optimizers = self._new_optimizers()
+
+    def _set_teacher(self, weights: dict[str, Tensor]):
+        """A former student in the teacher's place."""
+        teacher = frozen_copy(self.average)
+        teacher.load_state_dict(weights)
+        self.networks = self.step_module.networks = replace(self.networks, teacher=teacher)
+
+    def _student_teaches(self) -> bool:
+        """Whether the teacher is a former student, needed for the next step."""
+        progress = self.progress_at(self.step)
+        return 0 < self.objective.stage(progress).step < progress.step
 
     def _remember_levels(self, _, inputs):
         self.sigma = inputs[1].detach()
@@ -115,6 +138,9 @@ class Training:
         Raises Divergence, before any weight has changed, if they are not finite.
         """
         progress, settings = self.progress_at(self.step), self.settings
+        stage = self.objective.stage(progress)
+        if stage.step == 0 < progress.step:
+            self._begin_stage()
         loss = self._accumulate_gradients(progress)
         norms = {}
         for name, module in self.step_module.trained.items():
@@ -125,14 +151,14 @@ class Training:
                 f"gradient norm {float(norms['student']):g}, at levels {self._level_range()}. The last good checkpoint "
                 f"stays. Try a lower learning_rate (now {settings.learning_rate:g}) or precision fp32."
             )
-        rate = settings.learning_rate_at(progress.images)
+        rate = settings.learning_rate_at(stage.images, stage.total_images)
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        self._update_averages(progress)
+        self._update_averages(progress, stage)
         return {"loss": float(loss), "grad_norm": float(norms["student"]), "learning_rate": rate}
 
     def _accumulate_gradients(self, progress: Progress) -> Tensor:
@@ -159,19 +185,21 @@ class Training:
         gpu_has_it = self.worker.device.type == "cuda" and torch.cuda.is_bf16_supported()
         return self.settings.precision == "bf16" or (self.settings.precision == "auto" and gpu_has_it)
 
-    def _update_averages(self, progress: Progress):
+    def _update_averages(self, progress: Progress, stage: Progress):
         student, target = self.networks.student, self.networks.target
         if target is not student:
             update_average(target, student, self.objective.target_decay(progress))
-        update_average(self.average, student, self.settings.ema_decay_at(progress.images + self.settings.batch_size))
+        update_average(self.average, student, self.settings.ema_decay_at(stage.images + self.settings.batch_size))
 
     def _level_range(self) -> str:
         return f"{self.sigma.min().item():g} to {self.sigma.max().item():g}" if self.sigma is not None else "unknown"
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the next step depends on, by name."""
-        target = {"target": self.networks.target} if self.networks.target is not self.networks.student else {}
-        tensors = flatten(average=self.average, **target, **self.step_module.trained)
+        others = {"target": self.networks.target} if self.networks.target is not self.networks.student else {}
+        if self._student_teaches():
+            others["teacher"] = self.networks.teacher
+        tensors = flatten(average=self.average, **others, **self.step_module.trained)
         for name, optimizer in self.optimizers.items():
             state = optimizer_state(optimizer, self.step_module.trained[name])
             tensors |= {f"optimizer.{name}/{key}": value for key, value in state.items()}
@@ -195,6 +223,8 @@ class Training:
             module.load_state_dict(part_of(tensors, name))
             load_optimizer_state(self.optimizers[name], module, part_of(tensors, f"optimizer.{name}"))
         self.step, self.seconds = facts["step"], facts["seconds"]
+        if self._student_teaches():
+            self._set_teacher(part_of(tensors, "teacher"))
 
     def model(self) -> Model:
         """The averaged student as it is now."""
@@ -207,16 +237,21 @@ class Training:
         return Model(self.average, self.space, {**self.job.spec, "provenance": provenance})
 
 
-def start_from(network: nn.Module, teacher: nn.Module):
-    """Copy a teacher's weights. Raises ValueError that names the first difference between the two networks."""
+def start_from(network: nn.Module, teacher: nn.Module, new: Sequence[str] = ()):
+    """Copy a teacher's weights. new: beginnings of the names of parameters that may differ: those keep their own.
+
+    Raises ValueError that names the first other difference between the two networks.
+    """
     mine, its = network.state_dict(), teacher.state_dict()
-    differing = [n for n in mine.keys() | its.keys() if n not in mine or n not in its or mine[n].shape != its[n].shape]
+    same = {n for n in mine.keys() & its.keys() if mine[n].shape == its[n].shape}
+    differing = sorted(n for n in (mine.keys() | its.keys()) - same if not n.startswith(tuple(new)))
     if differing:
         raise ValueError(
-            f"a student can start from its teacher only with the same network, and {sorted(differing)[0]} is not the "
-            f"same ({len(differing)} parameters differ): use the teacher's network, or start: scratch."
+            f"a student can start from its teacher only with the same network, and {differing[0]} is not the same "
+            f"({len(differing)} parameters differ): use the teacher's network, list what may be new in start_new, or "
+            "start: scratch."
         )
-    network.load_state_dict(its)
+    network.load_state_dict({n: its[n] for n in same}, strict=False)
 
 
 def check_same_job(saved: dict, asked: dict, run_dir: Path):

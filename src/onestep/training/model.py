@@ -36,8 +36,8 @@ def build_function(spec: dict, space: DataSpace) -> nn.Module:
 class Model:
     """A trained function of (x, sigma, labels), the space of its data, and its description.
 
-    spec: name (its recipe), network, preconditioning, labels (class-conditional or not), levels ({NFE: noise levels} of
-    a student), data_sha256, provenance.
+    spec: name (its recipe), network, preconditioning, sampler (the usual one), labels (class-conditional or not),
+    levels ({NFE: noise levels after the first} of that sampler), data_sha256, provenance.
     """
 
     function: nn.Module
@@ -49,15 +49,19 @@ class Model:
     @property
     def samplers(self) -> tuple[str, ...]:
         """The samplers that this kind of function takes, the usual one first."""
-        return SAMPLERS[self.spec["preconditioning"]["name"]]
+        kind = SAMPLERS[self.spec["preconditioning"]["name"]]
+        return tuple(dict.fromkeys([self.spec.get("sampler", kind[0]), *kind]))
 
     def levels(self, nfe: int, sampler: str | None = None) -> Tensor:
         """Noise levels at which a sampler calls the function to spend nfe evaluations."""
         sampler = check_name("sampler of this model", sampler or self.samplers[0], self.samplers)
         if nfe < 1 or (sampler == "heun" and nfe % 2 == 0):
             raise ValueError(f"{nfe} NFE with {sampler}: it is at least 1" + ", and odd" * (sampler == "heun") + ".")
+        chosen = self.spec.get("levels", {}).get(str(nfe))
+        if chosen and sampler == self.samplers[0]:
+            return torch.tensor([SIGMA_MAX, *chosen], dtype=torch.float64)
         if sampler == "multistep":
-            return student_levels(nfe, self.spec.get("levels", {}))
+            return student_levels(nfe)
         return karras_levels((nfe + 1) // 2 if sampler == "heun" else nfe)
 
     @torch.inference_mode()
@@ -121,12 +125,8 @@ class Model:
         return cls(function, space, spec, facts["sha256"], folder)
 
 
-def student_levels(nfe: int, chosen: dict) -> Tensor:
-    """sigma_max, then the levels chosen for this NFE, or Karras levels from 1 towards the boundary."""
-    if nfe == 1:
-        return torch.tensor([SIGMA_MAX], dtype=torch.float64)
-    if str(nfe) in chosen:
-        return torch.tensor([SIGMA_MAX, *chosen[str(nfe)]], dtype=torch.float64)
+def student_levels(nfe: int) -> Tensor:
+    """sigma_max, then Karras levels from 1 towards the boundary."""
     return torch.cat([torch.tensor([SIGMA_MAX], dtype=torch.float64), karras_levels(nfe, SIGMA_MIN, 1.0)[:-1]])
 
 

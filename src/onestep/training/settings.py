@@ -15,9 +15,10 @@ class TrainingSettings:
 
     batch_size: the global batch; micro_batch_size: what one worker takes at once, 0 for its whole share (the rest is
     gradient accumulation). learning_rate_decay: over the whole training, "linear" to 0, or "constant". ema_halflife:
-    images; ema_rampup: the half-life is at most this fraction of the images seen (0: no ramp-up). clip: norm of the
-    gradient, 0 for none. precision: bf16 autocast, fp32, or auto: bf16 on a GPU that has it. labels: class-conditional;
-    label_dropout: how often a label is hidden, for guidance. flips: random horizontal flips.
+    images; ema_rampup: the half-life is at most this fraction of the images seen (0: no ramp-up). A method with stages
+    warms up, decays and ramps up in each. clip: norm of the gradient, 0 for none. precision: bf16 autocast, fp32, or
+    auto: bf16 on a GPU that has it. labels: class-conditional; label_dropout: how often a label is hidden, for
+    guidance. flips: random horizontal flips.
     *_every: images between two checkpoints, lines of progress, sheets of samples.
     """
 
@@ -64,10 +65,10 @@ class TrainingSettings:
         """Optimiser steps: images over batch_size, rounded up."""
         return -(-self.images // self.batch_size)
 
-    def learning_rate_at(self, images: int) -> float:
-        """The learning rate of the step that starts when `images` have been seen."""
+    def learning_rate_at(self, images: int, total_images: int) -> float:
+        """The learning rate of the step that starts when `images` of total_images have been seen."""
         warmup = min((images + self.batch_size) / self.learning_rate_warmup, 1.0) if self.learning_rate_warmup else 1.0
-        decay = 1 - images / (self.steps * self.batch_size) if self.learning_rate_decay == "linear" else 1.0
+        decay = 1 - images / total_images if self.learning_rate_decay == "linear" else 1.0
         return self.learning_rate * warmup * decay
 
     def ema_decay_at(self, images: int) -> float:

@@ -1,0 +1,92 @@
+"""Methods whose training has parts: in each the student of the last teaches, and everything else begins anew."""
+
+import pytest
+import torch
+
+from onestep.training.job import Job
+from onestep.training.loop import Training, train
+from onestep.training.model import Model
+
+NETWORK = {"name": "unet", "channels": 8, "channel_mult": [1, 2], "num_blocks": 1, "dropout": 0.2}
+TINY = {"images": 192, "batch_size": 16, "checkpoint_every": 1000, "progress_every": 64, "pictures_every": 1000}
+PD = {"name": "progressive_distillation", "start_steps": 4}  # of 12 steps: 4 student steps from 0, 2 from 2, 1 from 7
+OTHERS = [
+    {"name": "consistency_training", "end_levels": 20},
+    {"name": "improved_consistency_training", "start_levels": 4, "end_levels": 16},
+    {"name": "easy_consistency_tuning", "num_stages": 4},
+]
+
+
+@pytest.fixture(scope="module")
+def teacher(digits, tmp_path_factory):
+    data = (str(digits.folder), digits.sha256)
+    job = Job("teacher", *data, NETWORK, {"name": "edm"}, {"name": "denoising"}, TINY | {"images": 32})
+    return Model.load(train(job, tmp_path_factory.mktemp("teacher")))
+
+
+def job_of(objective, store, teacher, **changes) -> Job:
+    kind = "consistency" if objective["name"].endswith("consistency_training") else "edm"
+    data = (str(store.folder), store.sha256)
+    teaches = {"teacher": str(teacher.folder), "teacher_sha256": teacher.sha256, "start": "teacher"}
+    facts = {**teaches, "network": NETWORK, "training": TINY, **changes}
+    return Job("student", *data, preconditioning={"name": kind}, objective=objective, **facts)
+
+
+def steps(training: Training, count: int) -> Training:
+    for _ in range(count):
+        training.make_step()
+    return training
+
+
+@pytest.mark.parametrize(
+    ("objective", "stopped_at"), [*((PD, step) for step in (1, 2, 4, 7)), *((o, 7) for o in OTHERS)]
+)
+def test_a_run_stopped_within_or_between_its_stages_ends_in_the_same_bits(
+    digits, teacher, tmp_path, objective, stopped_at
+):
+    job = job_of(objective, digits, teacher)
+    whole = steps(Training(job, tmp_path / "whole"), 9)
+    broken = steps(Training(job, tmp_path / "broken"), stopped_at)
+    broken.save()
+    steps(broken, 1)  # lost
+    state, again = whole.state(), steps(Training(job, tmp_path / "broken"), 9 - stopped_at).state()
+    assert state.keys() == again.keys()
+    assert all(torch.equal(state[k], again[k]) for k in state)
+
+
+def test_a_student_becomes_the_teacher_of_the_next_stage(digits, teacher, tmp_path):
+    training = steps(Training(job_of(PD, digits, teacher), tmp_path), 2)
+    first = {k: v.clone() for k, v in training.networks.student.state_dict().items()}
+    assert not any(k.startswith("teacher/") for k in training.state()), "the first teacher is a file"
+    facts = training.make_step()
+    teaching = training.networks.teacher.state_dict()
+    assert all(torch.equal(teaching[k], first[k]) for k in first)
+    assert all(torch.equal(training.state()[f"teacher/{k}"], first[k]) for k in first)
+    assert not any(p.requires_grad for p in training.networks.teacher.parameters())
+    assert not training.networks.teacher.training
+    assert facts["learning_rate"] == pytest.approx(1e-3), "the rate decays within a stage"
+    slots = training.state()
+    assert all(v == 1 for k, v in slots.items() if k.startswith("optimizer.") and k.endswith("/step"))
+    assert [training.objective.num_steps(training.progress_at(s)) for s in (0, 1, 2, 6, 7, 12)] == [4, 4, 2, 2, 1, 1]
+
+
+def test_a_teacher_of_another_network_gives_way_to_the_student(digits, teacher, tmp_path):
+    job = job_of(PD, digits, teacher, start="scratch", network=NETWORK | {"channels": 16})
+    steps(Training(job, tmp_path), 3).save()
+    steps(Training(job, tmp_path), 1)
+
+
+def test_a_teacher_that_only_gives_its_weights_is_not_kept(digits, teacher, tmp_path):
+    assert Training(job_of(OTHERS[2], digits, teacher), tmp_path).networks.teacher is None
+
+
+def test_a_student_may_have_what_its_teacher_lacks_where_the_recipe_says_so(digits, teacher, tmp_path):
+    network = NETWORK | {"second_time": True}
+    with pytest.raises(ValueError, match=r"embed.second_hidden.bias is not the same \(4 parameters.*start_new"):
+        Training(job_of(PD, digits, teacher, network=network), tmp_path / "refused")
+    job = job_of(PD, digits, teacher, network=network, start_new=("embed.second",))
+    mine = Training(job, tmp_path / "new").networks.student.state_dict()
+    its = teacher.function.state_dict()
+    assert {n for n in mine if n not in its} and all(torch.equal(mine[n], its[n]) for n in its)
+    with pytest.raises(ValueError, match="decoder.*is not the same"):
+        Training(job_of(PD, digits, teacher, network=NETWORK | {"channels": 4}, start_new=("embed",)), tmp_path / "x")
