@@ -43,6 +43,17 @@ def test_levels_come_from_the_description_or_the_grid(model):
     assert len(levels) == 5 and (levels.diff() < 0).all() and levels[-1] > 0.002
 
 
+def test_the_sampler_that_a_method_names_comes_first_and_has_the_levels_of_the_description(model):
+    def variant(**spec):
+        return Model(model.function, SPACE, SPEC | {"preconditioning": {"name": "edm"}} | spec)
+
+    assert variant().samplers == ("heun", "euler")
+    tuned, few = variant(sampler="multistep"), variant(sampler="euler")
+    assert tuned.samplers == ("multistep", "heun", "euler") and tuned.levels(2).tolist() == [80, 0.3]
+    assert few.samplers == ("euler", "heun") and few.levels(2).tolist() == [80, 0.3]
+    assert len(few.levels(3, "heun")) == 2 and few.levels(1).tolist() == [80]
+
+
 def test_labels_are_obeyed_or_refused(model):
     sevens, ones = (model.sample(1, 0, range(3), labels=torch.full((3,), k)) for k in (7, 1))
     assert not np.array_equal(sevens, ones)

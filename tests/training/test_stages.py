@@ -38,9 +38,10 @@ def steps(training: Training, count: int) -> Training:
     return training
 
 
-@pytest.mark.parametrize(
-    ("objective", "stopped_at"), [*((PD, step) for step in (1, 2, 4, 7)), *((o, 7) for o in OTHERS)]
-)
+STOPS = [*((PD, step) for step in (1, 2, 4, 7)), *((other, 7) for other in OTHERS)]
+
+
+@pytest.mark.parametrize(("objective", "stopped_at"), STOPS)
 def test_a_run_stopped_within_or_between_its_stages_ends_in_the_same_bits(
     digits, teacher, tmp_path, objective, stopped_at
 ):
