@@ -7,19 +7,22 @@ import pytest
 import torch
 
 from onestep.diffusion.randomness import StepRandomness
+from onestep.networks import build_network
 from onestep.objectives import objective_class
 from onestep.pipelines.configuration import RecipeConfigLoader
 from onestep.pipelines.training import make_job
 from onestep.settings import CONFIG_LOADER_ARGS
 from onestep.training.loop import Training, train
 from onestep.training.model import Model
+from onestep.training.settings import TrainingSettings
 
 CONF = Path(__file__).parent.parent / "conf"
+OVERLAYS = sorted(p.name for p in CONF.iterdir() if (p / "parameters").is_dir())
 RECIPES = sorted(p.stem for p in (CONF / "base" / "parameters" / "recipes").glob("*.yml"))
 
 
-def parameters(recipe: str) -> dict:
-    loader = RecipeConfigLoader(str(CONF), env="test", runtime_params={"recipe": recipe}, **CONFIG_LOADER_ARGS)
+def parameters(recipe: str, env: str = "test") -> dict:
+    loader = RecipeConfigLoader(str(CONF), env=env, runtime_params={"recipe": recipe}, **CONFIG_LOADER_ARGS)
     return loader["parameters"]
 
 
@@ -109,3 +112,37 @@ def test_a_recipe_trains_and_its_model_samples(recipe, patches, teacher, tmp_pat
 def test_every_recipe_file_holds_the_recipe_of_its_name():
     for recipe in RECIPES:
         assert parameters(recipe)["recipe"] == recipe
+
+
+@pytest.mark.parametrize("env", OVERLAYS)
+def test_every_overlay_has_every_recipe(env):
+    assert [parameters(recipe, env)["student"]["objective"]["name"] for recipe in RECIPES]
+
+
+@pytest.mark.parametrize(
+    ("env", "recipe", "iterations", "batch", "rate", "decay"),
+    [
+        ("cifar10", "cd", 800_000, 512, 4e-4, 0.9999),
+        ("cifar10", "ct", 800_000, 512, 4e-4, 0.9999),
+        ("cifar10", "ict", 400_000, 1024, 1e-4, 0.99993),
+        ("cifar10", "ect", 200_000, 128, 1e-4, 0.9999),
+        ("imagenet64", "cd", 600_000, 2048, 8e-6, 0.999943),
+        ("imagenet64", "ct", 800_000, 2048, 8e-6, 0.999943),
+        ("lsun256", "cd", 600_000, 2048, 1e-5, 0.999943),
+        ("lsun256", "ct", 1_000_000, 2048, 1e-5, 0.999943),
+    ],
+)
+def test_overlays_have_the_published_settings(env, recipe, iterations, batch, rate, decay):
+    settings = TrainingSettings(**parameters(recipe, env)["student"]["training"])
+    assert (settings.steps, settings.batch_size, settings.learning_rate) == (iterations, batch, rate)
+    assert (settings.optimizer, settings.learning_rate_decay, settings.flips) == ("radam", "constant", True)
+    assert settings.ema_decay_at(batch) == pytest.approx(decay, abs=5e-7), "no ramp-up"
+
+
+@pytest.mark.parametrize(
+    ("env", "side", "classes", "millions"), [("cifar10", 32, 0, 55.7), ("imagenet64", 64, 1000, 295.9)]
+)
+def test_overlays_have_networks_of_the_published_size(env, side, classes, millions):
+    with torch.device("meta"):
+        network = build_network(parameters("cd", env)["student"]["network"], (3, side, side), classes)
+    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.05)

@@ -16,6 +16,13 @@ def test_every_method_is_found_by_the_name_of_its_file():
         ({"name": "consistency_distillation", "solver": "hein"}, "Did you mean 'heun'"),
         ({"name": "consistency_distillation", "num_levels": 1}, "at least 2"),
         ({"name": "consistency_distillation", "target_ema": 1.0}, r"in \[0, 1\)"),
+        ({"name": "consistency_training", "start_levels": 1}, r"start_levels is 1: it is from 2 to end_levels \(150\)"),
+        ({"name": "consistency_training", "start_ema": -0.1}, r"in \[0, 1\)"),
+        ({"name": "improved_consistency_training", "end_levels": 5}, r"start_levels is 10.*end_levels \(5\)"),
+        ({"name": "improved_consistency_training", "level_std": 0.0}, "level_std is 0.0: it is above 0"),
+        ({"name": "easy_consistency_tuning", "q": 1.0}, "q is 1.0: it is above 1"),
+        ({"name": "easy_consistency_tuning", "k": -1.0}, "k is -1.0: it is at least 0"),
+        ({"name": "progressive_distillation", "start_steps": 12}, "start_steps is 12: it is a power of two"),
     ],
 )
 def test_wrong_specs_are_refused_in_words(spec, message):

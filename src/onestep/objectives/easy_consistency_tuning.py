@@ -1,5 +1,6 @@
 """Easy consistency tuning (ECT): Geng et al. 2024. It starts from an EDM model, whose D(x, 0) = x is the boundary."""
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -28,11 +29,11 @@ class EasyConsistencyTuning(Objective):
     preconditioner = "edm"
 
     def __post_init__(self):
-        for name, least in (("q", 1), ("level_std", 0), ("num_stages", 0)):
-            if getattr(self, name) <= least:
-                raise ValueError(f"{name} is {getattr(self, name)}: it is above {least}")
-        if self.k < 0:
-            raise ValueError(f"k is {self.k}: it is at least 0")
+        for name, least in (("q", 1), ("num_stages", 0), ("level_std", 0), ("level_mean", -math.inf), ("b", -math.inf)):
+            if not least < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}: it is above {least} and finite")
+        if not 0 <= self.k < math.inf:
+            raise ValueError(f"k is {self.k}: it is at least 0 and finite")
 
     def __call__(self, networks, batch, progress, rng):
         sigma = lognormal_levels(rng.normal(()), self.level_mean, self.level_std)

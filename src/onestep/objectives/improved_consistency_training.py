@@ -36,8 +36,8 @@ class ImprovedConsistencyTraining(Objective):
     def __post_init__(self):
         if not 1 <= self.start_levels <= self.end_levels:
             raise ValueError(f"start_levels is {self.start_levels}: it is from 1 to end_levels ({self.end_levels})")
-        if self.level_std <= 0:
-            raise ValueError(f"level_std is {self.level_std}: it is above 0")
+        if not (math.isfinite(self.level_mean) and 0 < self.level_std < math.inf):
+            raise ValueError(f"level_std is {self.level_std}: it is above 0 and finite, as level_mean is finite.")
 
     def __call__(self, networks, batch, progress, rng):
         num_levels, ends = self.num_levels(progress), (self.sigma_min, self.sigma_max, self.rho)

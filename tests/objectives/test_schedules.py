@@ -1,0 +1,100 @@
+"""What changes over a training, against the papers' formulas at the ends and in the middle."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+
+from onestep.diffusion.levels import karras_levels, lognormal_intervals, pick
+from onestep.objectives import Progress
+from onestep.objectives.consistency_training import ConsistencyTraining
+from onestep.objectives.easy_consistency_tuning import EasyConsistencyTuning
+from onestep.objectives.improved_consistency_training import ImprovedConsistencyTraining
+from onestep.objectives.progressive_distillation import ProgressiveDistillation
+
+
+def at(step: int, total: int, batch: int = 1) -> Progress:
+    return Progress(step, total, step * batch, total * batch)
+
+
+@pytest.mark.parametrize(("last", "mu0", "total"), [(150, 0.9, 800_000), (200, 0.95, 800_000), (150, 0.95, 1_000_000)])
+def test_ct_has_the_papers_levels_and_target_decay(last, mu0, total):
+    ct = ConsistencyTraining(end_levels=last, start_ema=mu0)
+    assert [ct.num_levels(at(k, total)) for k in (0, total)] == [2, last + 1]
+    middle = math.ceil(math.sqrt(((last + 1) ** 2 - 4) / 2 + 4) - 1) + 1
+    assert ct.num_levels(at(total // 2, total)) == middle == {150: 107, 200: 143}[last]
+    for step, levels in ((0, 2), (total // 2, middle), (total, last + 1)):
+        assert ct.target_decay(at(step, total)) == pytest.approx(math.exp(2 * math.log(mu0) / levels), rel=1e-12)
+    assert ct.target_decay(at(0, total)) == pytest.approx(mu0), "with N - 1 it would be its square"
+    assert ConsistencyTraining(start_ema=0).target_decay(at(0, total)) is None
+
+
+def test_ict_doubles_its_levels_eight_times_as_long_each():
+    ict = ImprovedConsistencyTraining()
+    steps = (0, 49_999, 50_000, 199_999, 200_000, 349_999, 350_000, 399_999, 400_000)
+    assert [ict.num_levels(at(k, 400_000)) for k in steps] == [11, 11, 21, 81, 161, 641, 1281, 1281, 1281]
+    assert [ImprovedConsistencyTraining(end_levels=160).num_levels(at(k, 5)) for k in range(5)] == [11, 21, 41, 81, 161]
+    assert ImprovedConsistencyTraining().num_levels(at(2, 3)) == 41, "a training of fewer steps than doublings"
+
+
+@pytest.mark.parametrize("num_levels", [11, 161, 1281])
+def test_ict_draws_levels_as_the_paper_does(num_levels):
+    mean, std, levels = -1.1, 2.0, karras_levels(num_levels).flip(0)  # t_1 < ... < t_N
+
+    def error_function(i):
+        return math.erf((math.log(levels[i]) - mean) / (math.sqrt(2) * std))
+
+    paper = torch.tensor([error_function(i + 1) - error_function(i) for i in range(num_levels - 1)]).double()
+    ours = lognormal_intervals(levels.flip(0), mean, std).flip(0)
+    torch.testing.assert_close(ours, paper / paper.sum(), rtol=1e-5, atol=1e-12)
+    assert ours.sum().item() == pytest.approx(1)
+
+
+def test_indices_are_picked_by_their_probabilities():
+    probabilities = torch.tensor([0.1, 0.0, 0.6, 0.3], dtype=torch.float64)
+    uniform = (torch.arange(1000) + 0.5) / 1000
+    assert pick(probabilities, uniform).bincount(minlength=4).tolist() == [100, 0, 600, 300]
+    ends = torch.tensor([0.0, 1 - 2**-24])
+    assert pick(probabilities, ends).tolist() == [0, 3]
+
+
+@pytest.mark.parametrize(("q", "num_stages"), [(2.0, 8), (256.0, 2)])
+def test_ect_has_the_papers_r(q, num_stages):
+    ect, t = EasyConsistencyTuning(q=q, num_stages=num_stages), torch.logspace(-3, 3, 25, dtype=torch.float64)
+    for stage in range(num_stages):
+        progress = at(stage, num_stages)
+        factor = [1 - q ** -(stage + 1) * (1 + 8 / (1 + math.exp(min(v, 700)))) for v in t.tolist()]
+        r = torch.tensor([max(0.0, v * f) for v, f in zip(t.tolist(), factor, strict=True)], dtype=torch.float64)
+        gap = ect.gap(t, progress)
+        torch.testing.assert_close(t - gap, r, rtol=1e-12, atol=1e-15)
+        assert (gap > 0).all() and ((t - gap) >= 0).all()
+    first = ect.gap(t, at(0, num_stages))
+    assert torch.equal(first[0], t[0]) == (q == 2), "at first, with q = 2, low levels have r = 0"
+
+
+def test_ect_has_eight_stages_of_25k_iterations():
+    steps = (0, 24_999, 25_000, 100_000, 199_999)
+    assert [EasyConsistencyTuning().curriculum(at(k, 200_000)) for k in steps] == [0, 0, 1, 4, 7]
+
+
+def test_pd_halves_its_steps_and_stays_twice_as_long_at_two_and_one():
+    pd, total = ProgressiveDistillation(), 750_000
+    steps = (0, 49_999, 50_000, 300_000, 549_999, 550_000, 649_999, 650_000, 749_999, 750_000)
+    assert [pd.num_steps(at(k, total)) for k in steps] == [4096, 4096, 2048, 64, 4, 2, 2, 1, 1, 1]
+    assert pd.stage(at(0, total, 512)) == at(0, 50_000, 512)
+    assert pd.stage(at(305_000, total, 512)) == at(5_000, 50_000, 512)
+    assert pd.stage(at(749_999, total, 512)) == at(99_999, 100_000, 512)
+
+
+@pytest.mark.parametrize(("start", "total"), [(1, 5), (2, 7), (16, 100), (16, 3), (64, 11)])
+def test_pds_stages_fill_the_training(start, total):
+    pd = ProgressiveDistillation(start_steps=start)
+    stages = [pd.stage(at(k, total, 4)) for k in range(total)]
+    assert sum(s.total_steps for s in stages if s.step == 0) == total
+    for before, after in pairwise(stages):
+        assert after.step == (before.step + 1) % before.total_steps
+    for k, stage in enumerate(stages):
+        assert (stage.images, stage.total_images) == (4 * stage.step, 4 * stage.total_steps)
+        assert pd.num_steps(at(k, total)) == pd.num_steps(at(k - stage.step, total))
+    assert pd.num_steps(at(total - 1, total)) == 1
