@@ -1,0 +1,238 @@
+"""What a training step of each method costs, in forward passes of the bare network, and what it keeps in memory.
+
+    python benchmarks/step_cost.py [--quick] [--rounds 15] [--threads 1]
+
+Everything that is compared is timed in turn within each round; a ratio is taken within its round, and the median over
+rounds is printed. The bare step is losses and backward; clipping, optimiser and average are apart.
+"""
+
+import argparse
+import copy
+import gc
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from onestep.data import ingest
+from onestep.diffusion.distances import build_distance
+from onestep.diffusion.randomness import StepRandomness
+from onestep.networks import build_network
+from onestep.networks.published import from_published
+from onestep.objectives import Batch, Networks, Progress, build_objective
+from onestep.preconditioning import build_preconditioner
+from onestep.training.ema import update_average
+from onestep.training.job import Job
+from onestep.training.loop import Training
+from onestep.training.model import Model, build_function
+from onestep.training.optimizer import build_optimizer
+from onestep.training.settings import TrainingSettings
+
+CD = {"name": "consistency_distillation"}
+METHODS = {  # and the most that a step should cost
+    "EDM": ({"name": "denoising"}, 3.3),
+    "CT": ({"name": "consistency_training"}, 4.3),
+    "iCT": ({"name": "improved_consistency_training"}, 4.3),
+    "ECT": ({"name": "easy_consistency_tuning"}, 4.3),
+    "CD Euler": (CD | {"solver": "euler"}, 5.3),
+    "CD Heun": (CD | {"solver": "heun"}, 6.3),
+    "PD": ({"name": "progressive_distillation"}, 5.3),
+}
+DIGITS = {"name": "unet", "channels": 24, "channel_mult": [1, 2], "num_blocks": 1, "middle_attention": False}
+LARGER = {"name": "unet", "channels": 64, "channel_mult": [1, 1], "num_blocks": 1, "middle_attention": False}
+NETWORKS = {"digits, 8x8, batch 64": (DIGITS, (1, 8, 8), 64), "64 channels, 32x32, batch 16": (LARGER, (3, 32, 32), 16)}
+DDPMPP = {"img_resolution": 32, "in_channels": 3, "out_channels": 3, "channel_mult": [2, 2, 2], "dropout": 0.13}
+
+
+def medians(rounds: int, timed: dict[str, Callable[[], object]], unit: str) -> dict[str, float]:
+    """The time of each, in units of the one named `unit`: within each round, then the median, and its seconds."""
+    ratios: dict[str, list[float]] = {name: [] for name in [*timed, "seconds"]}
+    for turn in range(rounds + 1):
+        seconds = {}
+        for name, work in timed.items():
+            started = time.perf_counter()
+            work()
+            seconds[name] = time.perf_counter() - started
+        if turn:  # the first one warms up
+            for name in timed:
+                ratios[name].append(seconds[name] / seconds[unit])
+            ratios["seconds"].append(seconds[unit])
+    return {name: statistics.median(values) for name, values in ratios.items()}
+
+
+def step_of(spec: dict, network: nn.Module, shape: tuple, size: int) -> Callable[[], torch.Tensor]:
+    """The losses of a method's step on noise, in the middle of a training."""
+    objective, progress = build_objective(spec), Progress(500, 1000, 500 * size, 1000 * size)
+    student = build_preconditioner({"name": objective.preconditioner}, network).train()
+    has_target = objective.target_decay(progress) is not None
+    target = copy.deepcopy(student).requires_grad_(False) if has_target else student
+    teacher = build_preconditioner({"name": "edm"}, copy.deepcopy(network)).eval().requires_grad_(False)
+    networks = Networks(student, target, teacher, build_distance(objective.distance), {})
+    batch = Batch(0.5 * torch.randn(size, *shape))
+
+    def losses() -> torch.Tensor:
+        return objective(networks, batch, progress, StepRandomness(0, 500, size, slice(0, size)))
+
+    return losses
+
+
+def step_costs(rounds: int, spec: dict, shape: tuple, size: int) -> dict[str, float]:
+    """Of each method's bare step, and of what follows it, in forward passes."""
+    network = build_network(spec, shape).train()
+    average = copy.deepcopy(network).requires_grad_(False)
+    optimizer = build_optimizer(network, TrainingSettings(optimizer="radam", learning_rate=1e-6))
+    x, c_noise = torch.randn(size, *shape), torch.randn(size)
+    steps = {name: step_of(method, network, shape, size) for name, (method, _) in METHODS.items()}
+
+    @torch.no_grad()
+    def forward():
+        network(x, c_noise)
+
+    def backward(name: str):
+        network.zero_grad(set_to_none=True)
+        steps[name]().mean().backward()
+
+    timed: dict[str, Callable[[], object]] = {"forward": forward}
+    timed |= {name: lambda name=name: backward(name) for name in steps}
+    timed |= {
+        "clipping": lambda: nn.utils.clip_grad_norm_(network.parameters(), 1.0, foreach=True),
+        "optimiser (RAdam)": optimizer.step,
+        "average": lambda: update_average(average, network, 0.999),
+    }
+    return medians(rounds, timed, "forward")
+
+
+def kept_for_backward(spec: dict, shape: tuple, size: int) -> dict[str, float]:
+    """Bytes that the losses keep for the gradient, in those of the student's one pass (EDM's step)."""
+    network = build_network(spec, shape).train()
+
+    def kept(method: dict) -> int:
+        storages = {}
+
+        def pack(tensor):
+            storages[tensor.untyped_storage().data_ptr()] = tensor  # held, so that no place is used twice
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            loss = step_of(method, network, shape, size)()
+        del loss
+        return sum(t.untyped_storage().nbytes() for t in storages.values())
+
+    counts = {name: kept(method) for name, (method, _) in METHODS.items()}
+    return {name: count / counts["EDM"] for name, count in counts.items()}
+
+
+def copies_of_weights(folder: Path) -> dict[str, tuple[float, int]]:
+    """How often a training holds the weights, and how often it should: student and average, target, teacher."""
+    store = ingest({"name": "digits"}, folder / "digits")
+    spec = {"name": "teacher", "network": DIGITS, "preconditioning": {"name": "edm"}, "labels": False, "levels": {}}
+    teacher = Model(build_function(spec, store.space), store.space, spec).save(folder / "teacher")
+    wanted = {"EDM": 2, "CT": 3, "iCT": 2, "ECT": 2, "CD Euler": 3, "CD Heun": 4, "PD": 3}
+    return {
+        name: (_copies(_job(name, method, store, teacher), folder / name), wanted[name])
+        for name, (method, _) in METHODS.items()
+    }
+
+
+def _job(name: str, method: dict, store, teacher: Model) -> Job:
+    method = method | ({"target_ema": 0.95} if name == "CD Heun" else {"start_steps": 2} if name == "PD" else {})
+    kind = {"name": build_objective(method).preconditioner}
+    data, numbers = (str(store.folder), store.sha256), {"images": 4, "batch_size": 2}
+    start = {"teacher": str(teacher.folder), "start": "teacher"} if name in ("ECT", "CD Euler", "CD Heun", "PD") else {}
+    return Job(name, *data, DIGITS, kind, method, numbers, **start)
+
+
+def _copies(job: Job, run_dir: Path) -> float:
+    before = {id(p) for p in _parameters()}
+    training = Training(job, run_dir)
+    for _ in range(training.settings.steps):
+        training.make_step()
+    found = {p.untyped_storage().data_ptr(): p.untyped_storage().nbytes() for p in _parameters() if id(p) not in before}
+    weights = sum(p.untyped_storage().nbytes() for p in training.networks.student.parameters())
+    return sum(found.values()) / weights
+
+
+def _parameters() -> list[nn.Parameter]:
+    gc.collect()
+    return [o for o in gc.get_objects() if issubclass(type(o), nn.Parameter)]
+
+
+def bf16_speed(rounds: int, spec: dict, shape: tuple, size: int) -> float:
+    """How many times faster EDM's step is with bf16 autocast than in fp32."""
+    losses = step_of(METHODS["EDM"][0], build_network(spec, shape), shape, size)
+
+    def step(enabled: bool):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = losses().mean()
+        loss.backward()
+
+    return medians(rounds, {"bf16": lambda: step(True), "fp32": lambda: step(False)}, "bf16")["fp32"]
+
+
+def update_speed(rounds: int) -> tuple[int, dict[str, float]]:
+    """Weights of CIFAR-10's DDPM++, and how many times faster ours are updated than by default Adam and a loop."""
+    network = build_network(**from_published({"model_type": "SongUNet", **DDPMPP}))
+    average = copy.deepcopy(network).requires_grad_(False)
+    for parameter in network.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    ours = build_optimizer(network, TrainingSettings(optimizer="adam", learning_rate=1e-6))
+    default = torch.optim.Adam(network.parameters(), lr=1e-6)
+
+    @torch.no_grad()
+    def loop():
+        for mean, value in zip(average.parameters(), network.parameters(), strict=True):
+            mean.copy_(value.lerp(mean, 0.999))
+
+    def both():
+        ours.step()
+        update_average(average, network, 0.999)
+
+    ways = {"both": both, "default Adam": default.step, "Python loop": loop, "fused Adam": ours.step}
+    times = medians(rounds, ways | {"foreach": lambda: update_average(average, network, 0.999)}, "both")
+    speeds = {
+        "together": times["default Adam"] + times["Python loop"],
+        "Adam": times["default Adam"] / times["fused Adam"],
+        "average": times["Python loop"] / times["foreach"],
+    }
+    return sum(p.numel() for p in network.parameters()), speeds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a few rounds: to see that it works")
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    rounds = 3 if options.quick else options.rounds
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+
+    for title, (spec, shape, size) in NETWORKS.items():
+        costs, kept = step_costs(rounds, spec, shape, size), kept_for_backward(spec, shape, size)
+        weights = sum(p.numel() for p in build_network(spec, shape).parameters()) / 1e6
+        print(f"\n{title}, {weights:.2f} M weights, a forward pass {1000 * costs['seconds']:.1f} ms")
+        print(f"{'':20}{'forward passes':>16}{'at most':>9}{'kept for backward':>19}")
+        for name, (_, most) in METHODS.items():
+            print(f"{name:20}{costs[name]:16.2f}{most:9.1f}{kept[name]:19.2f}")
+        for name in ("clipping", "optimiser (RAdam)", "average"):
+            print(f"{name:20}{costs[name]:16.2f}")
+
+    print("\nbf16 autocast against fp32, EDM's step")
+    for title, network in NETWORKS.items():
+        print(f"{title:40}{bf16_speed(rounds, *network):6.2f} times faster")
+    count, speeds = update_speed(max(3, rounds // 2))
+    print(f"\nfused Adam and foreach average against default Adam and a Python loop, {count / 1e6:.1f} M weights")
+    for name, speed in speeds.items():
+        print(f"{name:40}{speed:6.2f} times faster")
+    print(f"\n{'copies of the weights':24}{'held':>6}{'should be':>12}")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (held, wanted) in copies_of_weights(Path(folder)).items():
+            print(f"{name:24}{held:6.2f}{wanted:12}")
+
+
+if __name__ == "__main__":
+    main()
