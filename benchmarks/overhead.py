@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 PROJECT = Path(__file__).parent.parent
-BATCH = 128
+BATCH = 64
 
 BARE = """
 import sys, time, tempfile, torch

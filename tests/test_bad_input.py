@@ -138,17 +138,17 @@ def test_distill_without_a_teacher_names_the_pipeline_that_makes_it(trained):
 
 
 @pytest.mark.slow
-def test_what_only_the_data_can_tell_is_named_before_training(trained, tmp_path):
+def test_what_only_the_data_can_tell_is_named_before_training(project):
     """A folder without a resolution: its size is known when it was read, and it has no labels."""
     from PIL import Image
 
-    (trained.root / "pictures").mkdir()
+    (project.root / "pictures").mkdir()
     for shade in range(20):
-        Image.new("RGB", (12, 12), (shade, 0, 0)).save(trained.root / "pictures" / f"{shade}.png")
-    source = "data.source.name=folder,data.source.path=pictures,dataset=plain"
-    output = refused(trained, f"--params={source}")
-    assert "training.labels is true, and the data test have no labels" in output
-    assert not trained.glob("runs/test/teacher-*/progress.jsonl")[1:]
+        Image.new("RGB", (12, 12), (shade, 0, 0)).save(project.root / "pictures" / f"{shade}.png")
+    source = "data.source.name=folder,data.source.path=pictures,dataset=plain,evaluation.features=digits"
+    output = refused(project, f"--params={source}")
+    assert "training.labels is true, and the data plain have no labels" in output
+    assert project.glob("data/02_intermediate/plain/images/store.json") and not project.glob("runs/**/*")
 
 
 @pytest.mark.slow

@@ -147,7 +147,7 @@ def test_a_fault_of_ours_is_not_tried_again_and_arrives_with_its_traceback(stude
     job = replace(student, objective=None)
     started = time.monotonic()
     message = words_of(RuntimeError, job, tmp_path / "run", 1)
-    assert "TypeError" in message and "training/job.py" in message
+    assert "TypeError" in message and "objectives/__init__.py" in message
     assert time.monotonic() - started < 30
 
 

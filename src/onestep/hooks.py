@@ -18,9 +18,13 @@ class Journal:
 
     @hook_impl
     def before_pipeline_run(self, run_params, pipeline, catalog):
+        self.catalog = catalog
         self.trained = [name for name in TRAINED if name in pipeline.all_outputs()]
         if "student" in self.trained:
             check_distance(catalog.load("params:student")["objective"].get("distance", "l2"))
+        if "extractor" in pipeline.inputs() and catalog.exists("extractor"):
+            evaluation = catalog.load("params:evaluation")
+            check_choice(Path(place(catalog, "extractor")), evaluation["features"], evaluation["features_weights"])
         for name in sorted(pipeline.inputs()):
             makers = [p for p, made in pipelines.items() if p != "__default__" and name in made.all_outputs()]
             if makers and not catalog.exists(name):
@@ -29,20 +33,18 @@ class Journal:
                     f"{place(catalog, name)}. Make it first: kedro run --pipelines={makers[0]}"
                 )
         if "images" in pipeline.inputs():
-            self._check_recipes(catalog)
-        if "extractor" in pipeline.inputs():
-            evaluation = catalog.load("params:evaluation")
-            check_choice(Path(place(catalog, "extractor")), evaluation["features"], evaluation["features_weights"])
+            self._check_recipes()
 
     @hook_impl
-    def after_node_run(self, node, catalog):
-        if "images" in node.outputs:
-            self._check_recipes(catalog)
+    def after_dataset_saved(self, dataset_name):
+        if dataset_name == "images":
+            self._check_recipes()
 
-    def _check_recipes(self, catalog):
+    def _check_recipes(self):
         """Only the data can tell some sizes, and whether there are labels."""
         for name in self.trained:
-            Recipe.model_validate(catalog.load(f"params:{name}")).check_fits(catalog.load("images").space)
+            recipe = Recipe.model_validate(self.catalog.load(f"params:{name}"))
+            recipe.check_fits(self.catalog.load("images").space)
 
     @hook_impl
     def after_pipeline_run(self, pipeline, catalog):

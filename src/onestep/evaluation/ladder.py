@@ -9,6 +9,7 @@ from torch import nn
 
 from onestep.evaluation.counting import count_evaluations
 from onestep.evaluation.features import Extractor
+from onestep.evaluation.fidelity import register_extractor
 from onestep.evaluation.memorisation import TrainingSet, memorisation_rate
 from onestep.evaluation.points import wasserstein
 from onestep.evaluation.scores import FEWEST, Reference, score_images
@@ -59,6 +60,7 @@ class Judge:
         images = store.images("train")
         if extractor is None:
             return cls(TrainingSet(images), points=np.array(images))
+        register_extractor(extractor)
         return cls(TrainingSet(images), extractor=extractor, reference=Reference.of(images, extractor))
 
     def scores(self, samples: np.ndarray, seed: int) -> dict[str, float]:
