@@ -12,6 +12,7 @@ import torch
 from onestep.evaluation import features
 from onestep.evaluation.classifier import accuracy
 from onestep.evaluation.features import SHIPPED, make_extractor, open_extractor
+from onestep.evaluation.fidelity import import_fidelity
 
 
 @pytest.fixture
@@ -121,6 +122,7 @@ def test_inception_weights_are_tensors_only(tmp_path):
 
 @pytest.mark.slow
 def test_inception_of_gray_images(tmp_path, monkeypatch):
+    import_fidelity()
     from torch_fidelity import feature_extractor_inceptionv3 as module
 
     with monkeypatch.context() as patched:
