@@ -31,7 +31,7 @@ steps, batch = int(sys.argv[1]), int(sys.argv[2])
 changes = {"teacher": {"training": {"images": steps * batch, "batch_size": batch}}}
 parameters = RecipeConfigLoader("conf", env="base", runtime_params=changes, **CONFIG_LOADER_ARGS)["parameters"]
 torch.set_num_threads(int(sys.argv[3]))
-job = make_job("teacher", parameters["teacher"], ArrayStore.open("data/02_intermediate/digits/images"))
+job = make_job(parameters["teacher"], ArrayStore.open("data/02_intermediate/digits/images"))
 training = Training(job, Path(tempfile.mkdtemp()))
 started = time.perf_counter()
 for _ in range(steps):

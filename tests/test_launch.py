@@ -44,7 +44,7 @@ def job_of(name: str, store, teacher: Model | None = None, dropout: float = 0.0,
     chosen = loader["parameters"]["teacher" if name == "teacher" else "student"]
     chosen["network"] |= {"dropout": dropout}
     chosen["training"] |= SHORT | {"optimizer": "radam"} | training
-    return make_job(name, chosen, store, teacher)
+    return make_job(chosen, store, teacher)
 
 
 @pytest.fixture(scope="module")

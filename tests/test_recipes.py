@@ -8,7 +8,6 @@ import torch
 
 from onestep.diffusion.randomness import StepRandomness
 from onestep.networks import build_network
-from onestep.objectives import objective_class
 from onestep.pipelines.configuration import RecipeConfigLoader
 from onestep.pipelines.training import make_job
 from onestep.settings import CONFIG_LOADER_ARGS
@@ -36,14 +35,13 @@ def patches(tmp_path_factory):
 @pytest.fixture(scope="module")
 def teacher(patches, tmp_path_factory):
     recipe = parameters(RECIPES[0])["teacher"]
-    job = make_job("teacher", recipe | {"training": recipe["training"] | {"images": 32}}, patches)
+    job = make_job(recipe | {"training": recipe["training"] | {"images": 32}}, patches)
     return Model.load(train(job, tmp_path_factory.mktemp("teacher")))
 
 
 def training_of(recipe: str, patches, teacher, folder) -> Training:
     student = parameters(recipe)["student"]
-    needed = objective_class(student["objective"]["name"]).needs_teacher or student["start"] == "teacher"
-    return Training(make_job(recipe, student, patches, teacher if needed else None), folder)
+    return Training(make_job(student, patches, teacher), folder)
 
 
 def loss_of(training: Training, step: int = 0) -> torch.Tensor:

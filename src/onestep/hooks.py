@@ -9,8 +9,9 @@ from onestep.diffusion.distances import check_distance
 from onestep.evaluation.choice import check_choice
 from onestep.pipelines.parameters import Recipe
 
-PICTURES = ("sheet", "ladder")
-TRAINED = ("teacher", "student")
+PICTURES = ("sheet", "ladder", "leaderboard", "leaderboard_ladder", "leaderboard_cost", "leaderboard_sheet")
+JOURNEY = "kedro run --pipelines=ingest,teacher,{maker},evaluate,register --params=recipe={recipe}"
+RECIPES = ("params:teacher", "params:student")
 
 
 class Journal:
@@ -18,10 +19,12 @@ class Journal:
 
     @hook_impl
     def before_pipeline_run(self, run_params, pipeline, catalog):
-        self.catalog = catalog
-        self.trained = [name for name in TRAINED if name in pipeline.all_outputs()]
-        if "student" in self.trained:
-            check_distance(catalog.load("params:student")["objective"].get("distance", "l2"))
+        self.catalog, nodes = catalog, {node.name for node in pipeline.nodes}
+        given = sorted(name for name in pipeline.inputs() if name.startswith(RECIPES))
+        self.recipes = [Recipe.model_validate(catalog.load(name)) for name in given]
+        for recipe in self.recipes:
+            check_distance(recipe.objective.get("distance", "l2"))
+            check_maker(recipe, nodes)
         if "extractor" in pipeline.inputs() and catalog.exists("extractor"):
             evaluation = catalog.load("params:evaluation")
             check_choice(Path(place(catalog, "extractor")), evaluation["features"], evaluation["features_weights"])
@@ -42,8 +45,7 @@ class Journal:
 
     def _check_recipes(self):
         """Only the data can tell some sizes, and whether there are labels."""
-        for name in self.trained:
-            recipe = Recipe.model_validate(self.catalog.load(f"params:{name}"))
+        for recipe in self.recipes:
             recipe.check_fits(self.catalog.load("images").space)
 
     @hook_impl
@@ -59,6 +61,20 @@ class Journal:
                 f'evaluate,register (three seeds), or in Python: onestep.load("{uri}").sample(nfe=1, seed=0, '
                 "indices=range(16))"
             )
+
+
+def check_maker(student: Recipe, nodes: set[str]) -> None:
+    """Raise ValueError if a recipe with a teacher is to be trained without, or the other way round."""
+    if student.name == "teacher":
+        return
+    if student.needs_teacher and "train_student_alone" in nodes:
+        journey = JOURNEY.format(maker="distill", recipe=student.name)
+        raise ValueError(f"recipe {student.name} has a teacher, so the pipeline distill makes it, not train: {journey}")
+    if not student.needs_teacher and "train_student" in nodes:
+        journey = JOURNEY.format(maker="train", recipe=student.name)
+        raise ValueError(
+            f"recipe {student.name} learns from data alone, so the pipeline train makes it, not distill: {journey}"
+        )
 
 
 def place(catalog, name: str) -> str:

@@ -1,8 +1,11 @@
 """The pipelines there are, by name."""
 
+from pathlib import Path
+
+from kedro.framework.project import settings
 from kedro.pipeline import Pipeline
 
-from onestep.pipelines import distill, evaluate, ingest, register, teacher
+from onestep.pipelines import compare, distill, evaluate, ingest, register, teacher, train
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -14,4 +17,10 @@ def register_pipelines() -> dict[str, Pipeline]:
         "evaluate": evaluate.create_pipeline(),
         "register": register.create_pipeline(),
     }
-    return {**journey, "__default__": sum(journey.values(), Pipeline([]))}
+    others = {"train": train.create_pipeline(), "compare": compare.create_pipeline(recipe_names())}
+    return {**journey, **others, "__default__": sum(journey.values(), Pipeline([]))}
+
+
+def recipe_names() -> list[str]:
+    """The recipes there are: files of their names."""
+    return sorted(file.stem for file in Path(settings.CONF_SOURCE).glob("base/parameters/recipes/*.yml"))

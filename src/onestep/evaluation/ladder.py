@@ -12,7 +12,7 @@ from onestep.evaluation.features import Extractor
 from onestep.evaluation.fidelity import register_extractor
 from onestep.evaluation.memorisation import TrainingSet, memorisation_rate
 from onestep.evaluation.points import wasserstein
-from onestep.evaluation.scores import FEWEST, Reference, score_images
+from onestep.evaluation.scores import FEWEST, Reference, frechet_distance, score_images
 
 FULL = 3  # seeds; scores of fewer are provisional
 Scores = dict[str, dict]
@@ -63,6 +63,12 @@ class Judge:
         register_extractor(extractor)
         return cls(TrainingSet(images), extractor=extractor, reference=Reference.of(images, extractor))
 
+    def distance(self, samples: np.ndarray, seed: int) -> float:
+        """The first of the scores, alone."""
+        if self.extractor is None:
+            return wasserstein(samples, self.points, seed)
+        return frechet_distance(self.extractor(samples), self.reference)
+
     def scores(self, samples: np.ndarray, seed: int) -> dict[str, float]:
         if self.extractor is None:
             quality = {"wasserstein": wasserstein(samples, self.points, seed)}
@@ -79,6 +85,7 @@ def evaluate(
     count: int,
     seeds: Sequence[int],
     batch_size: int = 256,
+    judge: Judge | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     on_samples: Callable[[Rung, int, np.ndarray], None] | None = None,
 ) -> dict:
@@ -86,12 +93,13 @@ def evaluate(
 
     store: an ArrayStore; its training images are the reference, its held-out images the floor. extractor: None for
     points. count: samples of each seed, with indices 0 to count - 1, so that every model starts from the same noise.
-    on_progress(done, total) counts samples. on_samples(rung, seed, samples) may keep pictures. Raises ValueError,
-    before any work, for counts and extractors that cannot be.
+    judge: of these data and this extractor, where there is one already. on_progress(done, total) counts samples.
+    on_samples(rung, seed, samples) may keep pictures. Raises ValueError, before any work, for counts and extractors
+    that cannot be.
     """
     rungs = list(rungs)
     _check(store, extractor, count, seeds)
-    judge = Judge.of(store, extractor)
+    judge = judge or Judge.of(store, extractor)
     total, rows, warm = len(rungs) * len(seeds) * count, [], set()
     for rung in rungs:
         if id(rung.function) not in warm:
@@ -176,3 +184,16 @@ def _check(store, extractor, count, seeds) -> None:
     for split in ("train", "heldout"):
         if (found := len(store.images(split))) < FEWEST:
             raise ValueError(f"The {split} split of {space.name} has {found} samples: scores need at least {FEWEST}.")
+
+
+def joined(evaluations: Sequence[dict]) -> dict:
+    """Several evaluations as one, with the rows of all. Raises ValueError that names what differs between them."""
+    first = evaluations[0]
+    for other in evaluations[1:]:
+        for key in ("data_sha256", "extractor", "split", "count", "seeds"):
+            if other[key] != first[key]:
+                raise ValueError(
+                    f"scores of {first['rows'][0]['model']} and of {other['rows'][0]['model']} do not compare: their "
+                    f"{key} differ ({first[key]} and {other[key]}). Evaluate both again."
+                )
+    return {**first, "rows": [row for evaluation in evaluations for row in evaluation["rows"]]}

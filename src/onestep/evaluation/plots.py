@@ -1,12 +1,13 @@
 """Plots: quality against network evaluations, and clouds of points. Colours of Okabe and Ito, apart for every eye."""
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import numpy as np
 from PIL import Image
 
-COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-MARKERS = "osD^vP"
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vPX"
 GRAY = "#555555"
 NAMES = {"fid": "FID", "kid": "KID", "is": "IS", "precision": "precision", "recall": "recall"}
 
@@ -21,7 +22,7 @@ def ladder_plot(scores: dict, score: str | None = None, title: str | None = None
     score = score or next(iter(scores["rows"][0]["scores"]))
     figure, axes = _figure(7.2, 4.8)
     kinds = dict.fromkeys((row["model"], row["sampler"]) for row in scores["rows"])
-    for (model, sampler), colour, marker in zip(kinds, COLOURS, MARKERS, strict=False):
+    for (model, sampler), colour, marker in zip(kinds, cycle(COLOURS), cycle(MARKERS), strict=False):
         rows = sorted(
             (r for r in scores["rows"] if (r["model"], r["sampler"]) == (model, sampler)), key=lambda r: r["nfe"]
         )
@@ -45,6 +46,22 @@ def ladder_plot(scores: dict, score: str | None = None, title: str | None = None
     axes.set_title(title or f"{scores['dataset']}: quality against cost ({note})", loc="left", fontsize=11)
     lines, labels = axes.get_legend_handles_labels()  # bars come after lines: the floor is the first
     axes.legend(lines[1:] + lines[:1], labels[1:] + labels[:1], frameon=False, fontsize=10)
+    return _image(figure)
+
+
+def cost_plot(board: dict) -> Image.Image:
+    """Quality (log) against the seconds of training: a point for each method and NFE of a leaderboard."""
+    figure, axes = _figure(7.2, 4.8)
+    for entry, colour in zip(board["methods"], cycle(COLOURS), strict=False):
+        for (nfe, scores), marker in zip(
+            sorted(entry["scores"].items(), key=lambda s: int(s[0])), MARKERS, strict=False
+        ):
+            label = f"{entry['recipe']}, {nfe} NFE"
+            axes.plot(entry["seconds"], scores[board["score"]]["mean"], marker, color=colour, label=label, markersize=9)
+    axes.set(yscale="log", xlabel="seconds of training", ylabel=f"{_name(board['score'])} (lower is better)")
+    axes.yaxis.set_major_formatter(lambda value, _: _number(value))
+    axes.set_title(f"{board['dataset']}: quality against the cost of training", loc="left", fontsize=11)
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return _image(figure)
 
 

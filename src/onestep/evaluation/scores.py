@@ -68,21 +68,29 @@ def score_features(samples: Features, reference: Reference, seed: int = 0) -> di
     if fewest < FEWEST:
         raise ValueError(f"Scores of {fewest} images: at least {FEWEST} are needed, samples and reference alike.")
     import_fidelity()
-    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
     from torch_fidelity.metric_isc import isc_features_to_metric
     from torch_fidelity.metric_prc import prc_features_to_metric
 
     found, known = samples.features, reference.features.features
-    fid = fid_statistics_to_metric(fid_features_to_statistics(found), reference.statistics, verbose=False)
     manifold = {"prc_neighborhood": NEIGHBOURHOOD, "prc_batch_size": 1000, "save_cpu_ram": True}
     closeness = prc_features_to_metric(_some(found), _some(known), **manifold, verbose=False)
     return {
-        "fid": fid["frechet_inception_distance"],
+        "fid": frechet_distance(samples, reference),
         "kid": _kernel_distance(found, known, seed),
         "precision": closeness["precision"],
         "recall": closeness["recall"],
         "is": isc_features_to_metric(samples.logits, rng_seed=seed)["inception_score_mean"],
     }
+
+
+@one_thread()
+def frechet_distance(samples: Features, reference: Reference) -> float:
+    """FID alone."""
+    import_fidelity()
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+
+    statistics = fid_features_to_statistics(samples.features)
+    return fid_statistics_to_metric(statistics, reference.statistics, verbose=False)["frechet_inception_distance"]
 
 
 def _kernel_distance(found: Tensor, known: Tensor, seed: int) -> float:

@@ -6,24 +6,24 @@ def scores_table(scores: dict) -> str:
     names = list(dict.fromkeys(name for row in [*scores["rows"], scores["floor"]] for name in row["scores"]))
     lines = [["model", "sampler", "NFE", *names, "images/s"]]
     for row in scores["rows"]:
-        cells = [_cell(row["scores"].get(name)) for name in names]
+        cells = [cell(row["scores"].get(name)) for name in names]
         lines.append([row["model"], row["sampler"], str(row["nfe"]), *cells, f"{row['images_per_second']:,.0f}"])
-    lines.append(["floor", "held-out", "", *(_cell(scores["floor"]["scores"].get(name)) for name in names), ""])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = [
-        "  ".join(
-            [
-                *(c.ljust(w) for c, w in zip(line[:2], widths, strict=False)),
-                *(c.rjust(w) for c, w in zip(line[2:], widths[2:], strict=True)),
-            ]
-        ).rstrip()
-        for line in lines
-    ]
+    lines.append(["floor", "held-out", "", *(cell(scores["floor"]["scores"].get(name)) for name in names), ""])
+    text = aligned(lines, text=2).split("\n")
     rule = "-" * max(map(len, text))
-    return "\n".join([*_caption(scores), "", text[0], rule, *_grouped(text[1:-1], scores["rows"]), rule, text[-1]])
+    return "\n".join([*caption(scores), "", text[0], rule, *_grouped(text[1:-1], scores["rows"]), rule, text[-1]])
 
 
-def _caption(scores: dict) -> list[str]:
+def aligned(lines: list[list[str]], text: int) -> str:
+    """Lines of cells in columns: the first `text` of them to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    places = [str.ljust] * text + [str.rjust] * (len(widths) - text)
+    rows = (zip(line, widths, places, strict=True) for line in lines)
+    return "\n".join("  ".join(place(cell, width) for cell, width, place in row).rstrip() for row in rows)
+
+
+def caption(scores: dict) -> list[str]:
+    """What was measured, and how."""
     seeds, extractor = scores["seeds"], scores["extractor"]
     words = (
         f"{scores['count']} samples of each of {len(seeds)} seeds" if len(seeds) > 1 else f"{scores['count']} samples"
@@ -44,7 +44,8 @@ def _grouped(text: list[str], rows: list[dict]) -> list[str]:
     return [line for i, line in enumerate(text) for line in ([""] * (i > 0 and kinds[i] != kinds[i - 1]) + [line])]
 
 
-def _cell(score: dict | None) -> str:
+def cell(score: dict | None) -> str:
+    """A score for people: its mean over seeds, and their deviation."""
     if score is None:
         return "-"
     mean, values = score["mean"], score["values"]

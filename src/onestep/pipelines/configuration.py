@@ -53,16 +53,18 @@ def merged(below: Any, above: Any) -> Any:
 
 
 def chosen(config: dict[str, Any]) -> dict[str, Any]:
-    """Parameters with `recipes` replaced by the one that `recipe` names, over which `student` has the last word."""
+    """Parameters with `recipes` as `students`, and the one that `recipe` names as `student`, where that has its say."""
     config = dict(config)
     recipes, network = config.pop("recipes"), {"network": config.get("network", {})}
-    recipe = recipes[check_name("recipe", config.get("recipe"), recipes)]
-    config["student"] = merged(merged(network, recipe), config.get("student", {}))
-    config["teacher"] = merged(network, config.get("teacher", {}))
+    config["students"] = {name: {**merged(network, recipe), "name": name} for name, recipe in recipes.items()}
+    recipe = config["students"][check_name("recipe", config.get("recipe"), recipes)]
+    config["student"] = merged(recipe, config.get("student", {}))
+    config["teacher"] = {**merged(network, config.get("teacher", {})), "name": "teacher"}
     try:
         return Parameters.model_validate(config).model_dump(mode="json")
     except ValidationError as error:
-        raise ValueError("\n".join(explain(e) for e in error.errors())) from None
+        errors = [e for e in error.errors() if e["loc"][:1] != ("students",)] or error.errors()
+        raise ValueError("\n".join(explain(e) for e in errors)) from None
 
 
 def explain(error: dict) -> str:

@@ -18,6 +18,8 @@ from onestep.launch import LaunchSettings
 from onestep.networks import NETWORKS, arguments_of, check_arguments
 from onestep.objectives import Objective, objective_class
 from onestep.preconditioning import PRECONDITIONERS
+from onestep.training.budget import Budget
+from onestep.training.job import needs_teacher
 from onestep.training.model import build_function
 from onestep.training.settings import TrainingSettings
 
@@ -62,6 +64,7 @@ class DataParameters(Section):
 class Recipe(Section):
     """One way to train: the teacher's, or a student's."""
 
+    name: str
     objective: dict[str, Any]
     training: TrainingSettings
     network: dict[str, Any]
@@ -106,6 +109,11 @@ class Recipe(Section):
         """The class of the objective."""
         return objective_class(self.objective["name"])
 
+    @property
+    def needs_teacher(self) -> bool:
+        """As onestep.training.job has it."""
+        return needs_teacher(self.objective, self.start)
+
     @model_validator(mode="after")
     def _agree(self):
         method, wrapper = self.method, self.preconditioning["name"]
@@ -114,6 +122,10 @@ class Recipe(Section):
         lowest = self.objective.get("sigma_min", boundary)
         if lowest != boundary:
             raise ValueError(f"sigma_min is {lowest}, and the boundary of the preconditioner {boundary}: they are one.")
+        if method.sampler == "heun" and any(nfe % 2 == 0 for nfe in self.picture_nfe):
+            raise ValueError(
+                f"picture_nfe is {list(self.picture_nfe)}: Heun's method makes an odd number of evaluations."
+            )
         for nfe, levels in self.levels.items():
             if len(levels) != nfe - 1 or sorted(set(levels), reverse=True) != levels:
                 raise ValueError(f"levels of {nfe} NFE are {levels}: {nfe - 1} that decrease, after {SIGMA_MAX:g}.")
@@ -162,6 +174,18 @@ class EvaluationParameters(Section):
         return nfes
 
 
+class ComparisonParameters(Section):
+    """budget: of each recipe's training. nfe: of the scores; count: samples of each seed; search_count: of a trial."""
+
+    budget: Budget
+    nfe: Annotated[tuple[NFE, ...], AfterValidator(_distinct)] = (1, 2, 4)
+    seeds: Seeds = (0, 1, 2)
+    count: int = Field(400, ge=FEWEST)
+    search_count: int = Field(400, ge=FEWEST)
+    batch_size: int = Field(200, ge=1)
+    teacher_nfe: Annotated[tuple[Annotated[NFE, AfterValidator(_odd)], ...], AfterValidator(_distinct)] = (9, 17, 35)
+
+
 class Parameters(Section):
     """All of them."""
 
@@ -173,19 +197,22 @@ class Parameters(Section):
     network: dict[str, Any]
     teacher: Recipe
     student: Recipe
+    students: dict[str, Recipe]
     evaluation: EvaluationParameters
+    comparison: ComparisonParameters
     launch: LaunchSettings
 
     @model_validator(mode="after")
     def _agree(self):
-        if self.teacher.method.needs_teacher or self.teacher.start == "teacher":
+        if self.teacher.needs_teacher:
             raise ValueError("parameter teacher: it has no teacher of its own, so it starts from scratch by denoising.")
-        if self.student.training.labels and self.student.method.needs_teacher and not self.teacher.training.labels:
-            raise ValueError("parameter student.training.labels is true: so must be teacher.training.labels.")
         shape = load_source(self.data.source).shape
-        for name in ("teacher", "student"):
-            recipe = getattr(self, name)
+        recipes = {"teacher": self.teacher, "student": self.student}
+        recipes |= {f"students.{name}": recipe for name, recipe in self.students.items()}
+        for name, recipe in recipes.items():
             recipe.training.micro_batches(max(1, self.launch.workers))
+            if recipe.training.labels and recipe.needs_teacher and not self.teacher.training.labels:
+                raise ValueError(f"parameter {name}.training.labels is true: so must be teacher.training.labels.")
             if shape:
                 kind = "points" if len(shape) == 1 else "images"
                 recipe.check_fits(DataSpace(self.dataset, kind, shape, 1.0, ("any",)))

@@ -10,17 +10,17 @@ from pathlib import Path
 from onestep.console import progress_bar
 from onestep.launch import LaunchSettings, launch
 from onestep.tracking import Follower, Run, Store, open_run, run_tags
-from onestep.training.job import Job
+from onestep.training.job import Job, needs_teacher
 from onestep.training.model import Model
 
 RECORDS = ["runs", "tracking", "params:env"]
 WORKPLACE = [*RECORDS, "params:launch", "params:fresh"]
 
 
-def make_job(name: str, recipe: dict, images, teacher: Model | None = None) -> Job:
-    """A recipe's training on these images, from this teacher."""
+def make_job(recipe: dict, images, teacher: Model | None = None) -> Job:
+    """A recipe's training on these images, from this teacher if it needs one."""
+    teacher = teacher if needs_teacher(recipe["objective"], recipe["start"]) else None
     return Job(
-        name=name,
         data=str(images.folder.resolve()),
         data_sha256=images.sha256,
         teacher=str(teacher.folder.resolve()) if teacher else None,
@@ -59,9 +59,12 @@ def finished_model(run_dir: Path, job: Job) -> Model:
     return replace(model, spec={**model.spec, "levels": job.spec["levels"]})
 
 
-def run_of(model: Model, runs: Path, tracking: Store, env: str) -> Run:
-    """The MLflow run that trained a model; a new one where the model came without it (dvc pull)."""
+def run_of(model: Model, runs: Path, tracking: Store, env: str, experiment: str | None = None) -> Run:
+    """The MLflow run that trained a model; a new one where the model came without it (dvc pull).
+
+    experiment: of a new one, by default the data set's name.
+    """
     spec = model.spec
     tags = run_tags(spec["name"], spec["data_sha256"], env)
     run_dir = runs / spec["provenance"]["run"]
-    return open_run(run_dir, model.space.name, spec["name"], tracking, spec["provenance"], tags)
+    return open_run(run_dir, experiment or model.space.name, spec["name"], tracking, spec["provenance"], tags)

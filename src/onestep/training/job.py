@@ -78,6 +78,11 @@ class Job:
         return f"{self.name}-{hashlib.sha256(json.dumps(self.description, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
+def needs_teacher(objective: dict, start: str) -> bool:
+    """Whether a teacher gives a method its target, or a student its first weights."""
+    return objective_class(objective["name"]).needs_teacher or start == "teacher"
+
+
 @cache
 def code_hash(objective: str) -> str:
     """sha256 over the sources that a training runs through, so that no run is resumed by other code.

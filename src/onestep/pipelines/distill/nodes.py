@@ -3,6 +3,6 @@
 from onestep.pipelines.training import make_job, run_training
 
 
-def train_student(images, teacher, name: str, recipe: dict, *workplace):
+def train_student(images, teacher, recipe: dict, *workplace):
     """A student of the chosen recipe."""
-    return run_training(make_job(name, recipe, images, teacher), images.space.name, *workplace)
+    return run_training(make_job(recipe, images, teacher), images.space.name, *workplace)

@@ -8,5 +8,5 @@ from onestep.pipelines.training import WORKPLACE
 
 def create_pipeline() -> Pipeline:
     """Images, teacher -> student."""
-    inputs = ["images", "teacher", "params:recipe", "params:student", *WORKPLACE]
+    inputs = ["images", "teacher", "params:student", *WORKPLACE]
     return Pipeline([Node(train_student, inputs, "student", name="train_student")])

@@ -1,0 +1,80 @@
+"""Every recipe at one budget, from one teacher, judged alike."""
+
+import os
+from pathlib import Path
+
+from onestep.console import progress_bar
+from onestep.evaluation.figures import sheet
+from onestep.evaluation.ladder import Judge, evaluate, joined, rungs_of
+from onestep.evaluation.leaderboard import leaderboard, leaderboard_table
+from onestep.evaluation.plots import cost_plot, ladder_plot, scatter
+from onestep.evaluation.search import search_levels
+from onestep.pipelines.training import make_job, run_of, run_training
+from onestep.training.budget import Budget, with_budget
+
+SHOWN = 16
+
+
+def train_contestant(
+    images, teacher, recipe: dict, comparison: dict, runs: Path, tracking, env: str, launch: dict, fresh
+):
+    """A student of a recipe, trained for the budget of the comparison."""
+    threads = launch["threads"] or max(1, os.cpu_count() // max(1, launch["workers"]))
+    job = make_job(recipe, images, teacher)
+    job = with_budget(job, Budget(**comparison["budget"]), runs / "budgets.json", threads)
+    return run_training(job, _experiment(images), runs, tracking, env, launch, fresh)
+
+
+def score_contestant(images, extractor, student, comparison: dict, runs: Path, *records):
+    """Scores of a student at the levels that suit it best."""
+    judge = Judge.of(images, extractor)
+    student = search_levels(student, judge, comparison["nfe"], comparison["search_count"], comparison["batch_size"])
+    scores = _evaluate(student, student.samplers[0], comparison["nfe"], images, extractor, comparison, judge)
+    run_of(student, runs, *records, _experiment(images)).log_scores(scores, student.spec["name"])
+    return scores
+
+
+def score_reference(images, extractor, teacher, comparison: dict):
+    """Scores of the teacher, by Heun's method."""
+    return _evaluate(teacher, "heun", comparison["teacher_nfe"], images, extractor, comparison)
+
+
+def rank(images, teacher, reference: dict, *contests):
+    """The leaderboard, its plots of score against evaluations and against training cost, and sheets side by side.
+
+    contests: scores of every student, then the students in the same order.
+    """
+    scores, students = contests[: len(contests) // 2], contests[len(contests) // 2 :]
+    together = joined([reference, *scores])
+    board = leaderboard(together, students)
+    print(f"\n{leaderboard_table(board)}\n", flush=True)
+    pictures = _draw(images, teacher, reference, zip(students, scores, strict=True))
+    return (
+        board,
+        ladder_plot(together, title=f"{images.space.name}: every method at one budget"),
+        cost_plot(board),
+        pictures,
+    )
+
+
+def _experiment(images) -> str:
+    return f"{images.space.name}-comparison"
+
+
+def _evaluate(model, sampler: str, nfes, images, extractor, comparison: dict, judge: Judge | None = None) -> dict:
+    sizes = {key: comparison[key] for key in ("count", "seeds", "batch_size")}
+    with progress_bar(f"evaluate {model.spec['name']}") as bar:
+        return evaluate(rungs_of(model, sampler, nfes), images, extractor, **sizes, judge=judge, on_progress=bar)
+
+
+def _draw(images, teacher, reference: dict, contestants):
+    """Rows of samples from the same noise: the teacher at its most, each student at 1 and 2 NFE."""
+    best = reference["rows"][-1]
+    rows = [(f"teacher\n{best['nfe']} NFE", teacher.sample(best["nfe"], 0, range(SHOWN), sampler="heun"))]
+    for student, scores in contestants:
+        for row in scores["rows"][:2]:
+            samples = student.sample(row["nfe"], 0, range(SHOWN), levels=row["levels"])
+            rows.append((f"{row['model']}\n{row['nfe']} NFE", samples))
+    if images.space.kind == "points":
+        return scatter([(title.replace("\n", ", "), points) for title, points in rows])
+    return sheet(rows, f"{images.space.name}: the same noise, every method", SHOWN)
