@@ -1,6 +1,7 @@
 """What a training may cost, as a number of images that it sees."""
 
 import json
+import math
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from onestep.diffusion.names import check_name
 from onestep.training.job import Job
 from onestep.training.loop import Training, Worker
 
@@ -16,18 +18,17 @@ WARM_UP, TRIAL = 5, 20  # steps
 
 @dataclass(frozen=True)
 class Budget:
-    """One of: images seen, optimiser steps, or seconds of training, which a short trial turns into steps."""
+    """An amount of images seen, of optimiser steps, or of seconds of training, which a short trial turns into steps."""
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
-    images: int | None = None
-    steps: int | None = None
-    seconds: float | None = None
+    unit: str
+    amount: float
 
     def __post_init__(self):
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        if len(given) != 1 or not next(iter(given.values())) > 0:
-            raise ValueError(f"a budget of {given or 'nothing'}: one of images, steps and seconds is given, above 0.")
+        check_name("unit of a budget", self.unit, ("images", "seconds", "steps"))
+        if not 0 < self.amount < math.inf:
+            raise ValueError(f"amount is {self.amount}: it is above 0 and finite.")
 
 
 def with_budget(job: Job, budget: Budget, ledger: Path, threads: int) -> Job:
@@ -37,17 +38,19 @@ def with_budget(job: Job, budget: Budget, ledger: Path, threads: int) -> Job:
     the trial, as many as the training will have.
     """
     size = job.training["batch_size"]
-    if budget.seconds is None:
-        images = budget.images or budget.steps * size
-    else:
-        known = json.loads(ledger.read_text()) if ledger.exists() else {}
-        key = replace(job, training={**job.training, "images": size}).run_name
-        if key not in known:
-            known[key] = seconds_per_step(job, threads)
-            ledger.parent.mkdir(parents=True, exist_ok=True)
-            ledger.write_text(json.dumps(known, indent=2) + "\n")
-        images = max(1, round(budget.seconds / known[key])) * size
-    return replace(job, training={**job.training, "images": images})
+    of_a_step = {"images": size, "steps": 1}.get(budget.unit) or _known_seconds(job, ledger, threads)
+    steps = max(1, round(budget.amount / of_a_step))
+    return replace(job, training={**job.training, "images": steps * size})
+
+
+def _known_seconds(job: Job, ledger: Path, threads: int) -> float:
+    known = json.loads(ledger.read_text()) if ledger.exists() else {}
+    key = replace(job, training={**job.training, "images": 1}).run_name
+    if key not in known:
+        known[key] = seconds_per_step(job, threads)
+        ledger.parent.mkdir(parents=True, exist_ok=True)
+        ledger.write_text(json.dumps(known, indent=2) + "\n")
+    return known[key]
 
 
 def seconds_per_step(job: Job, threads: int) -> float:
