@@ -44,12 +44,13 @@ class RecipeConfigLoader(OmegaConfigLoader):
 
 
 def merged(below: Any, above: Any) -> Any:
-    """above over below, key by key; a section that is of another `name` replaces the whole one."""
+    """above over below, key by key; a section of another `name` replaces the whole one, null takes one away."""
     if not (isinstance(below, dict) and isinstance(above, dict)):
         return above
     if above.get("name", below.get("name")) != below.get("name"):
         return above
-    return {**below, **{k: merged(below[k], v) if k in below else v for k, v in above.items()}}
+    both = {**below, **{k: merged(below[k], v) if k in below else v for k, v in above.items()}}
+    return {k: v for k, v in both.items() if v is not None}
 
 
 def chosen(config: dict[str, Any]) -> dict[str, Any]:
