@@ -23,6 +23,10 @@ def test_every_method_is_found_by_the_name_of_its_file():
         ({"name": "easy_consistency_tuning", "q": 1.0}, "q is 1.0: it is above 1"),
         ({"name": "easy_consistency_tuning", "k": -1.0}, "k is -1.0: it is at least 0"),
         ({"name": "progressive_distillation", "start_steps": 12}, "start_steps is 12: it is a power of two"),
+        (
+            {"name": "progressive_distillation", "start_steps": 2, "end_steps": 4},
+            r"end_steps is 4: .* start_steps \(2\)",
+        ),
     ],
 )
 def test_wrong_specs_are_refused_in_words(spec, message):

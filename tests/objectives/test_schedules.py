@@ -82,6 +82,8 @@ def test_pd_halves_its_steps_and_stays_twice_as_long_at_two_and_one():
     pd, total = ProgressiveDistillation(), 750_000
     steps = (0, 49_999, 50_000, 300_000, 549_999, 550_000, 649_999, 650_000, 749_999, 750_000)
     assert [pd.num_steps(at(k, total)) for k in steps] == [4096, 4096, 2048, 64, 4, 2, 2, 1, 1, 1]
+    few = ProgressiveDistillation(start_steps=16, end_steps=4)
+    assert [few.num_steps(at(k, 5)) for k in range(5)] == [16, 8, 8, 4, 4]
     assert pd.stage(at(0, total, 512)) == at(0, 50_000, 512)
     assert pd.stage(at(305_000, total, 512)) == at(5_000, 50_000, 512)
     assert pd.stage(at(749_999, total, 512)) == at(99_999, 100_000, 512)

@@ -15,11 +15,12 @@ from onestep.objectives.objective import Objective, Progress
 class ProgressiveDistillation(Objective):
     """max(1 / t^2, 1) ||D(x, t) - x~||^2, x~ such that one Euler step of the student is two of the teacher.
 
-    start_steps: of the first student, a power of two, halved from stage to stage down to 1, each student the next
-    one's teacher. The last two stages are twice as long as the others.
+    start_steps, end_steps: of the first student and the last, powers of two; they are halved from stage to stage, each
+    student the next one's teacher. The last two stages are twice as long as the others.
     """
 
     start_steps: int = 4096
+    end_steps: int = 1
     sigma_min: float = SIGMA_MIN
     sigma_max: float = SIGMA_MAX
     rho: float = RHO
@@ -29,8 +30,11 @@ class ProgressiveDistillation(Objective):
     sampler = "euler"
 
     def __post_init__(self):
-        if self.start_steps < 1 or self.start_steps.bit_count() > 1:
-            raise ValueError(f"start_steps is {self.start_steps}: it is a power of two")
+        for name in ("start_steps", "end_steps"):
+            if getattr(self, name) < 1 or getattr(self, name).bit_count() > 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it is a power of two")
+        if self.end_steps > self.start_steps:
+            raise ValueError(f"end_steps is {self.end_steps}: it is at most start_steps ({self.start_steps})")
 
     def __call__(self, networks, batch, progress, rng):
         x0, steps, ends = batch.x0, self.num_steps(progress), (self.sigma_min, self.sigma_max, self.rho)
@@ -60,6 +64,6 @@ class ProgressiveDistillation(Objective):
 
     def _ends(self, progress) -> list[int]:
         """The step before which each stage ends."""
-        count = self.start_steps.bit_length()
+        count = (self.start_steps // self.end_steps).bit_length()
         lengths = [1] * (count - 2) + [2] * min(count, 2)
         return [progress.total_steps * units // sum(lengths) for units in accumulate(lengths)]

@@ -139,7 +139,7 @@ class Training:
         """
         progress, settings = self.progress_at(self.step), self.settings
         stage = self.objective.stage(progress)
-        if stage.step == 0 < progress.step:
+        if stage.step == 0 and progress.step > 0:
             self._begin_stage()
         loss = self._accumulate_gradients(progress)
         norms = {}
