@@ -1,5 +1,6 @@
 """What tests share: real digits in a store, networks drawn at random, a project of one's own, Ray, a full disk."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -97,6 +98,14 @@ def ray_here():
     import ray
 
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def committed_metrics():
+    """The digits' scores as git has them: a run of the project writes its own over the file."""
+    place = "data/08_reporting/digits/cd/metrics.json"
+    shown = subprocess.run(["git", "show", f":{place}"], cwd=Project.ORIGIN, capture_output=True, text=True)
+    return json.loads(shown.stdout if shown.returncode == 0 else (Project.ORIGIN / place).read_text())
 
 
 @pytest.fixture

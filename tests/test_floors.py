@@ -1,7 +1,11 @@
 """The floors of the house, and the style of the whole repository."""
 
+import ast
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,27 @@ def test_nothing_to_mend(command):
     program, *words = command.split()
     done = subprocess.run([BIN / program, *words], cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def imported() -> set[str]:
+    """The packages that the sources name, wherever in a file."""
+    found = set()
+    for file in (PROJECT / "src" / "onestep").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(node.module.split(".")[0])
+    return found
+
+
+def test_every_import_is_of_a_declared_dependency():
+    dependencies = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
+    declared = {re.match(r"[\w-]+", each)[0].replace("-", "_").lower() for each in dependencies}
+    makers = {name: {d.replace("-", "_").lower() for d in made} for name, made in packages_distributions().items()}
+    others = imported() - sys.stdlib_module_names - {"onestep"}
+    assert "torch" in others
+    assert [name for name in sorted(others) if not makers.get(name, set()) & declared] == []
 
 
 @pytest.mark.slow

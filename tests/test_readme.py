@@ -1,0 +1,180 @@
+"""What the README says is there: commands, parameters, places, packages, figures."""
+
+import re
+import shlex
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from onestep.cli import main, run
+from onestep.pipeline_registry import register_pipelines
+from onestep.pipelines.configuration import RecipeConfigLoader
+from onestep.settings import CONFIG_LOADER_ARGS
+
+PROJECT = Path(__file__).parents[1]
+CONF, SOURCE = PROJECT / "conf", PROJECT / "src" / "onestep"
+README = (PROJECT / "README.md").read_text()
+RESULTS = (PROJECT / "docs" / "results.md").read_text()
+BLOCKS = re.findall(r"^```\w*\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+HOUSE = next(block for block in BLOCKS if "src/onestep/" in block)
+SPANS = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", README.replace("```", ""))]
+LINES = [line for block in BLOCKS if block is not HOUSE for line in block.splitlines()]
+COMMENTS = [line for file in CONF.rglob("*.yml") for line in re.findall(r"# .*?\b(kedro run .*)", file.read_text())]
+# What the reader makes, in the README's words.
+RECIPE = "conf/base/parameters/recipes/mine.yml"
+MADE = {".venv/bin/activate", "data/01_raw/images", "src/onestep/objectives/mine.py", RECIPE}
+SETTING = r"([a-z_]+(?:\.[a-z_]+)+)(?:(?:: |=)(\S+))?"
+FILES = (".py", ".md", ".yml", ".yaml", ".json", ".lock", ".toml")
+
+
+def commands(program: str) -> list[str]:
+    """The commands of a program, without comments; options that stand alone in a sentence are `kedro run`'s."""
+    lines = [part.strip() for line in LINES for part in re.sub(r"\s# .*", "", line).split("&&")]
+    found = [f"kedro run {text}" if text.startswith("--") else text for text in [*lines, *SPANS, *COMMENTS]]
+    return sorted({text for text in found if text.startswith(f"{program} ")})
+
+
+def settings() -> list[tuple[str, str | None]]:
+    """Parameters that a sentence names, with the value it gives them."""
+    named = [re.fullmatch(SETTING, span) for span in SPANS if not span.endswith(FILES)]
+    return sorted({(match[1], match[2] or "") for match in named if match})
+
+
+@pytest.fixture(scope="module")
+def conf(tmp_path_factory):
+    """The configuration with the recipe that the README has its reader write: cd under another name."""
+    folder = tmp_path_factory.mktemp("project") / "conf"
+    shutil.copytree(CONF, folder, ignore=shutil.ignore_patterns("local"))
+    (folder / "local").mkdir()
+    mine = folder.parent / RECIPE
+    mine.write_text(mine.with_name("cd.yml").read_text().replace("cd:", "mine:"))
+    return folder
+
+
+def parameters(conf: Path, env: str | None = None, given: dict | None = None) -> dict:
+    return RecipeConfigLoader(str(conf), env=env, runtime_params=given or {}, **CONFIG_LOADER_ARGS)["parameters"]
+
+
+def unknown(given: dict, known: object) -> list[str]:
+    """Names of parameters that are not among the known ones."""
+    if not isinstance(known, dict):
+        return []
+    below = [f"{k}.{n}" for k, v in given.items() if k in known and isinstance(v, dict) for n in unknown(v, known[k])]
+    return [k for k in given if k not in known] + below
+
+
+@pytest.mark.parametrize("command", commands("kedro run"))
+def test_a_run_names_pipelines_envs_and_parameters_that_there_are(command, conf):
+    asked = run.make_context("kedro run", shlex.split(command)[2:]).params
+    assert set(asked["pipelines"]) <= set(register_pipelines())
+    assert parameters(conf, asked["env"], asked["params"])
+    assert unknown(asked["params"], parameters(conf, asked["env"])) == []
+
+
+@pytest.mark.parametrize("name, value", settings())
+def test_a_parameter_has_its_name_and_takes_its_value(name, value, conf):
+    name = name if name.split(".")[0] in parameters(conf) else f"student.{name}"
+    asked = run.make_context("kedro run", [f"--params={name}={value}"]).params["params"]
+    assert unknown(asked, parameters(conf)) == []
+    assert not value or parameters(conf, given=asked)
+
+
+@pytest.mark.parametrize("command", commands("onestep"))
+def test_a_command_of_ours_is_there(command):
+    place, words = main, shlex.split(command)[1:]
+    while words and not words[0].startswith("-"):
+        place, words = place.commands[words[0]], words[1:]
+    assert place.make_context(command, words, resilient_parsing=True)
+
+
+def test_what_make_makes():
+    targets = re.findall(r"^([\w-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    named = {word for command in commands("make") for word in command.split()[1:]}
+    assert named == set(targets)
+
+
+def test_models_are_named_after_data_sets_that_there_are(conf):
+    envs = [None, *(folder.name for folder in CONF.iterdir() if (folder / "globals.yml").exists())]
+    names = {f"onestep-{parameters(conf, env)['dataset']}" for env in envs}
+    assert set(re.findall(r"models:/([\w-]+)", README)) <= names
+    assert parameters(conf, "images")["data"]["source"]["path"] in MADE
+
+
+def places() -> list[str]:
+    """Every word of the code that names a file or a folder of the project."""
+    words = [word for text in [*SPANS, *LINES] for word in re.findall(r"[^\s'\"(),;=]+", text)]
+    named = {word.rstrip(".:") for word in words if "/" in word or word.endswith(FILES)}
+    return sorted(word for word in named if ":/" not in word and not word.startswith("/"))
+
+
+@pytest.mark.parametrize("place", places())
+def test_a_place_is_there(place):
+    folder = "" if "/" in place else "**/"
+    assert place in MADE or (PROJECT / place).exists() or any(SOURCE.glob(f"{folder}{place}"))
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/results.md"])
+def test_links_lead_somewhere(document):
+    file = PROJECT / document
+    links = re.findall(r"\]\(([^)#]+)", file.read_text())
+    assert links and [link for link in links if "://" not in link and not (file.parent / link).exists()] == []
+
+
+def test_the_house_has_the_rooms_that_there_are():
+    rooms = re.findall(r"^  ([\w.]+/?)  ", HOUSE, re.MULTILINE)
+    folders = {f"{path.parent.name}/" for path in SOURCE.glob("*/*.py")}
+    assert {room for room in rooms if room.endswith("/")} == folders
+    assert [room for room in rooms if not (SOURCE / room).exists()] == []
+    outside = [
+        word for line in re.findall(r"^\S.*", HOUSE, re.MULTILINE) for word in re.findall(r"[\w/]+/(?=\s|$)", line)
+    ]
+    assert "tests/" in outside and [place for place in outside if not (PROJECT / place).exists()] == []
+
+
+def test_every_package_is_named_with_its_reason():
+    facts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    extras = facts["optional-dependencies"]
+    direct = [re.match(r"[\w-]+(\[\w+\])?", each)[0] for each in facts["dependencies"] + extras["test"]]
+    table = README.split("| package |")[1].split("\n\n")[0]
+    named = [name for row in re.findall(r"^\| (\w.*?) \| \w", table, re.MULTILINE) for name in row.split(", ")]
+    assert sorted(named) == sorted(direct)
+    sentence = re.search(r"^Extras: (.*)", README, re.MULTILINE)[1]
+    assert set(re.findall(r"`(\w+)` \(", sentence)) == set(extras) - {"test"}
+
+
+def cells(table: str) -> list[list[str]]:
+    """Rows of a Markdown table that hold numbers."""
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines() if row.startswith("|")]
+    return [row for row in rows if re.fullmatch(r"[\d.]+", row[-1])]
+
+
+def as_shown(value: float, shown: str) -> str:
+    """A figure with the digits that a table shows."""
+    return f"{value:,.{len(shown.partition('.')[2])}f}"
+
+
+def test_the_readmes_figures_are_those_of_the_committed_scores(committed_metrics):
+    rows = cells(README.split("FID (digits features)")[1].split("\n\n")[0])
+    assert len(rows) > 3
+    for who, nfe, shown in rows:
+        model = "cd" if who == "student `cd`" else "teacher"
+        place = f"nfe_{int(nfe):02d}" if nfe else "floor"
+        assert shown == as_shown(committed_metrics[model][f"fid_digits/{place}"], shown), f"{who}, {place}"
+
+
+def test_the_results_are_all_of_the_committed_scores(committed_metrics):
+    head, *rows = [line.split() for line in re.search(r"```\n(model .*?)```", RESULTS, re.DOTALL)[1].splitlines()]
+    names = [name.replace("images/s", "sampling_images_per_second") for name in head[3:]]
+    seen = set()
+    for model, sampler, *shown in (row for row in rows if len(row) > 1):
+        euler = "euler_" if sampler == "euler" else ""
+        place = f"{euler}nfe_{int(shown.pop(0)):02d}" if model != "floor" else "floor"
+        for name, value in zip(names, shown, strict=False):
+            facts = committed_metrics["teacher" if model == "floor" else model]
+            assert value == as_shown(facts[f"{name}/{place}"], value), f"{model}, {name}/{place}"
+            seen.add((model, f"{name}/{place}"))
+    of_models = {(m, k) for m, facts in committed_metrics.items() for k in facts if not k.endswith("/floor")}
+    of_floor = {("floor", k) for facts in committed_metrics.values() for k in facts if k.endswith("/floor")}
+    assert seen == of_models | of_floor
