@@ -120,7 +120,7 @@ class Recipe(Section):
         check_name(f"preconditioner for {self.objective['name']}", wrapper, (method.preconditioner,))
         boundary = self.preconditioning.get("boundary", SIGMA_MIN)
         lowest = self.objective.get("sigma_min", boundary)
-        if lowest != boundary:
+        if lowest != boundary and wrapper == "consistency":
             raise ValueError(f"sigma_min is {lowest}, and the boundary of the preconditioner {boundary}: they are one.")
         if method.sampler == "heun" and any(nfe % 2 == 0 for nfe in self.picture_nfe):
             raise ValueError(
