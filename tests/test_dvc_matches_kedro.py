@@ -30,12 +30,21 @@ NAMES = list(IRRELEVANT)
 
 
 @pytest.fixture(scope="module")
-def stages():
-    """{name: its stage}, as DVC reads the file."""
+def files():
+    """{folder of a dvc.yaml: {name: its stage}}, as DVC reads them."""
     from dvc.repo import Repo
 
+    found = {}
     with Repo(str(PROJECT)) as repo:
-        return {stage.name: stage for stage in repo.index.stages}
+        for stage in repo.index.stages:
+            found.setdefault(Path(stage.path).parent.relative_to(PROJECT).as_posix(), {})[stage.name] = stage
+    return found
+
+
+@pytest.fixture(scope="module")
+def stages(files):
+    """{name: its stage}, of the journey."""
+    return files["."]
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +70,21 @@ def test_a_stage_for_each_pipeline(stages, project):
     assert set(stages) == set(project[0]) - {"__default__", "train", "compare"} == set(NAMES)
 
 
+def test_the_comparison_has_the_nodes_of_its_pipeline(files, project):
+    """Each node is in one stage, whose data are its own: a new recipe has its line in the matrix."""
+    pipelines, catalog, _ = project
+    nodes = {node.name: node for node in pipelines["compare"].nodes}
+    for stage in files["comparison"].values():
+        mine = [nodes.pop(name) for name in re.search("--nodes=(.*)", stage.cmd)[1].split(",")]
+        outs = {name for node in mine for name in node.outputs}
+        inputs = {name for node in mine for name in node.inputs} - outs - HOW
+        for datasets, edges in ((inputs, stage.deps), (outs, stage.outs)):
+            places = {place_of(catalog, d) for d in datasets if not d.startswith("params:")}
+            assert all(any(is_below(p, e) for e in data_of(edges)) for p in places), stage.name
+            assert all(any(is_below(p, e) for p in places) for e in data_of(edges)), stage.name
+    assert not nodes
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_command_names_pipeline_and_env(stages, name):
     assert stages[name].cmd == f"kedro run --env=base --pipelines={name}"
@@ -72,7 +96,7 @@ def test_data(stages, project, name):
 
     def places(datasets):
         data = (d for d in datasets if d not in HOW and not d.startswith("params:"))
-        return {str(Path(catalog.get(d)._filepath).relative_to(PROJECT)) for d in data}
+        return {place_of(catalog, d) for d in data}
 
     assert data_of(stages[name].deps) == places(pipelines[name].inputs())
     assert data_of(stages[name].outs) == places(pipelines[name].all_outputs())
@@ -102,6 +126,10 @@ def test_code(stages, project, imports, name):
     assert {m for m, place in places.items() if not any(is_below(place, c) for c in code)} == set()
     python = [c for c in code if c.endswith(".py") or any((PROJECT / c).glob("*.py"))]
     assert {c for c in python if not any(is_below(place, c) for place in places.values())} == set()
+
+
+def place_of(catalog, name: str) -> str:
+    return Path(catalog.get(name)._filepath).relative_to(PROJECT).as_posix()
 
 
 def data_of(edges) -> set[str]:

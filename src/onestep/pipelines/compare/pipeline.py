@@ -21,6 +21,7 @@ def create_pipeline(recipes: Iterable[str]) -> Pipeline:
             rank,
             ["images", "teacher", "reference.contest", *_all(recipes, "contest"), *_all(recipes, "contestant")],
             BOARD,
+            name="rank",
         ),
     ]
     for recipe in recipes:
