@@ -10,9 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from onestep.pipelines.configuration import RecipeConfigLoader
+from onestep.settings import CONFIG_LOADER_ARGS
 from onestep.tracking.follow import Progress
+from onestep.training.checkpoint import checkpoints
+from onestep.training.job import needs_teacher
 
 SLOW_DISK = Path(__file__).parent / "slow_disk"
+CONF = Path(__file__).parents[1] / "conf"
+RECIPES = sorted(p.stem for p in (CONF / "base" / "parameters" / "recipes").glob("*.yml"))
 SIZES = {"teacher": 6400, "student": 3200}
 COMMAND = (
     "kedro",
@@ -183,3 +189,45 @@ def test_a_second_run_does_not_train_beside_the_first(project, journey):
     while Path(f"/proc/{pid}/stat").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text():
         assert time.monotonic() < until, "the worker outlived its driver"
         time.sleep(0.1)
+
+
+def maker_of(recipe: str) -> str:
+    """The pipeline that trains it."""
+    loader = RecipeConfigLoader(str(CONF), env="test", runtime_params={"recipe": recipe}, **CONFIG_LOADER_ARGS)
+    student = loader["parameters"]["student"]
+    return "distill" if needs_teacher(student["objective"], student["start"]) else "train"
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory, make_project):
+    """A project with images and a teacher."""
+    project = make_project(tmp_path_factory.mktemp("taught") / "project")
+    words = "launch.workers=0,launch.threads=1,teacher.training.images=640"
+    assert project.run("kedro", "run", "--env=test", "--pipelines=ingest,teacher", f"--params={words}")[0] == 0
+    return project
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_run_of_any_recipe_ends_in_the_same_bits(recipe, taught, journey):
+    """Weights, average, target, optimiser, and a teacher that changes: the last checkpoint, byte by byte."""
+    size = 3200
+    words = f"recipe={recipe},launch.workers=0,launch.threads=1,student.training.images={size}"
+    command = ("kedro", "run", "--env=test", f"--pipelines={maker_of(recipe)}")
+    command += (f"--params={words},student.training.checkpoint_every=96",)
+    journey(taught, command).end()
+    (whole,) = taught.glob(f"runs/test/{recipe}-*")
+    whole.rename(whole.with_name(f"undisturbed-{recipe}"))
+    moments = sorted(random.SystemRandom().sample(range(size // 10, size * 9 // 10), 5))
+    print(f"{recipe}: killed at {moments} images")
+    for images in moments:
+        run = journey(taught, command)
+        run.wait_for_images(recipe, images)
+        run.kill()
+    journey(taught, command).end()
+    (killed,) = taught.glob(f"runs/test/{recipe}-*")
+    ends = [checkpoints(folder / "checkpoints")[-1] for folder in (whole.with_name(f"undisturbed-{recipe}"), killed)]
+    assert ends[0].name == ends[1].name == f"step_{size // 32:09d}"
+    assert (
+        ends[0].joinpath("checkpoint.safetensors").read_bytes()
+        == ends[1].joinpath("checkpoint.safetensors").read_bytes()
+    )

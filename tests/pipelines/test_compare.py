@@ -1,0 +1,72 @@
+"""The comparison: every recipe at one budget, and one leaderboard."""
+
+import json
+import re
+
+import pytest
+from PIL import Image
+
+from onestep.pipeline_registry import recipe_names
+
+pytestmark = pytest.mark.slow
+HERE = "launch.workers=0,launch.threads=1"
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory, make_project):
+    """A project with a comparison, and what the command printed."""
+    project = make_project(tmp_path_factory.mktemp("compared") / "project")
+    command = ("kedro", "run", "--env=test", "--pipelines=ingest,teacher,compare")
+    code, output = project.run(*command, f"--params={HERE},teacher.training.images=64")
+    assert code == 0, output
+    return project, output
+
+
+def test_every_recipe_has_its_line_and_its_place(compared):
+    project, output = compared
+    folder = project.root / "data/08_reporting/test/comparison"
+    board = json.loads((folder / "leaderboard.json").read_text())
+    methods = board["methods"]
+    assert sorted(m["recipe"] for m in methods) == recipe_names()
+    firsts = [m["scores"]["1"][board["score"]]["mean"] for m in methods]
+    assert firsts == sorted(firsts)
+    for method in methods:
+        assert method["images"] == 320 and method["steps"] == 10 and method["seconds"] > 0
+        assert [len(method["levels"][nfe]) for nfe in ("1", "2", "4")] == [1, 2, 4]
+        assert all(len(score["values"]) == 2 for score in method["scores"]["2"].values())
+        assert re.search(rf"^{method['recipe']} .*\b320\b", output, re.MULTILINE)
+    assert {row["model"] for row in board["reference"]} == {"teacher"}
+    for picture in ("ladder", "cost", "sheet"):
+        assert Image.open(folder / f"{picture}.png").width > 600
+
+
+def test_the_runs_are_in_one_experiment_with_their_scores(compared):
+    from mlflow import MlflowClient
+
+    project, _ = compared
+    client = MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("test-comparison")
+    runs = client.search_runs([experiment.experiment_id])
+    assert sorted(run.info.run_name for run in runs) == recipe_names()
+    assert all("fid_test/nfe_02" in run.data.metrics for run in runs)
+
+
+def test_nothing_is_trained_twice(compared):
+    project, _ = compared
+    code, output = project.run("kedro", "run", "--env=test", "--pipelines=compare", f"--params={HERE}")
+    assert code == 0 and output.count("this training is finished") == len(recipe_names())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--pipelines=train",), "recipe cd has a teacher, so the pipeline distill makes it"),
+        (("--pipelines=distill", "--params=recipe=ict"), "recipe ict learns from data alone, so the pipeline train"),
+        (("--params=recipe=ct",), "--pipelines=ingest,teacher,train,evaluate,register --params=recipe=ct"),
+        (("--pipelines=compare", "--params=comparison.budget.unit=hours"), "unit of a budget 'hours'"),
+    ],
+)
+def test_the_wrong_pipeline_is_named_before_work(compared, words, message):
+    project, _ = compared
+    code, output = project.run("kedro", "run", "--env=test", *words)
+    assert code != 0 and re.search(message, output)
