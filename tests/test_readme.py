@@ -21,7 +21,11 @@ BLOCKS = re.findall(r"^```\w*\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 HOUSE = next(block for block in BLOCKS if "src/onestep/" in block)
 SPANS = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", README.replace("```", ""))]
 LINES = [line for block in BLOCKS if block is not HOUSE for line in block.splitlines()]
-COMMENTS = [line for file in CONF.rglob("*.yml") for line in re.findall(r"# .*?\b(kedro run .*)", file.read_text())]
+COMMENTS = [
+    command.rstrip(":.,")
+    for file in CONF.rglob("*.yml")
+    for command in re.findall(r"# .*?\b(kedro run(?: -\S+)+)", file.read_text())
+]
 # What the reader makes, in the README's words.
 RECIPE = "conf/base/parameters/recipes/mine.yml"
 MADE = {".venv/bin/activate", "data/01_raw/images", "src/onestep/objectives/mine.py", RECIPE}
