@@ -22,6 +22,7 @@ check: .venv/ready
 	$(PYTEST)
 
 ui: .venv/ready
+	@echo "Runs are under Experiments, once 'Model training' is chosen at the top left."
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --port 5000
 
 .venv/ready: requirements.lock pyproject.toml

@@ -9,7 +9,10 @@ from onestep.objectives.objective import Objective
 
 @dataclass(frozen=True)
 class Denoising(Objective):
-    """w ||D(x0 + sigma z, sigma) - x0||^2, ln sigma ~ N(level_mean, level_std^2)."""
+    """w ||D(x0 + sigma z, sigma) - x0||^2, ln sigma ~ N(level_mean, level_std^2).
+
+    The norm is a mean over dimensions, where the paper's code sums: Adam's steps are the same, a clip is not.
+    """
 
     level_mean: float = -1.2
     level_std: float = 1.2

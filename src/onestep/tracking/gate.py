@@ -9,7 +9,7 @@ ALIKE = {"score": "score", "data_sha256": "data hash", "extractor_sha256": "extr
 def flat_scores(scores: dict, model: str) -> dict[str, float]:
     """The means in a scores.json of one of its models: {"fid_digits/nfe_01": 26.1, "fid_digits/floor": ...}.
 
-    A teacher's Euler rows are "fid_digits/euler_nfe_01", so that nfe_NN is each model by its own sampler.
+    A teacher's Euler rows are "fid_digits/euler_nfe_01", so that nfe_NN is each model by its own sampler, the first.
     """
     rows = [row for row in scores["rows"] if row["model"] == model]
     if not rows:
@@ -17,7 +17,8 @@ def flat_scores(scores: dict, model: str) -> dict[str, float]:
         raise ValueError(f"these scores have none of {model!r}: they are of {', '.join(known)}; evaluate it first")
     flat = {}
     for row in rows:
-        place = f"{'euler_' * (row['sampler'] == 'euler')}nfe_{row['nfe']:02d}"
+        other = "" if row["sampler"] == rows[0]["sampler"] else f"{row['sampler']}_"
+        place = f"{other}nfe_{row['nfe']:02d}"
         flat |= _means(row["scores"], place)
         flat[f"{SPEED}/{place}"] = row["images_per_second"]
     return flat | _means(scores["floor"]["scores"], "floor")

@@ -41,7 +41,7 @@ def open_run(
         state = json.loads(path.read_text())
         first = flatten(state["params"]) | state["tags"]
         now = flatten(params) | tags
-        state["tags"] |= {f"later.{key}": value for key, value in now.items() if first.get(key) != value}
+        state["tags"] |= {f"later.{key}": value for key, value in now.items() if first.get(key, value) != value}
     else:
         state = {"experiment": experiment, "name": name, "created_ms": round(time.time() * 1000), "run_id": None}
         state |= {"status": "FINISHED", "images": -1, "params": params, "tags": tags, "scores": {}, "files": []}

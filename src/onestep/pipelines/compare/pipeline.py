@@ -15,22 +15,22 @@ def create_pipeline(recipes: Iterable[str]) -> Pipeline:
     recipes, settings = list(recipes), "params:comparison"
     nodes = [
         Node(
-            score_reference, ["images", "extractor", "teacher", settings], "reference.contest", name="score_reference"
+            score_reference, ["images", "extractor", "teacher", settings], "reference_contest", name="score_reference"
         ),
         Node(
             rank,
-            ["images", "teacher", "reference.contest", *_all(recipes, "contest"), *_all(recipes, "contestant")],
+            ["images", "teacher", "reference_contest", *_all(recipes, "contest"), *_all(recipes, "contestant")],
             BOARD,
             name="rank",
         ),
     ]
     for recipe in recipes:
         given = ["images", "teacher", f"params:students.{recipe}", settings, *WORKPLACE]
-        nodes.append(Node(train_contestant, given, f"{recipe}.contestant", name=f"train_{recipe}"))
-        judged = ["images", "extractor", f"{recipe}.contestant", settings, *RECORDS]
-        nodes.append(Node(score_contestant, judged, f"{recipe}.contest", name=f"score_{recipe}"))
+        nodes.append(Node(train_contestant, given, f"{recipe}_contestant", name=f"train_{recipe}"))
+        judged = ["images", "extractor", f"{recipe}_contestant", settings, *RECORDS]
+        nodes.append(Node(score_contestant, judged, f"{recipe}_contest", name=f"score_{recipe}"))
     return Pipeline(nodes)
 
 
 def _all(recipes: list[str], kind: str) -> list[str]:
-    return [f"{recipe}.{kind}" for recipe in recipes]
+    return [f"{recipe}_{kind}" for recipe in recipes]

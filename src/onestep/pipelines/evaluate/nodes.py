@@ -28,7 +28,7 @@ def score_models(images, extractor, teacher, student, evaluation: dict):
             shown.append((f"{rung.model} {rung.sampler}\n{rung.nfe} NFE", samples))
 
     rungs = [
-        *rungs_of(student, "multistep", evaluation["student_nfe"]),
+        *rungs_of(student, student.samplers[0], evaluation["student_nfe"]),
         *rungs_of(teacher, "heun", evaluation["heun_nfe"]),
         *rungs_of(teacher, "euler", evaluation["euler_nfe"]),
     ]
