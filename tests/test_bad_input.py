@@ -73,6 +73,17 @@ REFUSED = {
     "argument of a source": ({"data__source__cout": 1}, "'cout'. Did you mean 'count'"),
     "a taught teacher": ({"teacher__start": "teacher"}, "parameter teacher: it has no teacher"),
     "labels unknown to the teacher": ({"teacher__training__labels": False}, "so must be teacher.training.labels"),
+    "a recipe not chosen": (
+        {"recipes": {"ict": {"training": {"learnin_rate": 1}}}},
+        "students.ict.training.learnin_rate'.* Did you mean 'learning_rate'",
+    ),
+    "another network than the teacher's": (
+        {"student__network__channels": 32},
+        "student can start .* only with the same",
+    ),
+    "a grid of none": ({"student__objective__rho": 0}, "student.objective.* rho 0"),
+    "where samplers start": ({"student__objective__sigma_max": 40.0}, "sigma_max is 40.0: samplers start at 80"),
+    "levels of Heun": ({"teacher__levels": {9: [1]}}, "levels are .*none are chosen"),
     "unequal shares": ({"launch__workers": 3}, "batch_size 32 cannot be shared by 3 workers"),
 }
 
@@ -108,6 +119,7 @@ def made(project) -> list[Path]:
             r"lpips needs the ImageNet weights of vgg, .* put torchvision's",
         ),
         (["--pipelines=distill"], r"distill needs 'images'.*kedro run --pipelines=ingest"),
+        (["--pipelines=register", "--params=recipe=ict"], r"needs 'scores'|needs 'student'.*train --params=recipe=ict"),
         (["--params=teacher.network.num_heads=3"], "32 channels cannot be shared by 3"),
     ],
 )

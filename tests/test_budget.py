@@ -4,28 +4,31 @@ import json
 
 import pytest
 
-from onestep.training import budget
-from onestep.training.budget import Budget, with_budget
+from onestep import budget
+from onestep.budget import Budget, with_budget
+from onestep.launch import LaunchSettings
 from onestep.training.job import Job
 
+HERE = LaunchSettings(workers=0)
 JOB = Job("cd", "data", "d" * 64, {}, {}, {"name": "denoising"}, {"images": 9, "batch_size": 8})
 
 
 @pytest.mark.parametrize(("unit", "amount", "images"), [("images", 100, 96), ("images", 1, 8), ("steps", 5, 40)])
 def test_images_and_steps_are_counted(unit, amount, images, tmp_path):
-    job = with_budget(JOB, Budget(unit, amount), tmp_path / "ledger.json", 1)
+    job = with_budget(JOB, Budget(unit, amount), tmp_path / "ledger.json", HERE)
     assert job.training == {"images": images, "batch_size": 8}
     assert not (tmp_path / "ledger.json").exists()
 
 
 def test_seconds_are_turned_into_steps_once_and_for_all(tmp_path, monkeypatch):
     ledger, trials = tmp_path / "runs" / "ledger.json", iter([0.5, 9.0])
-    monkeypatch.setattr(budget, "seconds_per_step", lambda job, threads: next(trials))
-    first = with_budget(JOB, Budget("seconds", 10), ledger, 1)
+    monkeypatch.setattr(budget, "seconds_per_step", lambda job, launch, seconds: next(trials))
+    first = with_budget(JOB, Budget("seconds", 10), ledger, HERE)
     assert first.training["images"] == 20 * 8
-    assert with_budget(JOB, Budget("seconds", 10), ledger, 1) == first
-    assert with_budget(first, Budget("seconds", 5), ledger, 1).training["images"] == 10 * 8
+    assert with_budget(JOB, Budget("seconds", 10), ledger, HERE) == first
+    assert with_budget(first, Budget("seconds", 5), ledger, HERE).training["images"] == 10 * 8
     assert list(json.loads(ledger.read_text()).values()) == [0.5]
+    assert with_budget(JOB, Budget("seconds", 90), ledger, LaunchSettings(workers=2)).training["images"] == 10 * 8
 
 
 @pytest.mark.parametrize(

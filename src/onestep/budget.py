@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import statistics
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -10,10 +12,11 @@ from pathlib import Path
 import torch
 
 from onestep.diffusion.names import check_name
+from onestep.launch import LaunchSettings
 from onestep.training.job import Job
 from onestep.training.loop import Training, Worker
 
-WARM_UP, TRIAL = 5, 20  # steps
+FEWEST = 3  # steps of a trial, the first of which warms up
 
 
 @dataclass(frozen=True)
@@ -31,41 +34,44 @@ class Budget:
             raise ValueError(f"amount is {self.amount}: it is above 0 and finite.")
 
 
-def with_budget(job: Job, budget: Budget, ledger: Path, threads: int) -> Job:
+def with_budget(job: Job, budget: Budget, ledger: Path, launch: LaunchSettings) -> Job:
     """The job, for as many images as the budget allows.
 
-    ledger: a JSON file that keeps what trials found, so that the same command trains as long the next time. threads: of
-    the trial, as many as the training will have.
+    ledger: a JSON file that keeps what trials found, so that the same command trains as long the next time. launch: how
+    the training will run, which the trial imitates in this process: one worker's share of the batch.
     """
     size = job.training["batch_size"]
-    of_a_step = {"images": size, "steps": 1}.get(budget.unit) or _known_seconds(job, ledger, threads)
+    of_a_step = {"images": size, "steps": 1}.get(budget.unit) or _known_seconds(job, budget, ledger, launch)
     steps = max(1, round(budget.amount / of_a_step))
     return replace(job, training={**job.training, "images": steps * size})
 
 
-def _known_seconds(job: Job, ledger: Path, threads: int) -> float:
+def _known_seconds(job: Job, budget: Budget, ledger: Path, launch: LaunchSettings) -> float:
     known = json.loads(ledger.read_text()) if ledger.exists() else {}
-    key = replace(job, training={**job.training, "images": 1}).run_name
+    named = replace(job, training={**job.training, "images": 1}).run_name
+    key = f"{named}, {launch.workers} workers of {launch.threads} threads, gpu {launch.gpu}"
     if key not in known:
-        known[key] = seconds_per_step(job, threads)
+        known[key] = seconds_per_step(job, launch, budget.amount / 20)
         ledger.parent.mkdir(parents=True, exist_ok=True)
-        ledger.write_text(json.dumps(known, indent=2) + "\n")
+        ledger.with_suffix(".new").write_text(json.dumps(known, indent=2) + "\n")
+        os.replace(ledger.with_suffix(".new"), ledger)
     return known[key]
 
 
-def seconds_per_step(job: Job, threads: int) -> float:
-    """The mean time of a step, from a few of them, on this machine."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+def seconds_per_step(job: Job, launch: LaunchSettings, seconds: float) -> float:
+    """The median time of a step, from steps of a trial that takes so long, on this machine."""
+    workers = max(1, launch.workers)
+    share = {"batch_size": job.training["batch_size"] // workers, "micro_batch_size": 0}
+    job, before = replace(job, training={**job.training, **share}), torch.get_num_threads()
+    torch.set_num_threads(launch.threads or max(1, os.cpu_count() // workers))
     try:
         with tempfile.TemporaryDirectory() as folder:
-            training = Training(job, Path(folder), Worker(device=device))
-            for _ in range(WARM_UP):
+            training, times = Training(job, Path(folder), Worker(device=launch.device())), []
+            while len(times) < FEWEST or sum(times) < seconds:
+                started = time.perf_counter()
                 training.make_step()
-            started = time.perf_counter()
-            for _ in range(TRIAL):
-                training.make_step()
-            return (time.perf_counter() - started) / TRIAL
+                times.append(time.perf_counter() - started)
+            return statistics.median(times[1:])
     finally:
         torch.set_num_threads(before)
+        torch.cuda.empty_cache()

@@ -29,11 +29,10 @@ class Journal:
             evaluation = catalog.load("params:evaluation")
             check_choice(Path(place(catalog, "extractor")), evaluation["features"], evaluation["features_weights"])
         for name in sorted(pipeline.inputs()):
-            makers = [p for p, made in pipelines.items() if p != "__default__" and name in made.all_outputs()]
-            if makers and not catalog.exists(name):
+            if (maker := maker_of(name, catalog)) and not catalog.exists(name):
                 raise ValueError(
                     f"{', '.join(run_params['pipeline_names'] or ['this run'])} needs {name!r}, and it is not at "
-                    f"{place(catalog, name)}. Make it first: kedro run --pipelines={makers[0]}"
+                    f"{place(catalog, name)}. Make it first: kedro run --pipelines={maker}"
                 )
         if "images" in pipeline.inputs():
             self._check_recipes()
@@ -45,8 +44,9 @@ class Journal:
 
     def _check_recipes(self):
         """Only the data can tell some sizes, and whether there are labels."""
+        space, workers = self.catalog.load("images").space, self.catalog.load("params:launch")["workers"]
         for recipe in self.recipes:
-            recipe.check_fits(self.catalog.load("images").space)
+            recipe.check_fits(space, Recipe.model_validate(self.catalog.load("params:teacher")), workers)
 
     @hook_impl
     def after_pipeline_run(self, pipeline, catalog):
@@ -61,6 +61,14 @@ class Journal:
                 f'evaluate,register (three seeds), or in Python: onestep.load("{uri}").sample(nfe=1, seed=0, '
                 "indices=range(16))"
             )
+
+
+def maker_of(name: str, catalog) -> str | None:
+    """The pipeline that makes a data set, with the recipe where it makes several."""
+    if name == "student":
+        student = Recipe.model_validate(catalog.load("params:student"))
+        return f"{'distill' if student.needs_teacher else 'train'} --params=recipe={student.name}"
+    return next((p for p, made in pipelines.items() if p != "__default__" and name in made.all_outputs()), None)
 
 
 def check_maker(student: Recipe, nodes: set[str]) -> None:

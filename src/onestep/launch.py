@@ -40,6 +40,13 @@ class LaunchSettings:
         if self.gpu not in (True, False, "auto"):
             raise ValueError(f"gpu is {self.gpu!r}: it is true, false or auto.")
 
+    def device(self):
+        """The torch.device of a training in this process."""
+        import torch
+
+        gpu = torch.cuda.is_available() if self.gpu == "auto" else self.gpu
+        return torch.device("cuda" if gpu else "cpu")
+
 
 def launch(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
     """Train a job to its end, from where an interrupted run left it. Returns the folder of the finished model.
@@ -71,8 +78,7 @@ def _train_here(job, run_dir, settings):
     from onestep.training.loop import Worker, train
 
     torch.set_num_threads(settings.threads or os.cpu_count())
-    gpu = torch.cuda.is_available() if settings.gpu == "auto" else settings.gpu
-    return train(job, run_dir, Worker(device=torch.device("cuda" if gpu else "cpu")))
+    return train(job, run_dir, Worker(device=settings.device()))
 
 
 def connect():

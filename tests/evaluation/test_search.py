@@ -1,6 +1,7 @@
 """The search for a student's levels."""
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -14,6 +15,7 @@ class Student:
     spec: dict
     samplers: tuple = ("multistep",)
     seeds: set = field(default_factory=set)
+    function: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(boundary=0.002))
 
     def sample(self, nfe, seed, indices, levels):
         self.seeds.add(seed)
@@ -34,7 +36,7 @@ def test_the_best_level_more_is_added_to_the_best_list():
     levels = search_levels(student, Judge(), [1, 2, 3], 10).spec["levels"]
     one, ten = (min(CANDIDATES, key=lambda c: abs(np.log10(c / wanted))) for wanted in (1, 10))
     assert levels == {"2": [one], "3": [ten, one]}
-    assert student.seeds == {SEED}
+    assert student.seeds == {SEED} and SEED < 0
 
 
 def test_a_sampler_with_a_grid_of_its_own_is_left_alone():

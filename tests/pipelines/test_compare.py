@@ -51,6 +51,16 @@ def test_the_runs_are_in_one_experiment_with_their_scores(compared):
     assert all("fid_test/nfe_02" in run.data.metrics for run in runs)
 
 
+def test_scores_of_another_model_are_not_ranked(compared):
+    project, _ = compared
+    file = project.root / "data/08_reporting/test/comparison/contests/cd.json"
+    before = file.read_text()
+    file.write_text(json.dumps(json.loads(before) | {"model_sha256": "0" * 64}))
+    code, output = project.run("kedro", "run", "--env=test", "--pipelines=compare", "--nodes=rank")
+    file.write_text(before)
+    assert code != 0 and re.search(r"the scores of cd are of another model .*--nodes=train_cd,score_cd", output)
+
+
 def test_nothing_is_trained_twice(compared):
     project, _ = compared
     code, output = project.run("kedro", "run", "--env=test", "--pipelines=compare", f"--params={HERE}")

@@ -8,6 +8,13 @@ from torch import Tensor
 SIGMA_MIN, SIGMA_MAX, RHO = 0.002, 80.0, 7.0
 
 
+def check_ends(sigma_min: float, sigma_max: float, rho: float) -> None:
+    """Raise ValueError if these make no grid."""
+    if not (0 < sigma_min < sigma_max < math.inf and 0 < rho < math.inf):
+        given = f"sigma_min is {sigma_min}, sigma_max {sigma_max}, rho {rho}"
+        raise ValueError(f"{given}: 0 < sigma_min < sigma_max and 0 < rho, all finite")
+
+
 def karras_level(index: Tensor, num_levels: int, sigma_min=SIGMA_MIN, sigma_max=SIGMA_MAX, rho=RHO) -> Tensor:
     """The level at `index` of a grid of num_levels, from sigma_max (0) down to sigma_min (num_levels - 1), float64.
 

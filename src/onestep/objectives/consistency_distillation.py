@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from onestep.diffusion.levels import RHO, SIGMA_MAX, SIGMA_MIN, karras_neighbours, per_sample
+from onestep.diffusion.levels import RHO, SIGMA_MAX, SIGMA_MIN, check_ends, karras_neighbours, per_sample
 from onestep.diffusion.names import check_name
 from onestep.diffusion.pairs import pair_distance
 from onestep.diffusion.solvers import SOLVERS
@@ -30,6 +30,7 @@ class ConsistencyDistillation(Objective):
     needs_teacher = True
 
     def __post_init__(self):
+        check_ends(self.sigma_min, self.sigma_max, self.rho)
         check_name("solver", self.solver, SOLVERS)
         if self.num_levels < 2:
             raise ValueError(f"num_levels is {self.num_levels}: consistency distillation needs at least 2")

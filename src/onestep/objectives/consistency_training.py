@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from onestep.diffusion.levels import RHO, SIGMA_MAX, SIGMA_MIN, karras_neighbours
+from onestep.diffusion.levels import RHO, SIGMA_MAX, SIGMA_MIN, check_ends, karras_neighbours
 from onestep.diffusion.pairs import training_distance
 from onestep.objectives.objective import Objective
 
@@ -25,6 +25,7 @@ class ConsistencyTraining(Objective):
     rho: float = RHO
 
     def __post_init__(self):
+        check_ends(self.sigma_min, self.sigma_max, self.rho)
         if not 2 <= self.start_levels <= self.end_levels:
             raise ValueError(f"start_levels is {self.start_levels}: it is from 2 to end_levels ({self.end_levels})")
         if not 0 <= self.start_ema < 1:

@@ -7,6 +7,7 @@ from onestep.diffusion.levels import (
     RHO,
     SIGMA_MAX,
     SIGMA_MIN,
+    check_ends,
     karras_levels,
     karras_neighbours,
     lognormal_intervals,
@@ -34,6 +35,7 @@ class ImprovedConsistencyTraining(Objective):
     rho: float = RHO
 
     def __post_init__(self):
+        check_ends(self.sigma_min, self.sigma_max, self.rho)
         if not 1 <= self.start_levels <= self.end_levels:
             raise ValueError(f"start_levels is {self.start_levels}: it is from 1 to end_levels ({self.end_levels})")
         if not (math.isfinite(self.level_mean) and 0 < self.level_std < math.inf):

@@ -6,7 +6,7 @@ from itertools import accumulate
 
 import torch
 
-from onestep.diffusion.levels import RHO, SIGMA_MAX, SIGMA_MIN, karras_neighbours, per_sample
+from onestep.diffusion.levels import RHO, SIGMA_MAX, SIGMA_MIN, check_ends, karras_neighbours, per_sample
 from onestep.diffusion.solvers import euler_step
 from onestep.objectives.objective import Objective, Progress
 
@@ -30,6 +30,7 @@ class ProgressiveDistillation(Objective):
     sampler = "euler"
 
     def __post_init__(self):
+        check_ends(self.sigma_min, self.sigma_max, self.rho)
         for name in ("start_steps", "end_steps"):
             if getattr(self, name) < 1 or getattr(self, name).bit_count() > 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it is a power of two")

@@ -9,7 +9,9 @@ from omegaconf import OmegaConf
 from pydantic import BaseModel, ValidationError
 
 from onestep.diffusion.names import check_name
-from onestep.pipelines.parameters import Parameters
+from onestep.pipelines.parameters import Parameters, Recipe
+
+RESERVED = {"teacher", "reference", "comparison"}
 
 
 class RecipeConfigLoader(OmegaConfigLoader):
@@ -58,8 +60,10 @@ def chosen(config: dict[str, Any]) -> dict[str, Any]:
     config = dict(config)
     recipes, network = config.pop("recipes"), {"network": config.get("network", {})}
     config["students"] = {name: {**merged(network, recipe), "name": name} for name, recipe in recipes.items()}
-    recipe = config["students"][check_name("recipe", config.get("recipe"), recipes)]
-    config["student"] = merged(recipe, config.get("student", {}))
+    if taken := RESERVED & recipes.keys():
+        raise ValueError(f"a recipe is called {', '.join(taken)}, as something else is: give it another name.")
+    name = check_name("recipe", config.get("recipe"), recipes)
+    config["student"] = config["students"][name] = merged(config["students"][name], config.get("student", {}))
     config["teacher"] = {**merged(network, config.get("teacher", {})), "name": "teacher"}
     try:
         return Parameters.model_validate(config).model_dump(mode="json")
@@ -89,6 +93,8 @@ def explain(error: dict) -> str:
 def _names(place: list[str]) -> list[str]:
     """The parameters that there are at a place."""
     section: Any = Parameters
+    if place[:1] == ["students"]:
+        section, place = Recipe, place[2:]
     for part in place:
         hints = {n: f.annotation for n, f in section.model_fields.items()} if _is_model(section) else {}
         section = hints.get(part, section)

@@ -6,6 +6,8 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 
+from onestep.evaluation.choice import CHOICE
+
 
 class FolderDataset(AbstractDataset):
     """A folder. Loading gives its path; saving calls a function with it, which fills it."""
@@ -51,7 +53,10 @@ class ModelDataset(FolderDataset):
 
 
 class ExtractorDataset(FolderDataset):
-    """A feature extractor, None for points; saved by a function that chooses it."""
+    """A feature extractor, None for points; saved by a function that chooses it, its choice last."""
+
+    def _exists(self) -> bool:
+        return (self._filepath / CHOICE).exists()
 
     def load(self):
         from onestep.evaluation.choice import open_choice

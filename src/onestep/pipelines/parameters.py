@@ -8,6 +8,7 @@ import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, create_model, model_validator
 from pydantic import field_validator as check
 
+from onestep.budget import Budget
 from onestep.data import DataSpace, load_source
 from onestep.diffusion.distances import check_distance
 from onestep.diffusion.levels import SIGMA_MAX, SIGMA_MIN
@@ -18,8 +19,8 @@ from onestep.launch import LaunchSettings
 from onestep.networks import NETWORKS, arguments_of, check_arguments
 from onestep.objectives import Objective, objective_class
 from onestep.preconditioning import PRECONDITIONERS
-from onestep.training.budget import Budget
 from onestep.training.job import needs_teacher
+from onestep.training.loop import start_from
 from onestep.training.model import build_function
 from onestep.training.settings import TrainingSettings
 
@@ -126,6 +127,10 @@ class Recipe(Section):
             raise ValueError(
                 f"picture_nfe is {list(self.picture_nfe)}: Heun's method makes an odd number of evaluations."
             )
+        if method.sampler == "heun" and self.levels:
+            raise ValueError(f"levels are {self.levels}: Heun's are those of Karras et al. 2022, and none are chosen.")
+        if self.objective.get("sigma_max", SIGMA_MAX) != SIGMA_MAX:
+            raise ValueError(f"sigma_max is {self.objective['sigma_max']}: samplers start at {SIGMA_MAX:g}.")
         for nfe, levels in self.levels.items():
             if len(levels) != nfe - 1 or sorted(set(levels), reverse=True) != levels:
                 raise ValueError(f"levels of {nfe} NFE are {levels}: {nfe - 1} that decrease, after {SIGMA_MAX:g}.")
@@ -133,12 +138,24 @@ class Recipe(Section):
                 raise ValueError(f"levels of {nfe} NFE are {levels}: between {boundary:g} and {SIGMA_MAX:g}.")
         return self
 
-    def check_fits(self, space: DataSpace) -> None:
-        """Raise ValueError if the network cannot be built for these data, or has labels to learn that they have not."""
-        if self.training.labels and not space.classes:
-            raise ValueError(f"training.labels is true, and the data {space.name} have no labels.")
+    def check_fits(self, space: DataSpace, teacher: "Recipe", workers: int) -> None:
+        """Raise ValueError if it cannot be trained on these data, after this teacher, by so many workers."""
+        try:
+            self.training.micro_batches(max(1, workers))
+            if self.training.labels and not space.classes:
+                raise ValueError(f"training.labels is true, and the data {space.name} have no labels.")
+            if self.training.labels and self.needs_teacher and not teacher.training.labels:
+                raise ValueError("training.labels is true: so must be teacher.training.labels.")
+            function = self._function(space)
+            if self.start == "teacher":
+                start_from(function.network, teacher._function(space).network, self.start_new)
+        except ValueError as problem:
+            raise ValueError(f"{self.name}: {problem}") from None
+
+    def _function(self, space: DataSpace) -> torch.nn.Module:
+        """It, without weights."""
         with torch.device("meta"):
-            build_function({**self.model_dump(), "labels": self.training.labels}, space)
+            return build_function({**self.model_dump(), "labels": self.training.labels}, space)
 
 
 def _typed(spec: dict, parameters: list) -> dict:
@@ -206,14 +223,8 @@ class Parameters(Section):
     def _agree(self):
         if self.teacher.needs_teacher:
             raise ValueError("parameter teacher: it has no teacher of its own, so it starts from scratch by denoising.")
-        shape = load_source(self.data.source).shape
-        recipes = {"teacher": self.teacher, "student": self.student}
-        recipes |= {f"students.{name}": recipe for name, recipe in self.students.items()}
-        for name, recipe in recipes.items():
-            recipe.training.micro_batches(max(1, self.launch.workers))
-            if recipe.training.labels and recipe.needs_teacher and not self.teacher.training.labels:
-                raise ValueError(f"parameter {name}.training.labels is true: so must be teacher.training.labels.")
-            if shape:
-                kind = "points" if len(shape) == 1 else "images"
-                recipe.check_fits(DataSpace(self.dataset, kind, shape, 1.0, ("any",)))
+        if shape := load_source(self.data.source).shape:
+            space = DataSpace(self.dataset, "points" if len(shape) == 1 else "images", shape, 1.0, ("any",))
+            for recipe in (self.teacher, self.student):
+                recipe.check_fits(space, self.teacher, self.launch.workers)
         return self

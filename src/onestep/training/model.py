@@ -62,7 +62,9 @@ class Model:
             return torch.tensor([SIGMA_MAX, *chosen], dtype=torch.float64)
         if sampler == "multistep":
             return student_levels(nfe)
-        return karras_levels((nfe + 1) // 2 if sampler == "heun" else nfe)
+        if sampler == "heun":
+            return karras_levels((nfe + 1) // 2)
+        return karras_levels(nfe + (sampler == self.samplers[0]))[:nfe]  # a student's last step ends at sigma_min
 
     @torch.inference_mode()
     def sample(

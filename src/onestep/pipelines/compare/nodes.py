@@ -1,60 +1,71 @@
 """Every recipe at one budget, from one teacher, judged alike."""
 
-import os
 from pathlib import Path
 
+from onestep.budget import Budget, with_budget
 from onestep.console import progress_bar
+from onestep.evaluation.choice import best_device
 from onestep.evaluation.figures import sheet
 from onestep.evaluation.ladder import Judge, evaluate, joined, rungs_of
 from onestep.evaluation.leaderboard import leaderboard, leaderboard_table
 from onestep.evaluation.plots import cost_plot, ladder_plot, scatter
 from onestep.evaluation.search import search_levels
+from onestep.launch import LaunchSettings
 from onestep.pipelines.training import make_job, run_of, run_training
-from onestep.training.budget import Budget, with_budget
 
 SHOWN = 16
 
 
-def train_contestant(
-    images, teacher, recipe: dict, comparison: dict, runs: Path, tracking, env: str, launch: dict, fresh
-):
+def train_contestant(images, teacher, recipe: dict, comparison: dict, runs: Path, tracking, env, launch: dict, fresh):
     """A student of a recipe, trained for the budget of the comparison."""
-    threads = launch["threads"] or max(1, os.cpu_count() // max(1, launch["workers"]))
-    job = make_job(recipe, images, teacher)
-    job = with_budget(job, Budget(**comparison["budget"]), runs / "budgets.json", threads)
+    runs, job = runs / "comparison", make_job(recipe, images, teacher)
+    job = with_budget(job, Budget(**comparison["budget"]), runs / "budgets.json", LaunchSettings(**launch))
     return run_training(job, _experiment(images), runs, tracking, env, launch, fresh)
 
 
 def score_contestant(images, extractor, student, comparison: dict, runs: Path, *records):
     """Scores of a student at the levels that suit it best."""
     judge = Judge.of(images, extractor)
-    student = search_levels(student, judge, comparison["nfe"], comparison["search_count"], comparison["batch_size"])
-    scores = _evaluate(student, student.samplers[0], comparison["nfe"], images, extractor, comparison, judge)
-    run_of(student, runs, *records, _experiment(images)).log_scores(scores, student.spec["name"])
+    student.function.to(best_device())
+    found = search_levels(student, judge, comparison["nfe"], comparison["search_count"], comparison["batch_size"])
+    scores = _evaluate(found, found.samplers[0], sorted(comparison["nfe"]), images, extractor, comparison, judge)
+    run_of(student, runs / "comparison", *records, _experiment(images)).log_scores(scores, student.spec["name"])
     return scores
 
 
 def score_reference(images, extractor, teacher, comparison: dict):
     """Scores of the teacher, by Heun's method."""
-    return _evaluate(teacher, "heun", comparison["teacher_nfe"], images, extractor, comparison)
+    teacher.function.to(best_device())
+    return _evaluate(teacher, "heun", sorted(comparison["teacher_nfe"]), images, extractor, comparison)
 
 
 def rank(images, teacher, reference: dict, *contests):
     """The leaderboard, its plots of score against evaluations and against training cost, and sheets side by side.
 
-    contests: scores of every student, then the students in the same order.
+    contests: scores of every student, then the students in the same order. Raises ValueError for scores of other models
+    than these, of another teacher, or of unequal budgets.
     """
     scores, students = contests[: len(contests) // 2], contests[len(contests) // 2 :]
+    for model, scored in zip((teacher, *students), (reference, *scores), strict=True):
+        check_scored(model, teacher, scored, reference)
     together = joined([reference, *scores])
-    board = leaderboard(together, students)
+    board = leaderboard(together, students, teacher)
     print(f"\n{leaderboard_table(board)}\n", flush=True)
-    pictures = _draw(images, teacher, reference, zip(students, scores, strict=True))
-    return (
-        board,
-        ladder_plot(together, title=f"{images.space.name}: every method at one budget"),
-        cost_plot(board),
-        pictures,
-    )
+    sheets = _draw(images, teacher, reference, zip(students, scores, strict=True))
+    ladder = ladder_plot(together, title=f"{images.space.name}: every method at one budget")
+    return board, ladder, cost_plot(board), sheets
+
+
+def check_scored(model, teacher, scored: dict, reference: dict) -> None:
+    """Raise ValueError if these are not the model's scores, or do not stand beside the reference."""
+    name = model.spec["name"]
+    again = f"kedro run --pipelines=compare --nodes=train_{name},score_{name}"
+    if scored["model_sha256"] != model.sha256:
+        raise ValueError(f"the scores of {name} are of another model than the one that is there: {again}")
+    if scored["budget"] != reference["budget"]:
+        raise ValueError(f"{name} had a budget of {scored['budget']}, not {reference['budget']}: {again}")
+    if model.spec["provenance"]["teacher_sha256"] not in (None, teacher.sha256):
+        raise ValueError(f"{name} had another teacher: {again}")
 
 
 def _experiment(images) -> str:
@@ -64,7 +75,8 @@ def _experiment(images) -> str:
 def _evaluate(model, sampler: str, nfes, images, extractor, comparison: dict, judge: Judge | None = None) -> dict:
     sizes = {key: comparison[key] for key in ("count", "seeds", "batch_size")}
     with progress_bar(f"evaluate {model.spec['name']}") as bar:
-        return evaluate(rungs_of(model, sampler, nfes), images, extractor, **sizes, judge=judge, on_progress=bar)
+        scores = evaluate(rungs_of(model, sampler, nfes), images, extractor, **sizes, judge=judge, on_progress=bar)
+    return {**scores, "model_sha256": model.sha256, "budget": comparison["budget"]}
 
 
 def _draw(images, teacher, reference: dict, contestants):
