@@ -63,7 +63,7 @@ def seconds_per_step(job: Job, launch: LaunchSettings, seconds: float) -> float:
     workers = max(1, launch.workers)
     share = {"batch_size": job.training["batch_size"] // workers, "micro_batch_size": 0}
     job, before = replace(job, training={**job.training, **share}), torch.get_num_threads()
-    torch.set_num_threads(launch.threads or max(1, os.cpu_count() // workers))
+    torch.set_num_threads(launch.threads_here())
     try:
         with tempfile.TemporaryDirectory() as folder:
             training, times = Training(job, Path(folder), Worker(device=launch.device())), []

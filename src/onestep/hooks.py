@@ -12,6 +12,7 @@ from onestep.pipelines.parameters import Recipe
 PICTURES = ("sheet", "ladder", "leaderboard", "leaderboard_ladder", "leaderboard_cost", "leaderboard_sheet")
 JOURNEY = "kedro run --pipelines=ingest,teacher,{maker},evaluate,register --params=recipe={recipe}"
 RECIPES = ("params:teacher", "params:student")
+TRAINERS = {"train_student": "distill", "train_student_alone": "train"}  # {node: its pipeline}
 
 
 class Journal:
@@ -45,8 +46,9 @@ class Journal:
     def _check_recipes(self):
         """Only the data can tell some sizes, and whether there are labels."""
         space, workers = self.catalog.load("images").space, self.catalog.load("params:launch")["workers"]
+        teacher = Recipe.model_validate(self.catalog.load("params:teacher"))
         for recipe in self.recipes:
-            recipe.check_fits(space, Recipe.model_validate(self.catalog.load("params:teacher")), workers)
+            recipe.check_fits(space, teacher, workers)
 
     @hook_impl
     def after_pipeline_run(self, pipeline, catalog):
@@ -67,22 +69,24 @@ def maker_of(name: str, catalog) -> str | None:
     """The pipeline that makes a data set, with the recipe where it makes several."""
     if name == "student":
         student = Recipe.model_validate(catalog.load("params:student"))
-        return f"{'distill' if student.needs_teacher else 'train'} --params=recipe={student.name}"
+        return f"{trainer_of(student)[0]} --params=recipe={student.name}"
     return next((p for p, made in pipelines.items() if p != "__default__" and name in made.all_outputs()), None)
+
+
+def trainer_of(student: Recipe) -> tuple[str, str]:
+    """The pipeline that trains a student, and why this one."""
+    return ("distill", "has a teacher") if student.needs_teacher else ("train", "learns from data alone")
 
 
 def check_maker(student: Recipe, nodes: set[str]) -> None:
     """Raise ValueError if a recipe with a teacher is to be trained without, or the other way round."""
-    if student.name == "teacher":
-        return
-    if student.needs_teacher and "train_student_alone" in nodes:
-        journey = JOURNEY.format(maker="distill", recipe=student.name)
-        raise ValueError(f"recipe {student.name} has a teacher, so the pipeline distill makes it, not train: {journey}")
-    if not student.needs_teacher and "train_student" in nodes:
-        journey = JOURNEY.format(maker="train", recipe=student.name)
-        raise ValueError(
-            f"recipe {student.name} learns from data alone, so the pipeline train makes it, not distill: {journey}"
-        )
+    trainer, reason = trainer_of(student)
+    for node, pipeline in TRAINERS.items():
+        if node in nodes and pipeline != trainer and student.name != "teacher":
+            journey = JOURNEY.format(maker=trainer, recipe=student.name)
+            raise ValueError(
+                f"recipe {student.name} {reason}, so the pipeline {trainer} makes it, not {pipeline}: {journey}"
+            )
 
 
 def place(catalog, name: str) -> str:

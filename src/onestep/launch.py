@@ -47,6 +47,10 @@ class LaunchSettings:
         gpu = torch.cuda.is_available() if self.gpu == "auto" else self.gpu
         return torch.device("cuda" if gpu else "cpu")
 
+    def threads_here(self) -> int:
+        """CPU threads of a worker on this machine alone, where the process counts as one if there is none."""
+        return self.threads or max(1, os.cpu_count() // max(1, self.workers))
+
 
 def launch(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
     """Train a job to its end, from where an interrupted run left it. Returns the folder of the finished model.
@@ -77,7 +81,7 @@ def _train_here(job, run_dir, settings):
 
     from onestep.training.loop import Worker, train
 
-    torch.set_num_threads(settings.threads or os.cpu_count())
+    torch.set_num_threads(settings.threads_here())
     return train(job, run_dir, Worker(device=settings.device()))
 
 
