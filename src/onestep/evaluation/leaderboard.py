@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from onestep.evaluation.published import published_results
-from onestep.evaluation.table import aligned, caption, cell
+from onestep.evaluation.table import aligned, caption, cell, first_score
 
 
 def leaderboard(scores: dict, students: Sequence, teacher) -> dict:
@@ -11,7 +11,7 @@ def leaderboard(scores: dict, students: Sequence, teacher) -> dict:
 
     students, teacher: finished models (onestep.training.model.Model).
     """
-    score = next(iter(scores["rows"][0]["scores"]))
+    score = first_score(scores)
     entries = []
     for student in students:
         rows = {str(r["nfe"]): r for r in scores["rows"] if r["model"] == student.spec["name"]}

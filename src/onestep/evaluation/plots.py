@@ -6,6 +6,8 @@ from itertools import cycle
 import numpy as np
 from PIL import Image
 
+from onestep.evaluation.table import first_score
+
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
 GRAY = "#555555"
@@ -19,7 +21,7 @@ def ladder_plot(scores: dict, score: str | None = None, title: str | None = None
     """
     from matplotlib.ticker import LogLocator
 
-    score = score or next(iter(scores["rows"][0]["scores"]))
+    score = score or first_score(scores)
     figure, axes = _figure(7.2, 4.8)
     kinds = dict.fromkeys((row["model"], row["sampler"]) for row in scores["rows"])
     for (model, sampler), colour, marker in zip(kinds, cycle(COLOURS), cycle(MARKERS), strict=False):

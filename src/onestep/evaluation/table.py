@@ -38,6 +38,11 @@ def caption(scores: dict) -> list[str]:
     return lines
 
 
+def first_score(scores: dict) -> str:
+    """The name of the score that judges: FID, or the Wasserstein distance for points."""
+    return next(iter(scores["rows"][0]["scores"]))
+
+
 def _grouped(text: list[str], rows: list[dict]) -> list[str]:
     """A blank line between models and between samplers."""
     kinds = [(row["model"], row["sampler"]) for row in rows]

@@ -44,6 +44,8 @@ def _odd(nfe: int) -> int:
 
 
 NFE = Annotated[int, Field(ge=1)]
+NFEs = Annotated[tuple[NFE, ...], AfterValidator(_distinct)]
+HeunNFEs = Annotated[tuple[Annotated[NFE, AfterValidator(_odd)], ...], AfterValidator(_distinct)]
 Seed = Annotated[int, Field(ge=0)]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
 
@@ -174,9 +176,9 @@ class EvaluationParameters(Section):
     full: bool = False
     full_seeds: Seeds = (0, 1, 2)
     batch_size: int = Field(100, ge=1)
-    student_nfe: Annotated[tuple[NFE, ...], AfterValidator(_distinct)] = (1, 2, 3, 5, 10)
-    heun_nfe: Annotated[tuple[Annotated[NFE, AfterValidator(_odd)], ...], AfterValidator(_distinct)] = (3, 5, 9, 17, 35)
-    euler_nfe: Annotated[tuple[NFE, ...], AfterValidator(_distinct)] = (1, 2, 3, 5, 10)
+    student_nfe: NFEs = (1, 2, 3, 5, 10)
+    heun_nfe: HeunNFEs = (3, 5, 9, 17, 35)
+    euler_nfe: NFEs = (1, 2, 3, 5, 10)
 
     @check("features")
     @classmethod
@@ -195,12 +197,12 @@ class ComparisonParameters(Section):
     """budget: of each recipe's training. nfe: of the scores; count: samples of each seed; search_count: of a trial."""
 
     budget: Budget
-    nfe: Annotated[tuple[NFE, ...], AfterValidator(_distinct)] = (1, 2, 4)
+    nfe: NFEs = (1, 2, 4)
     seeds: Seeds = (0, 1, 2)
     count: int = Field(400, ge=FEWEST)
     search_count: int = Field(400, ge=FEWEST)
     batch_size: int = Field(200, ge=1)
-    teacher_nfe: Annotated[tuple[Annotated[NFE, AfterValidator(_odd)], ...], AfterValidator(_distinct)] = (9, 17, 35)
+    teacher_nfe: HeunNFEs = (9, 17, 35)
 
 
 class Parameters(Section):
