@@ -29,7 +29,9 @@ SPECS = {
     "skip": ({"name": "unet", "encoder": "skip", "decoder": "skip", "channel_mult": [1, 2, 2]}, (1, 8, 8)),
     "conv": ({"name": "unet", "resample": "conv", "middle_attention": False, "group_channels": 8}, (1, 8, 8)),
     "one size": ({"name": "unet", "channel_mult": [1], "num_blocks": 0, "augment_dim": 5}, (1, 5, 5)),
+    "double norm": ({"name": "unet", "double_norm": True, "attn_resolutions": [4]}, (1, 8, 8)),
     "points": ({"name": "mlp"}, (2,)),
+    "points, double norm": ({"name": "mlp", "double_norm": True}, (2,)),
     "points, fourier": ({"name": "mlp", **FOURIER}, (7,)),
 }
 
@@ -165,6 +167,7 @@ def test_forward_mode(case):
         ({"name": "unet", "num_heads": 3}, (1, 8, 8), "3 attention heads"),
         ({"name": "unet", "resample_filter": [1, 2, 1]}, (1, 8, 8), "even"),
         ({"name": "unet"}, (2,), "mlp"),
+        ({"name": "unet", "double_norm": True, "adaptive_scale": False}, (1, 8, 8), "adaptive_scale"),
         ({"name": "mlp"}, (1, 8, 8), "unet"),
         ({"name": "mlp", "attn_resolutions": [4]}, (2,), "attn_resolutions"),
     ],

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from onestep.networks.layers import Attention, Down, Init, ScaleShift, Shift, Up, conv
+from onestep.networks.layers import Attention, Down, Init, Up, conv
 
 
 class Block(nn.Module):
@@ -21,7 +21,7 @@ class Block(nn.Module):
         heads: int = 0,
         emb_channels: int,
         dropout: float,
-        adaptive_scale: bool,
+        modulation: type[nn.Module],
         resample_proj: bool,
         skip_scale: float,
         norm: Callable[[int], nn.Module],
@@ -32,7 +32,7 @@ class Block(nn.Module):
         self.resample = resample or nn.Identity()
         self.norm_in = norm(inputs)
         self.conv_in = conv(inputs, outputs, 3, init)
-        self.modulation = (ScaleShift if adaptive_scale else Shift)(outputs, emb_channels, norm, init)
+        self.modulation = modulation(outputs, emb_channels, norm, init)
         self.dropout = nn.Dropout(dropout)
         self.conv_out = conv(outputs, outputs, 3, init, init.last)
         projected = inputs != outputs or (resample_proj and resample is not None)

@@ -117,6 +117,19 @@ class ScaleShift(nn.Module):
         return self.norm(h) * (1 + scale) + shift
 
 
+def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
+    """x over the root mean square of its channels."""
+    return x * (x.square().mean(dim=1, keepdim=True) + eps).rsqrt()
+
+
+class NormalisedScaleShift(ScaleShift):
+    """AdaGN with double normalisation: Lu and Song 2024, Section 4.1."""
+
+    def forward(self, h: Tensor, emb: Tensor) -> Tensor:
+        scale, shift = self.parameters_for(h, emb)
+        return self.norm(h) * pixel_norm(1 + scale) + pixel_norm(shift)
+
+
 class Shift(ScaleShift):
     """A shift that the embedding decides, then normalisation."""
 

@@ -1,22 +1,24 @@
 """A residual network for points."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from onestep.diffusion.names import check_name
 from onestep.networks.embeddings import Conditioning
-from onestep.networks.layers import INITS, GroupNorm, Init, ScaleShift, initialised
+from onestep.networks.layers import INITS, GroupNorm, Init, NormalisedScaleShift, ScaleShift, initialised
 
 
 class PointBlock(nn.Module):
     """Two linear layers beside a shortcut, with a scale and a shift from the embedding between them."""
 
-    def __init__(self, channels: int, emb_channels: int, dropout: float, init: Init):
+    def __init__(self, channels: int, emb_channels: int, dropout: float, double_norm: bool, init: Init):
         super().__init__()
         self.linear_in = initialised(nn.Linear(channels, channels), init)
-        self.modulation = ScaleShift(channels, emb_channels, GroupNorm, init)
+        modulation = NormalisedScaleShift if double_norm else ScaleShift
+        self.modulation = modulation(channels, emb_channels, GroupNorm, init)
         self.dropout = nn.Dropout(dropout)
         self.linear_out = initialised(nn.Linear(channels, channels), init, init.last)
 
@@ -37,6 +39,7 @@ class MLP(nn.Module):
         channel_mult_noise: float = 1,
         num_blocks: int = 4,
         dropout: float = 0.0,
+        double_norm: bool = False,  # of the embedding's scale and shift, over channels
         init: str = "kaiming",
         **conditioning,
     ):
@@ -48,7 +51,8 @@ class MLP(nn.Module):
         self.embed = Conditioning(emb_channels, noise_channels, num_classes, init=init, **conditioning)
         init = INITS[init]
         self.stem = initialised(nn.Linear(shape[0], channels), init)
-        self.blocks = nn.ModuleList(PointBlock(channels, emb_channels, dropout, init) for _ in range(num_blocks))
+        block = partial(PointBlock, channels, emb_channels, dropout, double_norm, init)
+        self.blocks = nn.ModuleList(block() for _ in range(num_blocks))
         self.norm = GroupNorm(channels)
         self.head = initialised(nn.Linear(channels, shape[0]), init, init.last)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from onestep.diffusion.names import check_name
 from onestep.networks.blocks import Block, DecoderLevel, EncoderLevel, Output, ResampleConv, ResidualSide, SkipSide
 from onestep.networks.embeddings import Conditioning
-from onestep.networks.layers import INITS, Down, GroupNorm, Up, conv
+from onestep.networks.layers import INITS, Down, GroupNorm, NormalisedScaleShift, ScaleShift, Shift, Up, conv
 
 ENCODERS = {"standard": None, "skip": SkipSide, "residual": ResidualSide}
 
@@ -35,6 +35,7 @@ class UNet(nn.Module):
         head_channels: int = 0,  # in place of numbers of heads: channels of each head
         dropout: float = 0.0,
         adaptive_scale: bool = True,  # the embedding scales and shifts features, or only shifts them
+        double_norm: bool = False,  # normalised over channels, both the scale and the shift
         skip_scale: float = 1.0,  # of the sum at the end of each residual branch
         encoder: str = "standard",  # or "skip", "residual": the image enters at every size
         decoder: str = "standard",  # or "skip": the image is a sum over sizes
@@ -52,6 +53,8 @@ class UNet(nn.Module):
         check_name("decoder_attention", decoder_attention, ("all", "last"))
         check_name("resample", resample, ("block", "conv"))
         check_name("init", init, INITS)
+        if double_norm and not adaptive_scale:
+            raise ValueError("double_norm is of the scale and the shift: it needs adaptive_scale.")
         sizes = self._sizes(shape, len(channel_mult))
         if unknown := set(attn_resolutions) - {height for height, _ in sizes}:
             raise ValueError(
@@ -61,9 +64,8 @@ class UNet(nn.Module):
         self.embed = Conditioning(emb_channels, noise_channels, num_classes, init=init, **conditioning)
 
         init, norm = INITS[init], partial(GroupNorm, group_channels=group_channels, eps=norm_eps)
-        settings = dict(
-            dropout=dropout, adaptive_scale=adaptive_scale, skip_scale=skip_scale, resample_proj=resample_proj
-        )
+        modulation = NormalisedScaleShift if double_norm else ScaleShift if adaptive_scale else Shift
+        settings = dict(dropout=dropout, modulation=modulation, skip_scale=skip_scale, resample_proj=resample_proj)
         block = partial(Block, emb_channels=emb_channels, norm=norm, init=init, **settings)
         widths = [int(channels * mult) for mult in channel_mult]
 
