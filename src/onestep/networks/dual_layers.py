@@ -6,6 +6,7 @@ output is the plain call's, graph included; what makes the tangent runs without 
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend
 
 aten = torch.ops.aten
 
@@ -64,17 +65,23 @@ def attention(function, tangents, q, k, v, mask=None, dropout_p=0.0, is_causal=F
     """P = softmax(S), S = scale Q K^T, O = P V; dO = dP V + P dV, dP the softmax's backward of dS."""
     if mask is not None or dropout_p or is_causal or any(more.values()):
         raise NotImplementedError(f"{name_of(function)} with a mask or dropout is not known to dual layers.")
-    output = function(q, k, v, scale=scale)
+    output, p = _attended(function, q, k, v, scale)
     with torch.no_grad(), torch.autocast(q.device.type, enabled=False):
         precise = torch.promote_types(q.dtype, torch.float32)
         scale = q.shape[-1] ** -0.5 if scale is None else scale
-        dq, dk, dv = (torch.zeros_like(p) if t is None else t for t, p in zip(tangents[:3], (q, k, v), strict=True))
+        dq, dk, dv = (torch.zeros_like(x) if t is None else t for t, x in zip(tangents[:3], (q, k, v), strict=True))
         q, k, v, dq, dk, dv = (t.to(precise).flatten(0, -3) for t in (q, k, v, dq, dk, dv))
-        q, dq = q * scale, dq * scale
-        p = torch.bmm(q, k.mT).softmax(-1)
-        ds = torch.bmm(dq, k.mT).baddbmm_(q, dk.mT)
+        p = torch.bmm(q * scale, k.mT).softmax(-1) if p is None else p.detach().to(precise).flatten(0, -3)
+        ds = torch.bmm(dq * scale, k.mT).baddbmm_(q * scale, dk.mT)
         dp = aten._softmax_backward_data(ds, p, -1, precise)
         return output, torch.bmm(dp, v).baddbmm_(p, dv).view(output.shape)
+
+
+def _attended(function, q, k, v, scale):
+    """The plain call's output, and the attention weights where it has them."""
+    if torch._fused_sdp_choice(q, k, v, scale=scale) == SDPBackend.MATH.value:
+        return torch._scaled_dot_product_attention_math(q, k, v, scale=scale)
+    return function(q, k, v, scale=scale), None
 
 
 def dropout(function, tangents, x, p=0.5, training=True, inplace=False):
