@@ -79,7 +79,8 @@ def attention(function, tangents, q, k, v, mask=None, dropout_p=0.0, is_causal=F
 
 def _attended(function, q, k, v, scale):
     """The plain call's output, and the attention weights where it has them."""
-    if torch._fused_sdp_choice(q, k, v, scale=scale) == SDPBackend.MATH.value:
+    plain = not torch.is_autocast_enabled(q.device.type)
+    if plain and torch._fused_sdp_choice(q, k, v, scale=scale) == SDPBackend.MATH.value:
         return torch._scaled_dot_product_attention_math(q, k, v, scale=scale)
     return function(q, k, v, scale=scale), None
 
@@ -99,10 +100,14 @@ def dropout(function, tangents, x, p=0.5, training=True, inplace=False):
     return x * mask, tangent
 
 
+SAME = {"radd": "add", "rmul": "mul", "truediv": "div"}
+
+
 def name_of(function) -> str:
     """The name of a torch function, of a tensor's method, or of the operator that calls it."""
     name = function.__name__
-    return name[2:-2] if name.startswith("__") else name
+    name = name[2:-2] if name.startswith("__") else name
+    return SAME.get(name, name)
 
 
 def check_constant(function, tangents):
