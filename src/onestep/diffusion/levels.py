@@ -15,6 +15,12 @@ def check_ends(sigma_min: float, sigma_max: float, rho: float) -> None:
         raise ValueError(f"{given}: 0 < sigma_min < sigma_max and 0 < rho, all finite")
 
 
+def check_normal(mean: float, std: float) -> None:
+    """Raise ValueError if these are no mean and standard deviation of what levels are drawn by."""
+    if not (math.isfinite(mean) and 0 < std < math.inf):
+        raise ValueError(f"level_std is {std}: it is above 0 and finite, as level_mean is finite.")
+
+
 def karras_level(index: Tensor, num_levels: int, sigma_min=SIGMA_MIN, sigma_max=SIGMA_MAX, rho=RHO) -> Tensor:
     """The level at `index` of a grid of num_levels, from sigma_max (0) down to sigma_min (num_levels - 1), float64.
 
@@ -59,6 +65,15 @@ def pick(probabilities: Tensor, uniform: Tensor) -> Tensor:
 def lognormal_levels(normal: Tensor, mean: float, std: float) -> Tensor:
     """Levels with ln sigma ~ N(mean, std^2) from standard Gaussian numbers, [B]. Karras et al. 2022, Table 1."""
     return (mean + std * normal).exp()
+
+
+def arc_levels(normal: Tensor, mean: float, std: float) -> Tensor:
+    """Levels (1 - t) / t with t = 1 - 2 / pi atan(exp(N(mean, std^2))), from standard Gaussian numbers, [B].
+
+    Peng et al. 2025. The two arcs are the parts of the quarter circle before and behind t.
+    """
+    tau = mean + std * normal
+    return tau.exp().atan() / (-tau).exp().atan()
 
 
 def per_sample(values: Tensor, x: Tensor) -> Tensor:

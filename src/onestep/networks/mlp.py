@@ -49,6 +49,7 @@ class MLP(nn.Module):
         check_name("init", init, INITS)
         emb_channels, noise_channels = int(channels * channel_mult_emb), int(channels * channel_mult_noise)
         self.embed = Conditioning(emb_channels, noise_channels, num_classes, init=init, **conditioning)
+        self.c_noise = self.embed.c_noise
         init = INITS[init]
         self.stem = initialised(nn.Linear(shape[0], channels), init)
         block = partial(PointBlock, channels, emb_channels, dropout, double_norm, init)

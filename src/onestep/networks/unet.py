@@ -62,6 +62,7 @@ class UNet(nn.Module):
             )
         emb_channels, noise_channels = int(channels * channel_mult_emb), int(channels * channel_mult_noise)
         self.embed = Conditioning(emb_channels, noise_channels, num_classes, init=init, **conditioning)
+        self.c_noise = self.embed.c_noise
 
         init, norm = INITS[init], partial(GroupNorm, group_channels=group_channels, eps=norm_eps)
         modulation = NormalisedScaleShift if double_norm else ScaleShift if adaptive_scale else Shift

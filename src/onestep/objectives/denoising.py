@@ -1,9 +1,8 @@
 """Denoising score matching, which trains the teacher: Karras et al. 2022, Table 1 and Section 5."""
 
-import math
 from dataclasses import dataclass
 
-from onestep.diffusion.levels import lognormal_levels, per_sample
+from onestep.diffusion.levels import check_normal, lognormal_levels, per_sample
 from onestep.objectives.objective import Objective
 
 
@@ -21,8 +20,7 @@ class Denoising(Objective):
     sampler = "heun"
 
     def __post_init__(self):
-        if not (math.isfinite(self.level_mean) and 0 < self.level_std < math.inf):
-            raise ValueError(f"level_std is {self.level_std}: it is above 0 and finite, as level_mean is finite.")
+        check_normal(self.level_mean, self.level_std)
 
     def __call__(self, networks, batch, progress, rng):
         sigma = lognormal_levels(rng.normal(()), self.level_mean, self.level_std)

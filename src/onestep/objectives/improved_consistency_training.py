@@ -8,6 +8,7 @@ from onestep.diffusion.levels import (
     SIGMA_MAX,
     SIGMA_MIN,
     check_ends,
+    check_normal,
     karras_levels,
     karras_neighbours,
     lognormal_intervals,
@@ -38,8 +39,7 @@ class ImprovedConsistencyTraining(Objective):
         check_ends(self.sigma_min, self.sigma_max, self.rho)
         if not 1 <= self.start_levels <= self.end_levels:
             raise ValueError(f"start_levels is {self.start_levels}: it is from 1 to end_levels ({self.end_levels})")
-        if not (math.isfinite(self.level_mean) and 0 < self.level_std < math.inf):
-            raise ValueError(f"level_std is {self.level_std}: it is above 0 and finite, as level_mean is finite.")
+        check_normal(self.level_mean, self.level_std)
 
     def __call__(self, networks, batch, progress, rng):
         num_levels, ends = self.num_levels(progress), (self.sigma_min, self.sigma_max, self.rho)

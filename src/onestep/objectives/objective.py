@@ -59,6 +59,9 @@ class Objective:
         """Loss of each sample, [B]; or {optimiser: [B]}, "student" and modules that have losses of their own."""
         raise NotImplementedError
 
+    def check_student(self, student: nn.Module) -> None:
+        """Raise ValueError if the student's network has not what the loss needs."""
+
     def modules(self, student: nn.Module) -> dict[str, nn.Module]:
         """Extra modules to train, each with an optimiser of its own."""
         return {}

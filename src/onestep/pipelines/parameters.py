@@ -17,7 +17,7 @@ from onestep.evaluation.features import check_features
 from onestep.evaluation.scores import FEWEST
 from onestep.launch import LaunchSettings
 from onestep.networks import NETWORKS, arguments_of, check_arguments
-from onestep.objectives import Objective, objective_class
+from onestep.objectives import Objective, build_objective, objective_class
 from onestep.preconditioning import PRECONDITIONERS
 from onestep.training.job import needs_teacher
 from onestep.training.loop import start_from
@@ -148,7 +148,13 @@ class Recipe(Section):
                 raise ValueError(f"training.labels is true, and the data {space.name} have no labels.")
             if self.training.labels and self.needs_teacher and not teacher.training.labels:
                 raise ValueError("training.labels is true: so must be teacher.training.labels.")
+            if self.objective.get("guidance", 1) != 1 and not (self.training.labels and teacher.training.label_dropout):
+                raise ValueError(
+                    f"objective.guidance is {self.objective['guidance']}: then training.labels is true, and "
+                    "teacher.training.label_dropout above 0, so that the teacher knows images without a label too."
+                )
             function = self._function(space)
+            build_objective(self.objective).check_student(function)
             if self.start == "teacher":
                 start_from(function.network, teacher._function(space).network, self.start_new)
         except ValueError as problem:

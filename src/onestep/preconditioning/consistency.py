@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from onestep.diffusion.levels import SIGMA_MIN, per_sample
+from onestep.preconditioning.noise_condition import noise_condition
 
 
 class Consistency(nn.Module):
@@ -16,6 +17,7 @@ class Consistency(nn.Module):
         if boundary <= 0:
             raise ValueError(f"a boundary level of {boundary}: a consistency function has a positive one, .002 usually")
         self.network, self.sigma_data, self.boundary = network, sigma_data, boundary
+        self.c_noise = noise_condition(network, sigma_data)
 
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, **conditions) -> Tensor:
         variance = per_sample(sigma, x) ** 2 + self.sigma_data**2
@@ -23,5 +25,5 @@ class Consistency(nn.Module):
         c_skip = self.sigma_data**2 / (above**2 + self.sigma_data**2)  # Song et al. 2023, App. C
         c_out = self.sigma_data * above / variance.sqrt()
         c_in = 1 / variance.sqrt()
-        c_noise = sigma.to(x.dtype).log() / 4
+        c_noise = self.c_noise(sigma.to(x.dtype))
         return c_skip * x + c_out * self.network(c_in * x, c_noise, labels, **conditions)

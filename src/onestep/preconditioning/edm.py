@@ -1,9 +1,9 @@
 """The EDM denoiser: Karras et al. 2022, Eq. 7 and Table 1."""
 
-import torch
 from torch import Tensor, nn
 
 from onestep.diffusion.levels import per_sample
+from onestep.preconditioning.noise_condition import noise_condition
 
 
 class EDM(nn.Module):
@@ -17,11 +17,12 @@ class EDM(nn.Module):
     def __init__(self, network: nn.Module, sigma_data: float = 0.5):
         super().__init__()
         self.network, self.sigma_data = network, sigma_data
+        self.c_noise = noise_condition(network, sigma_data)
 
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, **conditions) -> Tensor:
         level, variance = per_sample(sigma, x), per_sample(sigma, x) ** 2 + self.sigma_data**2
         c_skip = self.sigma_data**2 / variance
         c_out = level * self.sigma_data / variance.sqrt()
         c_in = 1 / variance.sqrt()
-        c_noise = sigma.to(x.dtype).clamp_min(torch.finfo(x.dtype).tiny).log() / 4
+        c_noise = self.c_noise(sigma.to(x.dtype))
         return c_skip * x + c_out * self.network(c_in * x, c_noise, labels, **conditions)

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import onestep
-from onestep.objectives import objective_class, objective_names
+from onestep.objectives import build_objective, objective_class, objective_names
 
 SOURCES = (
     "data/space.py",
@@ -80,7 +80,7 @@ class Job:
 
 def needs_teacher(objective: dict, start: str) -> bool:
     """Whether a teacher gives a method its target, or a student its first weights."""
-    return objective_class(objective["name"]).needs_teacher or start == "teacher"
+    return build_objective(objective).needs_teacher or start == "teacher"
 
 
 @cache

@@ -80,7 +80,7 @@ class Training:
         self.step_module = Step(self.objective, self.networks)
         self.optimizers = self._new_optimizers()
         self.sigma = None
-        self.networks.student.register_forward_pre_hook(self._remember_levels)
+        self.networks.student.c_noise.register_forward_pre_hook(self._remember_levels)
         self.forward = self.step_module
         if worker.size > 1:
             self.forward = DistributedDataParallel(self.step_module, broadcast_buffers=False)
@@ -93,6 +93,7 @@ class Training:
         with torch.random.fork_rng([]):
             torch.manual_seed(derive_seed("weights", self.job.seed))
             student = build_function(self.job.spec, self.space).to(device)
+            self.objective.check_student(student)
             modules = {name: m.to(device) for name, m in self.objective.modules(student).items()}
         teacher = Model.load(self.job.teacher, device).function if self.job.teacher else None
         if self.job.start == "teacher":
@@ -130,7 +131,7 @@ class Training:
         return 0 < self.objective.stage(progress).step < progress.step
 
     def _remember_levels(self, _, inputs):
-        self.sigma = inputs[1].detach()
+        self.sigma = inputs[0].detach()
 
     def make_step(self) -> dict[str, float]:
         """One optimiser step. Returns its loss and gradient norm, averaged over workers.
@@ -242,6 +243,11 @@ def start_from(network: nn.Module, teacher: nn.Module, new: Sequence[str] = ()):
 
     Raises ValueError that names the first other difference between the two networks.
     """
+    if network.c_noise != teacher.c_noise:
+        raise ValueError(
+            f"a student can start from its teacher only with the same network, and the teacher's c_noise is "
+            f"{teacher.c_noise}, not {network.c_noise}."
+        )
     mine, its = network.state_dict(), teacher.state_dict()
     same = {n for n in mine.keys() & its.keys() if mine[n].shape == its[n].shape}
     differing = sorted(n for n in (mine.keys() | its.keys()) - same if not n.startswith(tuple(new)))

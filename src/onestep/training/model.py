@@ -23,7 +23,7 @@ from onestep.samplers import sample_euler, sample_heun, sample_multistep
 from onestep.training.checkpoint import naming_full_disk, write_folder
 
 SIGMA_DATA = 0.5
-SAMPLERS = {"edm": ("heun", "euler"), "consistency": ("multistep",)}
+SAMPLERS = {"edm": ("heun", "euler")} | dict.fromkeys(("consistency", "trigflow", "flow"), ("multistep",))
 
 
 def build_function(spec: dict, space: DataSpace) -> nn.Module:

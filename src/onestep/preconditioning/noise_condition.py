@@ -1,0 +1,41 @@
+"""What a network is told of the noise level: c_noise, a function of sigma that the network's weights were made for."""
+
+import torch
+from torch import Tensor, nn
+
+
+class LogLevel(nn.Module):
+    """ln(sigma) / 4: Karras et al. 2022, Table 1."""
+
+    def __init__(self, sigma_data: float):
+        super().__init__()
+
+    def forward(self, sigma: Tensor) -> Tensor:
+        return sigma.clamp_min(torch.finfo(sigma.dtype).tiny).log() / 4
+
+    def slope(self, sigma: Tensor) -> Tensor:
+        """Its derivative by ln sigma."""
+        return torch.full_like(sigma, 0.25)
+
+
+class Angle(nn.Module):
+    """t = atan(sigma / sigma_data), from 0 to pi / 2: Lu and Song 2024, Section 4.1."""
+
+    def __init__(self, sigma_data: float):
+        super().__init__()
+        self.sigma_data = sigma_data
+
+    def forward(self, sigma: Tensor) -> Tensor:
+        return (sigma / self.sigma_data).atan()
+
+    def slope(self, sigma: Tensor) -> Tensor:
+        """Its derivative by ln sigma, cos t sin t."""
+        return sigma * self.sigma_data / (sigma**2 + self.sigma_data**2)
+
+
+NOISE_CONDITIONS = {"log": LogLevel, "angle": Angle}
+
+
+def noise_condition(network: nn.Module, sigma_data: float) -> nn.Module:
+    """The c_noise that a network wants, by the argument of that name that it was built with."""
+    return NOISE_CONDITIONS[getattr(network, "c_noise", "log")](sigma_data)

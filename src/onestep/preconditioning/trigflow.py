@@ -1,0 +1,52 @@
+"""TrigFlow: Lu and Song 2024, Section 3. x_t = cos t x0 + sin t z, z ~ N(0, sigma_data^2), t = atan(sigma / sigma_data)."""
+
+from torch import Tensor, nn
+
+from onestep.diffusion.levels import per_sample
+from onestep.preconditioning.noise_condition import noise_condition
+from onestep.preconditioning.trajectory import along_trajectory
+
+
+class TrigFlow(nn.Module):
+    """f = cos t x_t - sin t sigma_data F(x_t / sigma_data, c_noise); f(x, 0) = x. x = x_t / cos t.
+
+    F is minus the network, where the paper's is the network: so it is EDM's function, and one takes the other's weights.
+    x: [B, ...]; sigma: [B], at least 0; labels: [B, classes] one-hot, a row of zeros for no label, or None.
+    """
+
+    boundary = 0.0
+
+    def __init__(self, network: nn.Module, sigma_data: float = 0.5):
+        super().__init__()
+        self.network, self.sigma_data = network, sigma_data
+        self.c_noise = noise_condition(network, sigma_data)
+
+    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, **conditions) -> Tensor:
+        cos, sin = self.circle(sigma, x)
+        x_t = cos * x
+        velocity = -self.network(x_t / self.sigma_data, self.c_noise(sigma.to(x.dtype)), labels, **conditions)
+        return cos * x_t - sin * self.sigma_data * velocity
+
+    def circle(self, sigma: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """cos t and sin t, as factors of x."""
+        level = per_sample(sigma, x)
+        radius = (level**2 + self.sigma_data**2).sqrt()
+        return self.sigma_data / radius, level / radius
+
+    def velocity(self, x: Tensor, sigma: Tensor, denoised: Tensor) -> Tensor:
+        """dx_t/dt = cos t z - sin t x0 at sigma > 0, with x0 = denoised and the z that makes x_t of it."""
+        cos, sin = self.circle(sigma, x)
+        return (cos**2 * x - denoised) / sin
+
+    def tangent(
+        self, x: Tensor, sigma: Tensor, denoised: Tensor, warmup: float = 1.0, labels: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """F, and g = cos t df/dt along the trajectory with that velocity, its second part times warmup; g has no graph.
+
+        Lu and Song 2024, Algorithm 1, line by line. The derivative by ln sigma is cos t sin t times that by t.
+        """
+        output, derivative = along_trajectory(self, x, sigma, denoised, labels)
+        F, cos_sin_dF = -output, -derivative
+        cos, sin = self.circle(sigma, x)
+        constant = cos**2 * (self.sigma_data * F.detach() - self.velocity(x, sigma, denoised))
+        return F, -constant - warmup * (cos * sin * cos * x + self.sigma_data * cos_sin_dF)
