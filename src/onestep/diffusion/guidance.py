@@ -6,7 +6,7 @@ from torch import Tensor
 def guided(denoiser, x: Tensor, sigma: Tensor, labels: Tensor | None, strength: float) -> Tensor:
     """D(no label) + strength (D(labels) - D(no label)); one pass where the strength is 1, else two.
 
-    denoiser: a function of (x, sigma, labels), trained with label dropout. labels: one-hot, a row of zeros for no label.
+    denoiser: a function of (x, sigma, labels), trained with label dropout. labels: one-hot.
     """
     denoised = denoiser(x, sigma, labels)
     if strength == 1:

@@ -7,7 +7,7 @@ from onestep.networks.layers import Linear
 
 
 class Weighting(nn.Module):
-    """w of c_noise [B] -> [B], a linear layer on an embedding; it begins as 0. Karras et al. 2024, Section 2.2 and App. B."""
+    """w of c_noise [B] -> [B], a linear layer on an embedding; it begins as 0. Karras et al. 2024."""
 
     def __init__(self, channels: int = 128):
         super().__init__()

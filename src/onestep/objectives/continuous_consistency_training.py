@@ -12,8 +12,7 @@ from onestep.objectives.objective import Objective
 class ContinuousConsistencyTraining(Objective):
     """e^w / D ||F - sg F - g / (||g|| + c)||^2 - w, g = cos t df/dt along the data's velocity.
 
-    level_mean, level_std: of ln sigma; warmup_steps: until the part of g with the network's derivative has come in whole;
-    tangent_constant: c.
+    level_mean, level_std: of ln sigma; warmup_steps: until g has the network's derivative whole; tangent_constant: c.
     """
 
     level_mean: float = -1.0

@@ -13,10 +13,6 @@ class LogLevel(nn.Module):
     def forward(self, sigma: Tensor) -> Tensor:
         return sigma.clamp_min(torch.finfo(sigma.dtype).tiny).log() / 4
 
-    def slope(self, sigma: Tensor) -> Tensor:
-        """Its derivative by ln sigma."""
-        return torch.full_like(sigma, 0.25)
-
 
 class Angle(nn.Module):
     """t = atan(sigma / sigma_data), from 0 to pi / 2: Lu and Song 2024, Section 4.1."""
@@ -27,10 +23,6 @@ class Angle(nn.Module):
 
     def forward(self, sigma: Tensor) -> Tensor:
         return (sigma / self.sigma_data).atan()
-
-    def slope(self, sigma: Tensor) -> Tensor:
-        """Its derivative by ln sigma, cos t sin t."""
-        return sigma * self.sigma_data / (sigma**2 + self.sigma_data**2)
 
 
 NOISE_CONDITIONS = {"log": LogLevel, "angle": Angle}

@@ -1,4 +1,4 @@
-"""TrigFlow: Lu and Song 2024, Section 3. x_t = cos t x0 + sin t z, z ~ N(0, sigma_data^2), t = atan(sigma / sigma_data)."""
+"""TrigFlow: Lu and Song 2024, Section 3. x_t = cos t x0 + sin t z, z ~ N(0, sigma_data^2), sigma = sigma_data tan t."""
 
 from torch import Tensor, nn
 
@@ -8,9 +8,9 @@ from onestep.preconditioning.trajectory import along_trajectory
 
 
 class TrigFlow(nn.Module):
-    """f = cos t x_t - sin t sigma_data F(x_t / sigma_data, c_noise); f(x, 0) = x. x = x_t / cos t.
+    """f = cos t x_t - sin t sigma_data F(x_t / sigma_data, c_noise), x_t = cos t x; f(x, 0) = x.
 
-    F is minus the network, where the paper's is the network: so it is EDM's function, and one takes the other's weights.
+    F is minus the network, where in the paper it is the network: so it is EDM's function, and its weights are EDM's.
     x: [B, ...]; sigma: [B], at least 0; labels: [B, classes] one-hot, a row of zeros for no label, or None.
     """
 
@@ -23,9 +23,12 @@ class TrigFlow(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, **conditions) -> Tensor:
         cos, sin = self.circle(sigma, x)
-        x_t = cos * x
-        velocity = -self.network(x_t / self.sigma_data, self.c_noise(sigma.to(x.dtype)), labels, **conditions)
-        return cos * x_t - sin * self.sigma_data * velocity
+        return cos**2 * x - sin * self.sigma_data * self.flow(x, sigma, labels, **conditions)
+
+    def flow(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, **conditions) -> Tensor:
+        """F."""
+        cos, _ = self.circle(sigma, x)
+        return -self.network(cos * x / self.sigma_data, self.c_noise(sigma.to(x.dtype)), labels, **conditions)
 
     def circle(self, sigma: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """cos t and sin t, as factors of x."""
@@ -43,10 +46,9 @@ class TrigFlow(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """F, and g = cos t df/dt along the trajectory with that velocity, its second part times warmup; g has no graph.
 
-        Lu and Song 2024, Algorithm 1, line by line. The derivative by ln sigma is cos t sin t times that by t.
+        Lu and Song 2024, Algorithm 1. A derivative by ln sigma is cos t sin t times the one by t.
         """
-        output, derivative = along_trajectory(self, x, sigma, denoised, labels)
-        F, cos_sin_dF = -output, -derivative
+        flow, derivative = along_trajectory(lambda x, sigma: self.flow(x, sigma, labels), x, sigma, denoised)
         cos, sin = self.circle(sigma, x)
-        constant = cos**2 * (self.sigma_data * F.detach() - self.velocity(x, sigma, denoised))
-        return F, -constant - warmup * (cos * sin * cos * x + self.sigma_data * cos_sin_dF)
+        constant = -(cos**2) * (self.sigma_data * flow.detach() - self.velocity(x, sigma, denoised))
+        return flow, constant - warmup * (cos * sin * cos * x + self.sigma_data * derivative)
