@@ -6,10 +6,12 @@ from itertools import pairwise
 import pytest
 import torch
 
-from onestep.diffusion.levels import karras_levels, lognormal_intervals, pick
+from onestep.diffusion.continuous import tangent_warmup
+from onestep.diffusion.levels import arc_levels, karras_levels, lognormal_intervals, lognormal_levels, pick
 from onestep.objectives import Progress
 from onestep.objectives.consistency_training import ConsistencyTraining
 from onestep.objectives.easy_consistency_tuning import EasyConsistencyTuning
+from onestep.objectives.flow_anchored_consistency import FlowAnchoredConsistency
 from onestep.objectives.improved_consistency_training import ImprovedConsistencyTraining
 from onestep.objectives.progressive_distillation import ProgressiveDistillation
 
@@ -100,3 +102,35 @@ def test_pds_stages_fill_the_training(start, total):
         assert (stage.images, stage.total_images) == (4 * stage.step, 4 * stage.total_steps)
         assert pd.num_steps(at(k, total)) == pd.num_steps(at(k - stage.step, total))
     assert pd.num_steps(at(total - 1, total)) == 1
+
+
+def test_the_tangent_comes_in_over_ten_thousand_steps():
+    assert [tangent_warmup(k, 10_000) for k in (0, 1, 5_000, 10_000, 400_000)] == [0, 1e-4, 0.5, 1, 1]
+    assert tangent_warmup(0, 0) == 1
+
+
+def test_continuous_levels_are_those_of_the_papers():
+    """tau ~ N(mean, std^2): sCM's t = atan(e^tau / sigma_data), FACM's t = 1 - 2 / pi atan(e^tau)."""
+    normal = torch.tensor([-4.0, 0.0, 0.3, 4.0], dtype=torch.float64)
+    angle = torch.atan((-1.0 + 1.4 * normal).exp() / 0.5)
+    torch.testing.assert_close(0.5 * angle.tan(), lognormal_levels(normal, -1.0, 1.4), rtol=1e-12, atol=0)
+    t = 1 - 2 / math.pi * torch.atan((-0.8 + 1.6 * normal).exp())
+    sigma = arc_levels(normal, -0.8, 1.6)
+    torch.testing.assert_close(sigma, (1 - t) / t, rtol=1e-10, atol=0)
+    assert sigma[-1] > 80, "up to where samplers start"
+    torch.testing.assert_close(arc_levels(normal.float(), -0.8, 1.6).double(), sigma, rtol=1e-5, atol=0)
+
+
+def test_facm_relaxes_its_target_and_weighs_by_the_place_on_the_flow():
+    """alpha = 1 - t^.5 and cos(pi t / 2): the noise (t = 0) whole, the data (t = 1) not at all."""
+    facm, t = FlowAnchoredConsistency(), torch.tensor([[0.0], [0.25], [1.0]], dtype=torch.float64)
+    flow = torch.zeros(3, 1, dtype=torch.float64)
+    assert facm.target(flow, flow + 0.4, t).flatten().tolist() == pytest.approx([0.4, 0.2, 0])
+    assert facm.target(flow, flow - 7.0, t).flatten().tolist() == pytest.approx([-1, -0.5, 0])
+    for wrong in (math.inf, -math.inf, math.nan):
+        assert facm.target(flow, flow + wrong, t).isnan().all(), "clamping does not hide it"
+    sigma, error = 1 / t.flatten()[1:] - 1, torch.full((2,), 0.6, dtype=torch.float64, requires_grad=True)
+    weighted = facm.weighted(error, sigma)
+    expected = torch.tensor([math.cos(math.pi / 8), 0.0], dtype=torch.float64) / math.sqrt(0.601)
+    torch.testing.assert_close(weighted, 0.6 * expected, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(torch.autograd.grad(weighted.sum(), error)[0], expected, rtol=1e-12, atol=1e-15)
