@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from onestep.objectives import build_objective
 from onestep.training.job import Job
-from onestep.training.loop import Training, train
+from onestep.training.loop import Divergence, Training, train
 from onestep.training.model import Model
 
 NETWORK = {"name": "unet", "channels": 8, "channel_mult": [1, 2], "num_blocks": 1, "dropout": 0.2}
@@ -14,6 +15,9 @@ OTHERS = [
     {"name": "consistency_training", "end_levels": 20},
     {"name": "improved_consistency_training", "start_levels": 4, "end_levels": 16},
     {"name": "easy_consistency_tuning", "num_stages": 4},
+    {"name": "continuous_consistency_training", "warmup_steps": 8},
+    {"name": "continuous_consistency_distillation", "warmup_steps": 8},
+    {"name": "flow_anchored_consistency"},
 ]
 
 
@@ -25,10 +29,11 @@ def teacher(digits, tmp_path_factory):
 
 
 def job_of(objective, store, teacher, **changes) -> Job:
-    kind = "consistency" if objective["name"].endswith("consistency_training") else "edm"
+    kind = build_objective(objective).preconditioner
     data = (str(store.folder), store.sha256)
     teaches = {"teacher": str(teacher.folder), "teacher_sha256": teacher.sha256, "start": "teacher"}
-    facts = {**teaches, "network": NETWORK, "training": TINY, **changes}
+    network = {"network": NETWORK | {"second_time": True}, "start_new": ("embed.second",)} if kind == "flow" else {}
+    facts = {**teaches, "network": NETWORK, "training": TINY, **network, **changes}
     return Job("student", *data, preconditioning={"name": kind}, objective=objective, **facts)
 
 
@@ -52,6 +57,11 @@ def test_a_run_stopped_within_or_between_its_stages_ends_in_the_same_bits(
     steps(broken, 1)  # lost
     state, again = whole.state(), steps(Training(job, tmp_path / "broken"), 9 - stopped_at).state()
     assert state.keys() == again.keys()
+    modules = {"weighting"} if objective["name"].startswith("continuous") else set()
+    assert (
+        modules <= {k.split("/")[0] for k in state}
+        and {f"optimizer.{m}/out.weight/exp_avg" for m in modules} <= state.keys()
+    )
     assert all(torch.equal(state[k], again[k]) for k in state)
 
 
@@ -91,3 +101,17 @@ def test_a_student_may_have_what_its_teacher_lacks_where_the_recipe_says_so(digi
     assert {n for n in mine if n not in its} and all(torch.equal(mine[n], its[n]) for n in its)
     with pytest.raises(ValueError, match="decoder.*is not the same"):
         Training(job_of(PD, digits, teacher, network=NETWORK | {"channels": 4}, start_new=("embed",)), tmp_path / "x")
+
+
+def test_a_teacher_whose_time_is_another_gives_no_weights(digits, teacher, tmp_path):
+    with pytest.raises(ValueError, match="the teacher's c_noise is log, not angle"):
+        Training(job_of(OTHERS[4], digits, teacher, network=NETWORK | {"c_noise": "angle"}), tmp_path)
+
+
+@pytest.mark.parametrize("objective", OTHERS[-3:])
+def test_a_continuous_method_tells_its_divergence_and_at_which_levels(digits, teacher, tmp_path, objective):
+    """A derivative that is not finite reaches the loss, whatever is clamped or normalised on the way."""
+    training = steps(Training(job_of(objective, digits, teacher), tmp_path), 3)
+    training.networks.student.network.embed.hidden.weight.data[0, 0] = float("inf")
+    with pytest.raises(Divergence, match=r"diverged at step 3 .*at levels [\d.e-]+ to [\d.]+\."):
+        training.make_step()

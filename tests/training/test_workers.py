@@ -1,0 +1,98 @@
+"""Two processes that train together, without Ray: their gradients are those of one, for every way to make a loss."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from onestep.objectives import build_objective
+from onestep.training.job import Job
+from onestep.training.loop import train
+from onestep.training.model import Model
+
+NETWORK = {"name": "unet", "channels": 8, "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [4]}
+TINY = {"images": 64, "batch_size": 16, "optimizer": "radam", "labels": True}
+OBJECTIVES = {
+    "cd": {"name": "consistency_distillation"},
+    "sct": {"name": "continuous_consistency_training", "warmup_steps": 2},
+    "scd": {"name": "continuous_consistency_distillation", "warmup_steps": 2},
+    "facm": {"name": "flow_anchored_consistency", "guidance": 2.0},
+}
+PROCESS = """
+import json, sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import distributed
+
+from onestep.training.job import Job
+from onestep.training.loop import Training, Worker
+
+folder, rank, size = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+torch.set_num_threads(1)
+if size > 1:
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=size)
+for way in ("within", "around"):
+    for name, job in json.loads((folder / "jobs.json").read_text()).items():
+        training = Training(Job(**job), folder / "run", Worker(rank, size))
+        for _ in range(2):
+            training.make_step()
+        if way == "around":
+            training.forward = training.step_module  # past DistributedDataParallel's forward
+        training._accumulate_gradients(training.progress_at(2))
+        gradients = {n: p.grad for n, p in training.step_module.trained.named_parameters() if p.grad is not None}
+        save_file(gradients, folder / f"{way}-{name}-{rank}of{size}.safetensors")
+"""
+
+
+@pytest.fixture(scope="module")
+def gradients(digits, tmp_path_factory):
+    """A function of (way, recipe, rank, size): the gradient of the third step as one vector, and its names."""
+    folder = tmp_path_factory.mktemp("workers")
+    data = (str(digits.folder), digits.sha256)
+    first = Job("teacher", *data, NETWORK, {"name": "edm"}, {"name": "denoising"}, TINY | {"images": 32})
+    teacher = Model.load(train(first, folder / "teacher"))
+    jobs = {name: asdict(job_of(name, data, teacher)) for name in OBJECTIVES}
+    (folder / "jobs.json").write_text(json.dumps(jobs))
+    command = [sys.executable, "-c", PROCESS, str(folder)]
+    for size in (1, 2):
+        processes = [subprocess.Popen([*command, str(rank), str(size)]) for rank in range(size)]
+        assert [process.wait(timeout=300) for process in processes] == [0] * size
+
+    def of(way, name, rank, size):
+        found = load_file(folder / f"{way}-{name}-{rank}of{size}.safetensors")
+        return torch.cat([found[key].flatten() for key in sorted(found)]), sorted(found)
+
+    return of
+
+
+def job_of(name: str, data, teacher: Model) -> Job:
+    objective = OBJECTIVES[name]
+    start = {"teacher": str(teacher.folder), "teacher_sha256": teacher.sha256, "start": "teacher"}
+    network = NETWORK | {"second_time": name == "facm"}
+    preconditioning = {"name": build_objective(objective).preconditioner}
+    return Job(name, *data, network, preconditioning, objective, TINY, start_new=("embed.second",), **start)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_gradients_of_two_workers_are_those_of_one(name, gradients):
+    (one, names), *twos = gradients("within", name, 0, 1), *(gradients("within", name, rank, 2) for rank in (0, 1))
+    assert any(n.startswith("student.") for n in names) and ("weighting.out.weight" in names) == name.startswith("sc")
+    for two, its in twos:
+        assert its == names and (two - one).norm() < 1e-3 * one.norm()
+    assert torch.equal(twos[0][0], twos[1][0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_past_ddps_forward_each_worker_would_keep_its_own(name, gradients):
+    """What the test above is for: nothing else would tell."""
+    one, mine, others = (gradients("around", name, *place)[0] for place in ((0, 1), (0, 2), (1, 2)))
+    assert (mine - one).norm() > 0.01 * one.norm() and (mine - others).norm() > 0.01 * one.norm()
+    torch.testing.assert_close((mine + others) / 2, one, rtol=1e-2, atol=1e-3 * float(one.norm()))
