@@ -81,6 +81,19 @@ REFUSED = {
         {"student__network__channels": 32},
         "student can start .* only with the same",
     ),
+    "another time than the teacher's": (
+        {"recipe": "scd", "student__network__c_noise": "angle"},
+        "scd: .*the teacher's c_noise is log, not angle",
+    ),
+    "guidance by a teacher that always had labels": (
+        {"recipe": "facm", "teacher__training__label_dropout": 0.0},
+        "guidance is 1.5: .*teacher.training.label_dropout above 0",
+    ),
+    "an anchor without a condition": (
+        {"recipe": "facm", "student__network__second_time": False},
+        "facm: .*network.second_time is true",
+    ),
+    "an unknown time": ({"network__c_noise": "angel"}, "'angel'. Did you mean 'angle'"),
     "a grid of none": ({"student__objective__rho": 0}, "student.objective.* rho 0"),
     "where samplers start": ({"student__objective__sigma_max": 40.0}, "sigma_max is 40.0: samplers start at 80"),
     "levels of Heun": ({"teacher__levels": {9: [1]}}, "levels are .*none are chosen"),

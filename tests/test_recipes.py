@@ -1,5 +1,6 @@
 """Every recipe there is: it builds, gives a loss of each sample, repeats itself, and trains what it declares."""
 
+import math
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -124,6 +125,8 @@ def test_every_overlay_has_every_recipe(env):
         ("cifar10", "ct", 800_000, 512, 4e-4, 0.9999),
         ("cifar10", "ict", 400_000, 1024, 1e-4, 0.99993),
         ("cifar10", "ect", 200_000, 128, 1e-4, 0.9999),
+        ("cifar10", "sct", 400_000, 512, 1e-4, 0.9999),
+        ("cifar10", "scd", 400_000, 512, 1e-4, 0.9999),
         ("imagenet64", "cd", 600_000, 2048, 8e-6, 0.999943),
         ("imagenet64", "ct", 800_000, 2048, 8e-6, 0.999943),
         ("lsun256", "cd", 600_000, 2048, 1e-5, 0.999943),
@@ -144,3 +147,13 @@ def test_overlays_have_networks_of_the_published_size(env, side, classes, millio
     with torch.device("meta"):
         network = build_network(parameters("cd", env)["student"]["network"], (3, side, side), classes)
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.05)
+
+
+def test_cifar10_has_the_papers_dropout_and_levels_of_scm():
+    """Lu and Song 2024: dropout .20 for sCT, none for sCD, and a second time of 1.1."""
+    sct, scd = (parameters(recipe, "cifar10")["student"] for recipe in ("sct", "scd"))
+    assert (sct["network"]["dropout"], scd["network"]["dropout"]) == (0.2, 0.0)
+    for recipe in (sct, scd):
+        assert math.atan(recipe["levels"]["2"][0] / 0.5) == pytest.approx(1.1, abs=1e-3)
+        assert recipe["start"] == "teacher" and recipe["objective"]["warmup_steps"] == 10_000
+        assert tuple(recipe["training"]["betas"]) == (0.9, 0.99)
