@@ -17,11 +17,13 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from onestep.data import ingest
 from onestep.diffusion.distances import build_distance
 from onestep.diffusion.randomness import StepRandomness
 from onestep.networks import build_network
+from onestep.networks.dual import jvp
 from onestep.networks.published import from_published
 from onestep.objectives import Batch, Networks, Progress, build_objective
 from onestep.preconditioning import build_preconditioner
@@ -45,6 +47,11 @@ METHODS = {  # and the most that a step should cost
 DIGITS = {"name": "unet", "channels": 24, "channel_mult": [1, 2], "num_blocks": 1, "middle_attention": False}
 LARGER = {"name": "unet", "channels": 64, "channel_mult": [1, 1], "num_blocks": 1, "middle_attention": False}
 NETWORKS = {"digits, 8x8, batch 64": (DIGITS, (1, 8, 8), 64), "64 channels, 32x32, batch 16": (LARGER, (3, 32, 32), 16)}
+ATTENDING = (LARGER | {"attn_resolutions": [16]}, (3, 32, 32), 16)
+DUALS = {  # and the most that a dual forward pass should cost
+    "digits, 8x8, batch 64": (*NETWORKS["digits, 8x8, batch 64"], 2.47),
+    "64 channels, attention at 16, batch 16": (*ATTENDING, 2.15),
+}
 DDPMPP = {"img_resolution": 32, "in_channels": 3, "out_channels": 3, "channel_mult": [2, 2, 2], "dropout": 0.13}
 
 
@@ -103,6 +110,26 @@ def step_costs(rounds: int, spec: dict, shape: tuple, size: int) -> dict[str, fl
         "optimiser (RAdam)": optimizer.step,
         "average": lambda: update_average(average, network, 0.999),
     }
+    return medians(rounds, timed, "forward")
+
+
+def dual_costs(rounds: int, spec: dict, shape: tuple, size: int) -> dict[str, float]:
+    """Of an output with its graph and its derivative, and of torch.func.jvp without a graph, in forward passes."""
+    network = build_network(spec, shape).train()
+    primals = torch.randn(size, *shape), torch.randn(size)
+    tangents = tuple(torch.randn_like(p) for p in primals)
+
+    @torch.no_grad()
+    def forward():
+        network(*primals)
+
+    @torch.no_grad()
+    def generic():
+        with sdpa_kernel(SDPBackend.MATH):
+            torch.func.jvp(network, primals, tangents)
+
+    timed = {"forward": forward, "tracked": lambda: network(*primals)}
+    timed |= {"dual": lambda: jvp(network, primals, tangents), "torch.func.jvp": generic}
     return medians(rounds, timed, "forward")
 
 
@@ -220,6 +247,11 @@ def main() -> None:
             print(f"{name:20}{costs[name]:16.2f}{most:9.1f}{kept[name]:19.2f}")
         for name in ("clipping", "optimiser (RAdam)", "average"):
             print(f"{name:20}{costs[name]:16.2f}")
+
+    print(f"\n{'the derivative too':40}{'dual':>8}{'at most':>9}{'torch.func.jvp':>16}{'forward with graph':>20}")
+    for title, (*network, most) in DUALS.items():
+        costs = dual_costs(rounds, *network)
+        print(f"{title:40}{costs['dual']:8.2f}{most:9.2f}{costs['torch.func.jvp']:16.2f}{costs['tracked']:20.2f}")
 
     print("\nbf16 autocast against fp32, EDM's step")
     for title, network in NETWORKS.items():
