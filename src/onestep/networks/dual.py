@@ -1,21 +1,23 @@
 """Forward-mode derivatives of networks at about one more forward pass: dual layers.
 
-jvp calls the network itself, on tensors that carry their tangent with them. Each layer's rule (dual_rules,
-dual_layers) first runs the layer as ever, graph and all, and then carries the tangent through it, without a graph, by
-the layer itself where it is linear and by its backward kernel where its Jacobian is symmetric: docs/dual_layers.md.
+jvp calls the network itself, on tensors that note what is done with them. Each layer runs as ever, graph and all, and
+leaves behind how a tangent passes it (dual_rules, dual_layers): by the layer itself where it is linear, by its backward
+kernel where its Jacobian is symmetric. Then the tangent goes through all of it without a graph: docs/dual_layers.md.
 
 Under bf16 autocast convolutions and linear layers take the tangent in bf16 too, like any other input. It is kept in
 fp32 between them, and so are the derivatives of normalisation, activations and attention.
 """
 
+from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from onestep.networks.dual_layers import name_of
-from onestep.networks.dual_rules import PLAIN, RULES
+from onestep.networks.dual_rules import OF_FIRST, PLAIN, RULES
 
 OPERATORS = ("add", "sub", "mul", "truediv", "pow", "matmul")
 FACTS = ("shape", "dtype", "device", "ndim", "layout", "is_cuda", "is_cpu", "is_sparse", "requires_grad")
@@ -33,30 +35,67 @@ def jvp(function: Callable, primals: tuple, tangents: tuple) -> tuple[Tensor, Te
     """
     if len(primals) != len(tangents):
         raise ValueError(f"{len(primals)} primals and {len(tangents)} tangents: one for each, None for a constant.")
-    output = function(*map(_paired, primals, tangents))
+    sweep = Sweep()
+    output = function(*(_paired(p, t, sweep) for p, t in zip(primals, tangents, strict=True)))
     if isinstance(output, Dual):
-        return output.primal, output.tangent
+        sweep.run()
+        return output.primal, output.place.tangent
     if not isinstance(output, Tensor):
         raise TypeError(f"jvp is of functions that return one tensor, and this one returned {type(output).__name__}.")
     return output, torch.zeros_like(output)  # it does not depend on them
 
 
-def _paired(primal, tangent):
+def _paired(primal, tangent, sweep):
     if tangent is None:
         return primal
     if primal.shape != tangent.shape:
         raise ValueError(f"a tangent of shape {list(tangent.shape)} for a primal of shape {list(primal.shape)}.")
-    return Dual(primal, tangent.detach(), torch.is_grad_enabled())
+    dual = Dual(primal, sweep)
+    dual.place.tangent = tangent.detach()
+    return dual
+
+
+class Place:
+    """Where a tangent will be."""
+
+    __slots__ = ("tangent",)
+
+
+class Sweep:
+    """What a tangent has to pass, in order. tracked: whether gradients were on at the start.
+
+    The tangents come after the last primal: mixed with the tensors that the graph keeps, they would fragment memory,
+    which the system then takes back and clears again and again (a sixth of a forward pass, with glibc).
+    """
+
+    def __init__(self):
+        self.tracked, self.steps = torch.is_grad_enabled(), deque()
+
+    @torch.no_grad()
+    def run(self):
+        while self.steps:
+            carry, inputs, outputs, kind, autocast = self.steps.popleft()
+            switch = torch.is_autocast_enabled(kind) != autocast
+            with torch.autocast(kind, enabled=autocast) if switch else nullcontext():
+                tangents = carry(*inputs_of(inputs))
+            if len(outputs) == 1 and isinstance(tangents, Tensor):
+                tangents = (tangents,)
+            for place, tangent in zip(outputs, tangents, strict=True):
+                place.tangent = tangent.float() if tangent.dtype.itemsize == 2 else tangent
+
+
+def inputs_of(places: list) -> list:
+    """The tangents of a call's arguments: None for a constant."""
+    return [p and (p.tangent if type(p) is Place else inputs_of(p)) for p in places]
 
 
 class Dual:
-    """A tensor with its tangent, a tensor to PyTorch's functions. tracked: whether gradients were on at the start."""
+    """A tensor and the place of its tangent, a tensor to PyTorch's functions."""
 
-    __slots__ = ("primal", "tangent", "tracked")
+    __slots__ = ("place", "primal", "sweep")
 
-    def __init__(self, primal: Tensor, tangent: Tensor, tracked: bool):
-        half = tangent.dtype in (torch.bfloat16, torch.float16)
-        self.primal, self.tangent, self.tracked = primal, tangent.float() if half else tangent, tracked
+    def __init__(self, primal: Tensor, sweep: Sweep):
+        self.primal, self.sweep, self.place = primal, sweep, Place()
 
     @classmethod
     def __torch_function__(cls, function, types, args=(), kwargs=None):
@@ -112,21 +151,27 @@ def apply(function, args: tuple, kwargs: dict):
         return function(*primals, **{key: _split(value, found) for key, value in kwargs.items()})
     if any(isinstance(value, Dual) for value in kwargs.values()):
         raise NotImplementedError(f"{name}: give a tensor by its place, not by a keyword, in a dual forward pass.")
-    tracked = found[0].tracked
-    if torch.is_grad_enabled() != tracked:
+    sweep = found[0].sweep
+    if torch.is_grad_enabled() != sweep.tracked:
         raise NotImplementedError(
-            f"{name} with gradients switched {'off' if tracked else 'on'} inside of a dual forward pass: a custom "
-            "autograd.Function or a no_grad block is no part of one. Write it with torch functions, outside of such."
+            f"{name} with gradients switched {'off' if sweep.tracked else 'on'} inside of a dual forward pass: a "
+            "custom autograd.Function or a no_grad block is no part of one. Write it with torch functions alone."
         )
     if name not in RULES:
         raise NotImplementedError(
             f"The derivative of {name} is not known to dual layers. Write the network without it, or add its "
             "rule to onestep.networks.dual_rules, with a case in tests/networks/test_dual.py."
         )
-    output, tangent = RULES[name](function, [_tangent(a) for a in args], *primals, **kwargs)
-    if isinstance(output, tuple | list):
-        return tuple(Dual(o, t, tracked) for o, t in zip(output, tangent, strict=True))
-    return Dual(output, tangent, tracked)
+    rule = RULES[name]
+    if rule in OF_FIRST and any(type(a) is Dual for a in args[1:]):
+        raise NotImplementedError(f"Dual layers know the derivative of {name} by its first tensor alone.")
+    output, carry = rule(function, *primals, **kwargs)
+    several = isinstance(output, tuple | list)
+    duals = tuple(Dual(o, sweep) for o in (output if several else (output,)))
+    kind = duals[0].primal.device.type
+    outputs = [dual.place for dual in duals]
+    sweep.steps.append((carry, _places(args), outputs, kind, torch.is_autocast_enabled(kind)))
+    return duals if several else duals[0]
 
 
 def _split(argument, found: list):
@@ -138,9 +183,12 @@ def _split(argument, found: list):
     return argument
 
 
-def _tangent(argument):
-    if type(argument) is Dual:
-        return argument.tangent
-    if type(argument) in (tuple, list) and any(type(a) is Dual for a in argument):
-        return [_tangent(a) for a in argument]
-    return None
+def _places(arguments) -> list:
+    return [
+        a.place
+        if type(a) is Dual
+        else _places(a)
+        if type(a) in (tuple, list) and any(type(b) is Dual for b in a)
+        else None
+        for a in arguments
+    ]

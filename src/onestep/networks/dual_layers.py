@@ -1,7 +1,7 @@
-"""How a tangent passes each layer: rules (function, tangents, *primals, **options) -> output, tangent.
+"""How a tangent passes each layer: rules (function, *primals, **options) -> output, carry.
 
-function: the torch function as the network calls it; tangents: of the primals, in order, None for a constant. The
-output is the plain call's, graph included; what makes the tangent runs without a graph.
+function: the torch function as the network calls it. The output is the plain call's, graph included. carry takes the
+tangents of the primals, in order, None for a constant, and gives the output's; it is called later, without gradients.
 """
 
 import torch
@@ -11,93 +11,91 @@ from torch.nn.attention import SDPBackend
 aten = torch.ops.aten
 
 
-def affine(function, tangents, x, weight, bias=None, *options, **more):
+def affine(function, x, weight, bias=None, *options, **more):
     """Convolutions and linear layers: they take the tangent too, without the bias."""
-    check_constant(function, tangents[1:])
     output = function(x, weight, bias, *options, **more)
-    with torch.no_grad():
-        return output, function(tangents[0], weight, None, *options, **more)
+    return output, lambda dx, *_: function(dx, weight, None, *options, **more)
 
 
-def group_norm(function, tangents, x, num_groups, weight=None, bias=None, eps=1e-5):
+def group_norm(function, x, num_groups, weight=None, bias=None, eps=1e-5):
     """Its Jacobian is symmetric but for the weight: the backward kernel applied to the tangent, times the weight."""
-    check_constant(function, tangents[1:])
     x = _dense(x.float() if x.is_cuda and torch.is_autocast_enabled("cuda") else x)  # as the plain call does it
     sizes = (x.shape[0], x.shape[1], x[0, 0].numel(), num_groups)
     output, *statistics = torch.native_group_norm(x, weight, bias, *sizes, eps)
-    with torch.no_grad():
-        dx = _like(tangents[0], x)
+
+    def carry(dx, *_):
         saved = [t.to(dx.dtype) for t in (x, *statistics)]
-        tangent = aten.native_group_norm_backward(dx, *saved, None, *sizes, [True, False, False])[0]
-        return output, tangent if weight is None else tangent.mul_(weight.view(-1, *[1] * (x.ndim - 2)))
+        tangent = aten.native_group_norm_backward(_like(dx, x), *saved, None, *sizes, [True, False, False])[0]
+        return tangent if weight is None else tangent.mul_(weight.view(-1, *[1] * (x.ndim - 2)))
+
+    return output, carry
 
 
-def layer_norm(function, tangents, x, shape, weight=None, bias=None, eps=1e-5):
+def layer_norm(function, x, shape, weight=None, bias=None, eps=1e-5):
     """As group_norm."""
-    check_constant(function, tangents[1:])
-    output = function(x, shape, weight, bias, eps)
-    with torch.no_grad():
-        dx = tangents[0]
-        x = x.to(dx.dtype)
-        _, *statistics = torch.native_layer_norm(x, shape, None, None, eps)
-        tangent = aten.native_layer_norm_backward(dx, x, shape, *statistics, None, None, [True, False, False])[0]
-        return output, tangent if weight is None else tangent.mul_(weight)
+
+    def carry(dx, *_):
+        precise = x.to(dx.dtype)
+        _, *statistics = torch.native_layer_norm(precise, shape, None, None, eps)
+        kernel = aten.native_layer_norm_backward
+        tangent = kernel(dx, precise, shape, *statistics, None, None, [True, False, False])[0]
+        return tangent if weight is None else tangent.mul_(weight)
+
+    return function(x, shape, weight, bias, eps), carry
 
 
-def silu(function, tangents, x, inplace=False):
+def silu(function, x, inplace=False):
     """A diagonal Jacobian: the backward kernel applied to the tangent."""
     check_out_of_place(function, inplace)
-    output = function(x)
-    with torch.no_grad():
-        return output, aten.silu_backward(tangents[0], x.to(tangents[0].dtype))
+    return function(x), lambda dx: aten.silu_backward(dx, x.to(dx.dtype))
 
 
-def softmax(function, tangents, x, *options, dim=None, **more):
+def softmax(function, x, *options, dim=None, **more):
     """A symmetric Jacobian: the backward kernel applied to the tangent."""
     dim, *options = options if dim is None else (dim, *options)
     output = function(x, dim, *options, **more)
-    with torch.no_grad():
-        dx = tangents[0]
-        return output, aten._softmax_backward_data(dx, output.to(dx.dtype), dim, dx.dtype)
+    return output, lambda dx, *_: aten._softmax_backward_data(dx, output.to(dx.dtype), dim, dx.dtype)
 
 
-def attention(function, tangents, q, k, v, mask=None, dropout_p=0.0, is_causal=False, *, scale=None, **more):
+def attention(function, q, k, v, mask=None, dropout_p=0.0, is_causal=False, *, scale=None, **more):
     """P = softmax(S), S = scale Q K^T, O = P V; dO = dP V + P dV, dP the softmax's backward of dS."""
     if mask is not None or dropout_p or is_causal or any(more.values()):
         raise NotImplementedError(f"{name_of(function)} with a mask or dropout is not known to dual layers.")
-    output, p = _attended(function, q, k, v, scale)
-    with torch.no_grad(), torch.autocast(q.device.type, enabled=False):
+    output, weights = _attended(function, q, k, v, scale)
+    shape, scale = output.shape, q.shape[-1] ** -0.5 if scale is None else scale
+
+    def carry(*tangents):
         precise = torch.promote_types(q.dtype, torch.float32)
-        scale = q.shape[-1] ** -0.5 if scale is None else scale
-        dq, dk, dv = (torch.zeros_like(x) if t is None else t for t, x in zip(tangents[:3], (q, k, v), strict=True))
-        q, k, v, dq, dk, dv = (t.to(precise).flatten(0, -3) for t in (q, k, v, dq, dk, dv))
-        p = torch.bmm(q * scale, k.mT).softmax(-1) if p is None else p.detach().to(precise).flatten(0, -3)
-        ds = torch.bmm(dq * scale, k.mT).baddbmm_(q * scale, dk.mT)
-        dp = aten._softmax_backward_data(ds, p, -1, precise)
-        return output, torch.bmm(dp, v).baddbmm_(p, dv).view(output.shape)
+        moved = (torch.zeros_like(x) if t is None else t for t, x in zip(tangents, (q, k, v), strict=True))
+        with torch.autocast(q.device.type, enabled=False):
+            q_, k_, v_, dq, dk, dv = (t.to(precise).flatten(0, -3) for t in (q, k, v, *moved))
+            p = torch.bmm(q_ * scale, k_.mT).softmax(-1) if weights is None else weights.flatten(0, -3)
+            ds = torch.bmm(dq * scale, k_.mT).baddbmm_(q_ * scale, dk.mT)
+            dp = aten._softmax_backward_data(ds, p, -1, precise)
+            return torch.bmm(dp, v_).baddbmm_(p, dv).view(shape)
+
+    return output, carry
 
 
 def _attended(function, q, k, v, scale):
     """The plain call's output, and the attention weights where it has them."""
-    plain = not torch.is_autocast_enabled(q.device.type)
+    plain = q.dtype.itemsize > 2 and not torch.is_autocast_enabled(q.device.type)
     if plain and torch._fused_sdp_choice(q, k, v, scale=scale) == SDPBackend.MATH.value:
         return torch._scaled_dot_product_attention_math(q, k, v, scale=scale)
     return function(q, k, v, scale=scale), None
 
 
-def dropout(function, tangents, x, p=0.5, training=True, inplace=False):
+def dropout(function, x, p=0.5, training=True, inplace=False):
     """One mask for both, drawn as the plain call draws it."""
     check_out_of_place(function, inplace)
     if not training or p == 0:
-        return x, tangents[0]
+        return x, lambda dx, *_: dx
     if x.is_cuda:  # the kernel of the plain call, with its mask
         output, mask = torch.native_dropout(x, p, True)
-        with torch.no_grad():
-            return output, tangents[0] * mask * (1 / (1 - p) if p < 1 else 0.0)
+        return output, lambda dx, *_: dx * mask * (1 / (1 - p) if p < 1 else 0.0)
     with torch.no_grad():
         mask = function(torch.ones_like(x), p)
-        tangent = tangents[0] * mask
-    return x * mask, tangent
+    return x * mask, lambda dx, *_: dx * mask
 
 
 SAME = {"radd": "add", "rmul": "mul", "truediv": "div"}
@@ -108,12 +106,6 @@ def name_of(function) -> str:
     name = function.__name__
     name = name[2:-2] if name.startswith("__") else name
     return SAME.get(name, name)
-
-
-def check_constant(function, tangents):
-    """Raises NotImplementedError if one of them is no constant."""
-    if any(t is not None for t in tangents):
-        raise NotImplementedError(f"Dual layers know the derivative of {name_of(function)} by its first tensor alone.")
 
 
 def check_out_of_place(function, inplace: bool):

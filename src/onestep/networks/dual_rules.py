@@ -6,131 +6,130 @@ import torch
 from torch import Tensor
 
 from onestep.networks import dual_layers as layers
-from onestep.networks.dual_layers import check_constant, check_out_of_place
+from onestep.networks.dual_layers import check_out_of_place
 
 
-def linear(function, tangents, x, *options, **more):
+def linear(function, x, *options, **more):
     """What is linear in its first tensor, or only moves it about."""
-    check_constant(function, tangents[1:])
-    output = function(x, *options, **more)
-    with torch.no_grad():
-        return output, function(tangents[0], *options, **more)
+    return function(x, *options, **more), lambda dx, *_: function(dx, *options, **more)
 
 
-def converted(function, tangents, x, *options, **more):
+def converted(function, x, *options, **more):
     """Another type, device or layout; the tangent stays float32 at least."""
     output = function(x, *options, **more)
-    with torch.no_grad():
-        return output, tangents[0].to(output.device, torch.promote_types(output.dtype, torch.float32))
+    device, precise = output.device, torch.promote_types(output.dtype, torch.float32)
+    return output, lambda dx, *_: dx.to(device, precise)
 
 
-def joined(function, tangents, tensors, *options, **more):
+def joined(function, tensors, *options, **more):
     """Concatenation: constants have tangent 0."""
-    output = function(tensors, *options, **more)
-    with torch.no_grad():
-        moved = [torch.zeros_like(x) if t is None else t for x, t in zip(tensors, tangents[0], strict=True)]
-        return output, function(moved, *options, **more)
+
+    kinds = [(x.shape, x.device, torch.promote_types(x.dtype, torch.float32)) for x in tensors]
+
+    def carry(tangents, *_):
+        moved = [
+            torch.zeros(shape, device=device, dtype=kind) if t is None else t
+            for (shape, device, kind), t in zip(kinds, tangents, strict=True)
+        ]
+        return function(moved, *options, **more)
+
+    return function(tensors, *options, **more), carry
 
 
-def padded(function, tangents, x, pad, mode="constant", value=None):
-    output = function(x, pad, mode, value)
-    with torch.no_grad():
-        return output, function(tangents[0], pad, mode)
+def padded(function, x, pad, mode="constant", value=None):
+    return function(x, pad, mode, value), lambda dx, *_: function(dx, pad, mode)
 
 
-def chosen(function, tangents, condition, x, other):
+def chosen(function, condition, x, other):
     """where(condition, x, other)."""
-    output = function(condition, x, other)
-    with torch.no_grad():
-        return output, function(condition, *(0.0 if t is None else t for t in tangents[1:]))
+
+    def carry(_, *tangents):
+        return function(condition, *(0.0 if t is None else t for t in tangents))
+
+    return function(condition, x, other), carry
 
 
-def plus(function, tangents, x, y):
+def plus(function, x, y):
     output = function(x, y)
-    dx, dy = tangents
-    with torch.no_grad():
-        tangent = dy if dx is None else dx if dy is None else dx + dy
-        return output, tangent.expand(output.shape)
+    shape = output.shape
+    return output, lambda dx, dy: (dy if dx is None else dx if dy is None else dx + dy).expand(shape)
 
 
-def minus(function, tangents, x, y):
+def minus(function, x, y):
     output = function(x, y)
-    dx, dy = tangents
-    with torch.no_grad():
-        tangent = -dy if dx is None else dx if dy is None else dx - dy
-        return output, tangent.expand(output.shape)
+    shape = output.shape
+    return output, lambda dx, dy: (-dy if dx is None else dx if dy is None else dx - dy).expand(shape)
 
 
-def minus_from(function, tangents, x, number):
+def minus_from(function, x, number):
     """number - x."""
-    return function(x, number), -tangents[0]
+    return function(x, number), lambda dx, _: -dx
 
 
-def times(function, tangents, x, y):
+def times(function, x, y):
     output = function(x, y)
-    dx, dy = tangents
-    with torch.no_grad():
-        if dx is None:
-            return output, x * dy
+    shape = output.shape
+
+    def carry(dx, dy):
+        if dx is None or dy is None:
+            return x * dy if dx is None else dx * y
         tangent = dx * y
-        if dy is None:
-            return output, tangent
-        return output, tangent.addcmul_(x, dy) if tangent.shape == output.shape else tangent + x * dy
+        return tangent.addcmul_(x, dy) if tangent.shape == shape else tangent + x * dy
+
+    return output, carry
 
 
-def bilinear(function, tangents, x, y):
+def bilinear(function, x, y):
     """Products of matrices and of vectors."""
-    output = function(x, y)
-    dx, dy = tangents
-    with torch.no_grad():
+
+    def carry(dx, dy):
         parts = ([] if dx is None else [function(dx, y)]) + ([] if dy is None else [function(x, dy)])
-        return output, sum(part.float() if part.dtype.itemsize == 2 else part for part in parts)
+        return sum(part.float() if part.dtype.itemsize == 2 else part for part in parts)
+
+    return function(x, y), carry
 
 
-def divided(function, tangents, x, y):
+def divided(function, x, y):
     output = function(x, y)
-    dx, dy = tangents
-    with torch.no_grad():
+
+    def carry(dx, dy):
         if dy is None:
-            return output, dx / y
-        return output, (-output * dy if dx is None else dx - output * dy) / y
+            return dx / y
+        return (-output * dy if dx is None else dx - output * dy) / y
+
+    return output, carry
 
 
-def divided_into(function, tangents, x, number):
+def divided_into(function, x, number):
     """number / x."""
     output = function(x, number)
-    with torch.no_grad():
-        return output, -output / x * tangents[0]
+    return output, lambda dx, _: -output / x * dx
 
 
-def power(function, tangents, x, exponent):
+def power(function, x, exponent):
     """x ** number."""
-    check_constant(function, tangents[1:])
-    output = function(x, exponent)
-    with torch.no_grad():
-        return output, exponent * x ** (exponent - 1) * tangents[0]
+    return function(x, exponent), lambda dx, _: exponent * x ** (exponent - 1) * dx
 
 
-def bounded(function, tangents, x, *options, **more):
+def bounded(function, x, *options, **more):
     """Clamping: no change where a bound holds."""
-    check_constant(function, tangents[1:])
     output = function(x, *options, **more)
-    with torch.no_grad():
-        return output, tangents[0] * (output == x)
+    return output, lambda dx, *_: dx * (output == x)
 
 
 def pointwise(derivative: Callable[[Tensor, Tensor], Tensor]):
     """The rule of a function of one number. derivative: of (x, output)."""
 
-    def rule(function, tangents, x, inplace=False):
+    def rule(function, x, inplace=False):
         check_out_of_place(function, inplace)
         output = function(x)
-        with torch.no_grad():
-            return output, derivative(x, output) * tangents[0]
+        return output, lambda dx, *_: derivative(x, output) * dx
 
     return rule
 
 
+OF_FIRST = {linear, padded, power, bounded, layers.affine, layers.group_norm, layers.layer_norm}
+"""Rules that know the derivative by the first tensor alone."""
 LINEAR = (
     "reshape", "view", "flatten", "unflatten", "permute", "transpose", "squeeze", "unsqueeze", "expand", "repeat",
     "getitem", "chunk", "split", "unbind", "neg", "sum", "mean", "avg_pool2d", "interpolate",
