@@ -4,8 +4,9 @@ jvp calls the network itself, on tensors that note what is done with them. Each 
 leaves behind how a tangent passes it (dual_rules, dual_layers): by the layer itself where it is linear, by its backward
 kernel where its Jacobian is symmetric. Then the tangent goes through all of it without a graph: docs/dual_layers.md.
 
-Under bf16 autocast convolutions and linear layers take the tangent in bf16 too, like any other input. It is kept in
-fp32 between them, and so are the derivatives of normalisation, activations and attention.
+Under bf16 autocast the tangent is in bf16 within convolutions and linear layers alone, in fp32 everywhere else. Seen on
+a U-Net of 32 channels with attention, against float64: it is then 1.4 % off where the output is 1.0 % off; 1.1 % is
+left with all of it in fp32, because the primal is in bf16. So fp32 convolutions would not pay.
 """
 
 from collections import deque
@@ -64,8 +65,8 @@ class Place:
 class Sweep:
     """What a tangent has to pass, in order. tracked: whether gradients were on at the start.
 
-    The tangents come after the last primal: mixed with the tensors that the graph keeps, they would fragment memory,
-    which the system then takes back and clears again and again (a sixth of a forward pass, with glibc).
+    The tangents come after the last primal: mixed with the tensors that the graph keeps, they cost half as many page
+    faults again.
     """
 
     def __init__(self):
