@@ -97,6 +97,9 @@ REFUSED = {
     "a grid of none": ({"student__objective__rho": 0}, "student.objective.* rho 0"),
     "where samplers start": ({"student__objective__sigma_max": 40.0}, "sigma_max is 40.0: samplers start at 80"),
     "levels of Heun": ({"teacher__levels": {9: [1]}}, "levels are .*none are chosen"),
+    "unknown rule": ({"promotion__rules__kid_belw": 1}, "'kid_belw'.* Did you mean 'kid_below'"),
+    "unknown threshold": ({"promotion__rules__first__kdi": 1}, "promotion.rules.* 'kdi'. Did you mean 'kid'"),
+    "too few full seeds": ({"evaluation__full_seeds": [0, 1]}, "evaluation.full_seeds is .*at least 3"),
     "unequal shares": ({"launch__workers": 3}, "batch_size 32 cannot be shared by 3 workers"),
 }
 

@@ -18,7 +18,7 @@ HOW = {"runs", "tracking", "params:env", "params:launch", "params:fresh"}
 # Code that a stage runs through, and that its outs do not depend on: what shows, carries or names things.
 SHOWS = r"console|launch|diffusion\.(names|torchvision_ops)"
 TRAINING = rf"{SHOWS}|tracking|evaluation|samplers|data\.(content|replacement)"
-SCORING = rf"{SHOWS}|tracking(?!\.gate)|pipelines\.training|training\.(?!model)|objectives|data(?!\.(space|store))"
+SCORING = rf"{SHOWS}|tracking(?!\.scores)|pipelines\.training|training\.(?!model)|objectives|data(?!\.(space|store))"
 IRRELEVANT = {
     "ingest": rf"{SHOWS}|evaluation\.fidelity",
     "teacher": TRAINING,
@@ -67,7 +67,7 @@ def imports():
 
 
 def test_a_stage_for_each_pipeline(stages, project):
-    assert set(stages) == set(project[0]) - {"__default__", "train", "compare"} == set(NAMES)
+    assert set(stages) == set(project[0]) - {"__default__", "train", "compare", "promote"} == set(NAMES)
 
 
 def test_the_comparison_has_the_nodes_of_its_pipeline(files, project):

@@ -1,55 +1,10 @@
 """Commands: what `kedro` has in this project, and `onestep`."""
 
-import copy
-import os
-from collections.abc import Iterator
-from pathlib import Path
-
 import click
 from kedro.framework.cli.project import run as kedro_run
 
-
-class Refusal(click.ClickException):
-    """What a user can put right, as a message without a traceback."""
-
-    def show(self, file=None) -> None:
-        click.secho(f"Error: {self.message}", fg="red", err=True)
-
-
-def refusing(command: click.Command) -> click.Command:
-    """The command, with errors that are the user's to mend shown as messages."""
-
-    def callback(*args, **kwargs):
-        try:
-            return command.callback(*args, **kwargs)
-        except click.ClickException:
-            raise
-        except Exception as error:
-            ours = next((e for e in _causes(error) if _is_ours(e)), None)
-            if ours is None:
-                raise
-            raise Refusal(str(ours)) from error
-
-    wrapped = copy.copy(command)
-    wrapped.callback = callback
-    return wrapped
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what it was raised from: Kedro wraps what a data set raises."""
-    while error is not None:
-        yield error
-        error = error.__cause__
-
-
-def _is_ours(error: BaseException) -> bool:
-    """Whether onestep raised it for a person to read, and not a library below."""
-    if not isinstance(error, ValueError | OSError | RuntimeError):
-        return False
-    trace = error.__traceback__
-    while trace.tb_next:
-        trace = trace.tb_next
-    return trace.tb_frame.f_globals.get("__name__", "").startswith("onestep.")
+from onestep.commands.refusals import refusing
+from onestep.commands.registry import registry
 
 
 @click.group(name="onestep")
@@ -66,39 +21,7 @@ def main() -> None:
     """Onestep: what `kedro run` does not do."""
 
 
-@main.group()
-def registry() -> None:
-    """The registered models."""
-
-
-@click.command()
-@click.option("--env", default=None, help="The configuration, as for kedro run.")
-@click.option("--recipe", default=None, help="One student; without it, every student that has a record.")
-def sync(env: str | None, recipe: str | None) -> None:
-    """Make registered versions again from what DVC brought.
-
-    The registry is no file that DVC could restore. What the pipeline `register` wrote in registration.json and the
-    student's folder are enough to make the same version again, with its number and aliases where these are free; a
-    version that is there stays as it is. On a fresh clone:
-
-        dvc pull && onestep registry sync
-    """
-    from onestep.tracking import sync as make_again
-
-    catalogs = _catalogs(env, recipe)
-    registered = [catalog for catalog in catalogs if catalog.exists("registration")]
-    if not registered:
-        raise ValueError(f"there is no {_place(catalogs[0], 'registration')}. Bring it (git pull), or run: kedro run")
-    students = [_place(catalog, "student") for catalog in registered]
-    for student in students:
-        if not student.exists():
-            raise ValueError(f"the registered student is not at {student}. Bring it: dvc pull {student}")
-    records = [catalog.load("registration") for catalog in registered]
-    for made in make_again(zip(records, students, strict=True), catalogs[0].load("tracking")):
-        click.echo(f"{made['name']} version {made['version']}: {', '.join(made['aliases']) or 'no alias'}")
-
-
-registry.add_command(refusing(sync))
+main.add_command(registry)
 
 
 @click.command()
@@ -126,25 +49,3 @@ def sample(sheet: str, model: str, count: int, steps: int, seed: int, label: int
 
 
 main.add_command(refusing(sample))
-
-
-def _catalogs(env: str | None, recipe: str | None) -> list:
-    """The catalog of each recipe, or of the one that was asked for."""
-    from kedro.framework.session import KedroSession
-    from kedro.framework.startup import bootstrap_project
-
-    if not Path("pyproject.toml").exists():
-        raise ValueError(f"{Path.cwd()} is no project: go to its folder.")
-    bootstrap_project(Path.cwd())
-
-    def context(name: str | None):
-        with KedroSession.create(Path.cwd(), env=env, runtime_params={"recipe": name} if name else {}) as session:
-            return session.load_context()
-
-    names = [recipe] if recipe else context(None).config_loader.recipes()
-    return [context(name).catalog for name in names]
-
-
-def _place(catalog, name: str) -> Path:
-    """Where a dataset lies, from here."""
-    return Path(os.path.relpath(catalog.get(name)._filepath))

@@ -59,8 +59,8 @@ class Journal:
         if "registration" in made:
             uri = catalog.load("registration")["uri"]
             print(
-                "next: make ui (runs and pictures in MLflow), kedro run --params=evaluation.full=true --pipelines="
-                f'evaluate,register (three seeds), or in Python: onestep.load("{uri}").sample(nfe=1, seed=0, '
+                "next: make ui (runs and pictures), kedro run --pipelines=promote (three seeds, and the gate), "
+                f'or in Python: onestep.load("{uri}").sample(nfe=1, seed=0, '
                 "indices=range(16))"
             )
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onestep.tracking import Store, load_registered, open_run, register, sync
+from onestep.tracking import Store, force, history, load_registered, open_run, register, sync
 from onestep.tracking.versions import _package
 from onestep.training.model import Model
 
@@ -38,18 +38,18 @@ def test_the_first_version_is_champion_for_the_time_being(store, finished_model,
     assert version.tags["model_sha256"] == record["model_sha256"]
 
 
-def test_a_better_model_becomes_champion_and_a_worse_one_does_not(store, finished_model, scores):
+def test_a_second_version_waits_for_the_gate(store, finished_model, scores):
     register(finished_model(0), scores(26.0, provisional=False), store)
-    worse = register(finished_model(1), scores(30.0), store)
-    assert (worse["aliases"], worse["uri"]) == (["challenger"], "models:/onestep-digits/2")
-    assert "30 does not beat the champion's 26" in worse["reason"]
-    other = register(finished_model(2), scores(1.0, data_sha256="f" * 64), store)
-    assert other["aliases"] == ["challenger"]
-    assert "data hash differs" in other["reason"]
-    better = register(finished_model(3), scores(20.0, provisional=False), store)
-    assert (better["version"], better["aliases"]) == (4, ["challenger", "champion"])
-    assert (better["provisional"], better["uri"]) == (False, CHAMPION)
-    assert aliases(store) == {"challenger": 4, "champion": 4}
+    better = register(finished_model(1), scores(20.0, provisional=False), store)
+    assert (better["aliases"], better["uri"]) == (["challenger"], "models:/onestep-digits/2")
+    assert better["reason"] == "its fid_digits/nfe_01 is 20, and the gate has not decided yet"
+    assert not better["provisional"]
+    assert aliases(store) == {"challenger": 2, "champion": 1}
+
+
+def test_a_score_that_is_no_number_makes_no_champion(store, finished_model, scores):
+    record = register(finished_model(0), scores(float("nan")), store)
+    assert (record["aliases"], record["provisional"]) == (["challenger"], True)
 
 
 def test_the_same_model_with_the_same_scores_is_the_same_version(store, finished_model, scores):
@@ -77,35 +77,48 @@ def test_a_registry_that_is_away_is_named(tmp_path, finished_model, scores):
         register(finished_model(), scores(26.0), Store.at(tmp_path, "http://127.0.0.1:9"))
 
 
-def test_sync_makes_the_versions_of_records_again(store, tmp_path, finished_model, scores, empty_database):
+@pytest.fixture
+def elsewhere(tmp_path, empty_database):
+    """Another registry."""
+    (tmp_path / "clone").mkdir()
+    (tmp_path / "clone" / "mlflow.db").write_bytes(empty_database.read_bytes())
+    return Store.at(tmp_path / "clone", "sqlite:///mlflow.db")
+
+
+def test_sync_makes_versions_moves_and_aliases_again(store, tmp_path, finished_model, scores, elsewhere):
     folders = [finished_model(seed) for seed in range(3)]
-    values = (26.0, 30.0, 20.0)
-    records = [register(folder, scores(value), store) for folder, value in zip(folders, values, strict=True)]
+    records = [register(folder, scores(26.0 - n), store) for n, folder in enumerate(folders)]
+    force(store, "onestep-digits", 3, "better")
+    moves = {"name": "onestep-digits", "moves": history(store, "onestep-digits")}
     path = tmp_path / "record.json"
     path.write_text(json.dumps(records[2]))
-    clone = tmp_path / "clone"
-    clone.mkdir()
-    (clone / "mlflow.db").write_bytes(empty_database.read_bytes())
-    there = Store.at(clone, "sqlite:///mlflow.db")
+    pairs = [(path, folders[2]), (records[0], folders[0])]  # the record of version 2 is lost
 
-    made = sync([(path, folders[2]), (records[0], folders[0])], there)  # the record of version 2 is lost
+    made = sync(pairs, elsewhere, moves)
     assert [record["version"] for record in made] == [1, 3]
-    assert made[1] == records[2]
-    assert aliases(there) == {"challenger": 3, "champion": 3}
-    assert sync([(path, folders[2]), (records[0], folders[0])], there)[1] == records[2]
-    assert len(there.client().search_model_versions()) == 2
-    assert load_registered(CHAMPION, there).sha256 == records[2]["model_sha256"]
+    assert made[1]["reason"] == "better"
+    assert aliases(elsewhere) == aliases(store) == {"challenger": 3, "champion": 3, "previous": 1}
+    assert history(elsewhere, "onestep-digits") == moves["moves"]
+    assert sync(pairs, elsewhere, moves) == made
+    assert len(elsewhere.client().search_model_versions()) == 2
+    assert load_registered(CHAMPION, elsewhere).sha256 == records[2]["model_sha256"]
 
 
-def test_sync_leaves_a_champion_that_is_as_good(store, finished_model, scores, tmp_path, empty_database):
-    record, folder = register(finished_model(0), scores(26.0), store), finished_model(0)
-    (tmp_path / "other.db").write_bytes(empty_database.read_bytes())
-    there = Store.at(tmp_path, "sqlite:///other.db")
-    register(finished_model(1), scores(20.0), there)
-    (made,) = sync([(record, folder)], there)
+def test_sync_without_moves_leaves_a_champion_that_is_there(store, finished_model, scores, elsewhere):
+    record, folder = register(finished_model(0), scores(20.0), store), finished_model(0)
+    register(finished_model(1), scores(26.0), elsewhere)
+    (made,) = sync([(record, folder)], elsewhere)
     assert (made["version"], made["aliases"]) == (2, ["challenger"])
+    elsewhere.client().delete_model_version("onestep-digits", "1")
+    (made,) = sync([(record, folder)], elsewhere)
+    assert made["aliases"] == ["challenger", "champion"]
+    assert history(elsewhere, "onestep-digits")[-1]["kind"] == "restored"
+
+
+def test_sync_refuses_a_folder_of_another_model(store, finished_model, scores):
+    record = register(finished_model(0), scores(20.0), store)
     with pytest.raises(ValueError, match="is not the model of"):
-        sync([({**record, "model_sha256": "0" * 64}, folder)], there)
+        sync([({**record, "model_sha256": "0" * 64}, finished_model(0))], store)
 
 
 def test_a_registered_model_gives_the_arrays_of_the_model(store, finished_model, scores):

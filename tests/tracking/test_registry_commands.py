@@ -58,6 +58,23 @@ def test_sync_says_what_is_missing(project):
 
 
 @pytest.mark.slow
+def test_a_forced_promotion_its_history_and_the_way_back(project, store, finished_model, scores):
+    register(finished_model(1), scores(30.0), store)
+    assert "names its version" in typed("registry promote --env=base --force --reason=x", 1)
+    assert "needs a reason" in typed("registry promote --env=base --version=2 --force", 1)
+    assert "has no previous" in typed("registry rollback --env=base", 1)
+    assert "the gate needs images" in typed("registry promote --env=base --version=2", 1)
+    assert typed("registry promote --env=base --version=2 --force --reason=blind", 0).endswith("champion, forced\n")
+    kept = json.loads((project / "data/08_reporting/digits/promotions.json").read_text())
+    assert [move["to"] for move in kept["moves"]] == [1, 2]
+    assert "version 1 is champion again, 2 is previous" in typed("registry rollback --env=base --reason=eights", 0)
+    told = typed("registry history --env=base", 0).splitlines()
+    assert [line.split("  ")[1] for line in told] == ["- -> 1", "1 -> 2", "2 -> 1"]
+    assert "forced by" in told[1] and told[2].endswith("eights")
+    assert "there is no onestep-moons in the registry" in typed("registry history --env=moons", 1)
+
+
+@pytest.mark.slow
 def test_sample_draws_a_sheet(project):
     typed("sample sheet.png --model=models:/onestep-digits@champion --steps=2 --count=8", 0)
     assert Image.open(project / "sheet.png").width > 8 * 48

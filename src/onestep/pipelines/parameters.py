@@ -14,11 +14,13 @@ from onestep.diffusion.distances import check_distance
 from onestep.diffusion.levels import SIGMA_MAX, SIGMA_MIN
 from onestep.diffusion.names import check_name
 from onestep.evaluation.features import check_features
+from onestep.evaluation.ladder import FULL
 from onestep.evaluation.scores import FEWEST
 from onestep.launch import LaunchSettings
 from onestep.networks import NETWORKS, arguments_of, check_arguments
 from onestep.objectives import Objective, build_objective, objective_class
 from onestep.preconditioning import PRECONDITIONERS
+from onestep.tracking import Rules
 from onestep.training.job import needs_teacher
 from onestep.training.loop import start_from
 from onestep.training.model import build_function
@@ -180,7 +182,7 @@ class EvaluationParameters(Section):
     count: int = Field(400, ge=FEWEST)
     seeds: Seeds = (0,)
     full: bool = False
-    full_seeds: Seeds = (0, 1, 2)
+    full_seeds: Annotated[Seeds, Field(min_length=FULL)] = (0, 1, 2)
     batch_size: int = Field(100, ge=1)
     student_nfe: NFEs = (1, 2, 3, 5, 10)
     heun_nfe: HeunNFEs = (3, 5, 9, 17, 35)
@@ -211,6 +213,13 @@ class ComparisonParameters(Section):
     teacher_nfe: HeunNFEs = (9, 17, 35)
 
 
+class PromotionParameters(Section):
+    """version: the one to decide on; the challenger if none."""
+
+    rules: Rules = Rules()
+    version: int | None = Field(None, ge=1)
+
+
 class Parameters(Section):
     """All of them."""
 
@@ -225,6 +234,7 @@ class Parameters(Section):
     students: dict[str, Recipe]
     evaluation: EvaluationParameters
     comparison: ComparisonParameters
+    promotion: PromotionParameters
     launch: LaunchSettings
 
     @model_validator(mode="after")

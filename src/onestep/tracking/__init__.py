@@ -6,8 +6,10 @@ MLflow takes seconds to import, so nothing here imports it before it is used.
 import os
 
 from onestep.tracking.follow import Follower, Progress
-from onestep.tracking.gate import decide
+from onestep.tracking.gate import Rules, decide
 from onestep.tracking.lineage import git_state, run_tags
+from onestep.tracking.moves import history
+from onestep.tracking.promotion import Exam, force, promote, rollback
 from onestep.tracking.registry import load_registered, register, sync
 from onestep.tracking.runs import Run, open_run
 from onestep.tracking.store import Store
@@ -20,15 +22,21 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 __all__ = [
+    "Exam",
     "Follower",
     "Progress",
+    "Rules",
     "Run",
     "Store",
     "decide",
+    "force",
     "git_state",
+    "history",
     "load_registered",
     "open_run",
+    "promote",
     "register",
+    "rollback",
     "run_tags",
     "sync",
 ]

@@ -1,55 +1,172 @@
-"""What decides between a challenger and the champion, and the flat names of scores."""
+"""What decides between a challenger and the champion: MLflow's validation, with thresholds that know the noise."""
 
 import math
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING
 
-SPEED = "sampling_images_per_second"
-ALIKE = {"score": "score", "data_sha256": "data hash", "extractor_sha256": "extractor", "count": "sample count"}
+from onestep.diffusion.names import check_name
+
+if TYPE_CHECKING:
+    from mlflow.models import MetricThreshold
+
+SEEDS = 3  # fewest
+SPEED = "images_per_second"
+MEASURED = {
+    "data_sha256": "data hash",
+    "extractor_sha256": "extractor",
+    "count": "sample count",
+    "seeds": "seeds",
+    "nfe": "NFE",
+}
+DISTANCES = ("kid", "fid", "wasserstein")
 
 
-def flat_scores(scores: dict, model: str) -> dict[str, float]:
-    """The means in a scores.json of one of its models: {"fid_digits/nfe_01": 26.1, "fid_digits/floor": ...}.
-
-    A teacher's Euler rows are "fid_digits/euler_nfe_01", so that nfe_NN is each model by its own sampler, the first.
+@dataclass(frozen=True)
+class Rules:
+    """nfe: evaluations an image that a model is judged at. kid_below: so many samples; from there on FID decides.
+    confidence: that the challenger is better. keep_recall, keep_speed: of the champion's, at least this share.
+    first: what a model has to meet where there is no champion, {kid, fid, wasserstein: at most, recall: at least}.
     """
-    rows = [row for row in scores["rows"] if row["model"] == model]
-    if not rows:
-        known = sorted({row["model"] for row in scores["rows"]})
-        raise ValueError(f"these scores have none of {model!r}: they are of {', '.join(known)}; evaluate it first")
-    flat = {}
-    for row in rows:
-        other = "" if row["sampler"] == rows[0]["sampler"] else f"{row['sampler']}_"
-        place = f"{other}nfe_{row['nfe']:02d}"
-        flat |= _means(row["scores"], place)
-        flat[f"{SPEED}/{place}"] = row["images_per_second"]
-    return flat | _means(scores["floor"]["scores"], "floor")
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    nfe: int = 1
+    kid_below: int = 10_000
+    confidence: float = 0.95
+    keep_recall: float = 0.9
+    keep_speed: float = 0.7
+    first: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self):
+        for name in self.first:
+            check_name("absolute threshold", name, (*DISTANCES, "recall"))
+        if self.nfe < 1:
+            raise ValueError(f"nfe is {self.nfe}: it is at least 1.")
+        if not 0.5 <= self.confidence < 1:
+            raise ValueError(f"confidence is {self.confidence}: it is in [0.5, 1).")
+        for name in ("keep_recall", "keep_speed"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it is in [0, 1].")
 
 
-def _means(scores: dict, place: str) -> dict[str, float]:
-    return {f"{name}/{place}": score["mean"] for name, score in scores.items() if score["mean"] is not None}
+def is_full(evidence: dict | None) -> bool:
+    return evidence is not None and len(evidence["seeds"]) >= SEEDS
 
 
-def judged_by(scores: dict, model: str) -> dict:
-    """What the gate looks at: the distance to the data at 1 NFE (lower is better), and what it was measured with."""
-    extractor = scores["extractor"] or {"name": None, "sha256": None}
-    name = f"{'fid_' + extractor['name'] if extractor['name'] else 'wasserstein'}/nfe_01"
-    flat = flat_scores(scores, model)
-    if name not in flat:
-        raise ValueError(f"model {model!r} has no score {name}: evaluate it at 1 NFE before it is registered")
-    measured = {"data_sha256": scores["data_sha256"], "extractor_sha256": extractor["sha256"], "count": scores["count"]}
-    return {"score": name, "value": flat[name], **measured, "provisional": scores["provisional"]}
+def decide(challenger: dict, champion: dict | None, rules: Rules) -> tuple[bool, str]:
+    """Whether the challenger becomes champion, and why, in words.
 
-
-def decide(challenger: dict, champion: dict | None) -> tuple[bool, str]:
-    """Whether the challenger becomes champion, and why, in words. Both as `judged_by` gives them; None: no champion."""
-    score, value = challenger["score"], challenger["value"]
-    if not math.isfinite(value):
-        return False, f"its {score} is {value}"
+    Both are evidence as `evidence_of` gives it, with images_per_second of one machine. None: no champion.
+    """
+    if problem := _incomparable(challenger, champion):
+        return False, problem
+    score = decisive(challenger, rules)
+    if score is None:
+        return False, f"no score decides: there is none of {', '.join(DISTANCES)}"
+    if champion is None and (kind := score.partition("_")[0]) not in rules.first:
+        return False, f"there is no champion, and no threshold to meet instead: give promotion.first.{kind}"
     if champion is None:
-        return True, f"there was no champion; its {score} is {value:.4g}"
-    for key, name in ALIKE.items():
-        if challenger[key] != champion.get(key):
-            here, there = (str(side.get(key))[:16] for side in (challenger, champion))
-            return False, f"not compared with the champion: the {name} differs ({here} here, {there} there)"
-    if value < champion["value"]:
-        return True, f"its {score} of {value:.4g} beats the champion's {champion['value']:.4g}"
-    return False, f"its {score} of {value:.4g} does not beat the champion's {champion['value']:.4g}"
+        thresholds, words = _first(challenger, score, rules)
+    else:
+        thresholds, words = _against(challenger, champion, score, rules)
+    failures = _failures(thresholds, _means(challenger), champion and _means(champion))
+    return not failures, f"{words}{': ' + failures if failures else ''}"
+
+
+def decisive(evidence: dict, rules: Rules) -> str | None:
+    """The score that decides: KID, which is unbiased, of few samples; FID of many; a distance of points."""
+    few = evidence["count"] < rules.kid_below
+    order = ("kid", "fid", "wasserstein") if few else ("fid", "kid", "wasserstein")
+    return next((found for kind in order if (found := _named(evidence, kind))), None)
+
+
+def noise(challenger: list[float], champion: list[float], confidence: float) -> float:
+    """How far apart two models' means over the same seeds have to be: Student's t of the paired differences.
+
+    Never 0: who scores the same is not better.
+    """
+    from scipy.stats import t
+
+    differences = [a - b for a, b in zip(challenger, champion, strict=True)]
+    half = t.ppf(confidence, len(differences) - 1) * stdev(differences) / math.sqrt(len(differences))
+    return max(float(half), 1e-9 * max(1.0, abs(fmean(champion))))
+
+
+def _incomparable(challenger: dict, champion: dict | None) -> str | None:
+    for side, name in ((challenger, "it"), (champion, "the champion")):
+        if side is None:
+            continue
+        if not is_full(side):
+            return f"{name} was evaluated over {len(side['seeds'])} seeds, and at least {SEEDS} are needed"
+        if odd := [n for n, values in side["values"].items() if not all(map(math.isfinite, values))]:
+            return f"{name} has scores that are no numbers: {', '.join(odd)}"
+    for key, name in MEASURED.items():
+        if champion and challenger[key] != champion[key]:
+            here, there = (str(side[key])[:16] for side in (challenger, champion))
+            return f"not compared with the champion: the {name} differs ({here} here, {there} there)"
+    return None
+
+
+def _first(challenger: dict, score: str, rules: Rules) -> tuple[dict, str]:
+    from mlflow.models import MetricThreshold
+
+    limits = {score: rules.first[score.partition("_")[0]]}
+    if (recall := _named(challenger, "recall")) and "recall" in rules.first:
+        limits[recall] = rules.first["recall"]
+    thresholds = {
+        name: MetricThreshold(threshold=float(limit), greater_is_better=name == recall)
+        for name, limit in limits.items()
+    }
+    asked = [f"{name} of at {'least' if name == recall else 'most'} {limit:.4g}" for name, limit in limits.items()]
+    words = f"with no champion to beat, what is asked is {' and '.join(asked)}"
+    return thresholds, f"{_at(challenger)} its {_shown(challenger, score)}; {words}"
+
+
+def _against(challenger: dict, champion: dict, score: str, rules: Rules) -> tuple[dict, str]:
+    from mlflow.models import MetricThreshold
+
+    gap = noise(challenger["values"][score], champion["values"][score], rules.confidence)
+    limits = {"recall": rules.keep_recall, SPEED: rules.keep_speed}
+    theirs = _means(champion)
+    thresholds = {score: MetricThreshold(min_absolute_change=gap, greater_is_better=False)}
+    for kind, share in limits.items():
+        if name := kind if kind == SPEED else _named(challenger, kind):
+            thresholds[name] = MetricThreshold(threshold=share * theirs[name], greater_is_better=True)
+    words = (
+        f"{_at(challenger)} its {_shown(challenger, score)}, the champion's {_shown(champion, score)}, and the noise "
+        f"of the difference {gap:.2g}"
+    )
+    return thresholds, words
+
+
+def _failures(thresholds: "dict[str, MetricThreshold]", candidate: dict, baseline: dict | None) -> str:
+    """What MLflow's validation says; nothing if it is content."""
+    import mlflow
+    from mlflow.models import EvaluationResult
+    from mlflow.models.evaluation.validation import ModelValidationFailedException
+
+    results = [EvaluationResult(metrics, {}, run_id="") if metrics else None for metrics in (candidate, baseline)]
+    try:
+        mlflow.validate_evaluation_results(thresholds, *results)
+    except ModelValidationFailedException as refusal:
+        return " ".join(refusal.message.split())
+    return ""
+
+
+def _means(evidence: dict) -> dict[str, float]:
+    return {**{name: fmean(v) for name, v in evidence["values"].items()}, SPEED: evidence[SPEED]}
+
+
+def _named(evidence: dict, kind: str) -> str | None:
+    """The full name of a kind of score: kid_digits of kid."""
+    return next((name for name in evidence["values"] if name.partition("_")[0] == kind), None)
+
+
+def _at(evidence: dict) -> str:
+    return f"at {evidence['nfe']} NFE, over {len(evidence['seeds'])} seeds of {evidence['count']},"
+
+
+def _shown(evidence: dict, score: str) -> str:
+    values = evidence["values"][score]
+    return f"{score} is {fmean(values):.4g} (from {min(values):.4g} to {max(values):.4g})"

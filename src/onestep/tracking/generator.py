@@ -39,6 +39,8 @@ class BadRequest(MlflowException, ValueError):
 class Generator(PythonModel):
     def load_context(self, context) -> None:
         self.model = Model.load(context.artifacts["model"])
+        if self.model.sha256 != context.model_config["model_sha256"]:
+            raise MlflowException("the weights are not those that were registered: this version is not served")
 
     def predict(self, context, model_input: list[Request], params=None):
         """A dictionary per request: images (base64 PNGs) or points, and what made them."""

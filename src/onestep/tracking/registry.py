@@ -1,13 +1,24 @@
 """The model registry: versions of `onestep-<data set>`, their record, and the aliases challenger and champion."""
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onestep.tracking.gate import decide, flat_scores, judged_by
+from onestep.tracking.moves import DECIDED, append, move, moves_of
+from onestep.tracking.scores import evidence_of, flat_scores, judged_by
 from onestep.tracking.store import Store
-from onestep.tracking.versions import create_version, facts_of, find_version, holder_of, load_model
+from onestep.tracking.versions import (
+    create_version,
+    explain,
+    facts_of,
+    find_version,
+    get_version,
+    holder_of,
+    load_model,
+    load_version,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -15,13 +26,13 @@ if TYPE_CHECKING:
 
     from onestep.training.model import Model
 
-FACTS = ("name", "dataset", "recipe", "model_sha256", "judged_by", "scores", "lineage")
+FACTS = ("name", "dataset", "recipe", "model_sha256", "judged_by", "evidence", "scores", "lineage")
 
 
 def register(
     folder: Path | str, scores: dict, store: Store, tags: dict[str, str] | None = None, run_id: str | None = None
 ) -> dict:
-    """Make a finished model the challenger, and champion if the gate says so. Returns the version's record.
+    """Make a finished model the challenger, and champion for the time being if it is the first. Returns its record.
 
     scores: a scores.json with rows of this model. tags: lineage, as from `run_tags`. run_id: the run that trained it.
     The same weights with the same scores are the same version. Raises ValueError for a model that is damaged or not
@@ -36,6 +47,7 @@ def register(
         "recipe": recipe,
         "model_sha256": model.sha256,
         "judged_by": judged_by(scores, recipe),
+        "evidence": _evidence(scores, recipe),
         "scores": flat_scores(scores, recipe),
         "lineage": {key: value for key, value in lineage.items() if value and not key.startswith("mlflow.")},
     }
@@ -44,14 +56,21 @@ def register(
     return _judge(client, version, facts)
 
 
-def sync(pairs: Iterable[tuple[dict | Path | str, Path | str]], store: Store) -> list[dict]:
+def sync(pairs: Iterable[tuple[dict | Path | str, Path | str]], store: Store, moves: dict | None = None) -> list[dict]:
     """Make the versions of records again from their model folders, with their numbers and aliases where these are free.
 
     pairs: (record or the path of its JSON, folder of the finished model). A version that is there stays as it is.
+    moves: {name, moves} of a registry that was there before; taken up where this one has had none.
     """
-    loaded = [(_read_record(record), folder) for record, folder in pairs]
+    loaded = sorted(((_read_record(record), folder) for record, folder in pairs), key=lambda pair: pair[0]["version"])
     client = store.client()
-    return [_restore(client, store, *pair) for pair in sorted(loaded, key=lambda pair: int(pair[0]["version"]))]
+    made = [(record, _restore(client, store, record, folder)) for record, folder in loaded]
+    if moves and moves["moves"] and not moves_of(client, moves["name"]):
+        _take_up(client, moves["name"], moves["moves"])
+    for record, version in made:
+        if "champion" in record["aliases"] and holder_of(client, version.name, "champion") is None:
+            move(client, version.name, "restored", version.version, record["reason"])
+    return [_record(client, version.name, version.version) for _, version in made]
 
 
 def load_registered(uri: str, store: Store | None = None) -> "Model":
@@ -59,7 +78,6 @@ def load_registered(uri: str, store: Store | None = None) -> "Model":
 
     store: that of the working folder if not given. ValueError if there is no such version, or its weights were changed.
     """
-    from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.utils.models import get_model_name_and_version
 
@@ -71,29 +89,27 @@ def load_registered(uri: str, store: Store | None = None) -> "Model":
         version = client.get_model_version(*get_model_name_and_version(client, uri))
     except MlflowException as problem:
         raise ValueError(f"{uri} is not in the registry at {store.address}: {problem.message}") from None
-    model = load_model(download_artifacts(artifact_uri=f"{version.source}/artifacts/model", tracking_uri=store.uri))
-    if model.sha256 != version.tags.get("model_sha256", model.sha256):
-        raise ValueError(f"{uri}: the weights are not those that were registered as version {version.version}")
-    return model
+    return load_version(version, store)
+
+
+def _evidence(scores: dict, model: str) -> dict[str, dict]:
+    """{NFE: what the gate looks at there}."""
+    rows = [row for row in scores["rows"] if row["model"] == model]
+    return {str(row["nfe"]): evidence_of(scores, model, row["nfe"]) for row in rows}
 
 
 def _judge(client: "MlflowClient", version: "ModelVersion", facts: dict) -> dict:
-    """Aliases and, in words, why."""
-    name, number = version.name, version.version
+    """Aliases and, in words, why. What is no first champion waits for the gate."""
+    name, number, judged = version.name, version.version, facts["judged_by"]
     client.set_registered_model_alias(name, "challenger", number)
-    champion = holder_of(client, name, "champion")
-    if champion is None or int(champion.version) != int(number):
-        promoted, reason = decide(facts["judged_by"], champion and facts_of(champion).get("judged_by", {}))
-        provisional = facts["judged_by"]["provisional"] or (promoted and champion is None)
-        _explain(client, version, reason, provisional)
-        if promoted:
-            client.set_registered_model_alias(name, "champion", number)
+    shown = f"its {judged['score']} is {judged['value']:.4g}"
+    if holder_of(client, name, "champion") is None and math.isfinite(judged["value"]):
+        reason = f"there was no champion; {shown}"
+        explain(client, version, reason, True)
+        move(client, name, "first", number, reason)
+    elif "reason" not in version.tags:
+        explain(client, version, f"{shown}, and the gate has not decided yet", judged["provisional"])
     return _record(client, name, number)
-
-
-def _explain(client: "MlflowClient", version: "ModelVersion", reason: str, provisional: bool) -> None:
-    client.set_model_version_tag(version.name, version.version, "reason", reason)
-    client.set_model_version_tag(version.name, version.version, "provisional", str(provisional).lower())
 
 
 def _record(client: "MlflowClient", name: str, number: str) -> dict:
@@ -110,21 +126,23 @@ def _record(client: "MlflowClient", name: str, number: str) -> dict:
     }
 
 
-def _restore(client: "MlflowClient", store: Store, record: dict, folder: Path | str) -> dict:
-    facts = {key: record[key] for key in FACTS}
-    name, version = record["name"], find_version(client, facts)
-    new = version is None
-    if new:
-        if load_model(folder).sha256 != record["model_sha256"]:
-            raise ValueError(f"{folder} is not the model of {record['uri']}: bring both to one state (dvc pull)")
-        version = create_version(client, store, folder, facts, None, record["version"])
-        _explain(client, version, record["reason"], record["provisional"])
-    for alias in record["aliases"]:
-        holder = holder_of(client, name, alias)
-        beaten = holder and decide(facts["judged_by"], facts_of(holder).get("judged_by", {}))[0]
-        if holder is None or (new and (alias != "champion" or beaten)):
-            client.set_registered_model_alias(name, alias, version.version)
-    return _record(client, name, version.version)
+def _restore(client: "MlflowClient", store: Store, record: dict, folder: Path | str) -> "ModelVersion":
+    facts = {key: record[key] for key in FACTS if key in record}
+    if version := find_version(client, facts):
+        return version
+    if load_model(folder).sha256 != record["model_sha256"]:
+        raise ValueError(f"{folder} is not the model of {record['uri']}: bring both to one state (dvc pull)")
+    version = create_version(client, store, folder, facts, None, record["version"])
+    explain(client, version, record["reason"], record["provisional"])
+    if "challenger" in record["aliases"]:
+        client.set_registered_model_alias(record["name"], "challenger", version.version)
+    return version
+
+
+def _take_up(client: "MlflowClient", name: str, moves: list[dict]) -> None:
+    append(client, name, *moves)
+    if moves[-1]["kind"] in DECIDED and holder_of(client, name, "champion"):
+        explain(client, get_version(client, name, "champion"), moves[-1]["why"], False)
 
 
 def _read_record(record: dict | Path | str) -> dict:

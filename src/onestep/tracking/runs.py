@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from onestep.tracking.calls import find_run, log_points, log_texts, logged_pictures, points_of
 from onestep.tracking.follow import Progress, list_pictures
-from onestep.tracking.gate import flat_scores
+from onestep.tracking.scores import flat_scores
 from onestep.tracking.lineage import flatten
 from onestep.tracking.store import Store
 

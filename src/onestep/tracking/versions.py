@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from onestep.tracking.calls import find_run
-from onestep.tracking.gate import SPEED
+from onestep.tracking.scores import SPEED
 from onestep.tracking.store import Store
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def _package(folder: Path, temporary: Path) -> None:
         temporary / "pyfunc",
         python_model=str(Path(__file__).with_name("generator.py")),
         artifacts={"model": str(temporary / "model")},
+        model_config={"model_sha256": json.loads((folder / "model.json").read_text())["sha256"]},
         pip_requirements=[f"{package}=={installed(package).partition('+')[0]}" for package in NEEDED],
     )
 
@@ -90,3 +91,38 @@ def _identity(facts: dict) -> tuple:
 def holder_of(client: "MlflowClient", name: str, alias: str) -> "ModelVersion | None":
     number = client.get_registered_model(name).aliases.get(alias)
     return client.get_model_version(name, number) if number else None
+
+
+def get_version(client: "MlflowClient", name: str, place: int | str) -> "ModelVersion":
+    """The version of a number or an alias. ValueError if there is none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.get_model_version(name, str(place)) if isinstance(place, int) else holder_of(client, name, place)
+    except MlflowException as problem:
+        raise ValueError(f"{name}, version {place}, is not in the registry: {problem.message}") from None
+    if found is None:
+        raise ValueError(f"{name} has no {place} in the registry")
+    return found
+
+
+def load_version(version: "ModelVersion", store: Store) -> "Model":
+    """The model of a version. ValueError if its files are missing, damaged, or not those that were registered."""
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    uri = f"{version.name} version {version.version}"
+    try:
+        folder = download_artifacts(artifact_uri=f"{version.source}/artifacts/model", tracking_uri=store.uri)
+    except (MlflowException, OSError) as problem:
+        raise ValueError(f"{uri}: its files are not to be had: {store.words(problem)}") from None
+    model = load_model(folder)
+    if model.sha256 != version.tags.get("model_sha256", model.sha256):
+        raise ValueError(f"{uri}: the weights are not those that were registered")
+    return model
+
+
+def explain(client: "MlflowClient", version: "ModelVersion", reason: str, provisional: bool) -> None:
+    """Keep on a version why it is what it is."""
+    client.set_model_version_tag(version.name, version.version, "reason", reason)
+    client.set_model_version_tag(version.name, version.version, "provisional", str(provisional).lower())

@@ -11,7 +11,7 @@ from onestep.evaluation.ladder import Rung, evaluate, rungs_of
 from onestep.evaluation.plots import ladder_plot, scatter
 from onestep.evaluation.table import scores_table
 from onestep.pipelines.training import run_of
-from onestep.tracking.gate import flat_scores
+from onestep.tracking.scores import flat_scores
 
 SHOWN = 16
 

@@ -1,0 +1,1 @@
+"""The commands of `onestep`, a module for each group of them."""

@@ -1,0 +1,127 @@
+"""`onestep registry`: versions of models, and which of them is champion."""
+
+import click
+
+from onestep.commands.project import catalogs_of, context_of, place_of
+from onestep.commands.refusals import refusing
+
+ENVIRONMENT = click.option("--env", default=None, help="The configuration, as for kedro run.")
+REASON = click.option("--reason", default="", help="Kept in the history.")
+
+
+@click.group()
+def registry() -> None:
+    """The registered models."""
+
+
+@click.command()
+@ENVIRONMENT
+@click.option("--recipe", default=None, help="One student; without it, every student that has a record.")
+def sync(env: str | None, recipe: str | None) -> None:
+    """Make registered versions again from what DVC brought.
+
+    The registry is no file that DVC could restore. What the pipelines `register` and `promote` wrote
+    (registration.json, promotions.json) and the student's folder are enough to make the same version again, with its
+    number and aliases where these are free; a version that is there stays as it is. On a fresh clone:
+
+        dvc pull && onestep registry sync
+    """
+    from onestep.tracking import sync as make_again
+
+    catalogs = catalogs_of(env, recipe)
+    registered = [catalog for catalog in catalogs if catalog.exists("registration")]
+    if not registered:
+        raise ValueError(f"there is no {place_of(catalogs[0], 'registration')}. Bring it (git pull), or run: kedro run")
+    students = [place_of(catalog, "student") for catalog in registered]
+    for student in students:
+        if not student.exists():
+            raise ValueError(f"the registered student is not at {student}. Bring it: dvc pull {student}")
+    records = [catalog.load("registration") for catalog in registered]
+    moves = catalogs[0].load("promotions") if catalogs[0].exists("promotions") else None
+    for made in make_again(zip(records, students, strict=True), catalogs[0].load("tracking"), moves):
+        click.echo(f"{made['name']} version {made['version']}: {', '.join(made['aliases']) or 'no alias'}")
+
+
+@click.command()
+@ENVIRONMENT
+def history(env: str | None) -> None:
+    """Every move of the champion: when, from which version to which, who, how and why.
+
+    onestep registry history
+    """
+    from onestep.tracking import history as moves_of
+
+    _, catalog, name = _registry(env)
+    for entry in moves_of(catalog.load("tracking"), name):
+        versions = f"{entry['from'] or '-'} -> {entry['to']}"
+        click.echo(f"{entry['when']}  {versions}  {entry['kind']} by {entry['who']}: {entry['why']}")
+
+
+@click.command()
+@ENVIRONMENT
+@REASON
+def rollback(env: str | None, reason: str) -> None:
+    """Make the previous champion champion again; a second time swaps them back.
+
+    onestep registry rollback --reason "blurred eights"
+    """
+    from onestep.tracking import rollback as swap
+
+    _, catalog, name = _registry(env)
+    made = swap(catalog.load("tracking"), name, reason)
+    _keep_moves(catalog, name)
+    click.echo(f"{name}: version {made['to']} is champion again, {made['from'] or 'none'} is previous")
+
+
+@click.command()
+@ENVIRONMENT
+@click.option("--version", type=click.IntRange(1), help="The one to decide on; without it, the challenger.")
+@click.option(
+    "--force", "forced", is_flag=True, help="Promote it whatever the gate would say; needs --version, --reason."
+)
+@REASON
+def promote(env: str | None, version: int | None, forced: bool, reason: str) -> None:
+    """Let the gate decide on a version, as `kedro run --pipelines=promote` does, or promote it by force.
+
+    \b
+        onestep registry promote
+        onestep registry promote --version 7 --force --reason "the gate's features are blind to colour"
+    """
+    from onestep.pipelines.promote.nodes import promote_version
+    from onestep.tracking import force
+
+    params, catalog, name = _registry(env)
+    if not forced:
+        images, extractor = (_needed(catalog, part) for part in ("images", "extractor"))
+        promotion = params["promotion"] | {"version": version}
+        catalog.save(
+            "promotions", promote_version(images, extractor, catalog.load("tracking"), promotion, params["evaluation"])
+        )
+        return
+    if version is None:
+        raise ValueError("a forced promotion names its version: --version 7")
+    force(catalog.load("tracking"), name, version, reason)
+    _keep_moves(catalog, name)
+    click.echo(f"{name}: version {version} is champion, forced")
+
+
+for command in (sync, history, rollback, promote):
+    registry.add_command(refusing(command))
+
+
+def _registry(env: str | None) -> tuple[dict, object, str]:
+    """Parameters, catalog, and the name of the registered model."""
+    context = context_of(env)
+    return context.params, context.catalog, f"onestep-{context.params['dataset']}"
+
+
+def _needed(catalog, name: str):
+    if not catalog.exists(name):
+        raise ValueError(f"the gate needs {name}, not at {place_of(catalog, name)}: kedro run --pipelines=ingest")
+    return catalog.load(name)
+
+
+def _keep_moves(catalog, name: str) -> None:
+    from onestep.tracking import history as moves_of
+
+    catalog.save("promotions", {"name": name, "moves": moves_of(catalog.load("tracking"), name)})

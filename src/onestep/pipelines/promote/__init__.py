@@ -1,0 +1,3 @@
+from onestep.pipelines.promote.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,129 @@
+"""Promotion: a version is judged against the champion, and the decision is kept on it in words."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onestep.tracking.gate import MEASURED, SPEED, Rules, decide, is_full
+from onestep.tracking.moves import move
+from onestep.tracking.scores import evidence_of
+from onestep.tracking.store import Store
+from onestep.tracking.versions import explain, facts_of, get_version, holder_of, load_version
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+    from onestep.training.model import Model
+
+
+@dataclass(frozen=True)
+class Exam:
+    """How a version is evaluated in full where it was not yet.
+
+    measured: data_sha256, extractor_sha256, count and seeds of it. scores: (model, nfe) -> a scores.json of the model.
+    speeds: (models, nfe) -> images a second of each, side by side on this machine.
+    """
+
+    measured: dict
+    scores: Callable[["Model", int], dict]
+    speeds: Callable[[Sequence["Model"], int], Sequence[float]]
+
+
+def promote(store: Store, name: str, exam: Exam, rules: Rules, number: int | None = None) -> dict:
+    """Let the gate decide on a version, by default the challenger. Returns {version, promoted, reason, against}.
+
+    Whichever of challenger and champion was not evaluated as the exam asks is so now. A champion that is itself the
+    challenger, there for the time being, is confirmed where it meets what a first one has to. ValueError for a version
+    that is not there, whose files are missing, or are not those that were registered.
+    """
+    client = store.client()
+    while True:
+        version = get_version(client, name, number or "challenger")
+        champion = holder_of(client, name, "champion")
+        promoted, reason = _compare(client, store, version, champion, exam, rules)
+        if _number(holder_of(client, name, "champion")) == _number(champion):  # nobody moved it meanwhile
+            break
+    return _settle(client, version, champion, promoted, reason)
+
+
+def force(store: Store, name: str, number: int, reason: str) -> dict:
+    """Make a version champion, recorded as forced. ValueError without a reason, or if its files are not whole."""
+    if not reason.strip():
+        raise ValueError("a forced promotion needs a reason, which the history keeps: --reason '...'")
+    client = store.client()
+    version = get_version(client, name, number)
+    load_version(version, store)
+    made = move(client, name, "forced", version.version, reason)
+    explain(client, version, f"forced by {made['who']}: {reason}", False)
+    return {"version": number, "promoted": True, "reason": reason, "against": made["from"]}
+
+
+def rollback(store: Store, name: str, reason: str = "") -> dict:
+    """Make the previous champion champion again, and the champion previous. Returns the move."""
+    client = store.client()
+    previous = get_version(client, name, "previous")
+    load_version(previous, store)
+    return move(client, name, "rolled back", previous.version, reason or "no reason given")
+
+
+def _compare(
+    client: "MlflowClient",
+    store: Store,
+    version: "ModelVersion",
+    champion: "ModelVersion | None",
+    exam: Exam,
+    rules: Rules,
+) -> tuple[bool, str]:
+    if champion and champion.version == version.version:
+        champion = None
+        if version.tags.get("provisional") != "true":
+            return False, "it is the champion"
+    contest, note = [(version, load_version(version, store))], ""
+    if champion:
+        try:
+            contest.append((champion, load_version(champion, store)))
+        except ValueError as problem:
+            note = f"the champion cannot be served ({problem}), so it counts as none; "
+    for side, model in contest:
+        if model.spec["data_sha256"] != exam.measured["data_sha256"]:
+            trained, judged = model.spec["data_sha256"][:16], exam.measured["data_sha256"][:16]
+            return False, f"not compared: the data hash of version {side.version} differs ({trained}, not {judged})"
+    evidence = [_evidence(client, *side, exam, rules) for side in contest]
+    speeds = exam.speeds([model for _, model in contest], rules.nfe)
+    judged = [{**found, SPEED: speed} for found, speed in zip(evidence, speeds, strict=True)]
+    promoted, reason = decide(*judged, *[None] * (2 - len(judged)), rules)
+    return promoted, note + reason
+
+
+def _evidence(client: "MlflowClient", version: "ModelVersion", model: "Model", exam: Exam, rules: Rules) -> dict:
+    """That of the version, if it was measured as the exam would; else the exam's, kept on the version."""
+    wanted = {**exam.measured, "nfe": rules.nfe}
+    for found in (json.loads(version.tags.get("evidence", "null")), _registered(version, rules.nfe)):
+        if is_full(found) and all(found[key] == wanted[key] for key in MEASURED):
+            return found
+    found = evidence_of(exam.scores(model, rules.nfe), model.spec["name"], rules.nfe)
+    client.set_model_version_tag(version.name, version.version, "evidence", json.dumps(found))
+    return found
+
+
+def _registered(version: "ModelVersion", nfe: int) -> dict | None:
+    return facts_of(version).get("evidence", {}).get(str(nfe))
+
+
+def _settle(
+    client: "MlflowClient", version: "ModelVersion", champion: "ModelVersion | None", promoted: bool, reason: str
+) -> dict:
+    against, itself = _number(champion), _number(champion) == int(version.version)
+    if promoted:
+        move(client, version.name, "confirmed" if itself else "promoted", version.version, reason)
+    if promoted or not itself:
+        explain(client, version, reason, False)
+    elif version.tags.get("provisional") == "true":
+        explain(client, version, reason, True)
+    return {"version": int(version.version), "promoted": promoted, "reason": reason, "against": against}
+
+
+def _number(version: "ModelVersion | None") -> int | None:
+    return version and int(version.version)

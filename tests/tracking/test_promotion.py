@@ -1,0 +1,229 @@
+"""Who is champion, and what is told of it."""
+
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from onestep.tracking import Exam, Rules, force, history, load_registered, promote, register, rollback
+from onestep.tracking.moves import append, holders, move
+
+NAME = "onestep-digits"
+CHAMPION = f"models:/{NAME}@champion"
+RULES = Rules(first={"fid": 50.0}, kid_below=0)
+
+
+def aliases(store):
+    return {alias: int(n) for alias, n in store.client().get_registered_model(NAME).aliases.items()}
+
+
+def tags(store, number):
+    return store.client().get_model_version(NAME, str(number)).tags
+
+
+@pytest.fixture
+def full(scores):
+    """Scores over three seeds, as registered or found by an exam."""
+
+    def make(value, **changes):
+        found = scores(value, seeds=[0, 1, 2], provisional=False, **changes)
+        for row in found["rows"]:
+            mean = row["scores"]["fid_digits"]["mean"]
+            row["scores"]["fid_digits"]["values"] = [mean - 1, mean, mean + 1.5]
+        return found
+
+    return make
+
+
+@pytest.fixture
+def exam(full):
+    """An exam that finds given values: a function of {sha256 of a model: value}; it remembers whom it examined."""
+
+    def make(values=None, speeds=None):
+        examined = []
+
+        def scores(model, nfe):
+            examined.append(model.sha256)
+            return full(values[model.sha256])
+
+        measured = {"data_sha256": "d" * 64, "extractor_sha256": "e" * 64, "count": 100, "seeds": [0, 1, 2]}
+        found = Exam(measured, scores, lambda models, nfe: (speeds or [900.0] * 2)[: len(models)])
+        return found, examined
+
+    return make
+
+
+def test_the_better_one_is_promoted_and_the_worse_one_refused(store, finished_model, full, exam):
+    register(finished_model(0), full(30.0), store)
+    register(finished_model(1), full(26.0), store)
+    made = promote(store, NAME, exam()[0], RULES)
+    assert (made["version"], made["promoted"], made["against"]) == (2, True, 1)
+    assert aliases(store) == {"challenger": 2, "champion": 2, "previous": 1}
+    register(finished_model(2), full(28.0), store)
+    refused = promote(store, NAME, exam()[0], RULES)
+    assert (refused["version"], refused["promoted"]) == (3, False)
+    assert aliases(store) == {"challenger": 3, "champion": 2, "previous": 1}
+    assert "minimum absolute change check failed" in tags(store, 3)["reason"]
+    assert "the champion's fid_digits is 30.17" in tags(store, 2)["reason"]
+    assert tags(store, 2)["provisional"] == "false"
+    told = history(store, NAME)
+    assert [(entry["kind"], entry["from"], entry["to"]) for entry in told] == [("first", None, 1), ("promoted", 1, 2)]
+    assert told[1]["why"] == made["reason"]
+    assert all(entry["who"] and entry["when"].endswith("+00:00") for entry in told)
+    assert register(finished_model(2), full(28.0), store)["reason"] == refused["reason"]
+
+
+def test_an_equal_or_slower_one_is_refused(store, finished_model, full, exam):
+    register(finished_model(0), full(30.0), store)
+    register(finished_model(1), full(30.0), store)
+    assert not promote(store, NAME, exam()[0], RULES)["promoted"]
+    register(finished_model(2), full(20.0), store)
+    slow = promote(store, NAME, exam(speeds=[100.0, 900.0])[0], RULES)
+    assert "images_per_second value threshold check failed" in slow["reason"]
+
+
+def test_who_was_not_evaluated_in_full_is_evaluated_before_he_is_compared(store, finished_model, scores, full, exam):
+    first = register(finished_model(0), scores(20.0), store)  # by chance, over one seed
+    second = register(finished_model(1), full(26.0), store)
+    test, examined = exam({first["model_sha256"]: 30.0})
+    assert promote(store, NAME, test, RULES)["promoted"]
+    assert examined == [first["model_sha256"]]
+    third = register(finished_model(2), full(20.0, count=200), store)
+    test, examined = exam({third["model_sha256"]: 40.0})
+    assert not promote(store, NAME, test, RULES)["promoted"]
+    assert examined == [third["model_sha256"]]
+    assert not promote(store, NAME, test, RULES, number=1)["promoted"]
+    assert examined == [third["model_sha256"]]  # what was found is kept
+    assert aliases(store)["champion"] == second["version"]
+
+
+def test_a_provisional_champion_is_confirmed_or_stays_provisional(store, finished_model, scores, exam):
+    record = register(finished_model(0), scores(20.0), store)
+    bad = promote(store, NAME, exam({record["model_sha256"]: 60.0})[0], RULES)
+    assert (bad["promoted"], tags(store, 1)["provisional"]) == (False, "true")
+    assert "fid_digits threshold = 50.0" in tags(store, 1)["reason"]
+    assert aliases(store)["champion"] == 1
+    good = promote(store, NAME, exam()[0], Rules(first={"fid": 70.0}, kid_below=0))
+    assert (good["promoted"], tags(store, 1)["provisional"]) == (True, "false")
+    assert [entry["kind"] for entry in history(store, NAME)] == ["first", "confirmed"]
+    assert "previous" not in aliases(store)
+    assert promote(store, NAME, exam()[0], RULES)["reason"] == "it is the champion"
+
+
+def test_other_data_are_not_compared(store, finished_model, full, exam):
+    register(finished_model(0), full(20.0), store)
+    test, _ = exam()
+    test.measured["data_sha256"] = "f" * 64
+    assert (
+        "the data hash of version 1 differs (dddddddddddddddd, not ffff" in promote(store, NAME, test, RULES)["reason"]
+    )
+
+
+def test_rollback_swaps(store, finished_model, full, exam):
+    register(finished_model(0), full(30.0), store)
+    with pytest.raises(ValueError, match="has no previous"):
+        rollback(store, NAME)
+    register(finished_model(1), full(20.0), store)
+    promote(store, NAME, exam()[0], RULES)
+    made = rollback(store, NAME, "blurred eights")
+    assert (made["from"], made["to"], made["why"]) == (2, 1, "blurred eights")
+    assert aliases(store) == {"challenger": 2, "champion": 1, "previous": 2}
+    rollback(store, NAME)
+    assert aliases(store) == {"challenger": 2, "champion": 2, "previous": 1}
+    assert [entry["kind"] for entry in history(store, NAME)] == ["first", "promoted", "rolled back", "rolled back"]
+
+
+def test_force_needs_a_reason_and_is_told(store, finished_model, full):
+    register(finished_model(0), full(20.0), store)
+    register(finished_model(1), full(30.0), store)
+    with pytest.raises(ValueError, match="needs a reason"):
+        force(store, NAME, 2, " ")
+    with pytest.raises(ValueError, match="version 7, is not in the registry"):
+        force(store, NAME, 7, "why not")
+    force(store, NAME, 2, "the gate is blind to colour")
+    assert aliases(store)["champion"] == 2
+    assert tags(store, 2)["reason"].endswith("the gate is blind to colour")
+    assert history(store, NAME)[-1]["kind"] == "forced"
+
+
+def files_of(store, number):
+    return Path(store.client().get_model_version(NAME, str(number)).source) / "artifacts" / "model"
+
+
+def test_what_is_missing_or_not_what_was_registered_is_neither_promoted_nor_served(store, finished_model, full, exam):
+    from mlflow import pyfunc
+
+    register(finished_model(0), full(30.0), store)
+    register(finished_model(1), full(20.0), store)
+    for name in ("model.json", "model.safetensors"):  # a whole model, and another one
+        shutil.copy(files_of(store, 1) / name, files_of(store, 2) / name)
+    attempts = [
+        lambda: promote(store, NAME, exam()[0], RULES),
+        lambda: force(store, NAME, 2, "I want it"),
+        lambda: load_registered(f"models:/{NAME}/2", store),
+        lambda: pyfunc.load_model(str(files_of(store, 2).parents[1])),
+    ]
+    for attempt in attempts:
+        with pytest.raises(Exception, match="not those that were registered"):
+            attempt()
+    shutil.rmtree(files_of(store, 2))
+    for attempt in attempts[:3]:
+        with pytest.raises(ValueError, match="version 2: its files are not to be had"):
+            attempt()
+    assert aliases(store)["champion"] == 1
+
+
+def test_a_champion_without_files_counts_as_none(store, finished_model, full, exam):
+    register(finished_model(0), full(20.0), store)
+    register(finished_model(1), full(30.0), store)
+    shutil.rmtree(files_of(store, 1))
+    made = promote(store, NAME, exam()[0], RULES)
+    assert made["promoted"]
+    assert "the champion cannot be served" in made["reason"]
+    with pytest.raises(ValueError, match="not to be had"):
+        rollback(store, NAME)
+
+
+def test_a_deleted_champion_leaves_the_place_to_who_meets_the_thresholds(store, finished_model, full, exam):
+    register(finished_model(0), full(20.0), store)
+    register(finished_model(1), full(30.0), store)
+    store.client().delete_model_version(NAME, "1")
+    with pytest.raises(ValueError, match=r"@champion is not in the registry"):
+        load_registered(CHAMPION, store)
+    assert "with no champion to beat" in promote(store, NAME, exam()[0], RULES)["reason"]
+    assert aliases(store) == {"challenger": 2, "champion": 2}
+
+
+def test_two_promotions_at_once_leave_one_champion_and_both_entries(store, finished_model, full):
+    for seed in range(3):
+        register(finished_model(seed), full(30.0 - seed), store)
+    start = threading.Barrier(2)
+
+    def promoting(number):
+        client = store.client()
+        start.wait()
+        move(client, NAME, "promoted", str(number), f"thread {number}")
+
+    threads = [threading.Thread(target=promoting, args=(number,)) for number in (2, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    told = history(store, NAME)
+    assert {entry["why"] for entry in told[1:]} == {"thread 2", "thread 3"}
+    found = aliases(store)
+    assert found.pop("challenger") == 3
+    assert found == holders(told)
+    assert found["champion"] == told[-1]["to"]
+
+
+def test_a_clock_that_is_behind_does_not_undo_a_move(store, finished_model, full):
+    for seed in range(2):
+        register(finished_model(seed), full(30.0 - seed), store)
+    client = store.client()
+    ahead = f"move.{10**19:020d}.{'0' * 32}"
+    (key,) = [key for key in client.get_registered_model(NAME).tags if key.startswith("move.")]
+    client.set_registered_model_tag(NAME, ahead, client.get_registered_model(NAME).tags[key])
+    append(client, NAME, {"kind": "promoted", "from": 1, "to": 2, "who": "me", "when": "now", "why": "later"})
+    assert history(store, NAME)[-1]["to"] == aliases(store)["champion"] == 2
