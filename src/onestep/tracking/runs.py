@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from onestep.tracking.calls import find_run, log_points, log_texts, logged_pictures, points_of
 from onestep.tracking.follow import Progress, list_pictures
-from onestep.tracking.scores import flat_scores
 from onestep.tracking.lineage import flatten
+from onestep.tracking.scores import flat_scores
 from onestep.tracking.store import Store
 
 if TYPE_CHECKING:
