@@ -16,7 +16,7 @@ CONF = PROJECT / "conf" / "base"
 HOW = {"runs", "tracking", "params:env", "params:launch", "params:fresh"}
 
 # Code that a stage runs through, and that its outs do not depend on: what shows, carries or names things.
-SHOWS = r"console|launch|diffusion\.(names|torchvision_ops)"
+SHOWS = r"console|exchange|launch|diffusion\.(names|torchvision_ops)"
 TRAINING = rf"{SHOWS}|tracking|evaluation|samplers|data\.(content|replacement)"
 SCORING = rf"{SHOWS}|tracking(?!\.scores)|pipelines\.training|training\.(?!model)|objectives|data(?!\.(space|store))"
 IRRELEVANT = {

@@ -3,6 +3,7 @@
 import click
 from kedro.framework.cli.project import run as kedro_run
 
+from onestep.commands.exchange import COMMANDS as EXCHANGE
 from onestep.commands.refusals import refusing
 from onestep.commands.registry import registry
 
@@ -49,3 +50,5 @@ def sample(sheet: str, model: str, count: int, steps: int, seed: int, label: int
 
 
 main.add_command(refusing(sample))
+for command in EXCHANGE:
+    main.add_command(command)

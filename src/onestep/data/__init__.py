@@ -42,6 +42,7 @@ def ingest(
     *,
     name: str | None = None,
     sigma_data: float = 0.5,
+    scale: float | None = None,
     heldout: float = 0.25,
     seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
@@ -49,12 +50,15 @@ def ingest(
     """Check all of a source, then write it to a store in `folder`; what fails leaves an older store as it was.
 
     name: of the data set, by default the source's. heldout: the share of rows that is held out, of each label, drawn by
-    seed; a source with a split of its own keeps that. sigma_data: the standard deviation of what models will see.
+    seed; a source with a split of its own keeps that. sigma_data: the standard deviation of what models will see; scale: of the
+    values instead, where a model that is there already wants it.
     on_progress(done, total): pictures are counted twice, once when checked and once when written.
     """
     check_number("heldout", heldout, float, 1e-6, 1 - 1e-6)
     check_number("sigma_data", sigma_data, float, 1e-6, 1e6)
     check_number("seed", seed, int, 0)
+    if scale is not None:
+        check_number("scale", scale, float, 1e-6, 1e6)
     loaded = load_source(source)
     report = on_progress or (lambda done, total: None)
     survey = loaded.survey(lambda done, total: report(done, 2 * total))
@@ -77,6 +81,7 @@ def ingest(
         train=int((~held).sum()),
         positions=positions,
         sigma_data=sigma_data,
+        scale=scale,
         source=facts,
         on_progress=lambda done, total: report(survey.checked + done, survey.checked + total),
     )

@@ -79,6 +79,7 @@ def write_store(
     train: int,
     positions: np.ndarray | None = None,
     sigma_data: float = 0.5,
+    scale: float | None = None,
     source: dict | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ArrayStore:
@@ -86,7 +87,7 @@ def write_store(
 
     images: rows as they come, an array or a stream. labels: [N] of the stored rows. train: the first rows that are for
     training. positions: [N] where each row that comes is stored; by default in turn. space: its scale is measured here,
-    from the training rows. Raises ValueError for rows unlike the space, OSError (ENOSPC) for a full disk.
+    from the training rows, unless it is given. Raises ValueError for rows unlike the space, OSError (ENOSPC) for a full disk.
     """
     folder, count = Path(folder), len(labels)
     if not 0 < train <= count:
@@ -100,7 +101,7 @@ def write_store(
         _write_rows(partial / "images.npy", images, positions, (count, *space.shape), dtype, on_progress)
         np.save(partial / "labels.npy", np.asarray(labels, "<i8"))
         values = np.load(partial / "images.npy", mmap_mode="r")
-        space = replace(space, scale=measure_scale(values[:train], sigma_data))
+        space = replace(space, scale=scale or measure_scale(values[:train], sigma_data))
         split = {"train": [0, train], "heldout": [train, count]}
         facts = {
             "space": space.to_dict(),

@@ -53,10 +53,11 @@ Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinc
 
 
 class DataParameters(Section):
-    """Where images come from and how they are split."""
+    """Where images come from and how they are split. scale: of their values; measured if not given."""
 
     source: dict[str, Any]
     heldout: float = Field(0.25, gt=0, lt=1)
+    scale: float | None = Field(None, gt=0, allow_inf_nan=False)
     seed: Seed = 0
 
     @check("source")

@@ -11,8 +11,8 @@ def ingest_images(data: dict, dataset: str):
 
     def write(folder: Path):
         with progress_bar("ingest") as bar:
-            split = {"heldout": data["heldout"], "seed": data["seed"]}
-            return ingest(data["source"], folder, name=dataset, **split, on_progress=bar)
+            settings = {key: data[key] for key in ("heldout", "seed", "scale")}
+            return ingest(data["source"], folder, name=dataset, **settings, on_progress=bar)
 
     return write
 

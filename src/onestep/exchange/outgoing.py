@@ -1,0 +1,98 @@
+"""A finished model for programs that are not ours: its folder, a program of torch.export, or ONNX."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from onestep.diffusion.names import check_name
+from onestep.samplers import sample_euler, sample_heun, sample_multistep
+from onestep.training.model import Model
+
+ONNX_NEEDS = ("onnx", "onnxscript")
+OPSET = 18
+
+
+class Program(nn.Module):
+    """From noise to images in [-1, 1] (or points), at the levels of so many evaluations.
+
+    noise: [draws, B, ...] unit Gaussian, a draw for each level of a student, one for a teacher. labels: [B, classes]
+    one-hot, of a class-conditional model.
+    """
+
+    def __init__(self, model: Model, nfe: int):
+        super().__init__()
+        self.function, self.scale, self.sampler = model.function, model.space.scale, model.samplers[0]
+        self.levels = model.levels(nfe).tolist()
+        self.draws = len(self.levels) if self.sampler == "multistep" else 1
+
+    def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+        levels = torch.tensor(self.levels, dtype=torch.float64)
+
+        def function(x, sigma):
+            return self.function(x, sigma, labels)
+
+        if self.sampler == "multistep":
+            given = _Given(noise)
+            x = sample_multistep(function, noise[0], levels, given, boundary=self.function.boundary)
+        else:
+            x = {"heun": sample_heun, "euler": sample_euler}[self.sampler](function, noise[0], levels)
+        return x / self.scale
+
+
+class _Given:
+    """Noise that was drawn before, from the second draw on."""
+
+    def __init__(self, noise: Tensor):
+        self.rest = iter(noise[1:].unbind())
+
+    def normal(self, shape) -> Tensor:
+        return next(self.rest)
+
+
+def export_model(model: Model, target: Path | str, kind: str, nfe: int = 1) -> Path:
+    """Write a model as one of FORMATS. nfe: evaluations of a program. ValueError where its packages are missing."""
+    FORMATS[check_name("format", kind, FORMATS)](model, Path(target), nfe)
+    return Path(target)
+
+
+def _folder(model: Model, target: Path, nfe: int) -> None:
+    model.save(target.resolve())
+
+
+def _pt2(model: Model, target: Path, nfe: int) -> None:
+    program, inputs, shapes = _traced(model, nfe)
+    exported = torch.export.export(program, inputs, dynamic_shapes=shapes)
+    torch.export.save(exported, target, extra_files={"model.json": json.dumps(_facts(model, program))})
+
+
+def _onnx(model: Model, target: Path, nfe: int) -> None:
+    if missing := [name for name in ONNX_NEEDS if not find_spec(name)]:
+        raise ValueError(f"ONNX needs {' and '.join(missing)}, of the extra 'export': pip install 'onestep[export]'")
+    program, inputs, shapes = _traced(model, nfe)
+    names = {"input_names": ["noise", "labels"][: len(inputs)], "output_names": ["images"]}
+    torch.onnx.export(program, inputs, target, dynamic_shapes=shapes, dynamo=True, opset_version=OPSET, **names)
+
+
+def _traced(model: Model, nfe: int) -> tuple[Program, tuple, tuple]:
+    """The program, inputs of two samples, and which of their sizes is the batch."""
+    program, batch = Program(model, nfe).eval(), torch.export.Dim("batch")
+    inputs, shapes = [torch.zeros(program.draws, 2, *model.space.shape)], [{1: batch}]
+    if model.spec["labels"]:
+        inputs.append(torch.zeros(2, len(model.space.classes)))
+        shapes.append({0: batch})
+    return program, tuple(inputs), tuple(shapes)
+
+
+def _facts(model: Model, program: Program) -> dict:
+    return {
+        "name": model.spec["name"],
+        "levels": program.levels,
+        "space": model.space.to_dict(),
+        "sha256": model.sha256,
+    }
+
+
+FORMATS = {"folder": _folder, "pt2": _pt2, "onnx": _onnx}

@@ -1,0 +1,127 @@
+"""Published checkpoints as models of ours: a teacher (EDM) or a student (CD, CT, ECT)."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from onestep.data.space import DataSpace
+from onestep.diffusion.names import check_name
+from onestep.exchange.unpickling import Part, read_pickle, read_state_dict
+from onestep.networks import arguments_of, build_network
+from onestep.networks.published import from_published
+from onestep.networks.published_weights import import_weights
+from onestep.training.model import SIGMA_DATA, Model, build_function
+
+# openai/consistency_models, scripts/launch.sh: what the released state dictionaries were trained with.
+OPENAI = {
+    "imagenet64": {
+        "attention_resolutions": "32,16,8", "num_head_channels": 64, "use_scale_shift_norm": True,
+        "resblock_updown": True, "num_heads": 4, "image_size": 64, "num_channels": 192, "num_res_blocks": 3,
+        "class_cond": True,
+    },
+    "lsun256": {
+        "attention_resolutions": "32,16,8", "num_head_channels": 64, "use_scale_shift_norm": True,
+        "resblock_updown": True, "num_heads": 4, "image_size": 256, "num_channels": 256, "num_res_blocks": 2,
+        "class_cond": False,
+    },
+}  # fmt: skip
+TEACHER = {"preconditioning": {"name": "edm"}, "sampler": "heun"}
+
+
+def import_openai(
+    path: Path | str, name: str, dataset: str, *, teacher: bool = True, config: Mapping | None = None
+) -> Model:
+    """The model of an OpenAI state dictionary. teacher: an EDM denoiser, or else a consistency model (CD, CT).
+
+    config: the options it was trained with; found by the shapes of the released networks if not given. Raises ValueError
+    for a file that is no such dictionary, or of another network.
+    """
+    weights = read_state_dict(path)
+    config = config or _fitting(weights, path)
+    student = {"preconditioning": {"name": "consistency"}, "sampler": "multistep"}
+    return _model(weights, config, TEACHER if teacher else student, name, dataset, path)
+
+
+def import_nvidia(path: Path | str, name: str, dataset: str, *, teacher: bool = True) -> Model:
+    """The model of an EDM or ECT network pickle: its average of weights ("ema"). Nothing in the file is run.
+
+    teacher: an EDM denoiser, or else a consistency model (ECT). Raises ValueError for a pickle of other things, and for
+    networks that are preconditioned in other ways.
+    """
+    content = read_pickle(path)
+    wrapper = content.get("ema") if isinstance(content, Mapping) else None
+    if not isinstance(wrapper, Part):
+        raise ValueError(f"{path} is no network pickle of NVIDIA's: it has no network called 'ema'.")
+    check_name("preconditioning that is imported, called", wrapper.kind, ("EDMPrecond", "ECMPrecond"))
+    state, network = wrapper.attributes, wrapper.modules.get("model")
+    if state.get("sigma_data", SIGMA_DATA) != SIGMA_DATA:
+        raise ValueError(f"{path} has sigma_data {state['sigma_data']}, and ours is {SIGMA_DATA}.")
+    if not isinstance(network, Part) or not isinstance(options := network.attributes.get("_init_kwargs"), Mapping):
+        raise ValueError(f"{path} does not say what network it holds: 'model' with its arguments is missing.")
+    return _model(
+        network.tensors(), {"model_type": network.kind, **options}, _kind(wrapper, teacher, path), name, dataset, path
+    )
+
+
+def settings_of(network: Mapping) -> dict:
+    """Every argument of a network's spec, those that it leaves to their defaults too."""
+    defaults = {argument.name: argument.default for argument in arguments_of(network["name"])}
+    full = {**defaults, **network}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in full.items()}
+
+
+def _kind(wrapper: Part, teacher: bool, path) -> dict:
+    """How NVIDIA's network becomes a function, and what samples it."""
+    if wrapper.kind == "EDMPrecond":  # ECT's first networks too: their boundary is at 0
+        return TEACHER if teacher else {**TEACHER, "sampler": "multistep"}
+    if teacher:
+        raise ValueError(f"{path} holds a consistency model: import it with --as student.")
+    boundary = float(wrapper.attributes["sigma_min"])  # as in eval mode, where it is sampled
+    return {"preconditioning": {"name": "consistency", "boundary": boundary}, "sampler": "multistep"}
+
+
+def _model(weights: Mapping[str, Tensor], config: Mapping, kind: dict, name: str, dataset: str, path) -> Model:
+    published = from_published(config)
+    classes = tuple(map(str, range(published["num_classes"])))
+    space = DataSpace(dataset, "images", published["shape"], 1.0, classes)
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    provenance = {"source": Path(path).name, "source_sha256": digest, "run": f"imported-{digest[:12]}"}
+    spec = {"name": name, "network": published["spec"], **kind, "labels": bool(classes), "levels": {}}
+    spec |= {"data_sha256": None, "provenance": {**provenance, "teacher_sha256": None, "seconds": 0.0}}
+    function = build_function(spec, space)
+    renamed = {key: value.float() for key, value in import_weights(config, weights).items()}
+    if problem := _difference(renamed, function.network.state_dict()):
+        raise ValueError(f"{path} holds another network than its configuration says: {problem}.")
+    function.network.load_state_dict(renamed)
+    return Model(function.eval().requires_grad_(False), space, spec)
+
+
+def _fitting(weights: Mapping[str, Tensor], path) -> dict:
+    """The released configuration whose network has these parameters."""
+    problems = []
+    for released, config in OPENAI.items():
+        try:
+            with torch.device("meta"):
+                ours = build_network(**from_published(config)).state_dict()
+            problem = _difference(import_weights(config, weights), ours)
+        except (ValueError, IndexError) as other:
+            problem = str(other)
+        if not problem:
+            return config
+        problems.append(f"{released}: {problem}")
+    raise ValueError(
+        f"{path} is none of the released networks ({'; '.join(problems)}). Give its options: --config FILE."
+    )
+
+
+def _difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str | None:
+    """The first difference of names or shapes, in words."""
+    for name in sorted(expected.keys() | found.keys()):
+        here, there = (side[name].shape if name in side else None for side in (found, expected))
+        if here != there:
+            return f"{name} is {list(here) if here else 'missing'}, and would be {list(there) if there else 'none'}"
+    return None
