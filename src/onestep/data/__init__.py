@@ -50,8 +50,8 @@ def ingest(
     """Check all of a source, then write it to a store in `folder`; what fails leaves an older store as it was.
 
     name: of the data set, by default the source's. heldout: the share of rows that is held out, of each label, drawn by
-    seed; a source with a split of its own keeps that. sigma_data: the standard deviation of what models will see; scale: of the
-    values instead, where a model that is there already wants it.
+    seed; a source with a split of its own keeps that. sigma_data: the standard deviation of what models will see.
+    scale: what values are multiplied by instead, where a model that is there already wants it.
     on_progress(done, total): pictures are counted twice, once when checked and once when written.
     """
     check_number("heldout", heldout, float, 1e-6, 1 - 1e-6)

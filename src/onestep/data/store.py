@@ -87,7 +87,8 @@ def write_store(
 
     images: rows as they come, an array or a stream. labels: [N] of the stored rows. train: the first rows that are for
     training. positions: [N] where each row that comes is stored; by default in turn. space: its scale is measured here,
-    from the training rows, unless it is given. Raises ValueError for rows unlike the space, OSError (ENOSPC) for a full disk.
+    from the training rows, unless it is given. Raises ValueError for rows unlike the space, OSError (ENOSPC) for a full
+    disk.
     """
     folder, count = Path(folder), len(labels)
     if not 0 < train <= count:

@@ -2,13 +2,14 @@
 
 import json
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from onestep.diffusion.names import check_name
-from onestep.samplers import sample_euler, sample_heun, sample_multistep
+from onestep.diffusion.solvers import euler_step, heun_step
 from onestep.training.model import Model
 
 ONNX_NEEDS = ("onnx", "onnxscript")
@@ -29,27 +30,29 @@ class Program(nn.Module):
         self.draws = len(self.levels) if self.sampler == "multistep" else 1
 
     def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
-        levels = torch.tensor(self.levels, dtype=torch.float64)
+        solve = self._multistep if self.sampler == "multistep" else self._ode
+        return solve(lambda x, sigma: self.function(x, sigma, labels), noise) / self.scale
 
-        def function(x, sigma):
-            return self.function(x, sigma, labels)
+    def _multistep(self, consistency, noise: Tensor) -> Tensor:
+        """As samplers.sample_multistep, with nothing that a tracer cannot follow."""
+        x, boundary = self.levels[0] * noise[0], self.function.boundary
+        for number, level in enumerate(self.levels):
+            if number:
+                x = x + (level**2 - boundary**2) ** 0.5 * noise[number]  # Song et al. 2023, Algorithm 1, line 4
+            x = consistency(x, _batch(level, x))
+        return x
 
-        if self.sampler == "multistep":
-            given = _Given(noise)
-            x = sample_multistep(function, noise[0], levels, given, boundary=self.function.boundary)
-        else:
-            x = {"heun": sample_heun, "euler": sample_euler}[self.sampler](function, noise[0], levels)
-        return x / self.scale
+    def _ode(self, denoiser, noise: Tensor) -> Tensor:
+        """As samplers.sample_heun and sample_euler."""
+        x = self.levels[0] * noise[0]
+        for level, level_next in pairwise([*self.levels, 0.0]):
+            step = heun_step if self.sampler == "heun" and level_next else euler_step
+            x = step(denoiser, x, _batch(level, x), _batch(level_next, x))
+        return x
 
 
-class _Given:
-    """Noise that was drawn before, from the second draw on."""
-
-    def __init__(self, noise: Tensor):
-        self.rest = iter(noise[1:].unbind())
-
-    def normal(self, shape) -> Tensor:
-        return next(self.rest)
+def _batch(level: float, x: Tensor) -> Tensor:
+    return x.new_full((x.shape[0],), level)
 
 
 def export_model(model: Model, target: Path | str, kind: str, nfe: int = 1) -> Path:
@@ -64,7 +67,7 @@ def _folder(model: Model, target: Path, nfe: int) -> None:
 
 def _pt2(model: Model, target: Path, nfe: int) -> None:
     program, inputs, shapes = _traced(model, nfe)
-    exported = torch.export.export(program, inputs, dynamic_shapes=shapes)
+    exported = torch.export.export(program, inputs, dynamic_shapes=shapes, strict=True)  # which follows len(x)
     torch.export.save(exported, target, extra_files={"model.json": json.dumps(_facts(model, program))})
 
 

@@ -36,8 +36,8 @@ def import_openai(
 ) -> Model:
     """The model of an OpenAI state dictionary. teacher: an EDM denoiser, or else a consistency model (CD, CT).
 
-    config: the options it was trained with; found by the shapes of the released networks if not given. Raises ValueError
-    for a file that is no such dictionary, or of another network.
+    config: the options it was trained with; of the released networks, whose shapes tell, if not given. Raises
+    ValueError for a file that is no such dictionary, or of another network.
     """
     weights = read_state_dict(path)
     config = config or _fitting(weights, path)

@@ -44,7 +44,7 @@ class Part:
 
 
 def read_pickle(path: Path | str) -> Any:
-    """What NVIDIA's networks are stored as: dictionaries of Parts. ValueError for anything else than tensors and data."""
+    """NVIDIA's way to store networks: dictionaries of Parts. ValueError for anything but tensors and plain data."""
     return _reading(path, lambda file: _Reader(file).load())
 
 
@@ -101,7 +101,10 @@ def _known() -> dict[tuple[str, str], Any]:
 
     def storage(content: bytes) -> Tensor:
         stored = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        return torch.tensor([], dtype=stored.dtype).set_(stored.untyped().cpu(), 0, (len(stored),))
+        return torch.tensor([], dtype=stored.dtype).set_(stored._untyped_storage, 0, (len(stored),))
+
+    def encoded(text: str, encoding: str) -> bytes:
+        return str(text).encode({"latin1": "latin1"}[encoding])
 
     def persistent(meta: dict) -> Part:
         part = type(str(meta["class_name"]), (Part,), {"kind": str(meta["class_name"])})()
@@ -115,6 +118,7 @@ def _known() -> dict[tuple[str, str], Any]:
         ("collections", "OrderedDict"): mapping(),
         ("dnnlib.util", "EasyDict"): mapping(),
         ("torch_utils.persistence", "_reconstruct_persistent_obj"): persistent,
+        ("_codecs", "encode"): encoded,  # bytes of an older protocol
         ("torch._utils", "_rebuild_tensor_v2"): rebuilt,
         ("torch._utils", "_rebuild_parameter"): parameter,
         ("torch.storage", "_load_from_bytes"): storage,

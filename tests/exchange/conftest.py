@@ -1,0 +1,112 @@
+"""Files as their authors write them: the reference networks' names and shapes, with weights drawn by name."""
+
+import json
+import math
+import pickle
+import sys
+import types
+import zlib
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+REFERENCE = Path(__file__).parents[1] / "reference" / "networks"
+
+
+def drawn(name, shape):
+    """As the reference's README has it."""
+    r = torch.randn(shape, generator=torch.Generator().manual_seed(zlib.crc32(name.encode())))
+    if r.ndim > 1:
+        return r / math.sqrt(r[0].numel())
+    return 1 + 0.1 * r if name.endswith("weight") else 0.05 * r
+
+
+class Reference:
+    """A small network of the authors: its configuration, weights, inputs and output."""
+
+    def __init__(self, family):
+        facts = json.loads((REFERENCE / f"small_{family}.json").read_text())
+        tensors = load_file(REFERENCE / f"small_{family}.safetensors")
+        self.config, self.output = facts["config"], tensors["output"]
+        self.parameters = {name: drawn(name, shape) for name, shape in facts["parameters"].items()}
+        self.buffers = {n.removeprefix("buffer."): t for n, t in tensors.items() if n.startswith("buffer.")}
+        self.parameters = {n: t for n, t in self.parameters.items() if n not in self.buffers}
+        self.inputs = {n.removeprefix("input."): t for n, t in tensors.items() if n.startswith("input.")}
+
+
+@pytest.fixture
+def reference():
+    return Reference
+
+
+@pytest.fixture
+def nvidia(monkeypatch):
+    """What pickles as NVIDIA's persistent objects do: (class, attributes) by their function, with their source."""
+    persistence, util = types.ModuleType("torch_utils.persistence"), types.ModuleType("dnnlib.util")
+
+    def _reconstruct_persistent_obj(meta):
+        raise AssertionError("their code was run")
+
+    class EasyDict(dict):
+        pass
+
+    for thing, module in ((_reconstruct_persistent_obj, persistence), (EasyDict, util)):
+        thing.__module__, thing.__qualname__ = module.__name__, thing.__name__
+        setattr(module, thing.__name__, thing)
+    for module in (types.ModuleType("torch_utils"), types.ModuleType("dnnlib"), persistence, util):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    class Persistent:
+        def __init__(self, name, state, source="raise SystemExit('their code was run')"):
+            self.meta = {"type": "class", "version": 6, "module_src": source, "class_name": name, "state": state}
+
+        def __reduce__(self):
+            return _reconstruct_persistent_obj, (self.meta,), None
+
+    return types.SimpleNamespace(Persistent=Persistent, EasyDict=EasyDict)
+
+
+@pytest.fixture
+def network_pickle(nvidia, tmp_path):
+    """A function of (reference, class of the preconditioning, its attributes) -> the pickle of such a network."""
+
+    def module(name, parameters, buffers, **state):
+        """Named tensors as a tree of modules."""
+        own = {n: torch.nn.Parameter(t, requires_grad=False) for n, t in parameters.items() if "." not in n}
+        kept = {n: t for n, t in buffers.items() if "." not in n}
+        inside = OrderedDict()
+        for child in dict.fromkeys(n.partition(".")[0] for n in (*parameters, *buffers) if "." in n):
+            below = [
+                {n.partition(".")[2]: t for n, t in tensors.items() if n.partition(".")[0] == child and "." in n}
+                for tensors in (parameters, buffers)
+            ]
+            inside[child] = module("Layer", *below)
+        if name == "Layer" and not own and not kept:  # the blocks lie in a plain container
+            container = torch.nn.ModuleDict()
+            container._modules = dict(inside)
+            return container
+        state |= {"training": False, "_parameters": OrderedDict(own), "_buffers": OrderedDict(kept)}
+        state |= {"_non_persistent_buffers_set": set(), "_modules": inside, "_forward_hooks": OrderedDict()}
+        return nvidia.Persistent(name, state)
+
+    def write(reference, kind="EDMPrecond", **attributes):
+        options = {key: value for key, value in reference.config.items() if key != "model_type"}
+        inner = module(
+            reference.config["model_type"],
+            reference.parameters,
+            reference.buffers,
+            _init_args=(),
+            _init_kwargs=nvidia.EasyDict(options),
+        )
+        outer = module(kind, {}, {}, sigma_data=0.5, sigma_max=float("inf"), use_fp16=False, **attributes)
+        outer.meta["state"]["_modules"]["model"] = inner
+        others = {"loss_fn": nvidia.Persistent("EDMLoss", {"P_mean": -1.2}), "augment_pipe": None}
+        content = {"ema": outer, **others, "dataset_kwargs": nvidia.EasyDict(path="datasets/cifar10.zip")}
+        path = tmp_path / "network.pkl"
+        path.write_bytes(pickle.dumps(content))
+        return path
+
+    return write

@@ -1,0 +1,91 @@
+"""What is exported gives the images of the model, from the same noise."""
+
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from onestep.data.space import DataSpace
+from onestep.diffusion.randomness import SampleRandomness
+from onestep.exchange import export_model
+from onestep.exchange.outgoing import Program
+from onestep.training.model import Model, build_function
+
+
+@pytest.fixture
+def model(randomised, tmp_path):
+    """A small model with weights of a seed: a function of (preconditioning, labels)."""
+
+    def build(name="consistency", labels=False, scale=0.8):
+        space = DataSpace("digits", "images", (1, 8, 8), scale, tuple("0123456789"))
+        network = {"name": "unet", "channels": 16, "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [4]}
+        spec = {"name": "cd", "network": network, "preconditioning": {"name": name}, "labels": labels}
+        spec |= {"levels": {"2": [3.0]}, "data_sha256": "d" * 64, "provenance": {"teacher_sha256": None}}
+        return Model(randomised(build_function(spec, space), std=0.2), space, spec).save(tmp_path / "model")
+
+    return build
+
+
+def inputs(model, program, count):
+    """The noise and the labels that `sample` draws of seed 5."""
+    rng = SampleRandomness(5, range(count))
+    first = rng.normal(model.space.shape)
+    labels = [torch.eye(10)[rng.integers(10)]] if model.spec["labels"] else []
+    noise = torch.stack([first, *(rng.normal(model.space.shape) for _ in range(program.draws - 1))])
+    return noise, *labels
+
+
+def assert_pictures(model, images, nfe, count):
+    expected = torch.from_numpy(model.sample(nfe, 5, range(count)).copy())
+    pictures = ((images + 1) * 127.5).round().clamp(0, 255)
+    assert (pictures - expected).abs().max() <= 1  # grey level
+    assert (pictures == expected).float().mean() > 0.99
+
+
+CASES = [("consistency", False, 1), ("consistency", True, 2), ("consistency", False, 3), ("edm", True, 3)]
+
+
+@pytest.mark.parametrize(("name", "labels", "nfe"), CASES)
+@torch.no_grad()
+def test_pt2(model, tmp_path, name, labels, nfe):
+    given = model(name, labels)
+    path, program = export_model(given, tmp_path / "x.pt2", "pt2", nfe), Program(given, nfe)
+    facts = {"model.json": ""}
+    loaded = torch.export.load(path, extra_files=facts).module()
+    assert given.sha256 in facts["model.json"]
+    for count in (2, 5):
+        noise = inputs(given, program, count)
+        images = loaded(*noise)
+        assert (images - program(*noise)).abs().max() < 1e-4
+        assert_pictures(given, images, nfe, count)
+
+
+def test_a_folder_is_a_finished_model(model, tmp_path):
+    given = model()
+    loaded = Model.load(export_model(given, tmp_path / "out", "folder"))
+    assert loaded.sha256 == given.sha256
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["model.json", "model.safetensors"]
+
+
+def test_onnx_without_its_packages_names_the_extra(model, tmp_path):
+    if find_spec("onnx") and find_spec("onnxscript"):
+        pytest.skip("they are here")
+    with pytest.raises(ValueError, match=r"ONNX needs onnx and onnxscript, of the extra 'export'"):
+        export_model(model(), tmp_path / "x.onnx", "onnx")
+    assert not (tmp_path / "x.onnx").exists()
+
+
+@pytest.mark.parametrize(("name", "labels", "nfe"), CASES)
+def test_onnx(model, tmp_path, name, labels, nfe):
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    given = model(name, labels)
+    session = runtime.InferenceSession(export_model(given, tmp_path / "x.onnx", "onnx", nfe))
+    noise = inputs(given, Program(given, nfe), 5)
+    (images,) = session.run(None, {i.name: t.numpy() for i, t in zip(session.get_inputs(), noise, strict=True)})
+    assert (torch.from_numpy(images) - Program(given, nfe)(*noise)).abs().max() < 1e-4
+
+
+def test_other_formats_are_named(model, tmp_path):
+    with pytest.raises(ValueError, match=r"no format 'pt'. Did you mean 'pt2'"):
+        export_model(model(), tmp_path / "x", "pt")

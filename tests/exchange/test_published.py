@@ -1,0 +1,131 @@
+"""Files of OpenAI and NVIDIA become models of ours that give what their authors' networks give."""
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import one_hot
+
+from onestep.exchange import import_nvidia, import_openai, settings_of
+from onestep.training.model import Model
+
+
+@torch.no_grad()
+def raw(model, c_noise, x, labels=None):
+    """The bare network's output, through the whole function at the level whose c_noise this is."""
+    sigma = (4 * c_noise.double()).exp()
+    total = (sigma**2 + 0.25).sqrt().reshape(-1, 1, 1, 1)
+    above = (sigma - model.function.boundary).reshape(-1, 1, 1, 1)
+    estimate = copy.deepcopy(model.function).double()(x.double() * total, sigma, labels)
+    return ((estimate - 0.25 / (above**2 + 0.25) * x * total) * total / (0.5 * above)).float()
+
+
+def assert_same(output, expected):
+    assert (output - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize("teacher", [True, False])
+def test_openai(reference, tmp_path, teacher):
+    theirs = reference("openai")
+    torch.save({**theirs.parameters, **theirs.buffers}, tmp_path / "ema.pt")
+    model = import_openai(tmp_path / "ema.pt", "teacher", "imagenet64", teacher=teacher, config=theirs.config)
+    model = model.save(tmp_path / "model")
+    c_noise = theirs.inputs["timesteps"] / 1000
+    assert_same(raw(model, c_noise, theirs.inputs["x"], one_hot(theirs.inputs["y"], 1000)), theirs.output)
+    assert (model.samplers[0], model.function.boundary) == (("heun", 0.0) if teacher else ("multistep", 0.002))
+    assert (model.space.shape, model.spec["labels"], len(model.space.classes)) == ((3, 64, 64), True, 1000)
+    assert model.spec["network"]["c_noise_scale"] == 1000.0
+
+
+@pytest.mark.parametrize("family", ["ddpmpp", "ncsnpp", "adm"])
+def test_nvidia(reference, network_pickle, tmp_path, family):
+    theirs = reference(family)
+    model = import_nvidia(network_pickle(theirs), "teacher", "cifar10").save(tmp_path / "model")
+    labels = theirs.inputs.get("class_labels")
+    if "augment_labels" in theirs.inputs:  # the function of a denoiser has none: the network itself
+        given = {"augment": theirs.inputs["augment_labels"]}
+        with torch.no_grad():
+            output = model.function.network(theirs.inputs["x"], theirs.inputs["noise_labels"], labels, **given)
+    else:
+        output = raw(model, theirs.inputs["noise_labels"], theirs.inputs["x"], labels)
+    assert_same(output, theirs.output)
+    assert model.samplers == ("heun", "euler")
+    samples = model.sample(3, 0, range(2))
+    assert samples.shape == (2, 3, 16, 16)
+    assert np.array_equal(samples, Model.load(tmp_path / "model").sample(3, 0, range(2)))
+
+
+def test_a_consistency_model_of_nvidias_format_keeps_its_boundary(reference, network_pickle, tmp_path):
+    path = network_pickle(reference("adm"), "ECMPrecond", sigma_min=0.003)
+    with pytest.raises(ValueError, match="--as student"):
+        import_nvidia(path, "teacher", "cifar10")
+    model = import_nvidia(path, "ect", "cifar10", teacher=False).save(tmp_path / "model")
+    assert (model.samplers, model.function.boundary) == (("multistep",), 0.003)
+    theirs = reference("adm")
+    assert_same(
+        raw(model, theirs.inputs["noise_labels"], theirs.inputs["x"], theirs.inputs["class_labels"]), theirs.output
+    )
+    early = import_nvidia(network_pickle(theirs), "ect", "cifar10", teacher=False)
+    assert (early.samplers[0], early.function.boundary) == ("multistep", 0.0)
+
+
+def full_size(name):
+    path = Path(__file__).parents[1] / "reference" / "networks" / f"openai_{name}.keys.json"
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("name", ["imagenet64", "lsun256"])
+def test_the_released_networks_are_known_by_their_shapes(name):
+    from onestep.exchange.published import _fitting
+
+    facts = full_size(name)
+    weights = {n: torch.empty(shape, device="meta") for n, shape in facts["parameters"].items()}
+    assert _fitting(weights, "x.pt") == facts["config"]
+    with pytest.raises(ValueError, match=r"none of the released networks \(imagenet64: .*missing.*--config FILE"):
+        _fitting(dict(list(weights.items())[:-1]), "x.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"kind": "VPPrecond"}, "'VPPrecond'.*Allowed: ECMPrecond, EDMPrecond"),
+        ({"sigma_data": 1.0}, "sigma_data 1.0, and ours is 0.5"),
+    ],
+)
+def test_other_preconditionings_are_refused(reference, network_pickle, change, words):
+    theirs = reference("adm")
+    path = network_pickle(theirs, change.get("kind", "EDMPrecond"))
+    if "sigma_data" in change:
+        path = network_pickle(theirs, "EDMPrecond", **{})
+        path.write_bytes(
+            path.read_bytes().replace(b"G?\xe0\x00\x00\x00\x00\x00\x00", b"G?\xf0\x00\x00\x00\x00\x00\x00")
+        )
+    with pytest.raises(ValueError, match=words):
+        import_nvidia(path, "teacher", "cifar10")
+
+
+def test_weights_of_another_network_are_refused(reference, tmp_path):
+    theirs = reference("openai")
+    torch.save(dict(list(theirs.parameters.items())[1:]), tmp_path / "ema.pt")
+    with pytest.raises(
+        ValueError, match=r"another network than its configuration says: embed.hidden.weight is missing"
+    ):
+        import_openai(tmp_path / "ema.pt", "teacher", "x", config=theirs.config)
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(ValueError, match="no state dictionary"):
+        import_openai(tmp_path / "list.pt", "teacher", "x")
+
+
+def test_settings_are_those_left_to_their_defaults_too(reference):
+    from onestep.networks import build_network
+    from onestep.networks.published import from_published
+
+    published = from_published(reference("openai").config)
+    full = settings_of(published["spec"])
+    assert full["norm_eps"] and full["middle_attention"] is True and full["c_noise_scale"] == 1000.0
+    with torch.device("meta"):
+        mine, theirs = (build_network(s, published["shape"], 3).state_dict() for s in (full, published["spec"]))
+    assert {n: t.shape for n, t in mine.items()} == {n: t.shape for n, t in theirs.items()}

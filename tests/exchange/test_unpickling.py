@@ -1,0 +1,120 @@
+"""A hostile file is refused, and nothing in it is run."""
+
+import contextlib
+import io
+import os
+import pickle
+import pickletools
+
+import pytest
+import torch
+
+from onestep.exchange.unpickling import Part, read_pickle, read_state_dict
+
+
+class Calls:
+    """Pickles as a call."""
+
+    def __init__(self, function, *words):
+        self.call = (function, words)
+
+    def __reduce__(self):
+        return self.call
+
+
+def told(marker):
+    """Ways to leave a file behind, were they run."""
+    code = f"open({str(marker)!r}, 'w').close()"
+    inner = io.BytesIO()
+    torch.save({"x": Calls(os.system, f"touch {marker}")}, inner)
+    legacy = io.BytesIO()
+    torch.save([Calls(eval, code)], legacy, _use_new_zipfile_serialization=False)
+    return {
+        "a call of the system": Calls(os.system, f"touch {marker}"),
+        "eval": Calls(eval, code),
+        "exec": Calls(exec, code),
+        "getattr": Calls(getattr, os, "system"),
+        "in the state of a module": {"ema": Calls(os.system, f"touch {marker}")},
+        "inside a storage": Calls(torch.storage._load_from_bytes, inner.getvalue()),
+        "inside a storage, as it was once written": Calls(torch.storage._load_from_bytes, legacy.getvalue()),
+        "torch.load": Calls(torch.load, str(marker)),
+    }
+
+
+@pytest.mark.parametrize("way", told("x"))
+def test_nothing_is_run(tmp_path, way):
+    marker, path = tmp_path / "marker", tmp_path / "bomb.pkl"
+    try:
+        path.write_bytes(pickle.dumps(told(marker)[way]))
+    except (TypeError, pickle.PicklingError):  # os is no object that pickles: its name does as well
+        path.write_bytes(b"cbuiltins\ngetattr\n(cos\nsystem\nX\x06\x00\x00\x00__call__tR.")
+    with pytest.raises(ValueError, match="nothing in it was run"):
+        read_pickle(path)
+    assert not marker.exists()
+    torch.save(told(marker)[way] if way != "getattr" else [Calls(eval, "1")], path)
+    with pytest.raises(ValueError, match="nothing in it was run"):
+        read_state_dict(path)
+    assert not marker.exists()
+
+
+def test_the_source_that_a_network_carries_is_not_run(nvidia, tmp_path):
+    marker, path = tmp_path / "marker", tmp_path / "network.pkl"
+    path.write_bytes(pickle.dumps(nvidia.Persistent("Net", {"a": 1}, source=f"open({str(marker)!r}, 'w')")))
+    found = read_pickle(path)
+    assert (isinstance(found, Part), found.kind, found.attributes) == (True, "Net", {"a": 1})
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "name", [("builtins", "object"), ("os", "path.join"), ("torch.nn.modules.module", "a.b"), ("torch", "load")]
+)
+def test_other_names_are_refused(tmp_path, name):
+    path = tmp_path / "x.pkl"
+    path.write_bytes(b"c%s\n%s\n." % tuple(part.encode() for part in name))
+    with pytest.raises(ValueError, match=f"it asks for {name[0]}.{name[1]}"):
+        read_pickle(path)
+
+
+def test_a_class_that_a_file_changed_is_another_one_in_the_next(tmp_path):
+    """BUILD sets attributes of whatever is on the stack, classes and functions among it."""
+    path = tmp_path / "x.pkl"
+    path.write_bytes(b"ctorch.nn.modules.linear\nLinear\n(N}X\x04\x00\x00\x00kindX\x04\x00\x00\x00evilstb.")
+    with contextlib.suppress(ValueError):
+        read_pickle(path)
+    path.write_bytes(b"ctorch.nn.modules.linear\nLinear\n.")
+    assert read_pickle(path).kind == "Linear"
+    assert Part.kind == "Part"
+
+
+def test_tensors_come_as_they_were(tmp_path):
+    given = {
+        "view": torch.arange(12.0).reshape(3, 4)[:, 1:].t(),
+        "half": torch.randn(3).half(),
+        "parameter": torch.nn.Parameter(torch.randn(2, 2)),
+        "integers": torch.arange(5),
+        "scalar": torch.tensor(2.5),
+    }
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(given))
+    found = read_pickle(tmp_path / "x.pkl")
+    assert all(torch.equal(found[name], value) and found[name].dtype == value.dtype for name, value in given.items())
+
+
+def test_a_tensor_beyond_its_storage_is_refused(tmp_path):
+    content = pickle.dumps(torch.zeros(7), protocol=2)
+    sizes = [position for op, arg, position in pickletools.genops(content) if op.name == "BININT1" and arg == 7]
+    assert sizes
+    for position in sizes:
+        content = content[: position + 1] + b"\xff" + content[position + 2 :]
+    (tmp_path / "x.pkl").write_bytes(content)
+    with pytest.raises(ValueError, match="refused or damaged"):
+        read_pickle(tmp_path / "x.pkl")
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"\x80\x04", b"." * 9, b"(" * 100_000 + b"l" * 100_000])
+def test_what_is_no_pickle_is_an_error_in_words(tmp_path, content):
+    (tmp_path / "x.pkl").write_bytes(content)
+    for read in (read_pickle, read_state_dict):
+        with pytest.raises(ValueError, match="x.pkl is refused or damaged|no state dictionary"):
+            read(tmp_path / "x.pkl")
+    with pytest.raises(ValueError, match="there is no file"):
+        read_pickle(tmp_path / "none.pkl")
