@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,23 @@ def test_a_forced_promotion_its_history_and_the_way_back(project, store, finishe
     assert [line.split("  ")[1] for line in told] == ["- -> 1", "1 -> 2", "2 -> 1"]
     assert "forced by" in told[1] and told[2].endswith("eights")
     assert "there is no onestep-moons in the registry" in typed("registry history --env=moons", 1)
+
+
+@pytest.mark.slow
+def test_the_gate_as_a_pipeline_and_as_a_command(project, store):
+    from onestep.data import ingest
+    from onestep.evaluation.choice import choose_extractor
+
+    images = ingest({"name": "digits"}, project / "data/02_intermediate/digits/images")
+    choose_extractor(images, "digits", None, project / "data/03_primary/digits/extractor")
+    command = [Path(sys.executable).parent / "kedro", "run", "--env=base", "--pipelines=promote"]
+    said = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    assert "version 1: refused; not compared: the data hash of version 1 differs (dddddddddddddddd" in said.stdout
+    kept = json.loads((project / "data/08_reporting/digits/promotions.json").read_text())
+    assert [move["kind"] for move in kept["moves"]] == ["first"]
+    assert "version 1: refused" in typed("registry promote --env=base --version=1", 0)
+    assert "version 9, is not in the registry" in typed("registry promote --env=base --version=9", 1)
 
 
 @pytest.mark.slow

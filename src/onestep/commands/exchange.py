@@ -49,7 +49,7 @@ def import_model(
         f"{role} in {target}: {sum(p.numel() for p in saved.function.parameters()):,} weights, {saved.sha256[:12]}"
     )
     if role == "teacher":
-        click.echo(f"A student that starts from it has its network. In conf/{env or 'base'}/parameters:")
+        click.echo(f"A student that starts from it has its network: that of conf/{env or 'base'}/parameters is to be")
         click.echo(_network(saved))
 
 

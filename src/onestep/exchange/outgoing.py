@@ -66,36 +66,30 @@ def _folder(model: Model, target: Path, nfe: int) -> None:
 
 
 def _pt2(model: Model, target: Path, nfe: int) -> None:
-    program, inputs, shapes = _traced(model, nfe)
-    exported = torch.export.export(program, inputs, dynamic_shapes=shapes, strict=True)  # which follows len(x)
-    torch.export.save(exported, target, extra_files={"model.json": json.dumps(_facts(model, program))})
-
-
-def _onnx(model: Model, target: Path, nfe: int) -> None:
-    if missing := [name for name in ONNX_NEEDS if not find_spec(name)]:
-        raise ValueError(f"ONNX needs {' and '.join(missing)}, of the extra 'export': pip install 'onestep[export]'")
-    program, inputs, shapes = _traced(model, nfe)
-    names = {"input_names": ["noise", "labels"][: len(inputs)], "output_names": ["images"]}
-    torch.onnx.export(program, inputs, target, dynamic_shapes=shapes, dynamo=True, opset_version=OPSET, **names)
-
-
-def _traced(model: Model, nfe: int) -> tuple[Program, tuple, tuple]:
-    """The program, inputs of two samples, and which of their sizes is the batch."""
-    program, batch = Program(model, nfe).eval(), torch.export.Dim("batch")
-    inputs, shapes = [torch.zeros(program.draws, 2, *model.space.shape)], [{1: batch}]
-    if model.spec["labels"]:
-        inputs.append(torch.zeros(2, len(model.space.classes)))
-        shapes.append({0: batch})
-    return program, tuple(inputs), tuple(shapes)
-
-
-def _facts(model: Model, program: Program) -> dict:
-    return {
+    program = Program(model, nfe).eval()
+    facts = {
         "name": model.spec["name"],
         "levels": program.levels,
         "space": model.space.to_dict(),
         "sha256": model.sha256,
     }
+    torch.export.save(_traced(program, model), target, extra_files={"model.json": json.dumps(facts)})
+
+
+def _onnx(model: Model, target: Path, nfe: int) -> None:
+    if missing := [name for name in ONNX_NEEDS if not find_spec(name)]:
+        raise ValueError(f"ONNX needs {' and '.join(missing)}, of the extra 'export': pip install 'onestep[export]'")
+    torch.onnx.export(_traced(Program(model, nfe).eval(), model), f=target, dynamo=True, opset_version=OPSET)
+
+
+def _traced(program: Program, model: Model) -> torch.export.ExportedProgram:
+    """The program for batches of any size."""
+    batch = torch.export.Dim("batch")
+    inputs, shapes = [torch.zeros(program.draws, 2, *model.space.shape)], [{1: batch}]
+    if model.spec["labels"]:
+        inputs.append(torch.zeros(2, len(model.space.classes)))
+        shapes.append({0: batch})
+    return torch.export.export(program, tuple(inputs), dynamic_shapes=tuple(shapes), strict=True)  # it follows len(x)
 
 
 FORMATS = {"folder": _folder, "pt2": _pt2, "onnx": _onnx}

@@ -101,7 +101,8 @@ def _known() -> dict[tuple[str, str], Any]:
 
     def storage(content: bytes) -> Tensor:
         stored = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        return torch.tensor([], dtype=stored.dtype).set_(stored._untyped_storage, 0, (len(stored),))
+        untyped = stored._untyped_storage
+        return torch.tensor([], dtype=stored.dtype).set_(untyped, 0, (untyped.nbytes() // stored.dtype.itemsize,))
 
     def encoded(text: str, encoding: str) -> bytes:
         return str(text).encode({"latin1": "latin1"}[encoding])

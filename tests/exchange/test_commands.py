@@ -1,0 +1,96 @@
+"""`onestep import` and `onestep export`, as typed, and a student of a teacher from elsewhere."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from click.testing import CliRunner
+
+from onestep.cli import main
+from onestep.training.model import Model
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    shutil.copytree(PROJECT / "conf", tmp_path / "conf")
+    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
+    (tmp_path / "src").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def unlabelled(reference):
+    """A reference network without labels, as the digits and patches want it."""
+    theirs = reference("ddpmpp")
+    theirs.config = {**theirs.config, "label_dim": 0}
+    theirs.parameters = {n: t for n, t in theirs.parameters.items() if not n.startswith("map_label")}
+    return theirs
+
+
+def typed(command: str, code: int) -> str:
+    result = CliRunner().invoke(main, command.split())
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.mark.slow
+def test_files_become_models_of_the_catalog(here, reference, network_pickle):
+    theirs = reference("openai")
+    torch.save(theirs.parameters, here / "edm.pt")
+    (here / "options.json").write_text(json.dumps(theirs.config))
+    told = typed("import edm.pt --from openai --env imagenet64 --config options.json", 0)
+    assert "c_noise_scale: 1000.0" in told
+    teacher = Model.load(here / "data/06_models/imagenet64/teacher")
+    assert (teacher.spec["name"], teacher.samplers[0]) == ("teacher", "heun")
+    assert "--replace takes its place" in typed("import edm.pt --from openai --env imagenet64 --config options.json", 1)
+    typed("import edm.pt --from openai --env imagenet64 --config options.json --as student --recipe cd", 0)
+    student = Model.load(here / "data/06_models/imagenet64/cd")
+    assert (student.spec["name"], student.samplers[0]) == ("cd", "multistep")
+    assert "none of the released networks" in typed("import edm.pt --from openai --env lsun256", 1)
+    assert "there is no file none.pt" in typed("import none.pt --from openai --env lsun256", 1)
+    assert "--config none.json: " in typed("import edm.pt --from openai --env lsun256 --config none.json", 1)
+    network_pickle(reference("adm"))
+    typed("import network.pkl --from nvidia --env cifar10", 0)
+    assert Model.load(here / "data/06_models/cifar10/teacher").space.shape == (3, 16, 16)
+
+    typed("export out.pt2 --model data/06_models/cifar10/teacher --format pt2 --steps 3", 0)
+    assert torch.export.load(here / "out.pt2").module()(torch.randn(1, 2, 3, 16, 16), torch.eye(5)[:2]).isfinite().all()
+    assert "is there already" in typed("export out.pt2 --model data/06_models/cifar10/teacher", 1)
+    assert "no format 'onx'. Did you mean 'onnx'" in typed(
+        "export x --model data/06_models/cifar10/teacher --format onx", 1
+    )
+
+
+@pytest.mark.slow
+def test_a_student_of_an_imported_teacher(make_project, tmp_path, unlabelled, network_pickle):
+    project = make_project(tmp_path / "project")
+    shutil.copy(network_pickle(unlabelled), project.root / "edm.pkl")
+
+    def run(code, *words, **params):
+        given = [f"--params={','.join(f'{k}={v}' for k, v in params.items())}"] if params else []
+        status, output = project.run(*words, "--env=test", *given)
+        assert status == code, output
+        return output
+
+    labels = {"teacher.training.labels": "false", "student.training.labels": "false"}
+    run(0, "kedro", "run", "--pipelines=ingest")
+    told = run(1, "onestep", "import", "edm.pkl", "--from=nvidia")
+    assert "kedro run --pipelines=ingest --params=data.scale=1" in told
+    run(0, "kedro", "run", "--pipelines=ingest", **{"data.scale": 1})
+    told = run(0, "onestep", "import", "edm.pkl", "--from=nvidia")
+    brief = {"launch.workers": 0, "student.training.images": 64, **labels}
+    other = run(1, "kedro", "run", "--pipelines=distill", **brief)
+    assert "cd starts from a teacher of another network: its own has network." in other
+    overlay = project.root / "conf/test/parameters/test.yml"
+    given = yaml.safe_load(overlay.read_text()) | yaml.safe_load(told[told.index("network:") :])
+    overlay.write_text(yaml.safe_dump(given))
+    run(0, "kedro", "run", "--pipelines=distill", **brief)
+    student = Model.load(project.root / "data/06_models/test/cd")
+    teacher = Model.load(project.root / "data/06_models/test/teacher")
+    assert student.spec["provenance"]["teacher_sha256"] == teacher.sha256
