@@ -174,13 +174,15 @@ def test_what_is_missing_or_not_what_was_registered_is_neither_promoted_nor_serv
     assert aliases(store)["champion"] == 1
 
 
-def test_a_champion_without_files_counts_as_none(store, finished_model, full, exam):
-    register(finished_model(0), full(20.0), store)
-    register(finished_model(1), full(30.0), store)
+def test_a_champion_without_files_is_not_compared(store, finished_model, full, exam):
+    register(finished_model(0), full(30.0), store)
+    register(finished_model(1), full(20.0), store)
     shutil.rmtree(files_of(store, 1))
     made = promote(store, NAME, exam()[0], RULES)
-    assert made["promoted"]
-    assert "the champion cannot be served" in made["reason"]
+    assert not made["promoted"]
+    assert "the champion cannot be compared (onestep-digits version 1: its files are not to be had" in made["reason"]
+    force(store, NAME, 2, "the champion is lost")
+    assert aliases(store)["champion"] == 2
     with pytest.raises(ValueError, match="not to be had"):
         rollback(store, NAME)
 

@@ -36,6 +36,15 @@ def test_the_first_version_is_champion_for_the_time_being(store, finished_model,
     assert version.run_id == run.run_id
     assert (version.tags["fid_digits/nfe_01"], version.tags["git_commit"]) == ("26.0", "c" * 40)
     assert version.tags["model_sha256"] == record["model_sha256"]
+    assert version.description.startswith("# onestep-digits: cd\n\nTrained by Onestep. It makes 1x8x8 images, without")
+    for words in (
+        "| 1 | 26 | 0 |",
+        "| 2 | 25 | 0 |",
+        f"commit `{'c' * 12}`",
+        f"**Teacher** `{'7' * 12}`",
+        "provisional",
+    ):
+        assert words in version.description
 
 
 def test_a_second_version_waits_for_the_gate(store, finished_model, scores):

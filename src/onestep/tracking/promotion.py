@@ -80,21 +80,20 @@ def _compare(
         champion = None
         if version.tags.get("provisional") != "true":
             return False, "it is the champion"
-    contest, note = [(version, load_version(version, store))], ""
+    contest = [(version, load_version(version, store))]
     if champion:
         try:
             contest.append((champion, load_version(champion, store)))
         except ValueError as problem:
-            note = f"the champion cannot be served ({problem}), so it counts as none; "
+            return False, f"the champion cannot be compared ({problem}): roll back, or promote with --force"
     for side, model in contest:
         if model.spec["data_sha256"] != exam.measured["data_sha256"]:
-            trained, judged = model.spec["data_sha256"][:16], exam.measured["data_sha256"][:16]
+            trained, judged = str(model.spec["data_sha256"])[:16], exam.measured["data_sha256"][:16]
             return False, f"not compared: the data hash of version {side.version} differs ({trained}, not {judged})"
     evidence = [_evidence(client, *side, exam, rules) for side in contest]
     speeds = exam.speeds([model for _, model in contest], rules.nfe)
     judged = [{**found, SPEED: speed} for found, speed in zip(evidence, speeds, strict=True)]
-    promoted, reason = decide(*judged, *[None] * (2 - len(judged)), rules)
-    return promoted, note + reason
+    return decide(judged[0], judged[1] if champion else None, rules)
 
 
 def _evidence(client: "MlflowClient", version: "ModelVersion", model: "Model", exam: Exam, rules: Rules) -> dict:

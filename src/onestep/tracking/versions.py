@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from onestep.tracking.calls import find_run
+from onestep.tracking.card import card
 from onestep.tracking.scores import SPEED
 from onestep.tracking.store import Store
 
@@ -31,7 +32,7 @@ def create_version(
     client: "MlflowClient", store: Store, folder: Path | str, facts: dict, run_id: str | None, number: int = 1
 ) -> "ModelVersion":
     """A new version, its number at least `number`."""
-    name, tags = facts["name"], _tags(facts)
+    name, tags, description = facts["name"], _tags(facts), card(facts, load_model(folder))
     run_id = run_id if find_run(client, run_id) else None
     logged = client.create_logged_model(store.experiment(client, facts["dataset"]), facts["recipe"], run_id, tags)
     with TemporaryDirectory() as temporary:
@@ -43,7 +44,9 @@ def create_version(
     # Without a run, MLflow would look the logged model up in its global store instead of this client's.
     model_id = logged.model_id if run_id else None
     while True:
-        version = client.create_model_version(name, logged.artifact_location, run_id, tags, model_id=model_id)
+        version = client.create_model_version(
+            name, logged.artifact_location, run_id, tags, description=description, model_id=model_id
+        )
         if int(version.version) >= number:
             return version
         client.delete_model_version(name, version.version)

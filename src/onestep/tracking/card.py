@@ -1,0 +1,71 @@
+"""A version's model card: what MLflow shows as its description."""
+
+import json
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onestep.training.model import Model
+
+SHOWN = ("fid", "kid", "recall", "wasserstein", "memorisation")
+CARD = """# {name}: {recipe}
+
+{made} It makes {what}{classes}.
+
+**Data** {dataset}, `{data_sha256:.12}`. **Teacher** {teacher}. **Code** commit `{git_commit:.12}`{dirty}.
+**Weights** `{model_sha256:.12}`, {weights:,} of them. **Training** {cost}.
+
+Scores at each number of network evaluations (NFE): the mean over {seeds} of {count} samples, and its range.
+
+{table}
+
+**Limits** Scores like `{features}` compare only on the same data, by the same features, of as many samples. {limits}
+
+**Licence** of the code: Apache 2.0. That of the data and of a teacher from elsewhere is their owners' to say.
+
+```json
+{method}
+```
+"""
+
+
+def card(facts: dict, model: "Model") -> str:
+    """In Markdown. facts: of the version; model: the finished model."""
+    spec, space, lineage, judged = model.spec, model.space, facts["lineage"], facts["judged_by"]
+    made_by, teacher = spec.get("provenance", {}), lineage.get("teacher_sha256")
+    evidence = facts.get("evidence", {})
+    seeds = max((len(found["seeds"]) for found in evidence.values()), default=1)
+    return CARD.format(
+        **{key: facts[key] for key in ("name", "recipe", "dataset", "model_sha256")},
+        made=f"Imported from {made_by['source']}." if "source" in made_by else "Trained by Onestep.",
+        what=f"{'x'.join(map(str, space.shape))} {space.kind}",
+        classes=f" of {len(space.classes)} classes, asked for by number" if spec["labels"] else ", without labels",
+        data_sha256=judged["data_sha256"],
+        teacher=f"`{teacher:.12}`" if teacher else "none",
+        git_commit=lineage.get("git_commit", "unknown"),
+        dirty=", with changes that were not committed" if lineage.get("git_dirty") == "true" else "",
+        weights=sum(parameter.numel() for parameter in model.function.parameters()),
+        cost=f"{made_by['seconds']:,.0f} s" if made_by.get("seconds") else "of unknown cost",
+        seeds="one seed" if seeds == 1 else f"{seeds} seeds",
+        count=judged["count"],
+        table=_table(evidence) if evidence else "None are kept.",
+        features=judged["score"].partition("/")[0],
+        limits="One seed is provisional." if judged["provisional"] else "",
+        method=json.dumps({key: made_by.get(key) for key in ("objective", "training")} | {"network": spec["network"]}),
+    )
+
+
+def _table(evidence: dict[str, dict]) -> str:
+    """A row for each NFE."""
+    first = next(iter(evidence.values()))["values"]
+    names = [name for name in first if name.partition("_")[0] in SHOWN]
+    head = [f"| NFE | {' | '.join(names)} |", "|--" * (len(names) + 1) + "|"]
+    rows = [
+        f"| {nfe} | {' | '.join(_shown(found['values'][name]) for name in names)} |" for nfe, found in evidence.items()
+    ]
+    return "\n".join(head + rows)
+
+
+def _shown(values: list[float]) -> str:
+    spread = f" ({min(values):.3g} to {max(values):.3g})" if len(values) > 1 else ""
+    return f"{fmean(values):.4g}{spread}"
