@@ -101,7 +101,7 @@ def network_pickle(nvidia, tmp_path):
             _init_args=(),
             _init_kwargs=nvidia.EasyDict(options),
         )
-        outer = module(kind, {}, {}, sigma_data=0.5, sigma_max=float("inf"), use_fp16=False, **attributes)
+        outer = module(kind, {}, {}, **{"sigma_data": 0.5, "sigma_max": float("inf"), "use_fp16": False} | attributes)
         outer.meta["state"]["_modules"]["model"] = inner
         others = {"loss_fn": nvidia.Persistent("EDMLoss", {"P_mean": -1.2}), "augment_pipe": None}
         content = {"ema": outer, **others, "dataset_kwargs": nvidia.EasyDict(path="datasets/cifar10.zip")}

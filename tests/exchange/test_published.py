@@ -96,13 +96,7 @@ def test_the_released_networks_are_known_by_their_shapes(name):
     ],
 )
 def test_other_preconditionings_are_refused(reference, network_pickle, change, words):
-    theirs = reference("adm")
-    path = network_pickle(theirs, change.get("kind", "EDMPrecond"))
-    if "sigma_data" in change:
-        path = network_pickle(theirs, "EDMPrecond", **{})
-        path.write_bytes(
-            path.read_bytes().replace(b"G?\xe0\x00\x00\x00\x00\x00\x00", b"G?\xf0\x00\x00\x00\x00\x00\x00")
-        )
+    path = network_pickle(reference("adm"), **change)
     with pytest.raises(ValueError, match=words):
         import_nvidia(path, "teacher", "cifar10")
 
@@ -114,6 +108,8 @@ def test_weights_of_another_network_are_refused(reference, tmp_path):
         ValueError, match=r"another network than its configuration says: embed.hidden.weight is missing"
     ):
         import_openai(tmp_path / "ema.pt", "teacher", "x", config=theirs.config)
+    with pytest.raises(ValueError, match=r"a configuration that no network has"):
+        import_openai(tmp_path / "ema.pt", "teacher", "x", config={**theirs.config, "num_channels": "many"})
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(ValueError, match="no state dictionary"):
         import_openai(tmp_path / "list.pt", "teacher", "x")

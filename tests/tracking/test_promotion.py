@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -197,25 +198,22 @@ def test_a_deleted_champion_leaves_the_place_to_who_meets_the_thresholds(store, 
     assert aliases(store) == {"challenger": 2, "champion": 2}
 
 
-def test_two_promotions_at_once_leave_one_champion_and_both_entries(store, finished_model, full):
-    for seed in range(3):
+def test_promotions_at_once_leave_one_champion_and_all_entries(store, finished_model, full):
+    for seed in range(4):
         register(finished_model(seed), full(30.0 - seed), store)
-    start = threading.Barrier(2)
+    start = threading.Barrier(3)
 
     def promoting(number):
         client = store.client()
         start.wait()
         move(client, NAME, "promoted", str(number), f"thread {number}")
 
-    threads = [threading.Thread(target=promoting, args=(number,)) for number in (2, 3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(promoting, (2, 3, 4)))
     told = history(store, NAME)
-    assert {entry["why"] for entry in told[1:]} == {"thread 2", "thread 3"}
+    assert {entry["why"] for entry in told[1:]} == {"thread 2", "thread 3", "thread 4"}
     found = aliases(store)
-    assert found.pop("challenger") == 3
+    assert found.pop("challenger") == 4
     assert found == holders(told)
     assert found["champion"] == told[-1]["to"]
 

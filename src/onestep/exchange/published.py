@@ -84,7 +84,7 @@ def _kind(wrapper: Part, teacher: bool, path) -> dict:
 
 
 def _model(weights: Mapping[str, Tensor], config: Mapping, kind: dict, name: str, dataset: str, path) -> Model:
-    published = from_published(config)
+    published, renamed = _checked(weights, config, path)
     classes = tuple(map(str, range(published["num_classes"])))
     space = DataSpace(dataset, "images", published["shape"], 1.0, classes)
     with open(path, "rb") as file:
@@ -93,11 +93,22 @@ def _model(weights: Mapping[str, Tensor], config: Mapping, kind: dict, name: str
     spec = {"name": name, "network": published["spec"], **kind, "labels": bool(classes), "levels": {}}
     spec |= {"data_sha256": None, "provenance": {**provenance, "teacher_sha256": None, "seconds": 0.0}}
     function = build_function(spec, space)
-    renamed = {key: value.float() for key, value in import_weights(config, weights).items()}
-    if problem := _difference(renamed, function.network.state_dict()):
-        raise ValueError(f"{path} holds another network than its configuration says: {problem}.")
     function.network.load_state_dict(renamed)
     return Model(function.eval().requires_grad_(False), space, spec)
+
+
+def _checked(weights: Mapping[str, Tensor], config: Mapping, path) -> tuple[dict, dict[str, Tensor]]:
+    """Our settings of the network, and the weights by our names; nothing is built that is larger than the file."""
+    try:
+        published = from_published(config)
+        with torch.device("meta"):
+            ours = build_network(**published).state_dict()
+        renamed = {key: value.float() for key, value in import_weights(config, weights).items()}
+    except (TypeError, KeyError, IndexError, ZeroDivisionError) as problem:
+        raise ValueError(f"{path} has a configuration that no network has: {problem}") from None
+    if problem := _difference(renamed, ours):
+        raise ValueError(f"{path} holds another network than its configuration says: {problem}.")
+    return published, renamed
 
 
 def _fitting(weights: Mapping[str, Tensor], path) -> dict:

@@ -65,7 +65,7 @@ def settle(client: "MlflowClient", name: str) -> None:
     seen, log = None, moves_of(client, name)
     while log != seen:
         for alias, version in holders(log).items():
-            _point(client, name, alias, version)
+            point(client, name, alias, version)
         seen, log = log, moves_of(client, name)
 
 
@@ -80,14 +80,21 @@ def holders(log: list[dict]) -> dict[str, int]:
     return found
 
 
-def _point(client: "MlflowClient", name: str, alias: str, version: int) -> None:
+def point(client: "MlflowClient", name: str, alias: str, version: int | str) -> None:
+    """Set an alias, but not to a version that was deleted since. Two that make it at once collide, once."""
     from mlflow.exceptions import MlflowException
 
-    try:
-        client.set_registered_model_alias(name, alias, str(version))
-    except MlflowException as problem:
-        if problem.error_code != "RESOURCE_DOES_NOT_EXIST":  # the version was deleted since
-            raise
+    for patience in (0.05, 0.2, 0.5, 0):
+        try:
+            client.set_registered_model_alias(name, alias, str(version))
+        except MlflowException as problem:
+            if problem.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return
+            if not patience:
+                raise
+            time.sleep(patience)
+        else:
+            return
 
 
 def _who() -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onestep.tracking.moves import DECIDED, append, move, moves_of
+from onestep.tracking.moves import DECIDED, append, move, moves_of, point
 from onestep.tracking.scores import evidence_of, flat_scores, judged_by
 from onestep.tracking.store import Store
 from onestep.tracking.versions import (
@@ -101,7 +101,7 @@ def _evidence(scores: dict, model: str) -> dict[str, dict]:
 def _judge(client: "MlflowClient", version: "ModelVersion", facts: dict) -> dict:
     """Aliases and, in words, why. What is no first champion waits for the gate."""
     name, number, judged = version.name, version.version, facts["judged_by"]
-    client.set_registered_model_alias(name, "challenger", number)
+    point(client, name, "challenger", number)
     shown = f"its {judged['score']} is {judged['value']:.4g}"
     if holder_of(client, name, "champion") is None and math.isfinite(judged["value"]):
         reason = f"there was no champion; {shown}"
@@ -135,7 +135,7 @@ def _restore(client: "MlflowClient", store: Store, record: dict, folder: Path | 
     version = create_version(client, store, folder, facts, None, record["version"])
     explain(client, version, record["reason"], record["provisional"])
     if "challenger" in record["aliases"]:
-        client.set_registered_model_alias(record["name"], "challenger", version.version)
+        point(client, record["name"], "challenger", version.version)
     return version
 
 
