@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,15 +119,18 @@ def test_another_content_is_refused(served):
 
 
 @pytest.mark.check
-def test_the_server_as_it_is_started(store, finished_model, scores):
+def test_the_server_as_it_is_started(store, tmp_path, finished_model, scores):
     folder = finished_model()
     register(folder, scores(26.0), store)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = ["models", "serve", "-m", CHAMPION, "--env-manager", "local", "--port", str(port)]
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": store.uri}
-    process = subprocess.Popen([sys.executable, "-m", "mlflow", *words], env=environment, start_new_session=True)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # mlflow looks for uvicorn there
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": store.uri, "PATH": path}
+    with (tmp_path / "server.log").open("wb") as log:
+        command = [sys.executable, "-m", "mlflow", *words]
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/invocations",
@@ -133,16 +138,18 @@ def test_the_server_as_it_is_started(store, finished_model, scores):
             {"content-type": "application/json"},
         )
         for _ in range(120):
-            try:
-                answer = json.load(urllib.request.urlopen(request, timeout=60))
-                break
-            except urllib.error.URLError:
-                time.sleep(1)
+            with socket.socket() as there:
+                if there.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert process.poll() is None, (tmp_path / "server.log").read_text()
+            time.sleep(1)
+        answer = json.load(urllib.request.urlopen(request, timeout=60))
         assert answer["predictions"][0]["version"] == 1
         assert np.array_equal(decoded(answer["predictions"][0]), Model.load(folder).sample(1, 1, range(2))[:, 0])
         request.data = asked({"num_images": 10**6})
         with pytest.raises(urllib.error.HTTPError, match="400"):
             urllib.request.urlopen(request, timeout=60)
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(20)
