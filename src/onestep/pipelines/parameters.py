@@ -19,6 +19,7 @@ from onestep.launch import LaunchSettings
 from onestep.networks import NETWORKS, arguments_of, check_arguments
 from onestep.objectives import Objective, build_objective, objective_class
 from onestep.preconditioning import PRECONDITIONERS
+from onestep.samplers import DENOISER_SAMPLERS, count_levels
 from onestep.training.job import needs_teacher
 from onestep.training.loop import start_from
 from onestep.training.model import build_function
@@ -173,7 +174,10 @@ def _typed(spec: dict, parameters: list) -> dict:
 
 
 class EvaluationParameters(Section):
-    """count: samples of each score. full: three seeds, for a figure that is not provisional."""
+    """count: samples of each score. full: three seeds, for a figure that is not provisional.
+
+    teacher_nfe: {sampler: NFE} of the teacher beside Heun and Euler.
+    """
 
     features: str = "classifier"
     features_weights: str | None = None
@@ -185,6 +189,16 @@ class EvaluationParameters(Section):
     student_nfe: NFEs = (1, 2, 3, 5, 10)
     heun_nfe: HeunNFEs = (3, 5, 9, 17, 35)
     euler_nfe: NFEs = (1, 2, 3, 5, 10)
+    teacher_nfe: dict[str, NFEs] = {}
+
+    @check("teacher_nfe")
+    @classmethod
+    def _samplers(cls, nfes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        for name in nfes:
+            check_name("sampler of a teacher", name, DENOISER_SAMPLERS.keys() - {"heun", "euler"})
+            for nfe in nfes[name]:
+                count_levels(name, nfe)
+        return nfes
 
     @check("features")
     @classmethod
