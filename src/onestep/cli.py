@@ -102,27 +102,49 @@ registry.add_command(refusing(sync))
 
 
 @click.command()
-@click.argument("sheet", type=click.Path(dir_okay=False, writable=True))
+@click.argument("output", default="samples.png", type=click.Path(dir_okay=False, writable=True))
 @click.option("--model", required=True, help="As models:/onestep-digits@champion.")
-@click.option("--count", default=64, show_default=True, type=click.IntRange(1))
+@click.option("--n", "--count", "count", default=64, show_default=True, type=click.IntRange(1))
 @click.option("--steps", default=1, show_default=True, type=click.IntRange(1), help="Network evaluations an image.")
+@click.option("--sampler", default=None, help="By default the model's own; a teacher has several.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--label", default=None, type=int, help="A class by its number, of a model that was trained with labels.")
-def sample(sheet: str, model: str, count: int, steps: int, seed: int, label: int | None) -> None:
-    """Draw samples of a registered model into the picture SHEET."""
+@click.option("--batch-size", default=256, show_default=True, type=click.IntRange(1))
+def sample(output: str, model: str, count: int, steps: int, sampler: str | None, seed: int, label: int | None, **how):
+    """Draw samples of a registered model: a picture of them (.png), or all of them as an array (.npy).
+
+    An array is written batch by batch, and an interrupted one is taken up by the same command.
+    """
     import torch
-    from PIL import Image
 
     import onestep
+    from onestep.console import progress_bar
+    from onestep.evaluation.stream import stream
+
+    generator = onestep.load(model)
+
+    def generate(indices):
+        labels = None if label is None else torch.full((len(indices),), label)
+        return generator.sample(steps, seed, indices, labels, sampler)
+
+    if Path(output).suffix == ".npy":
+        levels = generator.levels(steps, sampler).tolist()
+        made_by = {"model": generator.sha256, "levels": levels, "sampler": sampler, "seed": seed, "label": label}
+        with progress_bar("sample") as bar:
+            stream(generate, generator.space, count, output, made_by, on_progress=bar, **how)
+    else:
+        draw_samples(generate(range(count)), model).save(output)
+    click.echo(f"{count} samples in {output}")
+
+
+def draw_samples(samples, title: str):
+    """A grid of images, or a scatter of points."""
+    from PIL import Image
+
     from onestep.evaluation.figures import tile
     from onestep.evaluation.plots import scatter
 
-    generator = onestep.load(model)
-    labels = None if label is None else torch.full((count,), label)
-    samples = generator.sample(steps, seed, range(count), labels)
-    picture = Image.fromarray(tile(samples)) if samples.ndim == 4 else scatter([(model, samples)])
-    picture.save(sheet)
-    click.echo(f"{count} samples in {sheet}")
+    return Image.fromarray(tile(samples)) if samples.ndim == 4 else scatter([(title, samples)])
 
 
 main.add_command(refusing(sample))

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -61,5 +62,9 @@ def test_sync_says_what_is_missing(project):
 def test_sample_draws_a_sheet(project):
     typed("sample sheet.png --model=models:/onestep-digits@champion --steps=2 --count=8", 0)
     assert Image.open(project / "sheet.png").width > 8 * 48
+    typed("sample all.npy --model=models:/onestep-digits@champion --steps=2 --n=8 --batch-size=3", 0)
+    made = onestep.load("models:/onestep-digits@champion").sample(2, 0, range(8))
+    assert np.abs(np.load(project / "all.npy").astype(int) - made).max() <= 1
+    assert "no sampler of this model 'heun'" in typed("sample a.npy --model=models:/onestep-digits/1 --sampler=heun", 1)
     assert "trained without labels" in typed("sample sheet.png --model=models:/onestep-digits/1 --label=3", 1)
     assert "not in the registry" in typed("sample sheet.png --model=models:/onestep-digit/1", 1)
