@@ -1,0 +1,75 @@
+"""Tasks tried on images, and what they come to: pictures before and after, and measures."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from onestep.diffusion.randomness import SampleRandomness, derive_seed
+from onestep.editing.measures import measure
+from onestep.editing.projection import Projection
+from onestep.editing.run import edit_images, images_noise, interpolate, seeds_noise
+from onestep.editing.tasks import Interpolate, Task
+from onestep.evaluation.figures import sheet
+
+
+@dataclass(frozen=True)
+class Trial:
+    """given, edited: uint8 [N, C, H, W], or None for given where a task is given none; measures: ready for JSON."""
+
+    name: str
+    given: np.ndarray | None
+    edited: np.ndarray
+    measures: dict
+
+
+def try_task(model, name: str, task: Task, images: np.ndarray, steps: int, seed: int, degrade: bool, labels=None):
+    """A Trial. images: uint8 [N, C, H, W]. degrade: they are whole, and it is measured how much of them comes back.
+
+    known_error: the largest change of what was known, in model values, before rounding and clamping.
+    """
+    task.check(model.space)
+    y = model.space.encode(images)
+    if degrade:
+        y = task.degrade(y, SampleRandomness(derive_seed("degrade", seed), range(len(y))))
+    edited = edit_images(model, task, y, steps, seed, labels)
+    project = task.edit(y).project
+    known = project if isinstance(project, Projection) else None
+    stored, given = model.space.decode(edited), model.space.decode(known.start() if known and _cuts(name) else y)
+    measures = {"steps": steps} | (measure(stored, given, images, model.space) if degrade else {})
+    if known:
+        measures["known_error"] = known.error(edited.cpu())
+    return Trial(name, given, stored, measures)
+
+
+def _cuts(name: str) -> bool:
+    """Whether a task shows its start, in which what is not known is not to be seen."""
+    return name in ("inpaint", "superresolve")
+
+
+def try_seeds(model, task: Interpolate, seeds: tuple[int, int], steps: int, count: int = 1) -> Trial:
+    """From samples of one seed to those of another: frames of `count` pairs."""
+    task.check(model.space)
+    frames = interpolate(model, task, seeds_noise(model, seeds, count), steps, seeds[0])
+    return Trial("interpolate", None, model.space.decode(frames), {"steps": steps, "seeds": list(seeds)})
+
+
+def try_pair(model, teacher, task: Interpolate, images: np.ndarray, steps: int, seed: int, labels=None) -> Trial:
+    """From one image to another: two, uint8 [2, C, H, W], which the teacher's ODE carries to noise."""
+    task.check(model.space)
+    if len(images) != 2:
+        raise ValueError(f"{len(images)} images: an interpolation has two ends.")
+    ends = images_noise(teacher, model.space.encode(images), labels=labels)[:, None].to(model.device)
+    frames = model.space.decode(interpolate(model, task, ends, steps, seed, None if labels is None else labels[:1]))
+    return Trial("interpolate images", images, frames, {"steps": steps})
+
+
+def draw_gallery(trials: list[Trial], originals: np.ndarray | None, title: str, columns: int = 8) -> Image.Image:
+    """A sheet: whole images, then before and after of each task."""
+    rows = [] if originals is None else [("images", originals)]
+    for trial in trials:
+        if trial.given is not None:
+            rows.append((f"{trial.name}\nbefore", trial.given))
+        for start in range(0, len(trial.edited), columns) if trial.name.startswith("interpolate") else [0]:
+            rows.append((f"{trial.name}\n{trial.measures['steps']} NFE", trial.edited[start : start + columns]))
+    return sheet(rows, title, columns)
