@@ -1,12 +1,15 @@
 """Tasks tried on images, and what they come to: pictures before and after, and measures."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from onestep.diffusion.randomness import SampleRandomness, derive_seed
 from onestep.editing.measures import measure
+from onestep.editing.pictures import write_image
 from onestep.editing.projection import Projection
 from onestep.editing.run import edit_images, images_noise, interpolate, seeds_noise
 from onestep.editing.tasks import Interpolate, Task
@@ -34,17 +37,11 @@ def try_task(model, name: str, task: Task, images: np.ndarray, steps: int, seed:
         y = task.degrade(y, SampleRandomness(derive_seed("degrade", seed), range(len(y))))
     edited = edit_images(model, task, y, steps, seed, labels)
     project = task.edit(y).project
-    known = project if isinstance(project, Projection) else None
-    stored, given = model.space.decode(edited), model.space.decode(known.start() if known and _cuts(name) else y)
+    stored, given = model.space.decode(edited), model.space.decode(task.shown(y))
     measures = {"steps": steps} | (measure(stored, given, images, model.space) if degrade else {})
-    if known:
-        measures["known_error"] = known.error(edited.cpu())
+    if isinstance(project, Projection):
+        measures["known_error"] = project.error(edited.cpu())
     return Trial(name, given, stored, measures)
-
-
-def _cuts(name: str) -> bool:
-    """Whether a task shows its start, in which what is not known is not to be seen."""
-    return name in ("inpaint", "superresolve")
 
 
 def try_seeds(model, task: Interpolate, seeds: tuple[int, int], steps: int, count: int = 1) -> Trial:
@@ -73,3 +70,15 @@ def draw_gallery(trials: list[Trial], originals: np.ndarray | None, title: str, 
         for start in range(0, len(trial.edited), columns) if trial.name.startswith("interpolate") else [0]:
             rows.append((f"{trial.name}\n{trial.measures['steps']} NFE", trial.edited[start : start + columns]))
     return sheet(rows, title, columns)
+
+
+def write_edited(trials: list[Trial], folder: Path, names: Sequence[str] = ()) -> None:
+    """A folder of edited pictures below `folder` for each task, numbered or named as the pictures they are made of."""
+    for trial in trials:
+        place = folder / trial.name.replace(" ", "_")
+        place.mkdir(parents=True, exist_ok=True)
+        for old in place.glob("*.png"):
+            old.unlink()
+        for i, image in enumerate(trial.edited):
+            named = names[i] if len(names) == len(trial.edited) else f"{i:04d}"
+            write_image(image, place / f"{Path(named).stem}.png")

@@ -29,6 +29,10 @@ class Task:
         """A clean image as the task would be given it, where it differs: for trials on images that are whole."""
         return x0
 
+    def shown(self, y: Tensor) -> Tensor:
+        """What is given, without what the task does not look at."""
+        return y
+
     def edit(self, y: Tensor) -> Edit:
         """The task for what is given."""
         raise NotImplementedError
@@ -48,6 +52,9 @@ class Inpaint(Task):
         super().check(space)
         find_mask(self.mask, space.shape[1:])
 
+    def shown(self, y):
+        return self.edit(y).start
+
     def edit(self, y):
         return _projected(known_pixels(y, find_mask(self.mask, y.shape[2:])))
 
@@ -64,6 +71,9 @@ class Colorize(Task):
     def degrade(self, x0, rng):
         return grey(x0)
 
+    def shown(self, y):
+        return grey(y)
+
     def edit(self, y):
         return _projected(known_grey(y))
 
@@ -77,6 +87,9 @@ class Superresolve(Task):
     def check(self, space):
         super().check(space)
         check_factor(self.factor, space.shape[1:])
+
+    def shown(self, y):
+        return self.edit(y).start
 
     def edit(self, y):
         return _projected(known_means(y, self.factor))

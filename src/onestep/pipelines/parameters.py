@@ -13,6 +13,7 @@ from onestep.data import DataSpace, load_source
 from onestep.diffusion.distances import check_distance
 from onestep.diffusion.levels import SIGMA_MAX, SIGMA_MIN
 from onestep.diffusion.names import check_name
+from onestep.editing import build_task
 from onestep.evaluation.features import check_features
 from onestep.evaluation.scores import FEWEST
 from onestep.launch import LaunchSettings
@@ -225,6 +226,27 @@ class ComparisonParameters(Section):
     teacher_nfe: HeunNFEs = (9, 17, 35)
 
 
+class EditingParameters(Section):
+    """tasks: {name: its options}. source: a picture or a folder of them; without it, `count` held-out images.
+
+    degrade: the images are whole; each task takes from them what it then makes again, and is measured by it.
+    """
+
+    tasks: dict[str, dict[str, Any]]
+    source: str | None = None
+    degrade: bool = True
+    count: int = Field(8, ge=1)
+    steps: NFE = 4
+    seed: Seed = 0
+
+    @check("tasks")
+    @classmethod
+    def _tasks(cls, tasks: dict[str, dict]) -> dict[str, dict]:
+        for name, options in tasks.items():
+            build_task(name, options)
+        return tasks
+
+
 class Parameters(Section):
     """All of them."""
 
@@ -239,6 +261,7 @@ class Parameters(Section):
     students: dict[str, Recipe]
     evaluation: EvaluationParameters
     comparison: ComparisonParameters
+    editing: EditingParameters
     launch: LaunchSettings
 
     @model_validator(mode="after")
