@@ -82,7 +82,8 @@ def test_means_of_patches_are_kept_to_1e_5_in_float32():
 
 def edit(projection, data, dtype=torch.float64):
     rng = SampleRandomness(0, range(3))
-    return Edit(projection.start(), projection)(data.consistency(0.002), LEVELS, rng).to(dtype)
+    noise = rng.normal((3, 8, 12)).to(dtype)
+    return Edit(projection.start(), projection)(data.consistency(0.002), noise, LEVELS, rng)
 
 
 def test_a_start_knows_nothing_of_what_is_not_known(known):

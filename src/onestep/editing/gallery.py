@@ -44,10 +44,11 @@ def try_task(model, name: str, task: Task, images: np.ndarray, steps: int, seed:
     return Trial(name, given, stored, measures)
 
 
-def try_seeds(model, task: Interpolate, seeds: tuple[int, int], steps: int, count: int = 1) -> Trial:
-    """From samples of one seed to those of another: frames of `count` pairs."""
+def try_seeds(model, task: Interpolate, seeds: tuple[int, int], steps: int, label: int | None = None) -> Trial:
+    """From the first sample of one seed to that of another."""
     task.check(model.space)
-    frames = interpolate(model, task, seeds_noise(model, seeds, count), steps, seeds[0])
+    labels = None if label is None else [label]
+    frames = interpolate(model, task, seeds_noise(model, seeds, 1), steps, seeds[0], labels)
     return Trial("interpolate", None, model.space.decode(frames), {"steps": steps, "seeds": list(seeds)})
 
 

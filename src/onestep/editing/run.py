@@ -37,7 +37,8 @@ def edit_images(
     rng = SampleRandomness(seed, indices or range(len(edit.start)), model.device)
     levels = task.levels(steps, model.function.boundary)
     levels = model.levels(steps) if levels is None else model.check_levels(levels)
-    return edit(model.conditioned(labels, rng), levels, rng, model.function.boundary)
+    noise = rng.normal(model.space.shape)  # before labels: the draws are those of Model.sample
+    return edit(model.conditioned(labels, rng), noise, levels, rng, model.function.boundary)
 
 
 def interpolate(model, task: Interpolate, ends: Tensor, steps: int, seed: int, labels=None) -> Tensor:
