@@ -62,6 +62,8 @@ REFUSED = {
         "evaluation.teacher_nfe: .*no sampler of a teacher 'dpm_solver'.* Did you mean 'dpm_solver_[23]'",
     ),
     "even churn": ({"evaluation__teacher_nfe": {"churn": [4]}}, "evaluation.teacher_nfe: 4 NFE with churn.*odd"),
+    "unknown editing task": ({"editing__tasks__inpant": {}}, "editing.tasks: .* 'inpant'. Did you mean 'inpaint'"),
+    "option of a task": ({"editing__tasks__inpaint__mas": "x"}, "no option of inpaint 'mas'. Did you mean 'mask'"),
     "no evaluations": ({"evaluation__student_nfe": [0, 1]}, "evaluation.student_nfe.0 is 0"),
     "nothing to judge by": ({"evaluation__student_nfe": [2]}, "1 is among them"),
     "no seeds": ({"evaluation__seeds": []}, "evaluation.seeds is .*at least 1"),
