@@ -57,6 +57,13 @@ REFUSED = {
     "argument of a wrapper": ({"student__preconditioning__bundary": 1}, "'bundary'. Did you mean 'boundary'"),
     "two boundaries": ({"student__preconditioning__boundary": 0.01}, "sigma_min is 0.002, and the boundary .* 0.01"),
     "even Heun": ({"evaluation__heun_nfe": [3, 4]}, "evaluation.heun_nfe.1: 4: .*odd"),
+    "unknown sampler": (
+        {"evaluation__teacher_nfe": {"dpm_solver": [5]}},
+        "evaluation.teacher_nfe: .*no sampler of a teacher 'dpm_solver'.* Did you mean 'dpm_solver_[23]'",
+    ),
+    "even churn": ({"evaluation__teacher_nfe": {"churn": [4]}}, "evaluation.teacher_nfe: 4 NFE with churn.*odd"),
+    "unknown editing task": ({"editing__tasks__inpant": {}}, "editing.tasks: .* 'inpant'. Did you mean 'inpaint'"),
+    "option of a task": ({"editing__tasks__inpaint__mas": "x"}, "no option of inpaint 'mas'. Did you mean 'mask'"),
     "no evaluations": ({"evaluation__student_nfe": [0, 1]}, "evaluation.student_nfe.0 is 0"),
     "nothing to judge by": ({"evaluation__student_nfe": [2]}, "1 is among them"),
     "no seeds": ({"evaluation__seeds": []}, "evaluation.seeds is .*at least 1"),

@@ -5,7 +5,7 @@ from pathlib import Path
 from kedro.framework.project import settings
 from kedro.pipeline import Pipeline
 
-from onestep.pipelines import compare, distill, evaluate, ingest, register, teacher, train
+from onestep.pipelines import compare, distill, edit, evaluate, ingest, register, teacher, train
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -17,7 +17,11 @@ def register_pipelines() -> dict[str, Pipeline]:
         "evaluate": evaluate.create_pipeline(),
         "register": register.create_pipeline(),
     }
-    others = {"train": train.create_pipeline(), "compare": compare.create_pipeline(recipe_names())}
+    others = {
+        "train": train.create_pipeline(),
+        "compare": compare.create_pipeline(recipe_names()),
+        "edit": edit.create_pipeline(),
+    }
     return {**journey, **others, "__default__": sum(journey.values(), Pipeline([]))}
 
 

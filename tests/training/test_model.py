@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from onestep.data.space import DataSpace
+from onestep.evaluation.counting import count_evaluations
+from onestep.samplers import DENOISER_SAMPLERS
 from onestep.training.model import Model, build_function
 
 SPACE = DataSpace("digits", "images", (1, 8, 8), 0.66, tuple("0123456789"))
@@ -47,10 +49,10 @@ def test_the_sampler_that_a_method_names_comes_first_and_has_the_levels_of_the_d
     def variant(**spec):
         return Model(model.function, SPACE, SPEC | {"preconditioning": {"name": "edm"}} | spec)
 
-    assert variant().samplers == ("heun", "euler")
+    assert variant().samplers == tuple(DENOISER_SAMPLERS) and variant().samplers[:2] == ("heun", "euler")
     tuned, few = variant(sampler="multistep"), variant(sampler="euler")
-    assert tuned.samplers == ("multistep", "heun", "euler") and tuned.levels(2).tolist() == [80, 0.3]
-    assert few.samplers == ("euler", "heun") and few.levels(2).tolist() == [80, 0.3]
+    assert tuned.samplers[:3] == ("multistep", "heun", "euler") and tuned.levels(2).tolist() == [80, 0.3]
+    assert few.samplers[:2] == ("euler", "heun") and few.levels(2).tolist() == [80, 0.3]
     assert len(few.levels(3, "heun")) == 2 and few.levels(1).tolist() == [80]
 
 
@@ -73,6 +75,29 @@ def test_wrong_samplers_and_nfe_are_refused(model):
     with pytest.raises(ValueError, match="odd"):
         teacher.levels(4, "heun")
     assert len(teacher.levels(9, "heun")) == 5
+
+
+@pytest.mark.parametrize("sampler", DENOISER_SAMPLERS)
+def test_every_sampler_spends_what_was_asked_and_knows_no_batch(model, sampler):
+    teacher = Model(model.function, SPACE, SPEC | {"preconditioning": {"name": "edm"}})
+    with count_evaluations(teacher.function) as counted:
+        whole = teacher.sample(9, seed=3, indices=range(6), sampler=sampler)
+    assert counted.samples == 9 * 6
+    part = teacher.sample(9, seed=3, indices=[4, 5], sampler=sampler)
+    assert np.abs(whole[4:].astype(int) - part).max() <= 1
+    assert not np.array_equal(whole, teacher.sample(9, seed=4, indices=range(6), sampler=sampler))
+
+
+@pytest.mark.parametrize("levels", [[80.0, 90.0], [90.0], [80.0, 0.002], [float("nan")], []])
+def test_levels_outside_of_what_was_trained_are_refused(model, levels):
+    with pytest.raises(ValueError, match="above 0.002, at most 80"):
+        model.sample(len(levels), 0, range(1), levels=levels)
+
+
+def test_the_nearest_sampler_is_named(model):
+    teacher = Model(model.function, SPACE, SPEC | {"preconditioning": {"name": "edm"}})
+    with pytest.raises(ValueError, match="Did you mean 'dpm_solver_3'"):
+        teacher.sample(3, 0, range(1), sampler="dpm_solver3")
 
 
 def tamper(folder, name, change):

@@ -13,12 +13,14 @@ from onestep.data import DataSpace, load_source
 from onestep.diffusion.distances import check_distance
 from onestep.diffusion.levels import SIGMA_MAX, SIGMA_MIN
 from onestep.diffusion.names import check_name
+from onestep.editing import build_task
 from onestep.evaluation.features import check_features
 from onestep.evaluation.scores import FEWEST
 from onestep.launch import LaunchSettings
 from onestep.networks import NETWORKS, arguments_of, check_arguments
 from onestep.objectives import Objective, build_objective, objective_class
 from onestep.preconditioning import PRECONDITIONERS
+from onestep.samplers import DENOISER_SAMPLERS, count_levels
 from onestep.training.job import needs_teacher
 from onestep.training.loop import start_from
 from onestep.training.model import build_function
@@ -173,7 +175,10 @@ def _typed(spec: dict, parameters: list) -> dict:
 
 
 class EvaluationParameters(Section):
-    """count: samples of each score. full: three seeds, for a figure that is not provisional."""
+    """count: samples of each score. full: three seeds, for a figure that is not provisional.
+
+    teacher_nfe: {sampler: NFE} of the teacher beside Heun and Euler.
+    """
 
     features: str = "classifier"
     features_weights: str | None = None
@@ -185,6 +190,16 @@ class EvaluationParameters(Section):
     student_nfe: NFEs = (1, 2, 3, 5, 10)
     heun_nfe: HeunNFEs = (3, 5, 9, 17, 35)
     euler_nfe: NFEs = (1, 2, 3, 5, 10)
+    teacher_nfe: dict[str, NFEs] = {}
+
+    @check("teacher_nfe")
+    @classmethod
+    def _samplers(cls, nfes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        for name in nfes:
+            check_name("sampler of a teacher", name, DENOISER_SAMPLERS.keys() - {"heun", "euler"})
+            for nfe in nfes[name]:
+                count_levels(name, nfe)
+        return nfes
 
     @check("features")
     @classmethod
@@ -211,6 +226,27 @@ class ComparisonParameters(Section):
     teacher_nfe: HeunNFEs = (9, 17, 35)
 
 
+class EditingParameters(Section):
+    """tasks: {name: its options}. source: a picture or a folder of them; without it, `count` held-out images.
+
+    degrade: the images are whole; each task takes from them what it then makes again, and is measured by it.
+    """
+
+    tasks: dict[str, dict[str, Any]]
+    source: str | None = None
+    degrade: bool = True
+    count: int = Field(8, ge=1)
+    steps: NFE = 4
+    seed: Seed = 0
+
+    @check("tasks")
+    @classmethod
+    def _tasks(cls, tasks: dict[str, dict]) -> dict[str, dict]:
+        for name, options in tasks.items():
+            build_task(name, options)
+        return tasks
+
+
 class Parameters(Section):
     """All of them."""
 
@@ -225,6 +261,7 @@ class Parameters(Section):
     students: dict[str, Recipe]
     evaluation: EvaluationParameters
     comparison: ComparisonParameters
+    editing: EditingParameters
     launch: LaunchSettings
 
     @model_validator(mode="after")

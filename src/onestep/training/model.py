@@ -19,11 +19,12 @@ from onestep.diffusion.names import check_name
 from onestep.diffusion.randomness import SampleRandomness
 from onestep.networks import build_network
 from onestep.preconditioning import build_preconditioner
-from onestep.samplers import sample_euler, sample_heun, sample_multistep
+from onestep.samplers import DENOISER_SAMPLERS, count_levels, sample_multistep
+from onestep.samplers.levels import check_levels
 from onestep.training.checkpoint import naming_full_disk, write_folder
 
 SIGMA_DATA = 0.5
-SAMPLERS = {"edm": ("heun", "euler")} | dict.fromkeys(("consistency", "trigflow", "flow"), ("multistep",))
+SAMPLERS = {"edm": tuple(DENOISER_SAMPLERS)} | dict.fromkeys(("consistency", "trigflow", "flow"), ("multistep",))
 
 
 def build_function(spec: dict, space: DataSpace) -> nn.Module:
@@ -54,17 +55,15 @@ class Model:
 
     def levels(self, nfe: int, sampler: str | None = None) -> Tensor:
         """Noise levels at which a sampler calls the function to spend nfe evaluations."""
-        sampler = check_name("sampler of this model", sampler or self.samplers[0], self.samplers)
-        if nfe < 1 or (sampler == "heun" and nfe % 2 == 0):
-            raise ValueError(f"{nfe} NFE with {sampler}: it is at least 1" + ", and odd" * (sampler == "heun") + ".")
+        sampler = self._sampler(sampler)
+        count = count_levels(sampler, nfe)
         chosen = self.spec.get("levels", {}).get(str(nfe))
         if chosen and sampler == self.samplers[0]:
             return torch.tensor([SIGMA_MAX, *chosen], dtype=torch.float64)
         if sampler == "multistep":
             return student_levels(nfe)
-        if sampler == "heun":
-            return karras_levels((nfe + 1) // 2)
-        return karras_levels(nfe + (sampler == self.samplers[0]))[:nfe]  # a student's last step ends at sigma_min
+        few = sampler == self.samplers[0] == "euler"  # a student's last step ends at sigma_min
+        return karras_levels(count + few)[:count]
 
     @torch.inference_mode()
     def sample(
@@ -75,21 +74,33 @@ class Model:
         seed, indices: a sample is a function of the seed and its own index, whatever the batch. labels: [B] class
         indices; a class-conditional model draws them where they are not given.
         """
-        device = next(self.function.parameters()).device
-        rng = SampleRandomness(seed, indices, device)
+        sampler = self._sampler(sampler)
+        levels = self.levels(nfe, sampler) if levels is None else self.check_levels(levels)
+        rng = SampleRandomness(seed, indices, self.device)
         noise = rng.normal(self.space.shape)
-        one_hot = self._one_hot(labels, rng)
-        levels = self.levels(nfe, sampler) if levels is None else torch.as_tensor(levels, dtype=torch.float64)
-
-        def function(x, sigma):
-            return self.function(x, sigma, one_hot)
-
-        sampler = sampler or self.samplers[0]
+        function = self.conditioned(labels, rng)
         if sampler == "multistep":
             x = sample_multistep(function, noise, levels, rng, boundary=self.function.boundary)
         else:
-            x = {"heun": sample_heun, "euler": sample_euler}[sampler](function, noise, levels)
+            x = DENOISER_SAMPLERS[sampler](function, noise, levels, rng)
         return self.space.decode(x)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.function.parameters()).device
+
+    def conditioned(self, labels: Tensor | None, rng):
+        """The function of (x, sigma) with these labels, [B]; a class-conditional model has them drawn otherwise."""
+        one_hot = self._one_hot(labels, rng)
+        return lambda x, sigma: self.function(x, sigma, one_hot)
+
+    def check_levels(self, levels) -> Tensor:
+        """Levels that were given, float64. Raises ValueError unless they decrease within what was trained."""
+        return check_levels(torch.as_tensor(levels, dtype=torch.float64), self.function.boundary, SIGMA_MAX)
+
+    def _sampler(self, name: str | None) -> str:
+        return check_name("sampler of this model", name or self.samplers[0], self.samplers)
 
     def _one_hot(self, labels, rng):
         if not self.spec["labels"]:

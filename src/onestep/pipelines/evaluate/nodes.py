@@ -31,6 +31,7 @@ def score_models(images, extractor, teacher, student, evaluation: dict):
         *rungs_of(student, student.samplers[0], evaluation["student_nfe"]),
         *rungs_of(teacher, "heun", evaluation["heun_nfe"]),
         *rungs_of(teacher, "euler", evaluation["euler_nfe"]),
+        *(rung for name, nfes in evaluation["teacher_nfe"].items() for rung in rungs_of(teacher, name, nfes)),
     ]
     sizes = {"count": evaluation["count"], "batch_size": evaluation["batch_size"]}
     with progress_bar("evaluate") as bar:
