@@ -56,7 +56,7 @@ REFUSED = {
     "another preconditioner": ({"student__preconditioning__name": "edm"}, "for consistency_distillation 'edm'"),
     "argument of a wrapper": ({"student__preconditioning__bundary": 1}, "'bundary'. Did you mean 'boundary'"),
     "two boundaries": ({"student__preconditioning__boundary": 0.01}, "sigma_min is 0.002, and the boundary .* 0.01"),
-    "even Heun": ({"evaluation__heun_nfe": [3, 4]}, "evaluation.heun_nfe.1: 4: .*odd"),
+    "even Heun": ({"evaluation__teacher_nfe": {"heun": [3, 4]}}, "evaluation.teacher_nfe: 4 NFE with heun.*odd"),
     "unknown sampler": (
         {"evaluation__teacher_nfe": {"dpm_solver": [5]}},
         "evaluation.teacher_nfe: .*no sampler of a teacher 'dpm_solver'.* Did you mean 'dpm_solver_[23]'",

@@ -39,15 +39,17 @@ def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
     return values
 
 
-def _odd(nfe: int) -> int:
-    if nfe % 2 == 0:
-        raise ValueError(f"{nfe}: Heun's method makes an odd number of evaluations.")
-    return nfe
+def _of_samplers(nfes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    for sampler in nfes:
+        check_name("sampler of a teacher", sampler, DENOISER_SAMPLERS)
+        for nfe in nfes[sampler]:
+            count_levels(sampler, nfe)
+    return nfes
 
 
 NFE = Annotated[int, Field(ge=1)]
 NFEs = Annotated[tuple[NFE, ...], AfterValidator(_distinct)]
-HeunNFEs = Annotated[tuple[Annotated[NFE, AfterValidator(_odd)], ...], AfterValidator(_distinct)]
+TeacherNFEs = Annotated[dict[str, NFEs], Field(min_length=1), AfterValidator(_of_samplers)]
 Seed = Annotated[int, Field(ge=0)]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
 
@@ -177,7 +179,7 @@ def _typed(spec: dict, parameters: list) -> dict:
 class EvaluationParameters(Section):
     """count: samples of each score. full: three seeds, for a figure that is not provisional.
 
-    teacher_nfe: {sampler: NFE} of the teacher beside Heun and Euler.
+    teacher_nfe: {sampler: NFE}.
     """
 
     features: str = "classifier"
@@ -188,18 +190,7 @@ class EvaluationParameters(Section):
     full_seeds: Seeds = (0, 1, 2)
     batch_size: int = Field(100, ge=1)
     student_nfe: NFEs = (1, 2, 3, 5, 10)
-    heun_nfe: HeunNFEs = (3, 5, 9, 17, 35)
-    euler_nfe: NFEs = (1, 2, 3, 5, 10)
-    teacher_nfe: dict[str, NFEs] = {}
-
-    @check("teacher_nfe")
-    @classmethod
-    def _samplers(cls, nfes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-        for name in nfes:
-            check_name("sampler of a teacher", name, DENOISER_SAMPLERS.keys() - {"heun", "euler"})
-            for nfe in nfes[name]:
-                count_levels(name, nfe)
-        return nfes
+    teacher_nfe: TeacherNFEs
 
     @check("features")
     @classmethod
@@ -223,7 +214,7 @@ class ComparisonParameters(Section):
     count: int = Field(400, ge=FEWEST)
     search_count: int = Field(400, ge=FEWEST)
     batch_size: int = Field(200, ge=1)
-    teacher_nfe: HeunNFEs = (9, 17, 35)
+    teacher_nfe: TeacherNFEs
 
 
 class EditingParameters(Section):

@@ -29,9 +29,7 @@ def score_models(images, extractor, teacher, student, evaluation: dict):
 
     rungs = [
         *rungs_of(student, student.samplers[0], evaluation["student_nfe"]),
-        *rungs_of(teacher, "heun", evaluation["heun_nfe"]),
-        *rungs_of(teacher, "euler", evaluation["euler_nfe"]),
-        *(rung for name, nfes in evaluation["teacher_nfe"].items() for rung in rungs_of(teacher, name, nfes)),
+        *(rung for sampler, nfes in evaluation["teacher_nfe"].items() for rung in rungs_of(teacher, sampler, nfes)),
     ]
     sizes = {"count": evaluation["count"], "batch_size": evaluation["batch_size"]}
     with progress_bar("evaluate") as bar:
