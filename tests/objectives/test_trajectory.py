@@ -22,6 +22,7 @@ from onestep.preconditioning import build_preconditioner
 SIZE = 512
 DATA = Gaussian(mean=0.1, std=0.3)
 PROGRESS = Progress(0, 10, 0, 10)
+POINTS = {"name": "mlp", "channels": 8}
 
 
 class Exact(nn.Module):
@@ -303,6 +304,9 @@ def test_a_discriminator_judges_each_sample_alone_and_by_its_label(shape, classe
 def test_a_pretrained_backbone_is_frozen_and_is_read_from_its_file(tmp_path):
     with pytest.raises(ValueError, match="gan_backbone .*is not there"):
         Discriminator((1, 16, 16), backbone=str(tmp_path / "none.pth"))
+    with pytest.raises(ValueError, match=r"gan_backbone .*is for images from 8x8 on, not for the shape \[2\]"):
+        student = build_preconditioner({"name": "trajectory"}, build_network(POINTS | {"second_time": True}, (2,)))
+        ConsistencyTrajectory(gan=True, gan_backbone="any").check_student(student)
     from onestep.networks.discriminator import Backbone
 
     widths = {0: (3, 64), 2: (64, 64), 5: (64, 128), 7: (128, 128), 10: (128, 256), 12: (256, 256), 14: (256, 256)}
@@ -358,7 +362,6 @@ def test_wrong_constants_are_refused(constants, message):
 
 
 def test_a_network_without_a_second_time_is_refused():
-    spec = {"name": "mlp", "channels": 8}
-    student = build_preconditioner({"name": "trajectory"}, build_network(spec, (2,)))
+    student = build_preconditioner({"name": "trajectory"}, build_network(POINTS, (2,)))
     with pytest.raises(ValueError, match=r"network.second_time is true"):
         ConsistencyTrajectory().check_student(student)

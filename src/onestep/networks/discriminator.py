@@ -54,15 +54,13 @@ class Trunk(nn.Module):
 class Backbone(nn.Module):
     """torchvision's VGG16, as trained on ImageNet and frozen -> what it has before each halving.
 
-    path: its state dict (vgg16-397923af.pth). Raises ValueError if it is not there.
+    path: its state dict (vgg16-397923af.pth).
     """
 
     widths = (64, 128, 256, 512)
 
     def __init__(self, path: str):
         super().__init__()
-        if not Path(path).is_file():
-            raise ValueError(f"gan_backbone {path} is not there: it is the file of torchvision's vgg16-397923af.pth.")
         published = torch.load(path, weights_only=True)
         layers, inputs = [], 3
         for width, count in zip(self.widths, (2, 2, 3, 3), strict=True):
@@ -85,6 +83,14 @@ class Backbone(nn.Module):
         return [*found, x]
 
 
+def check_backbone(path: str, shape: Sequence[int]) -> None:
+    """Raise ValueError if the file is not there, or is not for samples of this shape."""
+    if len(shape) != 3 or min(shape[1:]) < 8:
+        raise ValueError(f"gan_backbone {path} is for images from 8x8 on, not for the shape {list(shape)}.")
+    if not Path(path).is_file():
+        raise ValueError(f"gan_backbone {path} is not there: it is the file of torchvision's vgg16-397923af.pth.")
+
+
 class Discriminator(nn.Module):
     """The mean of its heads' judgements. x: [B, ...] with the data's scale.
 
@@ -93,8 +99,8 @@ class Discriminator(nn.Module):
 
     def __init__(self, shape: Sequence[int], num_classes: int = 0, channels: int = 32, backbone: str | None = None):
         super().__init__()
-        if backbone and len(shape) != 3:
-            raise ValueError(f"gan_backbone {backbone} is for images, not for points of shape {list(shape)}.")
+        if backbone:
+            check_backbone(backbone, shape)
         self.features = Backbone(backbone) if backbone else Trunk(shape, channels)
         self.heads = nn.ModuleList(Head(width, num_classes) for width in self.features.widths)
 

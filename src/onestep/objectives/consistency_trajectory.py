@@ -24,7 +24,7 @@ from onestep.diffusion.levels import (
 )
 from onestep.diffusion.names import check_name
 from onestep.diffusion.solvers import SOLVERS
-from onestep.networks.discriminator import Discriminator
+from onestep.networks.discriminator import Discriminator, check_backbone
 from onestep.objectives.objective import Objective
 
 HIGH_PART = 0.7  # of the grid from sigma_max on: from there half of the denoising levels are
@@ -92,6 +92,8 @@ class ConsistencyTrajectory(Objective):
     def check_student(self, student):
         if student.network.embed.second_hidden is None:
             raise ValueError("a jump has an end as well as a beginning: network.second_time is true.")
+        if self.gan and self.gan_backbone:
+            check_backbone(self.gan_backbone, student.network.shape)
 
     def __call__(self, networks, batch, progress, rng):
         soft, estimate = self.soft_consistency(networks, batch, rng)
@@ -126,11 +128,12 @@ class ConsistencyTrajectory(Objective):
 
     def levels(self, rng, like: Tensor) -> list[Tensor]:
         """The levels of the solver from t down to u, then s, of each sample: t and s uniform where they can be."""
-        steps = int(pick(torch.arange(1.0, self.solver_steps + 1), rng.shared())) + 1
+        shares = torch.arange(1, self.solver_steps + 1, dtype=torch.float64)
+        steps = int(pick(shares, rng.shared())) + 1
         ends = (self.sigma_min, self.sigma_max, self.rho)
-        index = (rng.uniform() * (self.num_levels - steps)).long()
+        index = (rng.uniform().double() * (self.num_levels - steps)).long()
         middle = index + steps
-        last = middle + (rng.uniform() * (self.num_levels - middle)).long()
+        last = middle + (rng.uniform().double() * (self.num_levels - middle)).long()
         return [
             *karras_neighbours(index, steps + 1, self.num_levels, *ends, like=like),
             *karras_neighbours(last, 1, self.num_levels, *ends, like=like),
