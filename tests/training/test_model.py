@@ -6,6 +6,7 @@ import torch
 
 from onestep.data.space import DataSpace
 from onestep.evaluation.counting import count_evaluations
+from onestep.evaluation.ladder import rungs_of
 from onestep.samplers import DENOISER_SAMPLERS
 from onestep.training.model import Model, build_function
 
@@ -111,6 +112,10 @@ def test_a_trajectory_jumps_at_any_gamma_and_is_sampled_as_a_denoiser_too(trajec
     assert np.array_equal(sample(gamma=1.0), sample(sampler="multistep", levels=levels))
     for name in DENOISER_SAMPLERS:
         sample(9, sampler=name)
+    (rung,) = rungs_of(trajectory, "gamma", [2], 0.5)
+    assert rung.sampler == "gamma_0.5" and not np.array_equal(
+        rung.generate(0, range(3)), trajectory.sample(2, 0, range(3))
+    )
     euler = sample(2, sampler="euler", levels=levels)
     assert not np.array_equal(euler, whole), "it is the score that it follows"
 

@@ -177,7 +177,7 @@ def _typed(spec: dict, parameters: list) -> dict:
 class EvaluationParameters(Section):
     """count: samples of each score. full: three seeds, for a figure that is not provisional.
 
-    teacher_nfe: {sampler: NFE} of the teacher beside Heun and Euler.
+    teacher_nfe: {sampler: NFE} of the teacher beside Heun and Euler. gammas: of a student that jumps, beside 0.
     """
 
     features: str = "classifier"
@@ -191,6 +191,7 @@ class EvaluationParameters(Section):
     heun_nfe: HeunNFEs = (3, 5, 9, 17, 35)
     euler_nfe: NFEs = (1, 2, 3, 5, 10)
     teacher_nfe: dict[str, NFEs] = {}
+    gammas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
 
     @check("teacher_nfe")
     @classmethod
