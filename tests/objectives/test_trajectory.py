@@ -9,7 +9,6 @@ from torch import nn
 from onestep.diffusion.balance import adaptive_weight
 from onestep.diffusion.distances import build_distance
 from onestep.diffusion.gaussian import Gaussian
-from onestep.diffusion.guidance import guided
 from onestep.diffusion.levels import karras_levels
 from onestep.diffusion.randomness import StepRandomness
 from onestep.diffusion.solvers import SOLVERS
@@ -327,22 +326,6 @@ def test_a_pretrained_backbone_is_frozen_and_is_read_from_its_file(tmp_path):
     ]
     judge(torch.randn(2, 1, 16, 16)).sum().backward()
     assert {n.split(".")[0] for n, p in judge.named_parameters() if p.grad is not None} == {"heads"}
-
-
-def test_guidance_is_one_pass_of_two_batches():
-    calls = []
-
-    def denoiser(x, sigma, labels):
-        calls.append(len(x))
-        return x * sigma[:, None] + labels @ torch.tensor([[1.0, 2.0], [3.0, 4.0]])
-
-    x, sigma, labels = torch.randn(3, 2), torch.rand(3), torch.eye(2)[[0, 1, 1]]
-    found = guided(denoiser, x, sigma, labels, 2.5)
-    assert calls == [6]
-    plain, bare = denoiser(x, sigma, labels), denoiser(x, sigma, 0 * labels)
-    torch.testing.assert_close(found, bare + 2.5 * (plain - bare))
-    torch.testing.assert_close(guided(denoiser, x, sigma, labels, 1), plain)
-    assert calls[-1] == 3, "no guidance costs nothing"
 
 
 @pytest.mark.parametrize(
