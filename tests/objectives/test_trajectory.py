@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from onestep.diffusion.balance import adaptive_weight
+from onestep.diffusion.balance import adaptive_weight, linearised
 from onestep.diffusion.distances import build_distance
 from onestep.diffusion.gaussian import Gaussian
 from onestep.diffusion.levels import karras_levels
@@ -180,6 +180,17 @@ def test_gradients_pass_through_the_target_and_leave_it_alone():
     assert networks.target.network.last_layer.grad is None
 
 
+def test_a_linearised_loss_has_its_value_and_gradient_and_no_graph_beyond():
+    weights = nn.Parameter(W.clone())
+    at = H * weights
+    loss = at.square().sum(1).sin()
+    (gradient,) = torch.autograd.grad(loss.mean(), weights, retain_graph=True)
+    short = linearised(loss, at)
+    assert torch.equal(short, loss)
+    del loss
+    torch.testing.assert_close(torch.autograd.grad(short.mean(), weights)[0], gradient)
+
+
 def test_half_of_the_denoising_levels_are_lognormal_and_half_on_the_high_part_of_the_grid():
     draws = StepRandomness(0, 0, 200_000, slice(0, 200_000))
     sigma = ConsistencyTrajectory().denoising_levels(draws)
@@ -241,7 +252,7 @@ def test_the_adaptive_weight_is_that_of_all_workers():
 
 def test_the_loss_is_the_soft_term_and_the_weighed_score():
     objective, networks, draws = ConsistencyTrajectory(denoising=2.0), networks_of(bend=0.1), rng()
-    soft, _ = objective.soft_consistency(networks, data(), draws)
+    soft, *_ = objective.soft_consistency(networks, data(), draws)
     score = objective.denoising_loss(networks, data(), draws)
     weight = adaptive_weight(soft, score, networks.student.network.last_layer, torch.Tensor.detach)
     assert 0 < weight < 1e4
@@ -255,7 +266,7 @@ LATE = Progress(5, 10, 5, 10)
 def test_the_adversarial_losses_are_hinges_and_each_reaches_its_own():
     networks = networks_of(bend=0.1, discriminator=Judge(3.0))
     losses = loss_of(GAN, networks, LATE)
-    soft, estimate = GAN.soft_consistency(networks, data(), rng())
+    soft, _, estimate = GAN.soft_consistency(networks, data(), rng())
     real, fake = 3 * data().x0.mean(1), 3 * estimate.detach().mean(1)
     torch.testing.assert_close(losses["discriminator"], (1 - real).clamp(0) + (1 + fake).clamp(0))
     mine, its = networks.student.network.last_layer, networks.modules["discriminator"].scale
@@ -271,7 +282,7 @@ def test_the_adversarial_losses_are_hinges_and_each_reaches_its_own():
 @pytest.mark.parametrize(("scale", "least", "most"), [(1e-9, 10, 10), (1e9, 0.01, 0.01), (0.1, 0.01, 10)])
 def test_the_weight_of_the_adversarial_loss_is_clipped(scale, least, most):
     networks = networks_of(bend=0.1, discriminator=Judge(scale))
-    soft, estimate = GAN.soft_consistency(networks, data(), rng())
+    soft, _, estimate = GAN.soft_consistency(networks, data(), rng())
     added = loss_of(GAN, networks, LATE)["student"] - soft
     weight = (added / (-scale * estimate.mean(1))).median().item()
     assert least * 0.99 <= weight <= most * 1.01

@@ -18,3 +18,9 @@ def adaptive_weight(
         for values in (reference, loss)
     )
     return (first / (second + 1e-4)).clamp_max(1e4)
+
+
+def linearised(loss: Tensor, at: Tensor) -> Tensor:
+    """loss, [B], with its gradient by at, [B, ...], but without its graph from there on, which is gone through once."""
+    (gradient,) = torch.autograd.grad(loss.sum(), at, retain_graph=True)
+    return loss.detach() + ((at - at.detach()) * gradient).flatten(1).sum(1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from onestep.diffusion.adversarial import deception_loss, judge_loss
-from onestep.diffusion.balance import adaptive_weight
+from onestep.diffusion.balance import adaptive_weight, linearised
 from onestep.diffusion.guidance import guided
 from onestep.diffusion.levels import (
     RHO,
@@ -96,7 +96,7 @@ class ConsistencyTrajectory(Objective):
             check_backbone(self.gan_backbone, student.network.shape)
 
     def __call__(self, networks, batch, progress, rng):
-        soft, estimate = self.soft_consistency(networks, batch, rng)
+        soft, jump, estimate = self.soft_consistency(networks, batch, rng)
         loss = soft
         if self.denoising:
             score = self.denoising_loss(networks, batch, rng)
@@ -104,13 +104,13 @@ class ConsistencyTrajectory(Objective):
         if not self.is_adversarial(progress):
             return loss
         discriminator = networks.modules["discriminator"]
-        deception = deception_loss(discriminator, estimate, batch.labels)
+        deception = linearised(deception_loss(discriminator, estimate, batch.labels), jump)
         weight = self.weight(networks, soft, deception).clamp(0.01, 10)
         judged = judge_loss(discriminator, batch.x0, estimate, batch.labels)
         return {"student": loss + self.gan_weight * weight * deception, "discriminator": judged}
 
-    def soft_consistency(self, networks, batch, rng) -> tuple[Tensor, Tensor]:
-        """The distance at the boundary, [B], of a jump from t to s and of its target; and where the jump led there."""
+    def soft_consistency(self, networks, batch, rng) -> tuple[Tensor, Tensor, Tensor]:
+        """The distance at the boundary of a jump from t to s and of its target, [B]; the jump; where it led there."""
         x0, labels, target = batch.x0, batch.labels, networks.target
         first, *between, middle, last = self.levels(rng, x0)
         x = x0 + per_sample(first, x0) * rng.normal(x0.shape[1:])
@@ -124,7 +124,7 @@ class ConsistencyTrajectory(Objective):
             jump = networks.student(x, first, labels, sigma_next=last)
         with rng.dropout():
             estimate = target(jump, last, labels)
-        return networks.distance(estimate, goal), estimate
+        return linearised(networks.distance(estimate, goal), jump), jump, estimate
 
     def levels(self, rng, like: Tensor) -> list[Tensor]:
         """The levels of the solver from t down to u, then s, of each sample: t and s uniform where they can be."""
