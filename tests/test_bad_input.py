@@ -66,6 +66,7 @@ REFUSED = {
     "option of a task": ({"editing__tasks__inpaint__mas": "x"}, "no option of inpaint 'mas'. Did you mean 'mask'"),
     "no evaluations": ({"evaluation__student_nfe": [0, 1]}, "evaluation.student_nfe.0 is 0"),
     "nothing to judge by": ({"evaluation__student_nfe": [2]}, "1 is among them"),
+    "gamma above 1": ({"evaluation__gammas": [1.5]}, "evaluation.gammas.0 is 1.5.*less than or equal to 1"),
     "no seeds": ({"evaluation__seeds": []}, "evaluation.seeds is .*at least 1"),
     "equal seeds": ({"evaluation__seeds": [1, 1]}, "evaluation.seeds: .*no two are the same"),
     "few samples": ({"evaluation__count": 5}, "evaluation.count is 5.*10"),

@@ -109,8 +109,21 @@ registry.add_command(refusing(sync))
 @click.option("--sampler", default=None, help="By default the model's own; a teacher has several.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--label", default=None, type=int, help="A class by its number, of a model that was trained with labels.")
+@click.option("--guidance", default=1.0, show_default=True, help="Strength of the labels, of a teacher's sampler.")
+@click.option("--gamma", default=0.0, show_default=True, help="Of a ctm model: the share of noise drawn anew, 0 to 1.")
 @click.option("--batch-size", default=256, show_default=True, type=click.IntRange(1))
-def sample(output: str, model: str, count: int, steps: int, sampler: str | None, seed: int, label: int | None, **how):
+def sample(
+    output: str,
+    model: str,
+    count: int,
+    steps: int,
+    sampler: str | None,
+    seed: int,
+    label: int | None,
+    guidance: float,
+    gamma: float,
+    **how,
+):
     """Draw samples of a registered model: a picture of them (.png), or all of them as an array (.npy).
 
     An array is written batch by batch, and an interrupted one is taken up by the same command.
@@ -125,11 +138,12 @@ def sample(output: str, model: str, count: int, steps: int, sampler: str | None,
 
     def generate(indices):
         labels = None if label is None else torch.full((len(indices),), label)
-        return generator.sample(steps, seed, indices, labels, sampler)
+        return generator.sample(steps, seed, indices, labels, sampler, gamma=gamma, guidance=guidance)
 
     if Path(output).suffix == ".npy":
         levels = generator.levels(steps, sampler).tolist()
         made_by = {"model": generator.sha256, "levels": levels, "sampler": sampler, "seed": seed, "label": label}
+        made_by |= {"gamma": gamma, "guidance": guidance}
         with progress_bar("sample") as bar:
             stream(generate, generator.space, count, output, made_by, on_progress=bar, **how)
     else:

@@ -179,7 +179,7 @@ def _typed(spec: dict, parameters: list) -> dict:
 class EvaluationParameters(Section):
     """count: samples of each score. full: three seeds, for a figure that is not provisional.
 
-    teacher_nfe: {sampler: NFE}.
+    teacher_nfe: {sampler: NFE}. gammas: of a student that jumps, beside 0.
     """
 
     features: str = "classifier"
@@ -191,6 +191,7 @@ class EvaluationParameters(Section):
     batch_size: int = Field(100, ge=1)
     student_nfe: NFEs = (1, 2, 3, 5, 10)
     teacher_nfe: TeacherNFEs
+    gammas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
 
     @check("features")
     @classmethod
