@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from onestep.data import ingest
 from onestep.diffusion.distances import build_distance
+from onestep.diffusion.guidance import guided
 from onestep.diffusion.randomness import StepRandomness
 from onestep.networks import build_network
 from onestep.networks.dual import jvp
@@ -35,6 +36,7 @@ from onestep.training.optimizer import build_optimizer
 from onestep.training.settings import TrainingSettings
 
 CD = {"name": "consistency_distillation"}
+FROM_TEACHER = ("ECT", "CD Euler", "CD Heun", "PD", "CTM")
 METHODS = {  # and the most that a step should cost
     "EDM": ({"name": "denoising"}, 3.3),
     "CT": ({"name": "consistency_training"}, 4.3),
@@ -43,9 +45,12 @@ METHODS = {  # and the most that a step should cost
     "CD Euler": (CD | {"solver": "euler"}, 5.3),
     "CD Heun": (CD | {"solver": "heun"}, 6.3),
     "PD": ({"name": "progressive_distillation"}, 5.3),
+    # teacher 2 (Heun), target 2, student 3, the target after the student 2 and for the score's weight 1 more, score 3
+    "CTM": ({"name": "consistency_trajectory", "solver_steps": 1}, 14.3),
 }
-DIGITS = {"name": "unet", "channels": 24, "channel_mult": [1, 2], "num_blocks": 1, "middle_attention": False}
-LARGER = {"name": "unet", "channels": 64, "channel_mult": [1, 1], "num_blocks": 1, "middle_attention": False}
+SHALLOW = {"name": "unet", "num_blocks": 1, "middle_attention": False, "second_time": True}  # which CTM needs
+DIGITS = {**SHALLOW, "channels": 24, "channel_mult": [1, 2]}
+LARGER = {**SHALLOW, "channels": 64, "channel_mult": [1, 1]}
 NETWORKS = {"digits, 8x8, batch 64": (DIGITS, (1, 8, 8), 64), "64 channels, 32x32, batch 16": (LARGER, (3, 32, 32), 16)}
 ATTENDING = (LARGER | {"attn_resolutions": [16]}, (3, 32, 32), 16)
 DUALS = {  # and the most that a dual forward pass should cost
@@ -106,6 +111,7 @@ def step_costs(rounds: int, spec: dict, shape: tuple, size: int) -> dict[str, fl
     timed: dict[str, Callable[[], object]] = {"forward": forward}
     timed |= {name: lambda name=name: backward(name) for name in steps}
     timed |= {
+        "guided denoiser": guidance_of(spec, shape, size),
         "clipping": lambda: nn.utils.clip_grad_norm_(network.parameters(), 1.0, foreach=True),
         "optimiser (RAdam)": optimizer.step,
         "average": lambda: update_average(average, network, 0.999),
@@ -133,6 +139,13 @@ def dual_costs(rounds: int, spec: dict, shape: tuple, size: int) -> dict[str, fl
     return medians(rounds, timed, "forward")
 
 
+def guidance_of(spec: dict, shape: tuple, size: int) -> Callable[[], torch.Tensor]:
+    """A denoiser's evaluation with guidance by labels."""
+    denoiser = build_preconditioner({"name": "edm"}, build_network(spec, shape, 10))
+    x, sigma, labels = torch.randn(size, *shape), torch.rand(size) + 0.1, torch.eye(10)[torch.arange(size) % 10]
+    return torch.no_grad()(lambda: guided(denoiser, x, sigma, labels, 2.0))
+
+
 def kept_for_backward(spec: dict, shape: tuple, size: int) -> dict[str, float]:
     """Bytes that the losses keep for the gradient, in those of the student's one pass (EDM's step)."""
     network = build_network(spec, shape).train()
@@ -158,7 +171,7 @@ def copies_of_weights(folder: Path) -> dict[str, tuple[float, int]]:
     store = ingest({"name": "digits"}, folder / "digits")
     spec = {"name": "teacher", "network": DIGITS, "preconditioning": {"name": "edm"}, "labels": False, "levels": {}}
     teacher = Model(build_function(spec, store.space), store.space, spec).save(folder / "teacher")
-    wanted = {"EDM": 2, "CT": 3, "iCT": 2, "ECT": 2, "CD Euler": 3, "CD Heun": 4, "PD": 3}
+    wanted = {"EDM": 2, "CT": 3, "iCT": 2, "ECT": 2, "CD Euler": 3, "CD Heun": 4, "PD": 3, "CTM": 4}
     return {
         name: (_copies(_job(name, method, store, teacher), folder / name), wanted[name])
         for name, (method, _) in METHODS.items()
@@ -169,7 +182,7 @@ def _job(name: str, method: dict, store, teacher: Model) -> Job:
     method = method | ({"target_ema": 0.95} if name == "CD Heun" else {"start_steps": 2} if name == "PD" else {})
     kind = {"name": build_objective(method).preconditioner}
     data, numbers = (str(store.folder), store.sha256), {"images": 4, "batch_size": 2}
-    start = {"teacher": str(teacher.folder), "start": "teacher"} if name in ("ECT", "CD Euler", "CD Heun", "PD") else {}
+    start = {"teacher": str(teacher.folder), "start": "teacher"} if name in FROM_TEACHER else {}
     return Job(name, *data, DIGITS, kind, method, numbers, **start)
 
 
@@ -245,6 +258,7 @@ def main() -> None:
         print(f"{'':20}{'forward passes':>16}{'at most':>9}{'kept for backward':>19}")
         for name, (_, most) in METHODS.items():
             print(f"{name:20}{costs[name]:16.2f}{most:9.1f}{kept[name]:19.2f}")
+        print(f"{'guided denoiser':20}{costs['guided denoiser']:16.2f}{2.1:9.1f}")
         for name in ("clipping", "optimiser (RAdam)", "average"):
             print(f"{name:20}{costs[name]:16.2f}")
 

@@ -67,7 +67,7 @@ def imports():
 
 
 def test_a_stage_for_each_pipeline(stages, project):
-    assert set(stages) == set(project[0]) - {"__default__", "train", "compare", "promote"} == set(NAMES)
+    assert set(stages) == set(project[0]) - {"__default__", "train", "compare", "edit", "promote"} == set(NAMES)
 
 
 def test_the_comparison_has_the_nodes_of_its_pipeline(files, project):

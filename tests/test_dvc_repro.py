@@ -30,7 +30,7 @@ SMALL = {
     "network": {"network": {"channels": 16, "channel_mult": [1], "num_blocks": 1}},
     "teacher": {"teacher": {"training": {"images": 1280}}},
     "recipes/cd": {"recipes": {"cd": {"training": {"images": 1280}}}},
-    "evaluation": {"evaluation": {"count": 50, "student_nfe": [1, 2], "heun_nfe": [3], "euler_nfe": [1]}},
+    "evaluation": {"evaluation": {"count": 50, "student_nfe": [1, 2], "teacher_nfe": {"heun": [3], "euler": [1]}}},
     "run": {"launch": {"workers": 0, "threads": 1}},
 }
 RECORD = Path("data/08_reporting/digits/cd/registration.json")

@@ -48,7 +48,7 @@ def test_the_mathematics_runs_without_the_frameworks():
         "import sys\n"
         "for name in ('kedro', 'kedro_datasets', 'omegaconf', 'ray', 'mlflow', 'pydantic'):\n"
         "    sys.modules[name] = None\n"
-        "import onestep, onestep.data, onestep.evaluation, onestep.objectives, onestep.samplers\n"
+        "import onestep, onestep.data, onestep.editing, onestep.evaluation, onestep.objectives, onestep.samplers\n"
         "import onestep.training.loop\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

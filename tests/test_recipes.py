@@ -66,6 +66,8 @@ def test_a_recipe_gives_a_loss_of_each_sample_and_repeats_itself(recipe, patches
 def test_gradients_reach_exactly_what_is_trained(recipe, patches, teacher, tmp_path, randomised):
     training = training_of(recipe, patches, teacher, tmp_path)
     randomised(training.networks.student, std=0.1)
+    for module in training.networks.modules.values():
+        randomised(module, std=1.0)
     for loss in loss_of(training).values():
         loss.sum().backward(retain_graph=True)
     missing = [
@@ -91,7 +93,7 @@ def masks_of(training: Training) -> list[torch.Tensor]:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_passes_of_a_step_share_their_dropout_mask(recipe, patches, teacher, tmp_path, monkeypatch):
     seen = masks_of(training_of(recipe, patches, teacher, tmp_path))
-    assert len(seen) == (1 if recipe in ("pd", "scd", "sct") else 2) and seen[0].any()
+    assert len(seen) == {"ctm": 5, "ctm_gan": 5, "pd": 1, "scd": 1, "sct": 1}.get(recipe, 2) and seen[0].any()
     assert all(torch.equal(mask, seen[0]) for mask in seen)
     monkeypatch.setattr(StepRandomness, "dropout", lambda self: nullcontext())
     first, *others = masks_of(training_of(recipe, patches, teacher, tmp_path))
@@ -127,6 +129,9 @@ def test_every_overlay_has_every_recipe(env):
         ("cifar10", "ect", 200_000, 128, 1e-4, 0.9999),
         ("cifar10", "sct", 400_000, 512, 1e-4, 0.9999),
         ("cifar10", "scd", 400_000, 512, 1e-4, 0.9999),
+        ("cifar10", "ctm", 100_000, 256, 4e-4, 0.999),
+        ("cifar10", "ctm_gan", 100_000, 256, 4e-4, 0.999),
+        ("imagenet64", "ctm", 30_000, 2048, 8e-6, 0.999),
         ("imagenet64", "cd", 600_000, 2048, 8e-6, 0.999943),
         ("imagenet64", "ct", 800_000, 2048, 8e-6, 0.999943),
         ("lsun256", "cd", 600_000, 2048, 1e-5, 0.999943),

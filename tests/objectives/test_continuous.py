@@ -154,17 +154,17 @@ def test_the_anchor_s_cosine_is_of_each_pixels_channels_and_of_a_grey_sample_who
         torch.testing.assert_close(anchor_loss(flow, velocity), expected, rtol=1e-12, atol=0)
 
 
-def test_guidance_goes_beyond_what_the_label_says():
+def test_guidance_goes_beyond_what_the_label_says_in_one_pass_of_two_batches():
     calls = []
 
     def denoiser(x, sigma, labels):
-        calls.append(labels)
-        return x + labels.sum(1, keepdim=True)
+        calls.append(len(x))
+        return sigma[:, None] * x + labels.sum(1, keepdim=True)
 
-    x, labels = torch.zeros(2, 1), torch.tensor([[0.0, 1.0], [0.0, 0.0]])
-    assert guided(denoiser, x, None, labels, 3.0).flatten().tolist() == [3, 0], "a row without a label has none"
-    assert len(calls) == 2 and not calls[1].any()
-    assert guided(denoiser, x, None, labels, 1.0).flatten().tolist() == [1, 0] and len(calls) == 3
+    x, sigma, labels = torch.ones(2, 1), torch.tensor([0.5, 2.0]), torch.tensor([[0.0, 1.0], [0.0, 0.0]])
+    assert guided(denoiser, x, sigma, labels, 3.0).flatten().tolist() == [3.5, 2], "a row without a label has none"
+    assert guided(denoiser, x, sigma, labels, 1.0).flatten().tolist() == [1.5, 2]
+    assert calls == [4, 2], "no guidance costs nothing"
 
 
 @pytest.mark.parametrize(

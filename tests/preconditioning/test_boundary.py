@@ -4,7 +4,7 @@ import torch
 from onestep.networks import build_network
 from onestep.preconditioning import PRECONDITIONERS, build_preconditioner
 
-SPEC = {"name": "unet", "channels": 16, "num_blocks": 1, "dropout": 0.3}
+SPEC = {"name": "unet", "channels": 16, "num_blocks": 1, "dropout": 0.3, "second_time": True}
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -14,6 +14,15 @@ def test_at_the_boundary_a_function_is_the_identity_to_the_bit(name, training, r
     x = torch.randn(3, 1, 8, 8)
     assert torch.equal(function(x, torch.full((3,), function.boundary)), x)
     assert not torch.allclose(function(x, torch.full((3,), 0.5)), x, atol=0.01)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_jump_to_where_it_is_stays_there_to_the_bit(training, randomised):
+    function = build_preconditioner({"name": "trajectory"}, randomised(build_network(SPEC, (1, 8, 8)), std=0.5))
+    x, sigma = torch.randn(64, 1, 8, 8), torch.logspace(-2.6, 1.9, 64)
+    assert torch.equal(function.train(training)(x, sigma, sigma_next=sigma), x)
+    assert not torch.allclose(function(x, sigma, sigma_next=0.5 * sigma), x, atol=0.01)
+    assert not torch.allclose(function.denoiser(x, sigma), x, atol=0.01)
 
 
 def test_edm_scales_have_unit_variance_inputs_and_targets():

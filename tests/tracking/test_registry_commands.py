@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -97,5 +98,31 @@ def test_the_gate_as_a_pipeline_and_as_a_command(project, store):
 def test_sample_draws_a_sheet(project):
     typed("sample sheet.png --model=models:/onestep-digits@champion --steps=2 --count=8", 0)
     assert Image.open(project / "sheet.png").width > 8 * 48
+    typed("sample all.npy --model=models:/onestep-digits@champion --steps=2 --n=8 --batch-size=3", 0)
+    made = onestep.load("models:/onestep-digits@champion").sample(2, 0, range(8))
+    assert np.abs(np.load(project / "all.npy").astype(int) - made).max() <= 1
+    assert "no sampler of this model 'heun'" in typed("sample a.npy --model=models:/onestep-digits/1 --sampler=heun", 1)
     assert "trained without labels" in typed("sample sheet.png --model=models:/onestep-digits/1 --label=3", 1)
     assert "not in the registry" in typed("sample sheet.png --model=models:/onestep-digit/1", 1)
+
+
+@pytest.mark.slow
+def test_edit_from_the_shell(project):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)
+    mask = np.zeros((8, 8), np.uint8)
+    mask[2:6] = 255
+    for name, picture in (("a", pixels), ("m", mask)):
+        Image.fromarray(picture).save(project / f"{name}.png")
+    edit = "edit {} --model=models:/onestep-digits@champion --steps=2 "
+    typed(edit.format("inpaint out") + "--image=a.png --mask=m.png", 0)
+    made = np.asarray(Image.open(project / "out/inpaint/a.png"))
+    assert np.array_equal(made[mask == 0], pixels[mask == 0]) and not np.array_equal(made, pixels)
+    assert Image.open(project / "out/sheet.png").width > 48
+    assert "psnr: " in typed(edit.format("superresolve") + "--image=a.png --degrade", 0)
+    typed(edit.format("interpolate") + "--seed=3 --to=5 --frames=4", 0)
+    assert len(list((project / "edited/interpolate").iterdir())) == 4
+    assert "colorization needs colour" in typed(edit.format("colorize") + "--image=a.png", 1)
+    assert "Did you mean 'inpaint'" in typed(edit.format("inpant") + "--image=a.png", 1)
+    assert "no option of denoise 'factor'" in typed(edit.format("denoise") + "--image=a.png --factor=2", 1)
+    assert "name one (--image)" in typed(edit.format("stroke"), 1)
+    assert "needs the teacher" in typed(edit.format("interpolate") + "--image=a.png --image=a.png", 1)

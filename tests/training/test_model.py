@@ -5,6 +5,9 @@ import pytest
 import torch
 
 from onestep.data.space import DataSpace
+from onestep.evaluation.counting import count_evaluations
+from onestep.evaluation.ladder import rungs_of
+from onestep.samplers import DENOISER_SAMPLERS
 from onestep.training.model import Model, build_function
 
 SPACE = DataSpace("digits", "images", (1, 8, 8), 0.66, tuple("0123456789"))
@@ -47,10 +50,10 @@ def test_the_sampler_that_a_method_names_comes_first_and_has_the_levels_of_the_d
     def variant(**spec):
         return Model(model.function, SPACE, SPEC | {"preconditioning": {"name": "edm"}} | spec)
 
-    assert variant().samplers == ("heun", "euler")
+    assert variant().samplers == tuple(DENOISER_SAMPLERS) and variant().samplers[:2] == ("heun", "euler")
     tuned, few = variant(sampler="multistep"), variant(sampler="euler")
-    assert tuned.samplers == ("multistep", "heun", "euler") and tuned.levels(2).tolist() == [80, 0.3]
-    assert few.samplers == ("euler", "heun") and few.levels(2).tolist() == [80, 0.3]
+    assert tuned.samplers[:3] == ("multistep", "heun", "euler") and tuned.levels(2).tolist() == [80, 0.3]
+    assert few.samplers[:2] == ("euler", "heun") and few.levels(2).tolist() == [80, 0.3]
     assert len(few.levels(3, "heun")) == 2 and few.levels(1).tolist() == [80]
 
 
@@ -73,6 +76,80 @@ def test_wrong_samplers_and_nfe_are_refused(model):
     with pytest.raises(ValueError, match="odd"):
         teacher.levels(4, "heun")
     assert len(teacher.levels(9, "heun")) == 5
+
+
+@pytest.mark.parametrize("sampler", DENOISER_SAMPLERS)
+def test_every_sampler_spends_what_was_asked_and_knows_no_batch(model, sampler):
+    teacher = Model(model.function, SPACE, SPEC | {"preconditioning": {"name": "edm"}})
+    with count_evaluations(teacher.function) as counted:
+        whole = teacher.sample(9, seed=3, indices=range(6), sampler=sampler)
+    assert counted.samples == 9 * 6
+    part = teacher.sample(9, seed=3, indices=[4, 5], sampler=sampler)
+    assert np.abs(whole[4:].astype(int) - part).max() <= 1
+    assert not np.array_equal(whole, teacher.sample(9, seed=4, indices=range(6), sampler=sampler))
+
+
+@pytest.fixture
+def trajectory(model, randomised):
+    network = SPEC["network"] | {"second_time": True}
+    spec = SPEC | {"network": network, "preconditioning": {"name": "trajectory"}, "sampler": "gamma", "levels": {}}
+    return Model(randomised(build_function(spec, SPACE), std=0.2).eval(), SPACE, spec)
+
+
+def test_a_trajectory_jumps_at_any_gamma_and_is_sampled_as_a_denoiser_too(trajectory):
+    assert trajectory.samplers == ("gamma", "multistep", *DENOISER_SAMPLERS)
+    levels = trajectory.levels(2)
+    assert levels.tolist() == pytest.approx([80, 2.52], rel=1e-2)
+
+    def sample(nfe=2, **how):
+        with count_evaluations(trajectory.function) as counted:
+            drawn = trajectory.sample(nfe, 0, range(3), labels=torch.tensor([1, 2, 3]), **how)
+        assert counted.samples == 3 * nfe
+        return drawn
+
+    whole, drawn = sample(), sample(gamma=0.5)
+    assert np.array_equal(whole, sample()) and not np.array_equal(whole, drawn)
+    assert np.array_equal(sample(gamma=1.0), sample(sampler="multistep", levels=levels))
+    for name in DENOISER_SAMPLERS:
+        sample(9, sampler=name)
+    (rung,) = rungs_of(trajectory, "gamma", [2], 0.5)
+    assert rung.sampler == "gamma_0.5" and not np.array_equal(
+        rung.generate(0, range(3)), trajectory.sample(2, 0, range(3))
+    )
+    euler = sample(2, sampler="euler", levels=levels)
+    assert not np.array_equal(euler, whole), "it is the score that it follows"
+
+
+def test_guidance_strengthens_labels_in_one_pass_of_two_batches(trajectory):
+    labels = torch.tensor([1, 2, 3])
+
+    def sample(guidance, nfe=3):
+        with count_evaluations(trajectory.function) as counted:
+            drawn = trajectory.sample(nfe, 0, range(3), labels=labels, sampler="heun", guidance=guidance)
+        return drawn, counted
+
+    plain, once = sample(1.0)
+    strong, twice = sample(3.0)
+    assert (once.calls, once.samples, twice.calls, twice.samples) == (3, 9, 3, 18)
+    assert not np.array_equal(plain, strong)
+    with pytest.raises(ValueError, match=r"guidance 2 with gamma: .*heun"):
+        trajectory.sample(2, 0, range(3), guidance=2.0)
+    spec = trajectory.spec | {"provenance": {"training": {"label_dropout": 0.0}}}
+    for other in (spec, trajectory.spec | {"labels": False}):
+        with pytest.raises(ValueError, match="guidance 2: cd was not trained with labels that are hidden"):
+            Model(trajectory.function, SPACE, other).sample(3, 0, range(3), sampler="heun", guidance=2.0)
+
+
+@pytest.mark.parametrize("levels", [[80.0, 90.0], [90.0], [80.0, 0.002], [float("nan")], []])
+def test_levels_outside_of_what_was_trained_are_refused(model, levels):
+    with pytest.raises(ValueError, match="above 0.002, at most 80"):
+        model.sample(len(levels), 0, range(1), levels=levels)
+
+
+def test_the_nearest_sampler_is_named(model):
+    teacher = Model(model.function, SPACE, SPEC | {"preconditioning": {"name": "edm"}})
+    with pytest.raises(ValueError, match="Did you mean 'dpm_solver_3'"):
+        teacher.sample(3, 0, range(1), sampler="dpm_solver3")
 
 
 def tamper(folder, name, change):

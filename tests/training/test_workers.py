@@ -21,6 +21,7 @@ OBJECTIVES = {
     "sct": {"name": "continuous_consistency_training", "warmup_steps": 2},
     "scd": {"name": "continuous_consistency_distillation", "warmup_steps": 2},
     "facm": {"name": "flow_anchored_consistency", "guidance": 2.0},
+    "ctm": {"name": "consistency_trajectory", "solver_steps": 2, "gan": True, "gan_start": 0.5},  # on in the third step
 }
 PROCESS = """
 import json, sys
@@ -74,7 +75,7 @@ def gradients(digits, tmp_path_factory):
 def job_of(name: str, data, teacher: Model) -> Job:
     objective = OBJECTIVES[name]
     start = {"teacher": str(teacher.folder), "teacher_sha256": teacher.sha256, "start": "teacher"}
-    network = NETWORK | {"second_time": name == "facm"}
+    network = NETWORK | {"second_time": name in ("ctm", "facm")}
     preconditioning = {"name": build_objective(objective).preconditioner}
     return Job(name, *data, network, preconditioning, objective, TINY, start_new=("embed.second",), **start)
 

@@ -52,6 +52,10 @@ class StepRandomness:
         """Uniform numbers in [0, 1), [rows]."""
         return torch.rand(self.global_batch, generator=self._generator, device=self.device)[self.rows]
 
+    def shared(self) -> Tensor:
+        """One uniform number in [0, 1) for the whole global batch, []."""
+        return torch.rand((), generator=self._generator, device=self.device)
+
     def integers(self, high: int) -> Tensor:
         """Integers in [0, high), [rows]."""
         return torch.randint(high, (self.global_batch,), generator=self._generator, device=self.device)[self.rows]

@@ -34,14 +34,18 @@ class Rung:
     function: nn.Module
 
 
-def rungs_of(model, sampler: str, nfes: Iterable[int]) -> list[Rung]:
-    """The rungs of a finished model (onestep.training.model.Model) with one of its samplers."""
+def rungs_of(model, sampler: str, nfes: Iterable[int], gamma: float = 0.0) -> list[Rung]:
+    """The rungs of a finished model (onestep.training.model.Model) with one of its samplers.
+
+    gamma: of the sampler of this name, which other than 0 is called by it too.
+    """
+    name = f"{sampler}_{gamma:g}" if gamma else sampler
 
     def rung(nfe: int) -> Rung:
         def generate(seed: int, indices: np.ndarray) -> np.ndarray:
-            return model.sample(nfe, seed, indices, sampler=sampler)
+            return model.sample(nfe, seed, indices, sampler=sampler, gamma=gamma)
 
-        return Rung(model.spec["name"], sampler, nfe, model.levels(nfe, sampler).tolist(), generate, model.function)
+        return Rung(model.spec["name"], name, nfe, model.levels(nfe, sampler).tolist(), generate, model.function)
 
     return [rung(nfe) for nfe in nfes]
 

@@ -49,7 +49,9 @@ def leaderboard_table(board: dict) -> str:
         second = ", ".join(f"{level:.3g}" for level in entry["levels"].get("2", []))
         cost = [f"{entry['steps']:,}", f"{entry['images']:,}", f"{entry['seconds']:.0f}"]
         lines.append([entry["recipe"], *(cell(entry["scores"][nfe][score]) for nfe in nfes), second, *cost])
-    reference = [[f"{r['model']}, {r['nfe']} NFE", cell(r["scores"][score])] for r in board["reference"]]
+    reference = [
+        [f"{r['model']}, {r['sampler']}, {r['nfe']} NFE", cell(r["scores"][score])] for r in board["reference"]
+    ]
     reference.append(["floor: held-out", cell(board["floor"]["scores"][score])])
     parts = ["\n".join([*caption(board), *_cost(board)]), aligned(lines, text=1), aligned(reference, text=1)]
     published = [

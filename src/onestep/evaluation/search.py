@@ -15,10 +15,10 @@ CANDIDATES = tuple(float(f"{level:.3g}") for level in np.geomspace(0.1, 40, 10))
 def search_levels(model, judge: Judge, nfes: Sequence[int], count: int, batch_size: int = 256):
     """The model with levels for each NFE from 2 on, greedily: the best list of one NFE less, and the best level more.
 
-    Only a student of the multistep sampler has levels to choose; others come back as they are. The levels after the
+    Only a student of the multistep or gamma sampler has levels to choose; others come back as they are. Those after the
     first are among CANDIDATES. count: samples of each trial.
     """
-    if model.samplers[0] != "multistep":
+    if model.samplers[0] not in ("multistep", "gamma"):
         return model
     levels, best, boundary = dict(model.spec["levels"]), [], model.function.boundary
     for nfe in range(2, max(nfes) + 1):

@@ -47,6 +47,7 @@ class MLP(nn.Module):
         if len(shape) != 1:
             raise ValueError(f"The network 'mlp' takes points of shape [D], not {list(shape)}: use 'unet' for images.")
         check_name("init", init, INITS)
+        self.shape = tuple(shape)
         emb_channels, noise_channels = int(channels * channel_mult_emb), int(channels * channel_mult_noise)
         self.embed = Conditioning(emb_channels, noise_channels, num_classes, init=init, **conditioning)
         self.c_noise = self.embed.c_noise
@@ -56,6 +57,11 @@ class MLP(nn.Module):
         self.blocks = nn.ModuleList(block() for _ in range(num_blocks))
         self.norm = GroupNorm(channels)
         self.head = initialised(nn.Linear(channels, shape[0]), init, init.last)
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """The weights of the last layer."""
+        return self.head.weight
 
     def forward(
         self,

@@ -55,6 +55,7 @@ class UNet(nn.Module):
         check_name("init", init, INITS)
         if double_norm and not adaptive_scale:
             raise ValueError("double_norm is of the scale and the shift: it needs adaptive_scale.")
+        self.shape = tuple(shape)
         sizes = self._sizes(shape, len(channel_mult))
         if unknown := set(attn_resolutions) - {height for height, _ in sizes}:
             raise ValueError(
@@ -120,6 +121,11 @@ class UNet(nn.Module):
                 f"channel_mult has {levels} numbers, but {shape[1]}x{shape[2]} cannot be halved {levels - 1} times."
             )
         return [(shape[1] >> level, shape[2] >> level) for level in range(levels)]
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """The weights of the last layer."""
+        return list(self.decoder.values())[-1].output.conv.weight
 
     def forward(
         self,

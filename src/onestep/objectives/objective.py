@@ -46,6 +46,7 @@ class Objective:
 
     A method is a file of this folder named after it, with one such class. A recipe names the file.
     needs_teacher: the loss calls it. sampler: with which the student is sampled, if nobody says another.
+    has_idle_modules: some extra modules have no part in some steps.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -53,6 +54,7 @@ class Objective:
     needs_teacher = False
     preconditioner = "consistency"
     sampler = "multistep"
+    has_idle_modules = False
     distance: str | dict = "l2"
 
     def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng) -> Tensor | dict[str, Tensor]:
@@ -64,6 +66,10 @@ class Objective:
 
     def modules(self, student: nn.Module) -> dict[str, nn.Module]:
         """Extra modules to train, each with an optimiser of its own."""
+        return {}
+
+    def settings(self, module: str) -> dict:
+        """What is another in the optimiser of an extra module than in the student's: fields of TrainingSettings."""
         return {}
 
     def target_decay(self, progress: Progress) -> float | None:

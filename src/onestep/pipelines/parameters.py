@@ -13,6 +13,7 @@ from onestep.data import DataSpace, load_source
 from onestep.diffusion.distances import check_distance
 from onestep.diffusion.levels import SIGMA_MAX, SIGMA_MIN
 from onestep.diffusion.names import check_name
+from onestep.editing import build_task
 from onestep.evaluation.features import check_features
 from onestep.evaluation.ladder import FULL
 from onestep.evaluation.scores import FEWEST
@@ -20,6 +21,7 @@ from onestep.launch import LaunchSettings
 from onestep.networks import NETWORKS, arguments_of, check_arguments
 from onestep.objectives import Objective, build_objective, objective_class
 from onestep.preconditioning import PRECONDITIONERS
+from onestep.samplers import DENOISER_SAMPLERS, count_levels
 from onestep.tracking import Rules
 from onestep.training.job import needs_teacher
 from onestep.training.loop import start_from
@@ -39,15 +41,17 @@ def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
     return values
 
 
-def _odd(nfe: int) -> int:
-    if nfe % 2 == 0:
-        raise ValueError(f"{nfe}: Heun's method makes an odd number of evaluations.")
-    return nfe
+def _of_samplers(nfes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    for sampler in nfes:
+        check_name("sampler of a teacher", sampler, DENOISER_SAMPLERS)
+        for nfe in nfes[sampler]:
+            count_levels(sampler, nfe)
+    return nfes
 
 
 NFE = Annotated[int, Field(ge=1)]
 NFEs = Annotated[tuple[NFE, ...], AfterValidator(_distinct)]
-HeunNFEs = Annotated[tuple[Annotated[NFE, AfterValidator(_odd)], ...], AfterValidator(_distinct)]
+TeacherNFEs = Annotated[dict[str, NFEs], Field(min_length=1), AfterValidator(_of_samplers)]
 Seed = Annotated[int, Field(ge=0)]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
 
@@ -176,7 +180,10 @@ def _typed(spec: dict, parameters: list) -> dict:
 
 
 class EvaluationParameters(Section):
-    """count: samples of each score. full: three seeds, for a figure that is not provisional."""
+    """count: samples of each score. full: three seeds, for a figure that is not provisional.
+
+    teacher_nfe: {sampler: NFE}. gammas: of a student that jumps, beside 0.
+    """
 
     features: str = "classifier"
     features_weights: str | None = None
@@ -186,8 +193,8 @@ class EvaluationParameters(Section):
     full_seeds: Annotated[Seeds, Field(min_length=FULL)] = (0, 1, 2)
     batch_size: int = Field(100, ge=1)
     student_nfe: NFEs = (1, 2, 3, 5, 10)
-    heun_nfe: HeunNFEs = (3, 5, 9, 17, 35)
-    euler_nfe: NFEs = (1, 2, 3, 5, 10)
+    teacher_nfe: TeacherNFEs
+    gammas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
 
     @check("features")
     @classmethod
@@ -211,7 +218,28 @@ class ComparisonParameters(Section):
     count: int = Field(400, ge=FEWEST)
     search_count: int = Field(400, ge=FEWEST)
     batch_size: int = Field(200, ge=1)
-    teacher_nfe: HeunNFEs = (9, 17, 35)
+    teacher_nfe: TeacherNFEs
+
+
+class EditingParameters(Section):
+    """tasks: {name: its options}. source: a picture or a folder of them; without it, `count` held-out images.
+
+    degrade: the images are whole; each task takes from them what it then makes again, and is measured by it.
+    """
+
+    tasks: dict[str, dict[str, Any]]
+    source: str | None = None
+    degrade: bool = True
+    count: int = Field(8, ge=1)
+    steps: NFE = 4
+    seed: Seed = 0
+
+    @check("tasks")
+    @classmethod
+    def _tasks(cls, tasks: dict[str, dict]) -> dict[str, dict]:
+        for name, options in tasks.items():
+            build_task(name, options)
+        return tasks
 
 
 class PromotionParameters(Section):
@@ -236,6 +264,7 @@ class Parameters(Section):
     evaluation: EvaluationParameters
     comparison: ComparisonParameters
     promotion: PromotionParameters
+    editing: EditingParameters
     launch: LaunchSettings
 
     @model_validator(mode="after")

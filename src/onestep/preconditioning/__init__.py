@@ -4,11 +4,18 @@ from torch import nn
 
 from onestep.diffusion.names import check_name
 from onestep.preconditioning.consistency import Consistency
+from onestep.preconditioning.consistency_trajectory import ConsistencyTrajectory
 from onestep.preconditioning.edm import EDM
 from onestep.preconditioning.flow import Flow
 from onestep.preconditioning.trigflow import TrigFlow
 
-PRECONDITIONERS = {"edm": EDM, "consistency": Consistency, "trigflow": TrigFlow, "flow": Flow}
+PRECONDITIONERS = {
+    "edm": EDM,
+    "consistency": Consistency,
+    "trajectory": ConsistencyTrajectory,
+    "trigflow": TrigFlow,
+    "flow": Flow,
+}
 
 
 def build_preconditioner(spec: dict, network: nn.Module, sigma_data: float = 0.5) -> nn.Module:

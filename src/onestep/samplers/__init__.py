@@ -1,6 +1,43 @@
 """Pure functions from noise to data."""
 
+from onestep.samplers.gamma import sample_gamma
 from onestep.samplers.multistep import sample_multistep
-from onestep.samplers.ode import sample_euler, sample_heun, sample_heun_stochastic
+from onestep.samplers.ode import carry_to_noise, sample_euler, sample_heun
+from onestep.samplers.polynomial import sample_deis_3, sample_dpm_solver_2, sample_dpm_solver_3
+from onestep.samplers.stochastic import sample_ancestral, sample_churn
 
-__all__ = ["sample_euler", "sample_heun", "sample_heun_stochastic", "sample_multistep"]
+# Of a denoiser, by the names that parameters have: (denoiser, noise, levels, rng) -> data.
+DENOISER_SAMPLERS = {
+    "heun": sample_heun,
+    "euler": sample_euler,
+    "dpm_solver_2": sample_dpm_solver_2,
+    "dpm_solver_3": sample_dpm_solver_3,
+    "deis_3": sample_deis_3,
+    "churn": sample_churn,
+    "ancestral": sample_ancestral,
+}
+TWICE = ("heun", "churn")  # call it twice a step, once in the last
+
+
+def count_levels(sampler: str, nfe: int) -> int:
+    """How many levels a sampler takes to spend nfe evaluations. Raises ValueError if it cannot spend as many."""
+    twice = sampler in TWICE
+    if nfe < 1 or (twice and nfe % 2 == 0):
+        raise ValueError(f"{nfe} NFE with {sampler}: it is at least 1{', and odd' * twice}.")
+    return (nfe + 1) // 2 if twice else nfe
+
+
+__all__ = [
+    "DENOISER_SAMPLERS",
+    "carry_to_noise",
+    "count_levels",
+    "sample_ancestral",
+    "sample_churn",
+    "sample_deis_3",
+    "sample_dpm_solver_2",
+    "sample_dpm_solver_3",
+    "sample_euler",
+    "sample_gamma",
+    "sample_heun",
+    "sample_multistep",
+]

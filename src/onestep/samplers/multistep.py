@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from onestep.samplers.ode import check_levels
+from onestep.samplers.levels import check_levels, each
 
 
 def identity(x: Tensor) -> Tensor:
@@ -10,7 +10,7 @@ def identity(x: Tensor) -> Tensor:
 
 
 def sample_multistep(consistency, noise: Tensor, levels: Tensor, rng=None, start=0.0, project=identity, boundary=0.002):
-    """Song et al. 2023, Algorithm 1. NFE = len(levels).
+    """Song et al. 2023, Algorithm 1; one level is one step. NFE = len(levels).
 
     consistency: a function of (x, sigma), labels and guidance already bound. noise: [B, ...] unit Gaussian.
     levels: [N], decreasing, all above the function's boundary level. rng: gives noise by rng.normal(shape) from the
@@ -19,9 +19,9 @@ def sample_multistep(consistency, noise: Tensor, levels: Tensor, rng=None, start
     """
     check_levels(levels, boundary)
     x = start + levels[0].to(noise) * noise
-    x = project(consistency(x, levels[0].to(x).expand(len(x))))
+    x = project(consistency(x, each(levels[0], x)))
     for level in levels[1:]:
         extra = (level**2 - boundary**2).sqrt().to(x)  # line 4: the estimate carries noise of the boundary level
         x = x + extra * rng.normal(x.shape[1:]).to(x)
-        x = project(consistency(x, level.to(x).expand(len(x))))
+        x = project(consistency(x, each(level, x)))
     return x

@@ -78,12 +78,18 @@ class Training:
         self.networks = self._build_networks()
         self.average = frozen_copy(self.networks.student).eval()
         self.step_module = Step(self.objective, self.networks)
+        self.settings_of = {
+            name: replace(self.settings, **(self.objective.settings(name) if name != "student" else {}))
+            for name in self.step_module.trained
+        }
         self.optimizers = self._new_optimizers()
         self.sigma = None
         self.networks.student.c_noise.register_forward_pre_hook(self._remember_levels)
         self.forward = self.step_module
         if worker.size > 1:
-            self.forward = DistributedDataParallel(self.step_module, broadcast_buffers=False)
+            self.forward = DistributedDataParallel(
+                self.step_module, broadcast_buffers=False, find_unused_parameters=self.objective.has_idle_modules
+            )
         self.step, self.seconds = 0, 0.0
         self._resume()
 
@@ -106,7 +112,8 @@ class Training:
         return Networks(student, target, teacher, distance, modules, self.worker.mean)
 
     def _new_optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {name: build_optimizer(module, self.settings) for name, module in self.step_module.trained.items()}
+        trained = self.step_module.trained.items()
+        return {name: build_optimizer(module, self.settings_of[name]) for name, module in trained}
 
     def progress_at(self, step: int) -> Progress:
         size, steps = self.settings.batch_size, self.settings.steps
@@ -152,15 +159,18 @@ class Training:
                 f"gradient norm {float(norms['student']):g}, at levels {self._level_range()}. The last good checkpoint "
                 f"stays. Try a lower learning_rate (now {settings.learning_rate:g}) or precision fp32."
             )
-        rate = settings.learning_rate_at(stage.images, stage.total_images)
-        for optimizer in self.optimizers.values():
+        rates = {
+            name: numbers.learning_rate_at(stage.images, stage.total_images)
+            for name, numbers in self.settings_of.items()
+        }
+        for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rates[name]
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self._update_averages(progress, stage)
-        return {"loss": float(loss), "grad_norm": float(norms["student"]), "learning_rate": rate}
+        return {"loss": float(loss), "grad_norm": float(norms["student"]), "learning_rate": rates["student"]}
 
     def _accumulate_gradients(self, progress: Progress) -> Tensor:
         """The mean loss over the global batch; its gradient is in the parameters."""

@@ -14,16 +14,20 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from onestep.data.space import DataSpace
+from onestep.diffusion.guidance import guided
 from onestep.diffusion.levels import SIGMA_MAX, SIGMA_MIN, karras_levels
 from onestep.diffusion.names import check_name
 from onestep.diffusion.randomness import SampleRandomness
 from onestep.networks import build_network
 from onestep.preconditioning import build_preconditioner
-from onestep.samplers import sample_euler, sample_heun, sample_multistep
+from onestep.samplers import DENOISER_SAMPLERS, count_levels, sample_gamma, sample_multistep
+from onestep.samplers.levels import check_levels
 from onestep.training.checkpoint import naming_full_disk, write_folder
+from onestep.training.settings import TrainingSettings
 
 SIGMA_DATA = 0.5
-SAMPLERS = {"edm": ("heun", "euler")} | dict.fromkeys(("consistency", "trigflow", "flow"), ("multistep",))
+SAMPLERS = {"edm": tuple(DENOISER_SAMPLERS), "trajectory": ("gamma", "multistep", *DENOISER_SAMPLERS)}
+SAMPLERS |= dict.fromkeys(("consistency", "trigflow", "flow"), ("multistep",))
 
 
 def build_function(spec: dict, space: DataSpace) -> nn.Module:
@@ -54,42 +58,85 @@ class Model:
 
     def levels(self, nfe: int, sampler: str | None = None) -> Tensor:
         """Noise levels at which a sampler calls the function to spend nfe evaluations."""
-        sampler = check_name("sampler of this model", sampler or self.samplers[0], self.samplers)
-        if nfe < 1 or (sampler == "heun" and nfe % 2 == 0):
-            raise ValueError(f"{nfe} NFE with {sampler}: it is at least 1" + ", and odd" * (sampler == "heun") + ".")
+        sampler = self._sampler(sampler)
+        count = count_levels(sampler, nfe)
         chosen = self.spec.get("levels", {}).get(str(nfe))
         if chosen and sampler == self.samplers[0]:
             return torch.tensor([SIGMA_MAX, *chosen], dtype=torch.float64)
         if sampler == "multistep":
             return student_levels(nfe)
-        if sampler == "heun":
-            return karras_levels((nfe + 1) // 2)
-        return karras_levels(nfe + (sampler == self.samplers[0]))[:nfe]  # a student's last step ends at sigma_min
+        few = sampler == "gamma" or sampler == self.samplers[0] == "euler"  # a student's last step ends at sigma_min
+        return karras_levels(count + few)[:count]
 
     @torch.inference_mode()
     def sample(
-        self, nfe: int, seed: int, indices, labels: Tensor | None = None, sampler: str | None = None, levels=None
+        self,
+        nfe: int,
+        seed: int,
+        indices,
+        labels: Tensor | None = None,
+        sampler: str | None = None,
+        levels=None,
+        gamma: float = 0.0,
+        guidance: float = 1.0,
     ):
         """Samples of stored values (uint8 [B, C, H, W], or float32 [B, D]).
 
         seed, indices: a sample is a function of the seed and its own index, whatever the batch. labels: [B] class
-        indices; a class-conditional model draws them where they are not given.
+        indices; a class-conditional model draws them where they are not given. gamma: of the sampler of this name.
+        guidance: strength of the labels where a denoiser is sampled, 1 as trained; each of its evaluations is of two
+        batches in one.
         """
-        device = next(self.function.parameters()).device
-        rng = SampleRandomness(seed, indices, device)
+        sampler = self._sampler(sampler)
+        levels = self.levels(nfe, sampler) if levels is None else self.check_levels(levels)
+        rng = SampleRandomness(seed, indices, self.device)
         noise = rng.normal(self.space.shape)
-        one_hot = self._one_hot(labels, rng)
-        levels = self.levels(nfe, sampler) if levels is None else torch.as_tensor(levels, dtype=torch.float64)
-
-        def function(x, sigma):
-            return self.function(x, sigma, one_hot)
-
-        sampler = sampler or self.samplers[0]
-        if sampler == "multistep":
-            x = sample_multistep(function, noise, levels, rng, boundary=self.function.boundary)
+        if sampler in DENOISER_SAMPLERS:
+            x = DENOISER_SAMPLERS[sampler](self.denoiser(labels, rng, guidance), noise, levels, rng)
+            return self.space.decode(x)
+        if guidance != 1:
+            raise ValueError(f"guidance {guidance:g} with {sampler}: it is for samplers of a denoiser, heun for one.")
+        function, boundary = self.conditioned(labels, rng), self.function.boundary
+        if sampler == "gamma":
+            x = sample_gamma(function, noise, levels, rng, gamma, boundary=boundary)
         else:
-            x = {"heun": sample_heun, "euler": sample_euler}[sampler](function, noise, levels)
+            x = sample_multistep(function, noise, levels, rng, boundary=boundary)
         return self.space.decode(x)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.function.parameters()).device
+
+    def conditioned(self, labels: Tensor | None, rng):
+        """The function of (x, sigma) with these labels, [B]; a class-conditional model has them drawn otherwise.
+
+        A trajectory's is one of (x, sigma, sigma_next) too.
+        """
+        one_hot = self._one_hot(labels, rng)
+        return lambda x, sigma, *sigma_next: self.function(x, sigma, one_hot, *sigma_next)
+
+    def denoiser(self, labels: Tensor | None, rng, guidance: float = 1.0):
+        """The denoiser of (x, sigma) with these labels, as conditioned has them, of this strength."""
+        if guidance != 1 and not self._knows_no_label():
+            raise ValueError(
+                f"guidance {guidance:g}: {self.spec['name']} was not trained with labels that are hidden at times "
+                "(training.labels, training.label_dropout): it knows no image without one."
+            )
+        one_hot = self._one_hot(labels, rng)
+        function = getattr(self.function, "denoiser", self.function)
+        return lambda x, sigma: guided(function, x, sigma, one_hot, guidance)
+
+    def _knows_no_label(self) -> bool:
+        training = self.spec.get("provenance", {}).get("training", {})
+        return self.spec["labels"] and training.get("label_dropout", TrainingSettings.label_dropout) > 0
+
+    def check_levels(self, levels) -> Tensor:
+        """Levels that were given, float64. Raises ValueError unless they decrease within what was trained."""
+        return check_levels(torch.as_tensor(levels, dtype=torch.float64), self.function.boundary, SIGMA_MAX)
+
+    def _sampler(self, name: str | None) -> str:
+        return check_name("sampler of this model", name or self.samplers[0], self.samplers)
 
     def _one_hot(self, labels, rng):
         if not self.spec["labels"]:

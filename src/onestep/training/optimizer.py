@@ -19,9 +19,8 @@ def build_optimizer(module: nn.Module, settings: TrainingSettings) -> torch.opti
 
 def optimizer_state(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, Tensor]:
     """{parameter/slot: tensor}: moments and step counts."""
-    return {
-        f"{name}/{slot}": value for name, p in module.named_parameters() for slot, value in optimizer.state[p].items()
-    }
+    trained = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    return {f"{name}/{slot}": value for name, p in trained for slot, value in optimizer.state[p].items()}
 
 
 def load_optimizer_state(optimizer: torch.optim.Optimizer, module: nn.Module, tensors: dict[str, Tensor]):

@@ -28,15 +28,15 @@ def score_contestant(images, extractor, student, comparison: dict, runs: Path, *
     judge = Judge.of(images, extractor)
     student.function.to(best_device())
     found = search_levels(student, judge, comparison["nfe"], comparison["search_count"], comparison["batch_size"])
-    scores = _evaluate(found, found.samplers[0], sorted(comparison["nfe"]), images, extractor, comparison, judge)
+    scores = _evaluate(found, {found.samplers[0]: comparison["nfe"]}, images, extractor, comparison, judge)
     run_of(student, runs / "comparison", *records, _experiment(images)).log_scores(scores, student.spec["name"])
     return scores
 
 
 def score_reference(images, extractor, teacher, comparison: dict):
-    """Scores of the teacher, by Heun's method."""
+    """Scores of the teacher."""
     teacher.function.to(best_device())
-    return _evaluate(teacher, "heun", sorted(comparison["teacher_nfe"]), images, extractor, comparison)
+    return _evaluate(teacher, comparison["teacher_nfe"], images, extractor, comparison)
 
 
 def rank(images, teacher, reference: dict, *contests):
@@ -72,17 +72,19 @@ def _experiment(images) -> str:
     return f"{images.space.name}-comparison"
 
 
-def _evaluate(model, sampler: str, nfes, images, extractor, comparison: dict, judge: Judge | None = None) -> dict:
+def _evaluate(model, nfes: dict, images, extractor, comparison: dict, judge: Judge | None = None) -> dict:
+    """nfes: {sampler: NFE}."""
     sizes = {key: comparison[key] for key in ("count", "seeds", "batch_size")}
+    rungs = [rung for sampler, found in nfes.items() for rung in rungs_of(model, sampler, sorted(found))]
     with progress_bar(f"evaluate {model.spec['name']}") as bar:
-        scores = evaluate(rungs_of(model, sampler, nfes), images, extractor, **sizes, judge=judge, on_progress=bar)
+        scores = evaluate(rungs, images, extractor, **sizes, judge=judge, on_progress=bar)
     return {**scores, "model_sha256": model.sha256, "budget": comparison["budget"]}
 
 
 def _draw(images, teacher, reference: dict, contestants):
     """Rows of samples from the same noise: the teacher at its most, each student at 1 and 2 NFE."""
     best = reference["rows"][-1]
-    rows = [(f"teacher\n{best['nfe']} NFE", teacher.sample(best["nfe"], 0, range(SHOWN), sampler="heun"))]
+    rows = [(f"teacher\n{best['nfe']} NFE", teacher.sample(best["nfe"], 0, range(SHOWN), sampler=best["sampler"]))]
     for student, scores in contestants:
         for row in scores["rows"][:2]:
             samples = student.sample(row["nfe"], 0, range(SHOWN), levels=row["levels"])

@@ -29,8 +29,8 @@ def score_models(images, extractor, teacher, student, evaluation: dict):
 
     rungs = [
         *rungs_of(student, student.samplers[0], evaluation["student_nfe"]),
-        *rungs_of(teacher, "heun", evaluation["heun_nfe"]),
-        *rungs_of(teacher, "euler", evaluation["euler_nfe"]),
+        *rungs_drawn_anew(student, evaluation),
+        *(rung for sampler, nfes in evaluation["teacher_nfe"].items() for rung in rungs_of(teacher, sampler, nfes)),
     ]
     sizes = {"count": evaluation["count"], "batch_size": evaluation["batch_size"]}
     with progress_bar("evaluate") as bar:
@@ -39,6 +39,13 @@ def score_models(images, extractor, teacher, student, evaluation: dict):
     names = dict.fromkeys(row["model"] for row in scores["rows"])
     metrics = {name: flat_scores(scores, name) for name in names}
     return scores, metrics, draw_samples(images, shown), ladder_plot(scores)
+
+
+def rungs_drawn_anew(student, evaluation: dict) -> list[Rung]:
+    """Of a student that jumps: at every other gamma."""
+    several = [nfe for nfe in evaluation["student_nfe"] if nfe > 1]  # at 1 nothing is drawn
+    gammas = evaluation["gammas"] if student.samplers[0] == "gamma" else []
+    return [rung for gamma in gammas for rung in rungs_of(student, "gamma", several, gamma)]
 
 
 def draw_samples(images, shown):

@@ -1,0 +1,67 @@
+"""Images and masks from files, as a model's data space has them: what does not fit is refused, not bent."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from onestep.data.folder import SUFFIXES
+from onestep.data.pictures import decode, examine, named
+from onestep.data.space import DataSpace
+from onestep.diffusion.names import check_name
+from onestep.editing.projection import MASKS, named_mask
+
+
+def read_images(source: Path | str, space: DataSpace, factor: int = 1) -> tuple[list[str], np.ndarray]:
+    """Names and uint8 [N, C, H, W] of a file or of the files in a folder.
+
+    factor: of super-resolution; images that are that much smaller are taken too, their pixels repeated. Raises
+    ValueError for a picture of another size, or with colours that the data have not.
+    """
+    source = Path(source).expanduser()
+    files = sorted(f for f in source.iterdir() if f.suffix.lower() in SUFFIXES) if source.is_dir() else [source]
+    if not source.exists() or not files:
+        raise ValueError(f"{source} is no picture, and no folder with pictures ({', '.join(SUFFIXES)}).")
+    return [file.name for file in files], np.stack([_read(file, space, factor) for file in files])
+
+
+def _read(file: Path, space: DataSpace, factor: int) -> np.ndarray:
+    channels, *size = space.shape
+    mode = {1: "grayscale", 3: "rgb"}[channels]
+    with named(str(file)):
+        _, notes = examine(file, mode)
+        image = decode(file, mode, "white", None, "box")
+    if "colour to grayscale" in notes:
+        raise ValueError(f"{file} has colours, and {space.name} have one channel: make it grey first.")
+    if list(image.shape[1:]) == [side // factor for side in size]:
+        image = image.repeat(factor, 1).repeat(factor, 2)
+    if list(image.shape[1:]) != size:
+        raise ValueError(f"{file} has {_words(image.shape[1:])} pixels, and images of {space.name} {_words(size)}.")
+    return image
+
+
+def find_mask(mask: str, size: tuple[int, int]) -> Tensor:
+    """What is missing, [H, W]: a name of MASKS, or a picture of that size whose white is missing."""
+    if mask in MASKS:
+        return named_mask(mask, size)
+    if not Path(mask).is_file():
+        check_name("mask or picture", mask, MASKS)
+    with named(mask), Image.open(mask) as image:
+        missing = torch.from_numpy(np.array(image.convert("L")) >= 128)
+    if tuple(missing.shape) != tuple(size):
+        raise ValueError(f"the mask {mask} has {_words(missing.shape)} pixels, and the images {_words(size)}.")
+    if not 0 < missing.sum() < missing.numel():
+        raise ValueError(f"the mask {mask} is all of one kind: white is missing, black is known, and there are both.")
+    return missing
+
+
+def write_image(image: np.ndarray, file: Path) -> None:
+    """uint8 [C, H, W] -> a picture."""
+    Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)).save(file)
+
+
+def _words(size) -> str:
+    height, width = size
+    return f"{width} x {height}"

@@ -1,0 +1,64 @@
+"""Editing by a finished student (onestep.training.model.Model)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from onestep.diffusion.levels import karras_levels
+from onestep.diffusion.names import check_name
+from onestep.diffusion.randomness import SampleRandomness
+from onestep.editing.tasks import Interpolate, Task
+from onestep.samplers import carry_to_noise
+
+
+def check_model(model, task: Task, steps: int) -> None:
+    """Raise ValueError if this model cannot do this task in so many steps."""
+    if model.samplers[0] != "multistep":
+        raise ValueError(
+            f"{model.spec['name']} is sampled with {model.samplers[0]}: what edits is a consistency function."
+        )
+    if steps < 1:
+        raise ValueError(f"{steps} steps: 1 is the least.")
+    task.check(model.space)
+
+
+@torch.inference_mode()
+def edit_images(
+    model, task: Task, y: Tensor, steps: int, seed: int, labels=None, indices: Sequence[int] = ()
+) -> Tensor:
+    """Model values of the edited images, before they are rounded and clamped. NFE = steps.
+
+    y: what the task is given, model values. seed: an image's result is a function of it and of its index, by default
+    its place. labels: [B], as for Model.sample.
+    """
+    check_model(model, task, steps)
+    edit = task.edit(y.to(model.device))
+    rng = SampleRandomness(seed, indices or range(len(edit.start)), model.device)
+    levels = task.levels(steps, model.function.boundary)
+    levels = model.levels(steps) if levels is None else model.check_levels(levels)
+    noise = rng.normal(model.space.shape)  # before labels: the draws are those of Model.sample
+    return edit(model.conditioned(labels, rng), noise, levels, rng, model.function.boundary)
+
+
+def interpolate(model, task: Interpolate, ends: Tensor, steps: int, seed: int, labels=None) -> Tensor:
+    """Frames between noises, [2, B, ...] -> [B * frames, ...]: those of a pair share label and later noise."""
+    indices = [pair for pair in range(ends.shape[1]) for _ in range(task.frames)]
+    labels = None if labels is None else torch.as_tensor(labels).repeat_interleave(task.frames)
+    return edit_images(model, task, ends, steps, seed, labels, indices)
+
+
+def seeds_noise(model, seeds: Sequence[int], count: int) -> Tensor:
+    """The noises of samples 0 to count - 1 of each seed, [seeds, count, ...]."""
+    return torch.stack([SampleRandomness(s, range(count), model.device).normal(model.space.shape) for s in seeds])
+
+
+@torch.inference_mode()
+def images_noise(teacher, x0: Tensor, nfe: int = 78, labels=None) -> Tensor:
+    """The noises of images [B, ...], model values: carried there by the teacher's ODE.
+
+    labels: [B], drawn where a class-conditional teacher is not told them.
+    """
+    check_name("sampler of this teacher", "heun", teacher.samplers)
+    function = teacher.conditioned(labels, SampleRandomness(0, range(len(x0)), teacher.device))
+    return carry_to_noise(function, x0.to(teacher.device), karras_levels(nfe // 2 + 1))

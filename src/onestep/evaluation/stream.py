@@ -1,0 +1,66 @@
+"""Generation of any number of samples at a memory that does not grow with it."""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from onestep.data.space import DataSpace
+from onestep.data.store import DTYPES
+
+
+def stream(
+    generate: Callable[[np.ndarray], np.ndarray],
+    space: DataSpace,
+    count: int,
+    path: Path | str,
+    made_by: dict,
+    batch_size: int = 256,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Samples 0 to count - 1 in an .npy file, batch by batch: the finished file, mapped.
+
+    generate: indices -> stored values, uint8 [B, C, H, W] or float32 [B, D], where a sample is a function of its index.
+    made_by: all that it depends on beside that, ready for JSON. A run that was interrupted is taken up by one with the
+    same count and made_by, whatever its batches. A file that is there is replaced at the end.
+    """
+    path, shape = Path(path), (count, *space.shape)
+    if count < 1 or batch_size < 1:
+        raise ValueError(f"{count} samples in batches of {batch_size}: both are at least 1.")
+    if path.suffix != ".npy":
+        raise ValueError(f"{path}: samples are written to a file whose name ends in .npy.")
+    header, row = _header(DTYPES[space.kind], shape), DTYPES[space.kind].itemsize * int(np.prod(space.shape))
+    seal = hashlib.sha256(json.dumps([made_by, space.to_dict(), count], sort_keys=True).encode()).hexdigest()[:16]
+    partial = path.with_name(f".{path.name}.{seal}.partial")
+    with open(partial, "r+b" if partial.exists() else "w+b") as file:
+        done = max(0, partial.stat().st_size - len(header)) // row
+        file.write(header)
+        file.truncate(len(header) + done * row)  # what was written of a row is made again
+        file.seek(0, os.SEEK_END)
+        for start in range(done, count, batch_size):
+            stop = min(start + batch_size, count)
+            file.write(_checked(generate(np.arange(start, stop)), (stop - start, *space.shape), space).tobytes())
+            file.flush()
+            if on_progress:
+                on_progress(stop, count)
+        os.fsync(file.fileno())
+    partial.replace(path)
+    for other in path.parent.glob(f".{path.name}.*.partial"):
+        other.unlink()
+    return np.load(path, mmap_mode="r")
+
+
+def _header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+    file = io.BytesIO()
+    description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, description)
+    return file.getvalue()
+
+
+def _checked(samples: np.ndarray, shape: tuple[int, ...], space: DataSpace) -> np.ndarray:
+    assert samples.shape == shape and samples.dtype == DTYPES[space.kind], (samples.shape, samples.dtype)
+    return samples

@@ -1,0 +1,3 @@
+from onestep.pipelines.edit.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

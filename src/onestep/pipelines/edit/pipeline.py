@@ -1,0 +1,17 @@
+"""edit: images, student, teacher -> gallery, edits, edited."""
+
+from kedro.pipeline import Node, Pipeline
+
+from onestep.pipelines.edit.nodes import edit_images, track_gallery
+from onestep.pipelines.training import RECORDS
+
+
+def create_pipeline() -> Pipeline:
+    """Images, student, teacher -> gallery, edits, edited."""
+    inputs = ["images", "student", "teacher", "params:editing"]
+    return Pipeline(
+        [
+            Node(edit_images, inputs, ["gallery", "edits", "edited"], name="edit_images"),
+            Node(track_gallery, ["gallery", "student", *RECORDS], None, name="track_gallery"),
+        ]
+    )

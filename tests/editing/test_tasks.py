@@ -1,0 +1,204 @@
+"""Tasks on a student with random weights: what holds whatever it has learnt."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from onestep.data.space import DataSpace
+from onestep.diffusion.randomness import SampleRandomness
+from onestep.editing import TASKS, build_task, edit_images, images_noise, interpolate, seeds_noise
+from onestep.editing.measures import psnr
+from onestep.editing.pictures import find_mask, read_images
+from onestep.editing.projection import known_means
+from onestep.evaluation.counting import count_evaluations
+from onestep.training.model import Model, build_function
+
+SPACE = DataSpace("colours", "images", (3, 8, 8), 0.66, ("a", "b"))
+SPEC = {
+    "name": "cd",
+    "network": {"name": "unet", "channels": 8, "channel_mult": [1, 2], "num_blocks": 1},
+    "preconditioning": {"name": "consistency"},
+    "labels": False,
+    "levels": {"2": [0.3]},
+}
+
+
+@pytest.fixture
+def student(randomised):
+    def build(space=SPACE, **changes):
+        spec = {**SPEC, **changes}
+        return Model(randomised(build_function(spec, space), std=0.2).eval(), space, spec)
+
+    return build
+
+
+@pytest.fixture
+def stored():
+    return np.random.default_rng(0).integers(0, 256, (4, 3, 8, 8), np.uint8)
+
+
+SINGLE = [name for name in TASKS if name != "interpolate"]
+
+
+@pytest.mark.parametrize("name", SINGLE)
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_each_task_spends_its_steps_and_knows_no_batch(student, stored, name, steps):
+    model, task = student(), build_task(name)
+    y = task.degrade(SPACE.encode(stored), SampleRandomness(5, range(4)))
+    with count_evaluations(model.function) as counted:
+        edited = edit_images(model, task, y, steps, seed=1)
+    assert counted.samples == steps * 4
+    assert edited.shape == y.shape and torch.isfinite(edited).all()
+    torch.testing.assert_close(edit_images(model, task, y[2:], steps, 1, indices=[2, 3]), edited[2:])
+    assert (name == "denoise" and steps == 1) == torch.equal(edit_images(model, task, y, steps, seed=2), edited)
+
+
+def test_known_pixels_are_stored_as_they_were(student, stored):
+    task = build_task("inpaint", {"mask": "center"})
+    y = SPACE.encode(stored)
+    edited = edit_images(student(), task, y, 3, seed=0)
+    known = ~find_mask("center", (8, 8))
+    assert torch.equal(edited[..., known], y[..., known])
+    assert np.array_equal(SPACE.decode(edited)[..., known.numpy()], stored[..., known.numpy()])
+
+
+def test_means_are_kept_before_clamping(student, stored):
+    y = SPACE.encode(stored)
+    edited = edit_images(student(), build_task("superresolve", {"factor": 4}), y, 3, seed=0)
+    assert edited.abs().max() > 0.66
+    assert known_means(y, 4).error(edited) < 1e-5
+
+
+def test_levels_of_tasks():
+    stroke, denoise = build_task("stroke"), build_task("denoise", {"level": 1.5})
+    assert stroke.levels(1, 0.002).tolist() == [5.38] and stroke.levels(2, 0.002).tolist() == [5.38, 2.24]
+    assert len(stroke.levels(4, 0.002)) == 4
+    assert denoise.levels(1, 0.002).tolist() == [1.5]
+    assert denoise.levels(3, 0.0)[0] == 1.5 and denoise.levels(3, 0.0)[-1] > 0.002
+
+
+def test_one_step_of_denoising_is_the_function(student, stored):
+    model, y = student(), SPACE.encode(stored)
+    edited = edit_images(model, build_task("denoise", {"level": 0.7}), y, 1, seed=0)
+    torch.testing.assert_close(edited, model.function(y, torch.full((4,), 0.7)))
+
+
+def test_interpolation_begins_and_ends_with_the_samples_of_its_seeds(student):
+    for model in (student(), student(labels=True)):
+        ends = seeds_noise(model, [3, 8], 2)
+        frames = interpolate(model, build_task("interpolate", {"frames": 5}), ends, 1, seed=3)
+        assert frames.shape == (10, 3, 8, 8)
+        decoded = SPACE.decode(frames).astype(int)
+        assert np.abs(decoded[::5] - model.sample(1, 3, range(2))).max() <= 1
+        labels = labels_of(3) if model.spec["labels"] else None  # those of the first seed, all the way
+        assert np.abs(decoded[4::5] - model.sample(1, 8, range(2), labels)).max() <= 1
+
+
+def labels_of(seed):
+    """Those that Model.sample draws."""
+    rng = SampleRandomness(seed, range(2))
+    rng.normal(SPACE.shape)
+    return rng.integers(2)
+
+
+def test_images_are_carried_to_the_noise_that_leads_to_them(student, stored):
+    """A network that answers 0 is the denoiser of N(0, .5^2), whose flow scales."""
+    teacher = student(preconditioning={"name": "edm"})
+    for parameter in teacher.function.parameters():
+        torch.nn.init.zeros_(parameter)
+    x0 = SPACE.encode(stored)
+    with count_evaluations(teacher.function) as counted:
+        noise = images_noise(teacher, x0, nfe=600)
+    assert counted.samples == 600 * 4
+    scale = (0.25 + 80.0**2) ** 0.5 / (0.25 + 0.002**2) ** 0.5 / 80
+    torch.testing.assert_close(noise, scale * x0, rtol=0.02, atol=1e-3)
+
+
+def test_conditional_students_take_labels(student, stored):
+    model, task = student(labels=True), build_task("inpaint")
+    y = SPACE.encode(stored)
+    ones, zeros = (edit_images(model, task, y, 1, 0, torch.full((4,), k)) for k in (1, 0))
+    assert not torch.equal(ones, zeros)
+
+
+GREY = DataSpace("digits", "images", (1, 8, 8), 0.66)
+REFUSED = {
+    "task": ("inpain", {}, SPACE, "no editing task 'inpain'. Did you mean 'inpaint'"),
+    "option": ("superresolve", {"fator": 2}, SPACE, "no option of superresolve 'fator'. Did you mean 'factor'"),
+    "type": ("superresolve", {"factor": "two"}, SPACE, "factor is 'two'.*int"),
+    "factor": ("superresolve", {"factor": 3}, SPACE, r"a factor of 3.*\(2, 4, 8\)"),
+    "grey": ("colorize", {}, GREY, "colorization needs colour: digits have 1 channel"),
+    "mask": ("inpaint", {"mask": "centre"}, SPACE, "Did you mean 'center'"),
+    "points": ("inpaint", {}, DataSpace("moons", "points", (2,), 1.0), "images are edited"),
+    "level": ("denoise", {"level": 0.0}, SPACE, "level is 0.0: between 0.002 and 80"),
+    "strokes": ("stroke", {"first": 1.0}, SPACE, "first is 1.0, last 2.24"),
+    "frames": ("interpolate", {"frames": 1}, SPACE, "frames is 1: 2 at least"),
+}
+
+
+@pytest.mark.parametrize(("name", "options", "space", "words"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_is_refused_in_words(name, options, space, words):
+    with pytest.raises(ValueError, match=words):
+        build_task(name, options).check(space)
+
+
+def test_what_is_no_consistency_function_does_not_edit(student, stored):
+    teacher = student(preconditioning={"name": "edm"})
+    with pytest.raises(ValueError, match="sampled with heun: what edits is a consistency function"):
+        edit_images(teacher, build_task("inpaint"), SPACE.encode(stored), 1, 0)
+    with pytest.raises(ValueError, match="no sampler of this teacher 'heun'"):
+        images_noise(student(), SPACE.encode(stored))
+
+
+def test_psnr():
+    a = np.zeros((2, 1, 4, 4), np.uint8)
+    b = a + np.array([0, 5], np.uint8)[:, None, None, None]
+    assert psnr(b, a).tolist() == [np.inf, pytest.approx(20 * np.log10(255 / 5))]
+
+
+class TestFiles:
+    @pytest.fixture
+    def folder(self, tmp_path, stored):
+        for i, image in enumerate(stored):
+            Image.fromarray(image.transpose(1, 2, 0)).save(tmp_path / f"{i}.png")
+        return tmp_path
+
+    def test_a_file_and_a_folder(self, folder, stored):
+        names, images = read_images(folder, SPACE)
+        assert names == ["0.png", "1.png", "2.png", "3.png"] and np.array_equal(images, stored)
+        assert np.array_equal(read_images(folder / "2.png", SPACE)[1], stored[2:3])
+
+    def test_small_images_are_taken_by_superresolution(self, folder):
+        space = DataSpace("large", "images", (3, 16, 16), 0.66)
+        assert read_images(folder, space, factor=2)[1].shape == (4, 3, 16, 16)
+
+    def test_grey_pictures_have_no_colours_to_lose(self, folder, stored):
+        Image.fromarray(stored[0, 0]).save(folder / "grey.png")
+        assert read_images(folder / "grey.png", GREY)[1].shape == (1, 1, 8, 8)
+        assert (np.diff(read_images(folder / "grey.png", SPACE)[1], axis=1) == 0).all()
+
+    @pytest.mark.parametrize(
+        ("name", "space", "words"),
+        [
+            ("0.png", GREY, "0.png has colours, and digits have one channel"),
+            ("0.png", DataSpace("large", "images", (3, 8, 9), 1.0), "has 8 x 8 pixels, and images of large 9 x 8"),
+            ("none.png", SPACE, "none.png is no picture"),
+            ("broken.png", SPACE, "broken.png cannot be read"),
+        ],
+    )
+    def test_what_does_not_fit_is_refused(self, folder, name, space, words):
+        (folder / "broken.png").write_bytes(b"no picture")
+        with pytest.raises(ValueError, match=words):
+            read_images(folder / name, space)
+
+    def test_masks(self, tmp_path):
+        mask = np.zeros((8, 8), np.uint8)
+        Image.fromarray(mask).save(tmp_path / "black.png")
+        mask[2:4] = 255
+        Image.fromarray(mask).save(tmp_path / "mask.png")
+        assert torch.equal(find_mask(str(tmp_path / "mask.png"), (8, 8)), torch.from_numpy(mask > 0))
+        with pytest.raises(ValueError, match="has 8 x 8 pixels, and the images 16 x 16"):
+            find_mask(str(tmp_path / "mask.png"), (16, 16))
+        with pytest.raises(ValueError, match="all of one kind"):
+            find_mask(str(tmp_path / "black.png"), (8, 8))

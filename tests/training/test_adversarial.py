@@ -1,0 +1,55 @@
+"""CTM's discriminator in the loop: switched on late, with an optimiser of its own, resumed to the bit."""
+
+import pytest
+import torch
+
+from onestep.training.job import Job
+from onestep.training.loop import Training, train
+from onestep.training.model import Model
+
+NETWORK = {"name": "unet", "channels": 8, "channel_mult": [1, 2], "num_blocks": 1, "dropout": 0.2}
+TINY = {"images": 128, "batch_size": 16, "labels": True, "optimizer": "radam"}
+CTM = {"name": "consistency_trajectory", "solver_steps": 2, "gan": True, "gan_start": 0.5, "gan_channels": 8}
+
+
+@pytest.fixture(scope="module")
+def job(digits, tmp_path_factory):
+    data = (str(digits.folder), digits.sha256)
+    first = Job("teacher", *data, NETWORK, {"name": "edm"}, {"name": "denoising"}, TINY | {"images": 32})
+    teacher = Model.load(train(first, tmp_path_factory.mktemp("teacher")))
+    start = {"teacher": str(teacher.folder), "teacher_sha256": teacher.sha256, "start": "teacher"}
+    network = NETWORK | {"second_time": True}
+    return Job("ctm", *data, network, {"name": "trajectory"}, CTM, TINY, start_new=("embed.second",), **start)
+
+
+def steps(training: Training, count: int) -> Training:
+    for _ in range(count):
+        training.make_step()
+    return training
+
+
+@pytest.mark.parametrize("stopped_at", [2, 4, 6])
+def test_a_run_stopped_before_at_or_after_the_switch_ends_in_the_same_bits(job, tmp_path, stopped_at):
+    whole = steps(Training(job, tmp_path / "whole"), 8)
+    broken = steps(Training(job, tmp_path / "broken"), stopped_at)
+    broken.save()
+    steps(broken, 1)  # lost
+    state, again = whole.state(), steps(Training(job, tmp_path / "broken"), 8 - stopped_at).state()
+    assert state.keys() == again.keys() and all(torch.equal(state[k], again[k]) for k in state)
+    parts = {key.split("/")[0] for key in state}
+    assert {"target", "discriminator", "optimizer.discriminator"} <= parts
+
+
+def test_the_discriminator_starts_late_with_its_own_numbers(job, tmp_path):
+    training = Training(job, tmp_path)
+    before = {k: v.clone() for k, v in training.networks.modules["discriminator"].state_dict().items()}
+    steps(training, 4)
+    judge, optimizer = training.networks.modules["discriminator"], training.optimizers["discriminator"]
+    assert all(torch.equal(v, before[k]) for k, v in judge.state_dict().items())
+    assert not any(k.startswith("optimizer.discriminator/") for k in training.state())
+    facts = training.make_step()
+    assert not any(torch.equal(p, before[n]) for n, p in judge.named_parameters() if n.startswith("features"))
+    (group,) = optimizer.param_groups
+    assert isinstance(optimizer, torch.optim.RAdam) and group["betas"] == (0.5, 0.9) and group["lr"] == 2e-3
+    assert facts["learning_rate"] == pytest.approx(1e-3 / 2), "the student's decays"
+    assert training.optimizers["student"].param_groups[0]["betas"] == (0.9, 0.999)
