@@ -52,7 +52,7 @@ def test_nvidia(reference, network_pickle, tmp_path, family):
     else:
         output = raw(model, theirs.inputs["noise_labels"], theirs.inputs["x"], labels)
     assert_same(output, theirs.output)
-    assert model.samplers == ("heun", "euler")
+    assert model.samplers[0] == "heun"
     samples = model.sample(3, 0, range(2))
     assert samples.shape == (2, 3, 16, 16)
     assert np.array_equal(samples, Model.load(tmp_path / "model").sample(3, 0, range(2)))

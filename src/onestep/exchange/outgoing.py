@@ -25,7 +25,8 @@ class Program(nn.Module):
 
     def __init__(self, model: Model, nfe: int):
         super().__init__()
-        self.function, self.scale, self.sampler = model.function, model.space.scale, model.samplers[0]
+        self.function, self.scale = model.function, model.space.scale
+        self.sampler = check_name("program of the sampler", model.samplers[0], ("multistep", "heun", "euler"))
         self.levels = model.levels(nfe).tolist()
         self.draws = len(self.levels) if self.sampler == "multistep" else 1
 

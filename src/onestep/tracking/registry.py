@@ -95,7 +95,8 @@ def load_registered(uri: str, store: Store | None = None) -> "Model":
 def _evidence(scores: dict, model: str) -> dict[str, dict]:
     """{NFE: what the gate looks at there}."""
     rows = [row for row in scores["rows"] if row["model"] == model]
-    return {str(row["nfe"]): evidence_of(scores, model, row["nfe"]) for row in rows}
+    found = {str(row["nfe"]): evidence_of(scores, model, row["nfe"]) for row in rows}
+    return {nfe: evidence for nfe, evidence in found.items() if evidence}
 
 
 def _judge(client: "MlflowClient", version: "ModelVersion", facts: dict) -> dict:
