@@ -8,6 +8,7 @@ from torch import nn
 
 from onestep.diffusion.names import check_name
 from onestep.networks.embeddings import Conditioning
+from onestep.networks.memory import keep_freed_memory
 from onestep.networks.mlp import MLP
 from onestep.networks.unet import UNet
 
@@ -26,8 +27,10 @@ def build_network(spec: dict, shape: Sequence[int], num_classes: int = 0) -> nn.
     c_noise: [B]; labels: [B, num_classes] one-hot, a row of zeros for no label; second: [B], a second time;
     augment: [B, augment_dim].
     Raises ValueError for a name, an argument or a value that is not allowed.
+    The process keeps the memory that it frees from here on.
     """
     name, arguments = check_arguments(spec)
+    keep_freed_memory()
     return NETWORKS[name](tuple(shape), num_classes, **arguments)
 
 
