@@ -9,10 +9,14 @@ rounds is printed. The bare step is losses and backward; clipping, optimiser and
 import argparse
 import copy
 import gc
+import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, nullcontext
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -27,7 +31,7 @@ from onestep.networks import build_network
 from onestep.networks.dual import jvp
 from onestep.networks.published import from_published
 from onestep.objectives import Batch, Networks, Progress, build_objective
-from onestep.preconditioning import build_preconditioner
+from onestep.preconditioning import build_preconditioner, trajectory
 from onestep.training.ema import update_average
 from onestep.training.job import Job
 from onestep.training.loop import Training
@@ -36,7 +40,14 @@ from onestep.training.optimizer import build_optimizer
 from onestep.training.settings import TrainingSettings
 
 CD = {"name": "consistency_distillation"}
-FROM_TEACHER = ("ECT", "CD Euler", "CD Heun", "PD", "CTM")
+FACM = {"name": "flow_anchored_consistency"}
+CONTINUOUS = {
+    "sCT": ({"name": "continuous_consistency_training"}, 4.6),
+    "sCD": ({"name": "continuous_consistency_distillation"}, 5.6),
+    "FACM, data's velocity": (FACM | {"from_data": True}, 7.8),
+    "FACM": (FACM, 8.8),
+}
+FROM_TEACHER = ("ECT", "CD Euler", "CD Heun", "PD", "CTM", "sCD", "FACM")
 METHODS = {  # and the most that a step should cost
     "EDM": ({"name": "denoising"}, 3.3),
     "CT": ({"name": "consistency_training"}, 4.3),
@@ -47,7 +58,9 @@ METHODS = {  # and the most that a step should cost
     "PD": ({"name": "progressive_distillation"}, 5.3),
     # teacher 2 (Heun), target 2, student 3, the target after the student 2 and for the score's weight 1 more, score 3
     "CTM": ({"name": "consistency_trajectory", "solver_steps": 1}, 14.3),
+    **CONTINUOUS,
 }
+SMALLER = 1.15  # what the dual pass may cost more at the digits' size
 SHALLOW = {"name": "unet", "num_blocks": 1, "middle_attention": False, "second_time": True}  # which CTM needs
 DIGITS = {**SHALLOW, "channels": 24, "channel_mult": [1, 2]}
 LARGER = {**SHALLOW, "channels": 64, "channel_mult": [1, 1]}
@@ -83,7 +96,7 @@ def step_of(spec: dict, network: nn.Module, shape: tuple, size: int) -> Callable
     has_target = objective.target_decay(progress) is not None
     target = copy.deepcopy(student).requires_grad_(False) if has_target else student
     teacher = build_preconditioner({"name": "edm"}, copy.deepcopy(network)).eval().requires_grad_(False)
-    networks = Networks(student, target, teacher, build_distance(objective.distance), {})
+    networks = Networks(student, target, teacher, build_distance(objective.distance), objective.modules(student))
     batch = Batch(0.5 * torch.randn(size, *shape))
 
     def losses() -> torch.Tensor:
@@ -108,9 +121,14 @@ def step_costs(rounds: int, spec: dict, shape: tuple, size: int) -> dict[str, fl
         network.zero_grad(set_to_none=True)
         steps[name]().mean().backward()
 
+    def generic():
+        with by_generic_jvp():
+            backward("sCT")
+
     timed: dict[str, Callable[[], object]] = {"forward": forward}
     timed |= {name: lambda name=name: backward(name) for name in steps}
     timed |= {
+        "sCT, torch.func.jvp": generic,
         "guided denoiser": guidance_of(spec, shape, size),
         "clipping": lambda: nn.utils.clip_grad_norm_(network.parameters(), 1.0, foreach=True),
         "optimiser (RAdam)": optimizer.step,
@@ -137,6 +155,42 @@ def dual_costs(rounds: int, spec: dict, shape: tuple, size: int) -> dict[str, fl
     timed = {"forward": forward, "tracked": lambda: network(*primals)}
     timed |= {"dual": lambda: jvp(network, primals, tangents), "torch.func.jvp": generic}
     return medians(rounds, timed, "forward")
+
+
+@contextmanager
+def by_generic_jvp():
+    """Derivatives along trajectories by torch.func.jvp, beside the forward pass with its graph."""
+    dual = trajectory.jvp
+
+    def generic(function, primals, tangents):
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+            _, tangent = torch.func.jvp(function, primals, tangents)
+        return function(*primals), tangent
+
+    trajectory.jvp = generic
+    try:
+        yield
+    finally:
+        trajectory.jvp = dual
+
+
+def peak(network: tuple, generic: bool) -> int:
+    """The most memory that a process which makes a few sCT steps has had, bytes: called in a process of its own."""
+    spec, shape, size = network
+    losses = step_of(METHODS["sCT"][0], build_network(spec, shape).train(), shape, size)
+    with by_generic_jvp() if generic else nullcontext():
+        for _ in range(3):
+            losses().mean().backward()
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def peaks(network: tuple) -> tuple[int, int]:
+    """By dual layers, and by torch.func.jvp."""
+    found = []
+    for generic in (False, True):
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            found.append(process.submit(peak, network, generic).result())
+    return found[0], found[1]
 
 
 def guidance_of(spec: dict, shape: tuple, size: int) -> Callable[[], torch.Tensor]:
@@ -172,6 +226,7 @@ def copies_of_weights(folder: Path) -> dict[str, tuple[float, int]]:
     spec = {"name": "teacher", "network": DIGITS, "preconditioning": {"name": "edm"}, "labels": False, "levels": {}}
     teacher = Model(build_function(spec, store.space), store.space, spec).save(folder / "teacher")
     wanted = {"EDM": 2, "CT": 3, "iCT": 2, "ECT": 2, "CD Euler": 3, "CD Heun": 4, "PD": 3, "CTM": 4}
+    wanted |= {"sCT": 2, "sCD": 3, "FACM, data's velocity": 2, "FACM": 3}
     return {
         name: (_copies(_job(name, method, store, teacher), folder / name), wanted[name])
         for name, (method, _) in METHODS.items()
@@ -255,12 +310,19 @@ def main() -> None:
         costs, kept = step_costs(rounds, spec, shape, size), kept_for_backward(spec, shape, size)
         weights = sum(p.numel() for p in build_network(spec, shape).parameters()) / 1e6
         print(f"\n{title}, {weights:.2f} M weights, a forward pass {1000 * costs['seconds']:.1f} ms")
-        print(f"{'':20}{'forward passes':>16}{'at most':>9}{'kept for backward':>19}")
+        print(f"{'':24}{'forward passes':>16}{'at most':>9}{'kept for backward':>19}")
         for name, (_, most) in METHODS.items():
-            print(f"{name:20}{costs[name]:16.2f}{most:9.1f}{kept[name]:19.2f}")
-        print(f"{'guided denoiser':20}{costs['guided denoiser']:16.2f}{2.1:9.1f}")
-        for name in ("clipping", "optimiser (RAdam)", "average"):
-            print(f"{name:20}{costs[name]:16.2f}")
+            most *= SMALLER if name in CONTINUOUS and spec is DIGITS else 1
+            print(f"{name:24}{costs[name]:16.2f}{most:9.1f}{kept[name]:19.2f}")
+        print(f"{'guided denoiser':24}{costs['guided denoiser']:16.2f}{2.1:9.1f}")
+        for name in ("sCT, torch.func.jvp", "clipping", "optimiser (RAdam)", "average"):
+            print(f"{name:24}{costs[name]:16.2f}")
+        print(f"sCT is {costs['sCT, torch.func.jvp'] / costs['sCT']:.2f} times faster by dual layers", end=", ")
+        print(
+            "and a process of it takes {:.0f} MiB at most, {:.0f} by torch.func.jvp".format(
+                *(m / 2**20 for m in peaks((spec, shape, size)))
+            )
+        )
 
     print(f"\n{'the derivative too':40}{'dual':>8}{'at most':>9}{'torch.func.jvp':>16}{'forward with graph':>20}")
     for title, (*network, most) in DUALS.items():
