@@ -31,7 +31,7 @@ for command in EXCHANGE:
 
 @click.command()
 @click.argument("output", default="samples.png", type=click.Path(dir_okay=False, writable=True))
-@click.option("--model", required=True, help="As models:/onestep-digits@champion.")
+@click.option("--model", required=True, help="As models:/onestep-digits@champion, or a finished model's folder.")
 @click.option("--n", "--count", "count", default=64, show_default=True, type=click.IntRange(1))
 @click.option("--steps", default=1, show_default=True, type=click.IntRange(1), help="Network evaluations an image.")
 @click.option("--sampler", default=None, help="By default the model's own; a teacher has several.")
@@ -58,11 +58,10 @@ def sample(
     """
     import torch
 
-    import onestep
     from onestep.console import progress_bar
     from onestep.evaluation.stream import stream
 
-    generator = onestep.load(model)
+    generator = _model(model)
 
     def generate(indices):
         labels = None if label is None else torch.full((len(indices),), label)
@@ -117,6 +116,9 @@ def edit(task, output, model, images, steps, seed, label, degrade, to, teacher, 
     from onestep.editing import build_task, draw_gallery, write_edited
     from onestep.editing.files import Order, carry_out
 
+    place = (Path(output) / task).resolve()
+    if any(place in (Path(image).resolve(), Path(image).resolve().parent) for image in images):
+        raise ValueError(f"the images are in {place}, where the edited ones would be written: name another OUTPUT.")
     given = {name: value for name, value in options.items() if value is not None}
     order = Order(task, build_task(task, given), images, steps, seed, seed + 1 if to is None else to, label, degrade)
     trial, names = carry_out(order, _model(model), teacher and _model(teacher))
@@ -131,8 +133,11 @@ main.add_command(refusing(edit))
 
 
 def _model(place: str):
-    """A registered model, or that of a folder."""
+    """A registered model, or that of a folder, on the best device there is."""
     import onestep
+    from onestep.evaluation.choice import best_device
     from onestep.training.model import Model
 
-    return onestep.load(place) if place.startswith("models:/") else Model.load(place)
+    model = onestep.load(place) if place.startswith("models:/") else Model.load(place)
+    model.function.to(best_device())
+    return model

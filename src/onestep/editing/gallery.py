@@ -74,12 +74,11 @@ def draw_gallery(trials: list[Trial], originals: np.ndarray | None, title: str, 
 
 
 def write_edited(trials: list[Trial], folder: Path, names: Sequence[str] = ()) -> None:
-    """A folder of edited pictures below `folder` for each task, numbered or named as the pictures they are made of."""
+    """A folder of edited pictures below `folder` for each task, named as the pictures they are made of, or numbered."""
+    stems = [Path(name).stem for name in names]
     for trial in trials:
         place = folder / trial.name.replace(" ", "_")
         place.mkdir(parents=True, exist_ok=True)
-        for old in place.glob("*.png"):
-            old.unlink()
+        named = len(set(stems)) == len(stems) == len(trial.edited)
         for i, image in enumerate(trial.edited):
-            named = names[i] if len(names) == len(trial.edited) else f"{i:04d}"
-            write_image(image, place / f"{Path(named).stem}.png")
+            write_image(image, place / f"{stems[i] if named else format(i, '04d')}.png")

@@ -17,6 +17,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from onestep.diffusion.names import check_name
+from onestep.evaluation.choice import best_device
 from onestep.training.model import Model
 
 MOST_IMAGES, MOST_STEPS = 256, 64  # of one call, of one image
@@ -45,7 +46,7 @@ class Generator(PythonModel):
     def load_context(self, context) -> None:
         self.turn = threading.Lock()  # a server calls from several threads, and one model fills the machine
         self.version = _version(Path(context.artifacts["model"]).parents[1])
-        self.model = Model.load(context.artifacts["model"])
+        self.model = Model.load(context.artifacts["model"], best_device())
         if self.model.sha256 != context.model_config["model_sha256"]:
             raise MlflowException("the weights are not those that were registered: this version is not served")
 

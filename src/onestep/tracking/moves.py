@@ -56,7 +56,9 @@ def append(client: "MlflowClient", name: str, *entries: dict) -> None:
     keys = [key for key in client.get_registered_model(name).tags if key.startswith(PREFIX)]
     now = max([time.time_ns(), *(int(key.split(".")[1]) + 1 for key in keys)])
     for place, entry in enumerate(entries):
-        client.set_registered_model_tag(name, f"{PREFIX}{now + place:020d}.{uuid.uuid4().hex}", json.dumps(entry))
+        client.set_registered_model_tag(
+            name, f"{PREFIX}{now + place:020d}.{uuid.uuid4().hex}", json.dumps(entry, ensure_ascii=False)
+        )
     settle(client, name)
 
 

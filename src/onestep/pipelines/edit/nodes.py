@@ -1,5 +1,6 @@
 """Edits images by the student, without training."""
 
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +30,12 @@ def edit_images(images, student, teacher, editing: dict):
             bar(len(trials), len(tasks) + ("interpolate" in tasks), name)
     edits = [{"task": trial.name, "count": len(trial.edited), **trial.measures} for trial in trials]
     gallery = draw_gallery(trials, originals, f"{student.space.name}: {student.spec['name']}")
-    return gallery, edits, partial(write_edited, trials)
+    return gallery, edits, partial(_write, trials)
+
+
+def _write(trials: list[Trial], folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    write_edited(trials, folder)
 
 
 def _chosen(images, student, editing: dict):
