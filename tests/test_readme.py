@@ -1,4 +1,4 @@
-"""What the README says is there: commands, parameters, places, packages, figures."""
+"""What the README and docs/ say is there: commands, parameters, places, packages, figures."""
 
 import re
 import shlex
@@ -17,10 +17,14 @@ PROJECT = Path(__file__).parents[1]
 CONF, SOURCE = PROJECT / "conf", PROJECT / "src" / "onestep"
 README = (PROJECT / "README.md").read_text()
 RESULTS = (PROJECT / "docs" / "results.md").read_text()
+PAGES = {file.relative_to(PROJECT).as_posix(): file.read_text() for file in sorted(PROJECT.glob("docs/*.md"))}
 BLOCKS = re.findall(r"^```\w*\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 HOUSE = next(block for block in BLOCKS if "src/onestep/" in block)
 SPANS = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", README.replace("```", ""))]
 LINES = [line for block in BLOCKS if block is not HOUSE for line in block.splitlines()]
+PAGED = re.findall(
+    r"^((?:kedro run|onestep|make) .*)|`((?:kedro run|onestep|make) [^`]*)`", "\n".join(PAGES.values()), re.M
+)
 COMMENTS = [
     command.rstrip(":.,")
     for file in CONF.rglob("*.yml")
@@ -35,7 +39,8 @@ FILES = (".py", ".md", ".yml", ".yaml", ".json", ".lock", ".toml")
 
 def commands(program: str) -> list[str]:
     """The commands of a program, without comments; options that stand alone in a sentence are `kedro run`'s."""
-    lines = [part.strip() for line in LINES for part in re.sub(r"\s# .*", "", line).split("&&")]
+    written = [*LINES, *map("".join, PAGED)]
+    lines = [part.strip() for line in written for part in re.sub(r"\s# .*", "", line).split("&&")]
     found = [f"kedro run {text}" if text.startswith("--") else text for text in [*lines, *SPANS, *COMMENTS]]
     return sorted({text for text in found if text.startswith(f"{program} ")})
 
@@ -102,7 +107,7 @@ def test_what_make_makes():
 def test_models_are_named_after_data_sets_that_there_are(conf):
     envs = [None, *(folder.name for folder in CONF.iterdir() if (folder / "globals.yml").exists())]
     names = {f"onestep-{parameters(conf, env)['dataset']}" for env in envs}
-    assert set(re.findall(r"models:/([\w-]+)", README)) <= names
+    assert set(re.findall(r"models:/([\w-]+)", "".join([README, *PAGES.values()]))) <= names
     assert parameters(conf, "images")["data"]["source"]["path"] in MADE
 
 
@@ -119,11 +124,15 @@ def test_a_place_is_there(place):
     assert place in MADE or (PROJECT / place).exists() or any(SOURCE.glob(f"{folder}{place}"))
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/results.md"])
+@pytest.mark.parametrize("document", ["README.md", *PAGES])
 def test_links_lead_somewhere(document):
     file = PROJECT / document
     links = re.findall(r"\]\(([^)#]+)", file.read_text())
-    assert links and [link for link in links if "://" not in link and not (file.parent / link).exists()] == []
+    assert [link for link in links if "://" not in link and not (file.parent / link).exists()] == []
+
+
+def test_the_readme_leads_to_every_page():
+    assert [name for name in PAGES if f"({name})" not in README] == []
 
 
 def test_the_house_has_the_rooms_that_there_are():
