@@ -29,9 +29,10 @@ from onestep.diffusion.guidance import guided
 from onestep.diffusion.randomness import StepRandomness
 from onestep.networks import build_network
 from onestep.networks.dual import jvp
+from onestep.networks.memory import keep_freed_memory
 from onestep.networks.published import from_published
 from onestep.objectives import Batch, Networks, Progress, build_objective
-from onestep.preconditioning import build_preconditioner, trajectory
+from onestep.preconditioning import build_preconditioner, total_derivative
 from onestep.training.ema import update_average
 from onestep.training.job import Job
 from onestep.training.loop import Training
@@ -42,8 +43,8 @@ from onestep.training.settings import TrainingSettings
 CD = {"name": "consistency_distillation"}
 FACM = {"name": "flow_anchored_consistency"}
 CONTINUOUS = {
-    "sCT": ({"name": "continuous_consistency_training"}, 4.6),
-    "sCD": ({"name": "continuous_consistency_distillation"}, 5.6),
+    "sCT": ({"name": "continuous_consistency", "from_data": True}, 4.6),
+    "sCD": ({"name": "continuous_consistency"}, 5.6),
     "FACM, data's velocity": (FACM | {"from_data": True}, 7.8),
     "FACM": (FACM, 8.8),
 }
@@ -96,7 +97,7 @@ def step_of(spec: dict, network: nn.Module, shape: tuple, size: int) -> Callable
     has_target = objective.target_decay(progress) is not None
     target = copy.deepcopy(student).requires_grad_(False) if has_target else student
     teacher = build_preconditioner({"name": "edm"}, copy.deepcopy(network)).eval().requires_grad_(False)
-    networks = Networks(student, target, teacher, build_distance(objective.distance), objective.modules(student))
+    networks = Networks(student, target, teacher, build_distance(objective.distance), objective.modules(student, 1.0))
     batch = Batch(0.5 * torch.randn(size, *shape))
 
     def losses() -> torch.Tensor:
@@ -160,22 +161,23 @@ def dual_costs(rounds: int, spec: dict, shape: tuple, size: int) -> dict[str, fl
 @contextmanager
 def by_generic_jvp():
     """Derivatives along trajectories by torch.func.jvp, beside the forward pass with its graph."""
-    dual = trajectory.jvp
+    dual = total_derivative.jvp
 
     def generic(function, primals, tangents):
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
             _, tangent = torch.func.jvp(function, primals, tangents)
         return function(*primals), tangent
 
-    trajectory.jvp = generic
+    total_derivative.jvp = generic
     try:
         yield
     finally:
-        trajectory.jvp = dual
+        total_derivative.jvp = dual
 
 
 def peak(network: tuple, generic: bool) -> int:
     """The most memory that a process which makes a few sCT steps has had, bytes: called in a process of its own."""
+    keep_freed_memory()
     spec, shape, size = network
     losses = step_of(METHODS["sCT"][0], build_network(spec, shape).train(), shape, size)
     with by_generic_jvp() if generic else nullcontext():
@@ -306,6 +308,7 @@ def main() -> None:
     rounds = 3 if options.quick else options.rounds
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
+    keep_freed_memory()  # as a training does
 
     for title, (spec, shape, size) in NETWORKS.items():
         costs, kept = step_costs(rounds, spec, shape, size), kept_for_backward(spec, shape, size)

@@ -56,6 +56,14 @@ REFUSED = {
     "another preconditioner": ({"student__preconditioning__name": "edm"}, "for consistency_distillation 'edm'"),
     "argument of a wrapper": ({"student__preconditioning__bundary": 1}, "'bundary'. Did you mean 'boundary'"),
     "two boundaries": ({"student__preconditioning__boundary": 0.01}, "sigma_min is 0.002, and the boundary .* 0.01"),
+    "two boundaries of a jump": (
+        {"recipe": "ctm", "student__preconditioning__boundary": 0.01},
+        "sigma_min is 0.002, and the boundary .* 0.01",
+    ),
+    "a batch in pieces": (
+        {"recipe": "ctm", "student__training__micro_batch_size": 8},
+        "ctm: micro_batch_size is 8, and .* depend on each other",
+    ),
     "even Heun": ({"evaluation__teacher_nfe": {"heun": [3, 4]}}, "evaluation.teacher_nfe: 4 NFE with heun.*odd"),
     "unknown sampler": (
         {"evaluation__teacher_nfe": {"dpm_solver": [5]}},
@@ -91,7 +99,7 @@ REFUSED = {
     ),
     "another time than the teacher's": (
         {"recipe": "scd", "student__network__c_noise": "angle"},
-        "scd: .*the teacher's c_noise is log, not angle",
+        r"scd: .*the teacher's has network.c_noise=log \(not angle\)",
     ),
     "guidance by a teacher that always had labels": (
         {"recipe": "facm", "teacher__training__label_dropout": 0.0},

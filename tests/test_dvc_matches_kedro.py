@@ -18,7 +18,9 @@ HOW = {"runs", "tracking", "params:env", "params:launch", "params:fresh"}
 # Code that a stage runs through, and that its outs do not depend on: what shows, carries or names things.
 SHOWS = r"console|exchange|launch|diffusion\.(names|torchvision_ops)"
 TRAINING = rf"{SHOWS}|tracking|evaluation|samplers|data\.(content|replacement)"
-SCORING = rf"{SHOWS}|tracking(?!\.scores)|pipelines\.training|training\.(?!model)|objectives|data(?!\.(space|store))"
+SCORING = (
+    rf"{SHOWS}|tracking(?!\.scores)|pipelines\.(recipe|training)|training\.(?!model)|objectives|data(?!\.(space|store))"
+)
 IRRELEVANT = {
     "ingest": rf"{SHOWS}|evaluation\.fidelity",
     "teacher": TRAINING,
@@ -118,8 +120,8 @@ def test_code(stages, project, imports, name):
     if name in ("teacher", "distill"):
         spec = project[2]["teacher" if name == "teacher" else "student"]
         reached |= {f"objectives.{spec['objective']['name']}"}
-    if name != "register":
-        reached |= {"pipelines.parameters"}  # defaults
+    if name in ("ingest", "evaluate"):
+        reached |= {"pipelines.parameters"}  # defaults; the others' are a recipe's
     relevant = {module for module in reached if not re.match(IRRELEVANT[name], module)}
     code = [d.def_path for d in stages[name].deps if d.def_path.startswith("src/")]
     places = {module: file_of(module).relative_to(PROJECT).as_posix() for module in relevant}

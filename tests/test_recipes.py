@@ -2,6 +2,7 @@
 
 import math
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,37 @@ def test_a_recipe_trains_and_its_model_samples(recipe, patches, teacher, tmp_pat
         assert len(model.levels(nfe)) == nfe and model.sample(nfe, 0, range(2)).shape == (2, 3, 16, 16)
 
 
+def from_elsewhere(teacher, **changes):
+    """A teacher as one that was imported, which says nothing of a training."""
+    provenance = {**teacher.spec["provenance"], "source": "network.pkl"}
+    provenance.pop("training")
+    return replace(teacher, spec={**teacher.spec, "provenance": provenance, **changes})
+
+
+@pytest.mark.parametrize("recipe", ["ctm", "facm"])
+def test_guidance_by_a_loaded_teacher_that_always_had_labels_is_refused(recipe, patches, teacher):
+    student = parameters(recipe)["student"]
+    make_job(student, patches, teacher)
+    with pytest.raises(ValueError, match=f"{recipe}: objective.guidance is 1.5: .*knows images without a label"):
+        make_job(student, patches, from_elsewhere(teacher))
+
+
+def test_labels_by_a_loaded_teacher_without_any_are_refused(patches, teacher):
+    student = parameters("cd")["student"]
+    make_job(student, patches, from_elsewhere(teacher))
+    with pytest.raises(ValueError, match="cd: training.labels is true, and the teacher knows none"):
+        make_job(student, patches, from_elsewhere(teacher, labels=False))
+
+
+def test_a_loaded_teacher_is_of_the_students_network_and_of_the_datas_scale(patches, teacher):
+    student = parameters("cd")["student"]
+    with pytest.raises(ValueError, match=r"cd: .*the teacher's has network.norm_eps=1e-05 \(not 0.001\)"):
+        make_job({**student, "network": student["network"] | {"norm_eps": 1e-3}}, patches, teacher)
+    elsewhere = replace(from_elsewhere(teacher), space=replace(teacher.space, scale=2.0))
+    with pytest.raises(ValueError, match="cd: the teacher's values have the scale 2, and the data's .*data.scale=2"):
+        make_job(student, patches, elsewhere)
+
+
 def test_every_recipe_file_holds_the_recipe_of_its_name():
     for recipe in RECIPES:
         assert parameters(recipe)["recipe"] == recipe
@@ -160,5 +192,6 @@ def test_cifar10_has_the_papers_dropout_and_levels_of_scm():
     assert (sct["network"]["dropout"], scd["network"]["dropout"]) == (0.2, 0.0)
     for recipe in (sct, scd):
         assert math.atan(recipe["levels"]["2"][0] / 0.5) == pytest.approx(1.1, abs=1e-3)
-        assert recipe["start"] == "teacher" and recipe["objective"]["warmup_steps"] == 10_000
+        steps = TrainingSettings(**recipe["training"]).steps
+        assert recipe["start"] == "teacher" and recipe["objective"]["warmup"] * steps == pytest.approx(10_000)
         assert tuple(recipe["training"]["betas"]) == (0.9, 0.99)

@@ -7,7 +7,7 @@ from kedro.framework.project import pipelines
 
 from onestep.diffusion.distances import check_distance
 from onestep.evaluation.choice import check_choice
-from onestep.pipelines.parameters import Recipe
+from onestep.pipelines.recipe import Recipe
 
 PICTURES = ("sheet", "ladder", "gallery", "leaderboard", "leaderboard_ladder", "leaderboard_cost", "leaderboard_sheet")
 JOURNEY = "kedro run --pipelines=ingest,teacher,{maker},evaluate,register --params=recipe={recipe}"

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from onestep.exchange import import_nvidia, import_openai, settings_of
+from onestep.exchange import import_nvidia, import_openai
+from onestep.networks import settings_of
 from onestep.training.model import Model
 
 
@@ -56,6 +57,15 @@ def test_nvidia(reference, network_pickle, tmp_path, family):
     samples = model.sample(3, 0, range(2))
     assert samples.shape == (2, 3, 16, 16)
     assert np.array_equal(samples, Model.load(tmp_path / "model").sample(3, 0, range(2)))
+
+
+def test_guidance_is_for_imported_models_whose_file_says_that_labels_were_hidden(reference, network_pickle):
+    theirs = reference("adm")
+    silent = import_nvidia(network_pickle(theirs), "teacher", "cifar10")
+    with pytest.raises(ValueError, match="guidance 2: .*knows no image without one"):
+        silent.sample(3, 0, range(1), guidance=2.0)
+    theirs.config["label_dropout"] = 0.1
+    import_nvidia(network_pickle(theirs), "teacher", "cifar10").sample(3, 0, range(1), guidance=2.0)
 
 
 def test_a_consistency_model_of_nvidias_format_keeps_its_boundary(reference, network_pickle, tmp_path):

@@ -22,13 +22,11 @@ def test_every_method_is_found_by_the_name_of_its_file():
         ({"name": "improved_consistency_training", "level_std": 0.0}, "level_std is 0.0: it is above 0"),
         ({"name": "easy_consistency_tuning", "q": 1.0}, "q is 1.0: it is above 1"),
         ({"name": "easy_consistency_tuning", "k": -1.0}, "k is -1.0: it is at least 0"),
-        ({"name": "continuous_consistency_training", "warmup_steps": -1}, "warmup_steps is -1: it is at least 0"),
-        ({"name": "continuous_consistency_training", "level_std": 0.0}, "level_std is 0.0: it is above 0"),
-        (
-            {"name": "continuous_consistency_distillation", "tangent_constant": 0.0},
-            "tangent_constant is 0.0: .*above 0",
-        ),
-        ({"name": "continuous_consistency_distillation", "warmup": 1}, "Did you mean 'warmup_steps'"),
+        ({"name": "continuous_consistency", "warmup": -0.1}, r"warmup is -0.1: it is in \[0, 1\]"),
+        ({"name": "continuous_consistency", "warmup": 300}, r"warmup is 300: it is in \[0, 1\], a share"),
+        ({"name": "continuous_consistency", "level_std": 0.0}, "level_std is 0.0: it is above 0"),
+        ({"name": "continuous_consistency", "tangent_constant": 0.0}, "tangent_constant is 0.0: .*above 0"),
+        ({"name": "continuous_consistency", "warmup_steps": 1}, "Did you mean 'warmup'"),
         ({"name": "flow_anchored_consistency", "guidance": 0.0}, "guidance is 0.0: it is above 0"),
         (
             {"name": "flow_anchored_consistency", "guidance": 2.0, "from_data": True},

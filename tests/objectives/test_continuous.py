@@ -7,14 +7,12 @@ import torch
 from numpy.polynomial.hermite_e import hermegauss
 from torch import nn
 
-from onestep.diffusion.continuous import normalised, tangent_loss
 from onestep.diffusion.gaussian import Gaussian
 from onestep.diffusion.guidance import guided
 from onestep.diffusion.randomness import StepRandomness
 from onestep.networks import build_network
 from onestep.objectives import Batch, Networks, Progress
-from onestep.objectives.continuous_consistency_distillation import ContinuousConsistencyDistillation
-from onestep.objectives.continuous_consistency_training import ContinuousConsistencyTraining
+from onestep.objectives.continuous_consistency import ContinuousConsistency, normalised, tangent_loss
 from onestep.objectives.flow_anchored_consistency import FlowAnchoredConsistency, anchor_loss
 from onestep.preconditioning import build_preconditioner
 
@@ -68,7 +66,7 @@ def loss_of(objective, function, progress=END):
 
 
 def test_scds_residual_at_the_solution_is_zero_when_the_tangent_is_whole():
-    scd = ContinuousConsistencyDistillation(warmup_steps=50)
+    scd = ContinuousConsistency(warmup=0.5)
     assert loss_of(scd, student("trigflow")).max() < 1e-18
     assert loss_of(scd, student("trigflow"), START).mean() > 1e-3, "without the derivative it is another equation"
     assert loss_of(scd, student("trigflow", bend=0.1)).mean() > 1e-3
@@ -119,8 +117,8 @@ def test_the_normalised_tangent_and_the_weight_are_the_papers():
 def test_a_step_along_the_gradient_brings_f_nearer_to_the_solution():
     """From a bent student, by sCD, by sCT in expectation and by FACM."""
     for objective, kind in (
-        (ContinuousConsistencyDistillation(warmup_steps=0), "trigflow"),
-        (ContinuousConsistencyTraining(warmup_steps=0), "trigflow"),
+        (ContinuousConsistency(warmup=0), "trigflow"),
+        (ContinuousConsistency(from_data=True, warmup=0), "trigflow"),
         (FlowAnchoredConsistency(), "flow"),
     ):
         for bend in (0.3, -0.3):
@@ -131,8 +129,8 @@ def test_a_step_along_the_gradient_brings_f_nearer_to_the_solution():
 
 def test_the_weight_learns_to_make_every_level_s_loss_one(randomised):
     """At its optimum e^w E[error] = 1: its gradient vanishes there."""
-    scd = ContinuousConsistencyDistillation(warmup_steps=0)
-    weighting = scd.modules(None)["weighting"]
+    scd = ContinuousConsistency(warmup=0)
+    weighting = scd.modules(None, 1.0)["weighting"]
     assert not weighting(torch.linspace(-1, 1, 7)).any(), "it begins as 0"
     randomised(weighting, std=0.5)
     assert weighting(torch.linspace(-1, 1, 7)).std() > 0.1

@@ -6,10 +6,10 @@ from itertools import pairwise
 import pytest
 import torch
 
-from onestep.diffusion.continuous import tangent_warmup
 from onestep.diffusion.levels import arc_levels, karras_levels, lognormal_intervals, lognormal_levels, pick
 from onestep.objectives import Progress
 from onestep.objectives.consistency_training import ConsistencyTraining
+from onestep.objectives.continuous_consistency import ContinuousConsistency
 from onestep.objectives.easy_consistency_tuning import EasyConsistencyTuning
 from onestep.objectives.flow_anchored_consistency import FlowAnchoredConsistency
 from onestep.objectives.improved_consistency_training import ImprovedConsistencyTraining
@@ -104,9 +104,12 @@ def test_pds_stages_fill_the_training(start, total):
     assert pd.num_steps(at(total - 1, total)) == 1
 
 
-def test_the_tangent_comes_in_over_ten_thousand_steps():
-    assert [tangent_warmup(k, 10_000) for k in (0, 1, 5_000, 10_000, 400_000)] == [0, 1e-4, 0.5, 1, 1]
-    assert tangent_warmup(0, 0) == 1
+def test_the_tangent_comes_in_over_the_papers_ten_thousand_of_its_steps_or_the_same_share_of_fewer():
+    scm = ContinuousConsistency()
+    steps = (0, 1, 5_000, 10_000, 400_000)
+    assert [scm.warmed_up(at(k, 400_000)) for k in steps] == pytest.approx([0, 1e-4, 0.5, 1, 1], rel=1e-12)
+    assert [scm.warmed_up(at(k, 4_000)) for k in (0, 50, 100)] == pytest.approx([0, 0.5, 1], rel=1e-12)
+    assert ContinuousConsistency(warmup=0).warmed_up(at(0, 10)) == 1
 
 
 def test_continuous_levels_are_those_of_the_papers():

@@ -295,7 +295,7 @@ def test_the_discriminator_is_idle_until_its_time():
     early.mean().backward()
     assert networks.modules["discriminator"].scale.grad is None
     assert GAN.has_idle_modules and not ConsistencyTrajectory().has_idle_modules
-    assert ConsistencyTrajectory().modules(None) == {}
+    assert ConsistencyTrajectory().modules(None, 1.0) == {}
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (2,)])
@@ -338,6 +338,14 @@ def test_a_pretrained_backbone_is_frozen_and_is_read_from_its_file(tmp_path):
     judge(torch.randn(2, 1, 16, 16)).sum().backward()
     assert {n.split(".")[0] for n, p in judge.named_parameters() if p.grad is not None} == {"heads"}
 
+    ctm = ConsistencyTrajectory(gan=True, gan_backbone=str(tmp_path / "vgg16.pth"))
+    network = build_network({"name": "unet", "channels": 8, "second_time": True}, (1, 16, 16))
+    scaled = ctm.modules(build_preconditioner({"name": "trajectory"}, network), 0.4)["discriminator"]
+    scaled.load_state_dict(judge.state_dict())
+    x = torch.rand(2, 1, 16, 16) * 2 - 1
+    torch.testing.assert_close(scaled(0.4 * x), judge(x), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(scaled(x), judge(x), rtol=1e-3), "it undoes the data's scale"
+
 
 @pytest.mark.parametrize(
     ("constants", "message"),
@@ -353,6 +361,13 @@ def test_a_pretrained_backbone_is_frozen_and_is_read_from_its_file(tmp_path):
 def test_wrong_constants_are_refused(constants, message):
     with pytest.raises(ValueError, match=message):
         ConsistencyTrajectory(**constants)
+
+
+def test_only_weights_between_losses_need_the_whole_batch():
+    assert (
+        ConsistencyTrajectory().needs_whole_batch and ConsistencyTrajectory(denoising=0.0, gan=True).needs_whole_batch
+    )
+    assert not ConsistencyTrajectory(denoising=0.0).needs_whole_batch
 
 
 def test_a_network_without_a_second_time_is_refused():

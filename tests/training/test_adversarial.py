@@ -1,5 +1,7 @@
 """CTM's discriminator in the loop: switched on late, with an optimiser of its own, resumed to the bit."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -38,6 +40,12 @@ def test_a_run_stopped_before_at_or_after_the_switch_ends_in_the_same_bits(job, 
     assert state.keys() == again.keys() and all(torch.equal(state[k], again[k]) for k in state)
     parts = {key.split("/")[0] for key in state}
     assert {"target", "discriminator", "optimizer.discriminator"} <= parts
+
+
+def test_weights_by_the_gradients_of_a_batch_are_not_made_of_its_pieces(job, tmp_path):
+    pieces = Training(replace(job, training={**job.training, "micro_batch_size": 8}), tmp_path)
+    with pytest.raises(ValueError, match="micro_batch_size is 8, .*depend on each other"):
+        pieces.make_step()
 
 
 def test_the_discriminator_starts_late_with_its_own_numbers(job, tmp_path):

@@ -93,6 +93,7 @@ def test_every_sampler_spends_what_was_asked_and_knows_no_batch(model, sampler):
 def trajectory(model, randomised):
     network = SPEC["network"] | {"second_time": True}
     spec = SPEC | {"network": network, "preconditioning": {"name": "trajectory"}, "sampler": "gamma", "levels": {}}
+    spec |= {"provenance": {"training": {"labels": True}}}
     return Model(randomised(build_function(spec, SPACE), std=0.2).eval(), SPACE, spec)
 
 
@@ -134,8 +135,8 @@ def test_guidance_strengthens_labels_in_one_pass_of_two_batches(trajectory):
     assert not np.array_equal(plain, strong)
     with pytest.raises(ValueError, match=r"guidance 2 with gamma: .*heun"):
         trajectory.sample(2, 0, range(3), guidance=2.0)
-    spec = trajectory.spec | {"provenance": {"training": {"label_dropout": 0.0}}}
-    for other in (spec, trajectory.spec | {"labels": False}):
+    always, imported = ({"provenance": facts} for facts in ({"training": {"label_dropout": 0.0}}, {"source": "x.pkl"}))
+    for other in (trajectory.spec | always, trajectory.spec | imported, trajectory.spec | {"labels": False}):
         with pytest.raises(ValueError, match="guidance 2: cd was not trained with labels that are hidden"):
             Model(trajectory.function, SPACE, other).sample(3, 0, range(3), sampler="heun", guidance=2.0)
 

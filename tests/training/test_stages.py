@@ -15,8 +15,8 @@ OTHERS = [
     {"name": "consistency_training", "end_levels": 20},
     {"name": "improved_consistency_training", "start_levels": 4, "end_levels": 16},
     {"name": "easy_consistency_tuning", "num_stages": 4},
-    {"name": "continuous_consistency_training", "warmup_steps": 8},
-    {"name": "continuous_consistency_distillation", "warmup_steps": 8},
+    {"name": "continuous_consistency", "from_data": True, "warmup": 0.6},
+    {"name": "continuous_consistency", "warmup": 0.6},
     {"name": "flow_anchored_consistency"},
 ]
 
@@ -99,12 +99,20 @@ def test_a_student_may_have_what_its_teacher_lacks_where_the_recipe_says_so(digi
     mine = Training(job, tmp_path / "new").networks.student.state_dict()
     its = teacher.function.state_dict()
     assert {n for n in mine if n not in its} and all(torch.equal(mine[n], its[n]) for n in its)
-    with pytest.raises(ValueError, match="decoder.*is not the same"):
+    with pytest.raises(ValueError, match=r"the teacher's has network.channels=8 \(not 4\)"):
         Training(job_of(PD, digits, teacher, network=NETWORK | {"channels": 4}, start_new=("embed",)), tmp_path / "x")
 
 
+def test_a_teacher_of_the_same_shapes_and_other_settings_gives_no_weights(digits, teacher, tmp_path):
+    """They would fit, and mean something else."""
+    other = NETWORK | {"skip_scale": 0.5, "dropout": 0.0}
+    with pytest.raises(ValueError, match=r"the teacher's has network.skip_scale=1.0 \(not 0.5\): .*start_new"):
+        Training(job_of(PD, digits, teacher, network=other), tmp_path / "refused")
+    Training(job_of(PD, digits, teacher, network=other, start_new=("skip_scale",)), tmp_path / "new")
+
+
 def test_a_teacher_whose_time_is_another_gives_no_weights(digits, teacher, tmp_path):
-    with pytest.raises(ValueError, match="the teacher's c_noise is log, not angle"):
+    with pytest.raises(ValueError, match=r"network.c_noise=log \(not angle\)"):
         Training(job_of(OTHERS[4], digits, teacher, network=NETWORK | {"c_noise": "angle"}), tmp_path)
 
 

@@ -18,8 +18,8 @@ NETWORK = {"name": "unet", "channels": 8, "channel_mult": [1, 2], "num_blocks": 
 TINY = {"images": 64, "batch_size": 16, "optimizer": "radam", "labels": True}
 OBJECTIVES = {
     "cd": {"name": "consistency_distillation"},
-    "sct": {"name": "continuous_consistency_training", "warmup_steps": 2},
-    "scd": {"name": "continuous_consistency_distillation", "warmup_steps": 2},
+    "sct": {"name": "continuous_consistency", "from_data": True, "warmup": 0.5},
+    "scd": {"name": "continuous_consistency", "warmup": 0.5},
     "facm": {"name": "flow_anchored_consistency", "guidance": 2.0},
     "ctm": {"name": "consistency_trajectory", "solver_steps": 2, "gan": True, "gan_start": 0.5},  # on in the third step
 }

@@ -84,7 +84,7 @@ def _beside(model, images):
 def _network(model) -> str:
     from omegaconf import OmegaConf
 
-    from onestep.exchange import settings_of
+    from onestep.networks import settings_of
 
     return OmegaConf.to_yaml({"network": settings_of(model.spec["network"])})
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
+from onestep.evaluation import FULL_SEEDS
 from onestep.evaluation.counting import count_evaluations
 from onestep.evaluation.features import Extractor
 from onestep.evaluation.fidelity import register_extractor
@@ -14,7 +15,6 @@ from onestep.evaluation.memorisation import TrainingSet, memorisation_rate
 from onestep.evaluation.points import wasserstein
 from onestep.evaluation.scores import FEWEST, Reference, frechet_distance, score_images
 
-FULL = 3  # seeds; scores of fewer are provisional
 Scores = dict[str, dict]
 
 
@@ -134,7 +134,7 @@ def evaluate(
         "extractor": {"name": extractor.name, "sha256": extractor.sha256} if extractor else None,
         "count": count,
         "seeds": list(seeds),
-        "provisional": len(seeds) < FULL,
+        "provisional": len(seeds) < FULL_SEEDS,
         "floor": floor(store.images("heldout"), judge, count, seeds),
         "rows": rows,
     }

@@ -1,6 +1,6 @@
 """Models from elsewhere and for elsewhere: published checkpoints in; folders and exported programs out."""
 
 from onestep.exchange.outgoing import FORMATS, export_model
-from onestep.exchange.published import import_nvidia, import_openai, settings_of
+from onestep.exchange.published import import_nvidia, import_openai
 
-__all__ = ["FORMATS", "export_model", "import_nvidia", "import_openai", "settings_of"]
+__all__ = ["FORMATS", "export_model", "import_nvidia", "import_openai"]

@@ -10,7 +10,7 @@ from torch import Tensor
 from onestep.data.space import DataSpace
 from onestep.diffusion.names import check_name
 from onestep.exchange.unpickling import Part, read_pickle, read_state_dict
-from onestep.networks import arguments_of, build_network
+from onestep.networks import build_network
 from onestep.networks.published import from_published
 from onestep.networks.published_weights import import_weights
 from onestep.training.model import SIGMA_DATA, Model, build_function
@@ -66,13 +66,6 @@ def import_nvidia(path: Path | str, name: str, dataset: str, *, teacher: bool = 
     )
 
 
-def settings_of(network: Mapping) -> dict:
-    """Every argument of a network's spec, those that it leaves to their defaults too."""
-    defaults = {argument.name: argument.default for argument in arguments_of(network["name"])}
-    full = {**defaults, **network}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in full.items()}
-
-
 def _kind(wrapper: Part, teacher: bool, path) -> dict:
     """How NVIDIA's network becomes a function, and what samples it."""
     if wrapper.kind == "EDMPrecond":  # ECT's first networks too: their boundary is at 0
@@ -90,6 +83,8 @@ def _model(weights: Mapping[str, Tensor], config: Mapping, kind: dict, name: str
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     provenance = {"source": Path(path).name, "source_sha256": digest, "run": f"imported-{digest[:12]}"}
+    if hidden := config.get("label_dropout"):  # NVIDIA's networks hide labels themselves
+        provenance["training"] = {"label_dropout": float(hidden)}
     spec = {"name": name, "network": published["spec"], **kind, "labels": bool(classes), "levels": {}}
     spec |= {"data_sha256": None, "provenance": {**provenance, "teacher_sha256": None, "seconds": 0.0}}
     function = build_function(spec, space)

@@ -1,18 +1,17 @@
 """Networks: functions of (x, c_noise, labels, second, augment) that know nothing of sigma."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from inspect import Parameter, signature
 
 from torch import nn
 
 from onestep.diffusion.names import check_name
 from onestep.networks.embeddings import Conditioning
-from onestep.networks.memory import keep_freed_memory
 from onestep.networks.mlp import MLP
 from onestep.networks.unet import UNet
 
-__all__ = ["MLP", "NETWORKS", "UNet", "build_network", "check_arguments"]
+__all__ = ["MLP", "NETWORKS", "UNet", "build_network", "check_arguments", "settings_of"]
 
 NETWORKS = {"unet": UNet, "mlp": MLP}
 FEWEST = {"channels": 1, "num_heads": 1, "group_channels": 1}
@@ -26,12 +25,19 @@ def build_network(spec: dict, shape: Sequence[int], num_classes: int = 0) -> nn.
     Called as network(x, c_noise, labels=None, second=None, augment=None) -> [B, *shape], with x: [B, *shape];
     c_noise: [B]; labels: [B, num_classes] one-hot, a row of zeros for no label; second: [B], a second time;
     augment: [B, augment_dim].
-    Raises ValueError for a name, an argument or a value that is not allowed.
-    The process keeps the memory that it frees from here on.
+    Its `settings` are settings_of(spec). Raises ValueError for a name, an argument or a value that is not allowed.
     """
     name, arguments = check_arguments(spec)
-    keep_freed_memory()
-    return NETWORKS[name](tuple(shape), num_classes, **arguments)
+    network = NETWORKS[name](tuple(shape), num_classes, **arguments)
+    network.settings = settings_of(spec)
+    return network
+
+
+def settings_of(spec: Mapping) -> dict:
+    """Every argument of a network's spec, those that it leaves to their defaults too."""
+    defaults = {argument.name: argument.default for argument in arguments_of(spec["name"])}
+    full = {**defaults, **spec}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in full.items()}
 
 
 def check_arguments(spec: dict) -> tuple[str, dict]:

@@ -54,13 +54,14 @@ class Trunk(nn.Module):
 class Backbone(nn.Module):
     """torchvision's VGG16, as trained on ImageNet and frozen -> what it has before each halving.
 
-    path: its state dict (vgg16-397923af.pth).
+    path: its state dict (vgg16-397923af.pth). scale: of the data, without which they are in [-1, 1].
     """
 
     widths = (64, 128, 256, 512)
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, scale: float = 1.0):
         super().__init__()
+        self.scale = scale
         published = torch.load(path, weights_only=True)
         layers, inputs = [], 3
         for width, count in zip(self.widths, (2, 2, 3, 3), strict=True):
@@ -75,7 +76,7 @@ class Backbone(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(-1, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x, found = ((x.expand(-1, 3, -1, -1) + 1) / 2 - self.mean) / self.std, []
+        x, found = ((x.expand(-1, 3, -1, -1) / self.scale + 1) / 2 - self.mean) / self.std, []
         for layer in self.features:
             if isinstance(layer, nn.MaxPool2d):
                 found.append(x)
@@ -92,16 +93,24 @@ def check_backbone(path: str, shape: Sequence[int]) -> None:
 
 
 class Discriminator(nn.Module):
-    """The mean of its heads' judgements. x: [B, ...] with the data's scale.
+    """The mean of its heads' judgements. x: [B, ...], values that models see.
 
-    backbone: a file of pretrained features, frozen, in place of a small trunk that is trained with the heads.
+    backbone: a file of pretrained features, frozen, in place of a small trunk that is trained with the heads; it undoes
+    the data's scale.
     """
 
-    def __init__(self, shape: Sequence[int], num_classes: int = 0, channels: int = 32, backbone: str | None = None):
+    def __init__(
+        self,
+        shape: Sequence[int],
+        num_classes: int = 0,
+        channels: int = 32,
+        backbone: str | None = None,
+        scale: float = 1.0,
+    ):
         super().__init__()
         if backbone:
             check_backbone(backbone, shape)
-        self.features = Backbone(backbone) if backbone else Trunk(shape, channels)
+        self.features = Backbone(backbone, scale) if backbone else Trunk(shape, channels)
         self.heads = nn.ModuleList(Head(width, num_classes) for width in self.features.widths)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -10,7 +10,6 @@ from onestep.diffusion.names import check_name
 from onestep.networks.layers import INITS, Linear, initialised
 
 EMBEDDINGS = ("fourier", "positional")
-NOISE_CONDITIONS = ("angle", "log")
 
 
 class Positional(nn.Module):
@@ -51,7 +50,7 @@ class Conditioning(nn.Module):
         embedding: str = "positional",  # or "fourier"
         endpoint: bool = False,  # of the positional embedding
         fourier_scale: float = 16.0,
-        c_noise: str = "log",  # or "angle": what a preconditioner makes the times of, for it to know
+        c_noise: str = "log",  # or "angle": for the preconditioner, which makes the times
         c_noise_scale: float = 1.0,  # multiplies the times
         labels_first: bool = False,  # labels join before the two layers, not after them
         augment_dim: int = 0,
@@ -59,7 +58,7 @@ class Conditioning(nn.Module):
     ):
         super().__init__()
         check_name("embedding", embedding, EMBEDDINGS)
-        self.c_noise = check_name("c_noise", c_noise, NOISE_CONDITIONS)
+        self.c_noise = c_noise
         init = INITS[check_name("init", init, INITS)]
         self.num_classes, self.c_noise_scale, self.labels_first = num_classes, c_noise_scale, labels_first
         if embedding == "fourier":

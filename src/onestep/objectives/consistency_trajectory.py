@@ -89,6 +89,10 @@ class ConsistencyTrajectory(Objective):
     def has_idle_modules(self) -> bool:
         return self.gan
 
+    @property
+    def needs_whole_batch(self) -> bool:
+        return self.denoising > 0 or self.gan  # their weights are of the whole batch's gradients
+
     def check_student(self, student):
         if student.network.embed.second_hidden is None:
             raise ValueError("a jump has an end as well as a beginning: network.second_time is true.")
@@ -172,15 +176,12 @@ class ConsistencyTrajectory(Objective):
     def is_adversarial(self, progress) -> bool:
         return self.gan and progress.images >= self.gan_start * progress.total_images
 
-    def modules(self, student):
+    def modules(self, student, scale):
         if not self.gan:
             return {}
         network = student.network
-        return {
-            "discriminator": Discriminator(
-                network.shape, network.embed.num_classes, self.gan_channels, self.gan_backbone
-            )
-        }
+        sizes = (network.shape, network.embed.num_classes, self.gan_channels)
+        return {"discriminator": Discriminator(*sizes, self.gan_backbone, scale)}
 
     def settings(self, module):
         return {

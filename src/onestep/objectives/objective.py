@@ -46,7 +46,8 @@ class Objective:
 
     A method is a file of this folder named after it, with one such class. A recipe names the file.
     needs_teacher: the loss calls it. sampler: with which the student is sampled, if nobody says another.
-    has_idle_modules: some extra modules have no part in some steps.
+    has_idle_modules: some extra modules have no part in some steps. needs_whole_batch: the losses of a batch depend on
+    each other, so that a worker's share is not cut into micro-batches.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -55,6 +56,7 @@ class Objective:
     preconditioner = "consistency"
     sampler = "multistep"
     has_idle_modules = False
+    needs_whole_batch = False
     distance: str | dict = "l2"
 
     def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng) -> Tensor | dict[str, Tensor]:
@@ -64,8 +66,8 @@ class Objective:
     def check_student(self, student: nn.Module) -> None:
         """Raise ValueError if the student's network has not what the loss needs."""
 
-    def modules(self, student: nn.Module) -> dict[str, nn.Module]:
-        """Extra modules to train, each with an optimiser of its own."""
+    def modules(self, student: nn.Module, scale: float) -> dict[str, nn.Module]:
+        """Extra modules to train, each with an optimiser of its own. scale: the data's, as in DataSpace."""
         return {}
 
     def settings(self, module: str) -> dict:

@@ -9,7 +9,8 @@ from omegaconf import OmegaConf
 from pydantic import BaseModel, ValidationError
 
 from onestep.diffusion.names import check_name
-from onestep.pipelines.parameters import Parameters, Recipe
+from onestep.pipelines.parameters import Parameters
+from onestep.pipelines.recipe import Recipe
 
 RESERVED = {"teacher", "reference", "comparison"}
 

@@ -40,11 +40,13 @@ class StoreDataset(FolderDataset):
 
 
 class ModelDataset(FolderDataset):
-    """A finished model."""
+    """A finished model, to be sampled batch by batch: the process keeps the memory that it frees."""
 
     def load(self):
+        from onestep.networks.memory import keep_freed_memory
         from onestep.training.model import Model
 
+        keep_freed_memory()
         return Model.load(self._filepath)
 
     def save(self, data) -> None:

@@ -8,22 +8,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from onestep.console import progress_bar
-from onestep.exchange import settings_of
 from onestep.launch import LaunchSettings, launch
+from onestep.pipelines.recipe import Recipe
 from onestep.tracking import Follower, Run, Store, open_run, run_tags
 from onestep.training.job import Job, needs_teacher
 from onestep.training.model import Model
 
 RECORDS = ["runs", "tracking", "params:env"]
-FREE = ("dropout", "augment_dim", "second_time")  # in which a student's network may differ from its teacher's
 WORKPLACE = [*RECORDS, "params:launch", "params:fresh"]
 
 
 def make_job(recipe: dict, images, teacher: Model | None = None) -> Job:
-    """A recipe's training on these images, from this teacher if it needs one."""
+    """A recipe's training on these images, from this teacher if it needs one.
+
+    Raises ValueError if that teacher does not fit.
+    """
     teacher = teacher if needs_teacher(recipe["objective"], recipe["start"]) else None
-    if teacher and "source" in teacher.spec["provenance"]:
-        check_imported(teacher, images.space, recipe)
+    if teacher:
+        Recipe.model_validate(recipe).check_teacher(images.space, teacher)
     return Job(
         data=str(images.folder.resolve()),
         data_sha256=images.sha256,
@@ -31,23 +33,6 @@ def make_job(recipe: dict, images, teacher: Model | None = None) -> Job:
         teacher_sha256=teacher.sha256 if teacher else None,
         **recipe,
     )
-
-
-def check_imported(teacher: Model, space, recipe: dict) -> None:
-    """Raise ValueError if a teacher from elsewhere has values of another scale, or the student another network.
-
-    Where a network differs in more than shapes, its weights fit and mean something else.
-    """
-    if teacher.space.scale != space.scale:
-        raise ValueError(
-            f"the teacher's values have the scale {teacher.space.scale:g}, and the data's {space.scale:g}: "
-            f"kedro run --pipelines=ingest --params=data.scale={teacher.space.scale:g}"
-        )
-    theirs, mine = (settings_of(network) for network in (teacher.spec["network"], recipe["network"]))
-    differing = [name for name in theirs if name not in FREE and theirs[name] != mine.get(name)]
-    if recipe["start"] == "teacher" and differing:
-        given = ", ".join(f"network.{name}={theirs[name]} (not {mine.get(name)})" for name in differing)
-        raise ValueError(f"{recipe['name']} starts from a teacher of another network: its own has {given}.")
 
 
 def run_training(

@@ -4,15 +4,15 @@ from torch import nn
 
 from onestep.diffusion.names import check_name
 from onestep.preconditioning.consistency import Consistency
-from onestep.preconditioning.consistency_trajectory import ConsistencyTrajectory
 from onestep.preconditioning.edm import EDM
 from onestep.preconditioning.flow import Flow
+from onestep.preconditioning.trajectory import Trajectory
 from onestep.preconditioning.trigflow import TrigFlow
 
 PRECONDITIONERS = {
     "edm": EDM,
     "consistency": Consistency,
-    "trajectory": ConsistencyTrajectory,
+    "trajectory": Trajectory,
     "trigflow": TrigFlow,
     "flow": Flow,
 }

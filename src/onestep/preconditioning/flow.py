@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from onestep.diffusion.levels import per_sample
 from onestep.preconditioning.noise_condition import noise_condition
-from onestep.preconditioning.trajectory import along_trajectory
+from onestep.preconditioning.total_derivative import total_derivative
 
 
 class Flow(nn.Module):
@@ -36,8 +36,8 @@ class Flow(nn.Module):
     def anchor(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, expanded: bool = False) -> Tensor:
         """F under a condition where it is the flow's own velocity, unlike that of f.
 
-        expanded: the condition of 2 - t, beyond the data, where the angle of the noise is negative; else that of t,
-        which is a second time too.
+        expanded: the condition of 2 - t, beyond the data; else that of t, which is a second time too. The paper gives
+        the network 2 - t itself: here, a deviation, it is the mirrored angle, minus that of t.
         """
         c_noise = self.c_noise(sigma.to(x.dtype))
         if expanded:
@@ -61,5 +61,5 @@ class Flow(nn.Module):
         def flow(x, sigma):
             return self.flow(x, sigma, self.c_noise(sigma), labels)
 
-        output, by_log = along_trajectory(flow, x, sigma, denoised)
+        output, by_log = total_derivative(flow, x, sigma, denoised)
         return output, -by_log / self.time(sigma, x)  # d ln sigma / dt = -1 / (t (1 - t))

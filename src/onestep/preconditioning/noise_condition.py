@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from onestep.diffusion.names import check_name
+
 
 class LogLevel(nn.Module):
     """ln(sigma) / 4: Karras et al. 2022, Table 1."""
@@ -29,5 +31,8 @@ NOISE_CONDITIONS = {"log": LogLevel, "angle": Angle}
 
 
 def noise_condition(network: nn.Module, sigma_data: float) -> nn.Module:
-    """The c_noise that a network wants, by the argument of that name that it was built with."""
-    return NOISE_CONDITIONS[getattr(network, "c_noise", "log")](sigma_data)
+    """The c_noise that a network wants, by the argument of that name that it was built with.
+
+    Raises ValueError for one that there is not.
+    """
+    return NOISE_CONDITIONS[check_name("c_noise", getattr(network, "c_noise", "log"), NOISE_CONDITIONS)](sigma_data)

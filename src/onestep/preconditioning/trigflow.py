@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from onestep.diffusion.levels import per_sample
 from onestep.preconditioning.noise_condition import noise_condition
-from onestep.preconditioning.trajectory import along_trajectory
+from onestep.preconditioning.total_derivative import total_derivative
 
 
 class TrigFlow(nn.Module):
@@ -48,7 +48,7 @@ class TrigFlow(nn.Module):
 
         Lu and Song 2024, Algorithm 1. A derivative by ln sigma is cos t sin t times the one by t.
         """
-        flow, derivative = along_trajectory(lambda x, sigma: self.flow(x, sigma, labels), x, sigma, denoised)
+        flow, derivative = total_derivative(lambda x, sigma: self.flow(x, sigma, labels), x, sigma, denoised)
         cos, sin = self.circle(sigma, x)
         constant = -(cos**2) * (self.sigma_data * flow.detach() - self.velocity(x, sigma, denoised))
         return flow, constant - warmup * (cos * sin * cos * x + self.sigma_data * derivative)

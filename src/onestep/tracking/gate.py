@@ -6,12 +6,12 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from onestep.diffusion.names import check_name
+from onestep.evaluation import FULL_SEEDS
+from onestep.tracking.scores import SPEED
 
 if TYPE_CHECKING:
     from mlflow.models import MetricThreshold
 
-SEEDS = 3  # fewest
-SPEED = "images_per_second"
 MEASURED = {
     "data_sha256": "data hash",
     "extractor_sha256": "extractor",
@@ -51,7 +51,7 @@ class Rules:
 
 
 def is_full(evidence: dict | None) -> bool:
-    return evidence is not None and len(evidence["seeds"]) >= SEEDS
+    return evidence is not None and len(evidence["seeds"]) >= FULL_SEEDS
 
 
 def decide(challenger: dict, champion: dict | None, rules: Rules) -> tuple[bool, str]:
@@ -98,7 +98,7 @@ def _incomparable(challenger: dict, champion: dict | None) -> str | None:
         if side is None:
             continue
         if not is_full(side):
-            return f"{name} was evaluated over {len(side['seeds'])} seeds, and at least {SEEDS} are needed"
+            return f"{name} was evaluated over {len(side['seeds'])} seeds, and at least {FULL_SEEDS} are needed"
         if odd := [n for n, values in side["values"].items() if not all(map(math.isfinite, values))]:
             return f"{name} has scores that are no numbers: {', '.join(odd)}"
     for key, name in MEASURED.items():

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onestep.tracking.gate import MEASURED, SPEED, Rules, decide, is_full
+from onestep.tracking.gate import MEASURED, Rules, decide, is_full
 from onestep.tracking.moves import move
-from onestep.tracking.scores import evidence_of
+from onestep.tracking.scores import SPEED, evidence_of
 from onestep.tracking.store import Store
 from onestep.tracking.versions import explain, facts_of, get_version, holder_of, load_version
 

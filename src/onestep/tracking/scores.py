@@ -1,6 +1,7 @@
 """What a model's scores come to in the registry: flat names, what first judges it, the evidence for the gate."""
 
-SPEED = "sampling_images_per_second"
+SPEED = "images_per_second"  # of a row, and in evidence
+SAMPLING_SPEED = f"sampling_{SPEED}"  # among flat scores, beside the training's
 
 
 def flat_scores(scores: dict, model: str) -> dict[str, float]:
@@ -17,7 +18,7 @@ def flat_scores(scores: dict, model: str) -> dict[str, float]:
         other = "" if row["sampler"] == rows[0]["sampler"] else f"{row['sampler']}_"
         place = f"{other}nfe_{row['nfe']:02d}"
         flat |= _means(row["scores"], place)
-        flat[f"{SPEED}/{place}"] = row["images_per_second"]
+        flat[f"{SAMPLING_SPEED}/{place}"] = row[SPEED]
     return flat | _means(scores["floor"]["scores"], "floor")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from onestep.tracking.calls import find_run
 from onestep.tracking.card import card
-from onestep.tracking.scores import SPEED
+from onestep.tracking.scores import SAMPLING_SPEED
 from onestep.tracking.store import Store
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def find_version(client: "MlflowClient", facts: dict) -> "ModelVersion | None":
 
 
 def _identity(facts: dict) -> tuple:
-    scores = {key: value for key, value in facts.get("scores", {}).items() if not key.startswith(SPEED)}
+    scores = {key: value for key, value in facts.get("scores", {}).items() if not key.startswith(SAMPLING_SPEED)}
     return facts.get("model_sha256"), scores
 
 

@@ -25,9 +25,9 @@ class Job:
     """A training: the data, the networks, the method and its numbers.
 
     name: the recipe. data, teacher: folders of an array store and of a finished model, with hashes of their content.
-    start: "scratch" or "teacher" (its weights); start_new: what the teacher need not have, as beginnings of parameters'
-    names. levels: {NFE: noise levels after the first} that the student is sampled with. picture_nfe: NFE of the sheets
-    made while it trains.
+    start: "scratch" or "teacher" (its weights); start_new: in what the teacher may be another, as beginnings of
+    the names of parameters and of the network's settings. levels: {NFE: noise levels after the first} that the student
+    is sampled with. picture_nfe: NFE of the sheets made while it trains.
     """
 
     name: str

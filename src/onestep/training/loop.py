@@ -7,7 +7,6 @@ ends in the same bits, and a run on two workers is the run on one up to rounding
 import copy
 import math
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from onestep.data.store import ArrayStore
 from onestep.diffusion.distances import build_distance
 from onestep.diffusion.randomness import StepRandomness, derive_seed
+from onestep.networks.memory import keep_freed_memory
 from onestep.objectives import Networks, Progress, build_objective
 from onestep.training.batches import Batches
 from onestep.training.checkpoint import flatten, load_newest, part_of, save_checkpoint
@@ -30,6 +30,7 @@ from onestep.training.model import Model, build_function
 from onestep.training.optimizer import build_optimizer, load_optimizer_state, optimizer_state
 from onestep.training.progress import ProgressLog
 from onestep.training.settings import TrainingSettings
+from onestep.training.start import check_same_job, start_from
 
 
 class Divergence(RuntimeError):
@@ -67,9 +68,13 @@ class Step(nn.Module):
 
 
 class Training:
-    """A training of a job, at some step: everything that a checkpoint holds, and how to make the next step."""
+    """A training of a job, at some step: everything that a checkpoint holds, and how to make the next step.
+
+    The process keeps the memory that it frees from here on.
+    """
 
     def __init__(self, job: Job, run_dir: Path, worker: Worker = Worker()):
+        keep_freed_memory()
         self.job, self.run_dir, self.worker = job, run_dir, worker
         self.settings = TrainingSettings(**job.training)
         store = ArrayStore.open(job.data)
@@ -100,7 +105,7 @@ class Training:
             torch.manual_seed(derive_seed("weights", self.job.seed))
             student = build_function(self.job.spec, self.space).to(device)
             self.objective.check_student(student)
-            modules = {name: m.to(device) for name, m in self.objective.modules(student).items()}
+            modules = {name: m.to(device) for name, m in self.objective.modules(student, self.space.scale).items()}
         teacher = Model.load(self.job.teacher, device).function if self.job.teacher else None
         if self.job.start == "teacher":
             start_from(student.network, teacher.network, self.job.start_new)
@@ -175,7 +180,7 @@ class Training:
     def _accumulate_gradients(self, progress: Progress) -> Tensor:
         """The mean loss over the global batch; its gradient is in the parameters."""
         settings, worker = self.settings, self.worker
-        micro_batches = settings.micro_batches(worker.size)
+        micro_batches = settings.micro_batches(worker.size, self.objective.needs_whole_batch)
         size = settings.batch_size // worker.size // micro_batches
         total = torch.zeros((), device=worker.device)
         for micro in range(micro_batches):
@@ -246,38 +251,6 @@ class Training:
             **self.job.provenance,
         }
         return Model(self.average, self.space, {**self.job.spec, "provenance": provenance})
-
-
-def start_from(network: nn.Module, teacher: nn.Module, new: Sequence[str] = ()):
-    """Copy a teacher's weights. new: beginnings of the names of parameters that may differ: those keep their own.
-
-    Raises ValueError that names the first other difference between the two networks.
-    """
-    if network.c_noise != teacher.c_noise:
-        raise ValueError(
-            f"a student can start from its teacher only with the same network, and the teacher's c_noise is "
-            f"{teacher.c_noise}, not {network.c_noise}."
-        )
-    mine, its = network.state_dict(), teacher.state_dict()
-    same = {n for n in mine.keys() & its.keys() if mine[n].shape == its[n].shape}
-    differing = sorted(n for n in (mine.keys() | its.keys()) - same if not n.startswith(tuple(new)))
-    if differing:
-        raise ValueError(
-            f"a student can start from its teacher only with the same network, and {differing[0]} is not the same "
-            f"({len(differing)} parameters differ): use the teacher's network, list what may be new in start_new, or "
-            "start: scratch."
-        )
-    network.load_state_dict({n: its[n] for n in same}, strict=False)
-
-
-def check_same_job(saved: dict, asked: dict, run_dir: Path):
-    """Raises ValueError that names what differs between a checkpoint's job and the one asked for."""
-    differing = [k for k in asked.keys() | saved.keys() if asked.get(k) != saved.get(k)]
-    if differing:
-        raise ValueError(
-            f"the checkpoints in {run_dir} are of another configuration ({', '.join(sorted(differing))} differ): "
-            "move that folder away, or start anew with --params=fresh=true."
-        )
 
 
 def frozen_copy(module: nn.Module) -> nn.Module:

@@ -118,7 +118,7 @@ class Model:
 
     def denoiser(self, labels: Tensor | None, rng, guidance: float = 1.0):
         """The denoiser of (x, sigma) with these labels, as conditioned has them, of this strength."""
-        if guidance != 1 and not self._knows_no_label():
+        if guidance != 1 and not self.knows_no_label:
             raise ValueError(
                 f"guidance {guidance:g}: {self.spec['name']} was not trained with labels that are hidden at times "
                 "(training.labels, training.label_dropout): it knows no image without one."
@@ -127,9 +127,12 @@ class Model:
         function = getattr(self.function, "denoiser", self.function)
         return lambda x, sigma: guided(function, x, sigma, one_hot, guidance)
 
-    def _knows_no_label(self) -> bool:
-        training = self.spec.get("provenance", {}).get("training", {})
-        return self.spec["labels"] and training.get("label_dropout", TrainingSettings.label_dropout) > 0
+    @property
+    def knows_no_label(self) -> bool:
+        """Whether it was trained with labels that are hidden at times; of a model from elsewhere: as far as it says."""
+        training = self.spec.get("provenance", {}).get("training")
+        hidden = 0.0 if training is None else training.get("label_dropout", TrainingSettings.label_dropout)
+        return self.spec["labels"] and hidden > 0
 
     def check_levels(self, levels) -> Tensor:
         """Levels that were given, float64. Raises ValueError unless they decrease within what was trained."""

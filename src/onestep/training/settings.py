@@ -76,13 +76,21 @@ class TrainingSettings:
         halflife = min(self.ema_halflife, images * self.ema_rampup) if self.ema_rampup else self.ema_halflife
         return 0.5 ** (self.batch_size / max(halflife, 1e-8))
 
-    def micro_batches(self, workers: int) -> int:
-        """Forward passes of a worker in a step. Raises ValueError if the global batch cannot be shared equally."""
+    def micro_batches(self, workers: int, whole: bool = False) -> int:
+        """Forward passes of a worker in a step. whole: its share is not to be cut, as some methods want.
+
+        Raises ValueError if the global batch cannot be shared so.
+        """
         share, rest = divmod(self.batch_size, workers)
         micro = self.micro_batch_size or share
         if rest or not share or share % micro:
             raise ValueError(
                 f"batch_size {self.batch_size} cannot be shared by {workers} workers in micro-batches of "
                 f"{micro}: it is a multiple of workers x micro_batch_size."
+            )
+        if whole and share > micro:
+            raise ValueError(
+                f"micro_batch_size is {micro}, and this method's losses of a batch depend on each other: it is 0, so "
+                f"that a worker takes its share of {share} at once."
             )
         return share // micro

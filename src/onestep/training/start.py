@@ -1,0 +1,54 @@
+"""Where a training begins: at its teacher's weights, or at a checkpoint of the same job."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+FREE = ("augment_dim", "dropout", "second_time")  # settings in which a student's network may differ from its teacher's
+
+
+def start_from(network: nn.Module, teacher: nn.Module, new: Sequence[str] = ()):
+    """Copy a teacher's weights; what is new keeps its own. Raises what check_start does."""
+    check_start(network, teacher, new)
+    mine, its = network.state_dict(), teacher.state_dict()
+    network.load_state_dict({n: its[n] for n in _alike(mine, its)}, strict=False)
+
+
+def check_start(network: nn.Module, teacher: nn.Module, new: Sequence[str] = ()):
+    """Raise ValueError that names where two networks differ, so that the teacher's weights do not fit or mean another.
+
+    network, teacher: build_network's, on any device. new: beginnings of the names of parameters and settings that may
+    differ.
+    """
+    new = tuple(new)
+    theirs, ours = teacher.settings, network.settings
+    names = [n for n in theirs.keys() | ours.keys() if n not in FREE and not n.startswith(new)]
+    settings = sorted(n for n in names if theirs.get(n) != ours.get(n))
+    mine, its = network.state_dict(), teacher.state_dict()
+    shapes = sorted(n for n in (mine.keys() | its.keys()) - _alike(mine, its) if not n.startswith(new))
+    if settings:
+        what = f"the teacher's has {', '.join(f'network.{n}={theirs.get(n)} (not {ours.get(n)})' for n in settings)}"
+    elif shapes:
+        what = f"{shapes[0]} is not the same ({len(shapes)} parameters differ)"
+    else:
+        return
+    raise ValueError(
+        f"a student can start from its teacher only with the same network, and {what}: use the teacher's network, list "
+        "what may be new in start_new, or start: scratch."
+    )
+
+
+def _alike(mine: dict, its: dict) -> set[str]:
+    """Names of the parameters that both have with one shape."""
+    return {n for n in mine.keys() & its.keys() if mine[n].shape == its[n].shape}
+
+
+def check_same_job(saved: dict, asked: dict, run_dir: Path):
+    """Raises ValueError that names what differs between a checkpoint's job and the one asked for."""
+    differing = [k for k in asked.keys() | saved.keys() if asked.get(k) != saved.get(k)]
+    if differing:
+        raise ValueError(
+            f"the checkpoints in {run_dir} are of another configuration ({', '.join(sorted(differing))} differ): "
+            "move that folder away, or start anew with --params=fresh=true."
+        )
