@@ -183,7 +183,7 @@ def peak(network: tuple, generic: bool) -> int:
     with by_generic_jvp() if generic else nullcontext():
         for _ in range(3):
             losses().mean().backward()
-    status = Path("/proc/self/status").read_text()  # getrusage's peak is inherited from the process that starts this one
+    status = Path("/proc/self/status").read_text()  # getrusage has the peak of the process that started this one
     return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status)[1])
 
 
