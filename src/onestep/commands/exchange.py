@@ -37,7 +37,7 @@ def import_model(
     target, name = place_of(catalog, role), "teacher" if role == "teacher" else params["student"]["name"]
     if target.exists() and not overwrite:
         raise ValueError(f"there is a {role} in {target}: --replace takes its place.")
-    options = {"teacher": role == "teacher"}
+    options = {"teacher": True} if role == "teacher" else {"teacher": False, "levels": params["student"]["levels"]}
     if origin == "openai":
         model = import_openai(file, name, params["dataset"], **options, config=_options(config))
     else:
