@@ -7,7 +7,7 @@ from PIL import Image
 
 from onestep.data.space import DataSpace
 from onestep.diffusion.randomness import SampleRandomness
-from onestep.editing import TASKS, build_task, edit_images, images_noise, interpolate, seeds_noise
+from onestep.editing import TASKS, build_task, edit_images, images_noise, interpolate, seeds_noise, try_pair
 from onestep.editing.measures import psnr
 from onestep.editing.pictures import find_mask, read_images
 from onestep.editing.projection import known_means
@@ -93,6 +93,55 @@ def test_interpolation_begins_and_ends_with_the_samples_of_its_seeds(student):
         assert np.abs(decoded[::5] - model.sample(1, 3, range(2))).max() <= 1
         labels = labels_of(3) if model.spec["labels"] else None  # those of the first seed, all the way
         assert np.abs(decoded[4::5] - model.sample(1, 8, range(2), labels)).max() <= 1
+
+
+class Classes(torch.nn.Module):
+    """The denoiser of N(mean of its class, .5^2), or its consistency function, which is exact."""
+
+    boundary = 0.002
+
+    def __init__(self, solved: bool):
+        super().__init__()
+        self.solved = solved
+        self.means = torch.nn.Parameter(torch.tensor([-0.3, 0.3]), requires_grad=False)
+
+    def forward(self, x, sigma, labels):
+        mean, sigma = (labels @ self.means)[:, None, None, None], sigma[:, None, None, None]
+        if self.solved:
+            return mean + (x - mean) * ((0.25 + self.boundary**2) / (0.25 + sigma**2)).sqrt()
+        return (0.25 * x + sigma**2 * mean) / (0.25 + sigma**2)
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [1, 1], None])
+def test_an_interpolation_of_labelled_images_begins_and_ends_with_them(stored, labels):
+    teacher = Model(Classes(False), SPACE, {**SPEC, "labels": True, "preconditioning": {"name": "edm"}})
+    model, task = Model(Classes(True), SPACE, {**SPEC, "labels": True}), build_task("interpolate", {"frames": 5})
+    trial = try_pair(model, teacher, task, stored[:2], 1, 0, labels and torch.tensor(labels))
+    assert np.abs(trial.edited[[0, -1]].astype(int) - stored[:2]).max() <= 3
+    ends = torch.zeros(2, 1, 3, 8, 8)
+    middle = interpolate(model, task, ends, 1, 0, torch.tensor([[0], [1]]))[:, 0, 0, 0]
+    torch.testing.assert_close(
+        middle, torch.linspace(-0.3, 0.3, 5) * (1 - middle.new_tensor(0.5 / 80)), rtol=1e-3, atol=1e-4
+    )
+
+
+def test_labels_go_to_the_models_that_take_any(student, stored):
+    task = build_task("interpolate", {"frames": 2})
+    for up, down in [(True, False), (False, True)]:
+        teacher = student(preconditioning={"name": "edm"}, labels=up)
+        trial = try_pair(student(labels=down), teacher, task, stored[:2], 1, 0, torch.tensor([0, 1]))
+        assert trial.edited.shape == (2, 3, 8, 8)
+
+
+def test_a_trajectory_is_edited_by_its_multistep_sampler(student, stored):
+    network = {**SPEC["network"], "second_time": True}
+    model = student(preconditioning={"name": "trajectory"}, network=network, sampler="gamma")
+    assert model.samplers[0] == "gamma"
+    edited = edit_images(model, build_task("inpaint"), SPACE.encode(stored), 2, seed=0)
+    known = ~find_mask("center", (8, 8))
+    assert torch.equal(edited[..., known], SPACE.encode(stored)[..., known])
+    frames = interpolate(model, build_task("interpolate", {"frames": 2}), seeds_noise(model, [3, 8], 1), 2, seed=3)
+    assert np.abs(SPACE.decode(frames)[:1].astype(int) - model.sample(2, 3, [0], sampler="multistep")).max() <= 1
 
 
 def labels_of(seed):

@@ -1,5 +1,7 @@
 """Samples on disk: the same whatever the batch, taken up where they were left."""
 
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -96,3 +98,28 @@ def test_bad_input_fails_before_any_work(tmp_path, changed, words):
     given = {"count": 3, "path": "a.npy", **changed}
     with pytest.raises(ValueError, match=words):
         stream(never, SPACE, path=tmp_path / given.pop("path"), made_by={}, **given)
+
+
+WRITER = """
+import sys, time
+import numpy as np
+from onestep.data.space import DataSpace
+from onestep.evaluation.stream import stream
+def slow(indices):
+    print("writing", flush=True)
+    time.sleep(60)
+stream(slow, DataSpace("moons", "points", (2,), 1.0), 7, sys.argv[1], {})
+"""
+
+
+def test_a_file_has_one_writer_at_a_time_and_a_dead_one_holds_nothing(tmp_path):
+    space, path = DataSpace("moons", "points", (2,), 1.0), tmp_path / "p.npy"
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout.readline() == "writing\n"
+    for made_by in ({}, {"seed": 1}):
+        with pytest.raises(ValueError, match="another process is writing .*p.npy: wait until it has ended, or name"):
+            stream(lambda i: np.stack([i, -i], 1).astype("f4"), space, 7, path, made_by)
+    writer.kill()
+    writer.wait()
+    stream(lambda i: np.stack([i, -i], 1).astype("f4"), space, 7, path, {})
+    assert [file.name for file in tmp_path.iterdir()] == ["p.npy"]

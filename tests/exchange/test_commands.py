@@ -52,6 +52,7 @@ def test_files_become_models_of_the_catalog(here, reference, network_pickle):
     typed("import edm.pt --from openai --env imagenet64 --config options.json --as student --recipe cd", 0)
     student = Model.load(here / "data/06_models/imagenet64/cd")
     assert (student.spec["name"], student.samplers[0]) == ("cd", "multistep")
+    assert student.levels(2).tolist() == [80.0, 1.3824]  # conf/imagenet64
     assert "none of the released networks" in typed("import edm.pt --from openai --env lsun256", 1)
     assert "there is no file none.pt" in typed("import none.pt --from openai --env lsun256", 1)
     assert "--config none.json: " in typed("import edm.pt --from openai --env lsun256 --config none.json", 1)

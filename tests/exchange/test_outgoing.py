@@ -19,6 +19,7 @@ def model(randomised, tmp_path):
     def build(name="consistency", labels=False, scale=0.8):
         space = DataSpace("digits", "images", (1, 8, 8), scale, tuple("0123456789"))
         network = {"name": "unet", "channels": 16, "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [4]}
+        network["second_time"] = name == "trajectory"
         spec = {"name": "cd", "network": network, "preconditioning": {"name": name}, "labels": labels}
         spec |= {"levels": {"2": [3.0]}, "data_sha256": "d" * 64, "provenance": {"teacher_sha256": None}}
         return Model(randomised(build_function(spec, space), std=0.2), space, spec).save(tmp_path / "model")
@@ -35,14 +36,15 @@ def inputs(model, program, count):
     return noise, *labels
 
 
-def assert_pictures(model, images, nfe, count):
-    expected = torch.from_numpy(model.sample(nfe, 5, range(count)).copy())
+def assert_pictures(model, images, nfe, count, sampler):
+    expected = torch.from_numpy(model.sample(nfe, 5, range(count), sampler=sampler).copy())
     pictures = ((images + 1) * 127.5).round().clamp(0, 255)
     assert (pictures - expected).abs().max() <= 1  # grey level
     assert (pictures == expected).float().mean() > 0.99
 
 
 CASES = [("consistency", False, 1), ("consistency", True, 2), ("consistency", False, 3), ("edm", True, 3)]
+CASES += [("trajectory", True, 2)]
 
 
 @pytest.mark.parametrize(("name", "labels", "nfe"), CASES)
@@ -57,7 +59,7 @@ def test_pt2(model, tmp_path, name, labels, nfe):
         noise = inputs(given, program, count)
         images = loaded(*noise)
         assert (images - program(*noise)).abs().max() < 1e-4
-        assert_pictures(given, images, nfe, count)
+        assert_pictures(given, images, nfe, count, program.sampler)
 
 
 def test_a_folder_is_a_finished_model(model, tmp_path):

@@ -82,6 +82,25 @@ def test_a_consistency_model_of_nvidias_format_keeps_its_boundary(reference, net
     assert (early.samplers[0], early.function.boundary) == ("multistep", 0.0)
 
 
+def test_a_student_keeps_the_levels_that_it_is_given(reference, network_pickle, tmp_path):
+    path = network_pickle(reference("adm"), "ECMPrecond", sigma_min=0.003)
+    model = import_nvidia(path, "ect", "cifar10", teacher=False, levels={2: [0.821], 1: []}).save(tmp_path / "model")
+    assert model.levels(2).tolist() == [80.0, 0.821]
+    theirs = reference("openai")
+    torch.save({**theirs.parameters, **theirs.buffers}, tmp_path / "ct.pt")
+    given = {"teacher": False, "config": theirs.config}
+    model = import_openai(tmp_path / "ct.pt", "ct", "imagenet64", levels={2: [1.9128]}, **given)
+    assert model.levels(2).tolist() == [80.0, 1.9128]
+    for levels, words in [
+        ({3: [1.0]}, "levels of 3 NFE are .*: 2, after 80"),
+        ({2: [0.001]}, "decrease and stay above"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            import_nvidia(path, "ect", "cifar10", teacher=False, levels=levels)
+    with pytest.raises(ValueError, match="a teacher's are those of Karras"):
+        import_openai(tmp_path / "ct.pt", "x", "imagenet64", config=theirs.config, levels={2: [1.0]})
+
+
 def full_size(name):
     path = Path(__file__).parents[1] / "reference" / "networks" / f"openai_{name}.keys.json"
     return json.loads(path.read_text())

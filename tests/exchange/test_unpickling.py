@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import pickletools
+import zipfile
 
 import pytest
 import torch
@@ -108,6 +109,40 @@ def test_a_tensor_beyond_its_storage_is_refused(tmp_path):
     (tmp_path / "x.pkl").write_bytes(content)
     with pytest.raises(ValueError, match="refused or damaged"):
         read_pickle(tmp_path / "x.pkl")
+
+
+def views(size, stride, count):
+    """Tensors of one storage of 1000 numbers."""
+    storage = torch.storage.TypedStorage(
+        wrap_storage=torch.zeros(1000).untyped_storage(), dtype=torch.float32, _internal=True
+    )
+    return [Calls(torch._utils._rebuild_tensor_v2, storage, 0, size, stride, False, {}) for _ in range(count)]
+
+
+@pytest.mark.parametrize("content", [views((10**15,), (0,), 1), views((1000,), (1,), 3)])
+def test_what_a_file_does_not_hold_is_not_made_of_it(tmp_path, content):
+    """A stride of 0 makes any number of numbers of one, and so do many tensors of one storage."""
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(ValueError, match="more numbers than the file holds"):
+        read_pickle(tmp_path / "x.pkl")
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(views((1000,), (1,), 1)))
+    assert len(read_pickle(tmp_path / "x.pkl")[0]) == 1000
+
+
+def test_a_state_dictionary_of_more_than_its_file_is_refused(tmp_path):
+    torch.save({"w": torch.zeros(1).expand(10**15)}, tmp_path / "x.pt")
+    with pytest.raises(ValueError, match="more numbers than the file holds"):
+        read_state_dict(tmp_path / "x.pt")
+    torch.save({"w": torch.zeros(1000)}, tmp_path / "whole.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "whole.pt") as whole,
+        zipfile.ZipFile(tmp_path / "x.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in whole.namelist():
+            packed.writestr(name, whole.read(name))
+    with pytest.raises(ValueError, match="it is compressed"):
+        read_state_dict(tmp_path / "x.pt")
+    assert len(read_state_dict(tmp_path / "whole.pt")["w"]) == 1000
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"\x80\x04", b"." * 9, b"(" * 100_000 + b"l" * 100_000])

@@ -227,3 +227,74 @@ def test_a_clock_that_is_behind_does_not_undo_a_move(store, finished_model, full
     client.set_registered_model_tag(NAME, ahead, client.get_registered_model(NAME).tags[key])
     append(client, NAME, {"kind": "promoted", "from": 1, "to": 2, "who": "me", "when": "now", "why": "later"})
     assert history(store, NAME)[-1]["to"] == aliases(store)["champion"] == 2
+
+
+class Overtaken:
+    """A client that another one overtakes: before it writes its move, all of theirs is done."""
+
+    def __init__(self, client, other):
+        self.client, self.other = client, other
+
+    def __getattr__(self, name):
+        return getattr(self.client, name)
+
+    def set_registered_model_tag(self, *entry):
+        other, self.other = self.other, lambda: None
+        other()
+        self.client.set_registered_model_tag(*entry)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_move_that_was_overtaken_follows_on_the_one_that_overtook_it(store, finished_model, full, number):
+    """As on a server, where no lock keeps two clients apart. number: of moves that come between."""
+    for seed in range(4):
+        register(finished_model(seed), full(30.0 - seed), store)
+
+    def overtaking():
+        for version in range(2, 2 + number):
+            move(store.client(), NAME, "promoted", str(version), "sooner")
+
+    made = move(Overtaken(store.client(), overtaking), NAME, "promoted", "4", "later")
+    told = history(store, NAME)
+    assert sorted(entry["to"] for entry in told) == [*range(1, 2 + number), 4]
+    assert [entry["from"] for entry in told] == [None, *(entry["to"] for entry in told[:-1])]
+    assert made["from"] == told[told.index(made) - 1]["to"]
+    found = aliases(store)
+    assert (found["champion"], found["previous"]) == (told[-1]["to"], told[-2]["to"])
+
+
+def test_promotions_at_once_follow_on_each_other(store, finished_model, full):
+    for seed in range(4):
+        register(finished_model(seed), full(30.0 - seed), store)
+    start = threading.Barrier(3)
+
+    def forcing(number):
+        start.wait()
+        return force(store, NAME, number, "at once")
+
+    with ThreadPoolExecutor(3) as pool:
+        made = list(pool.map(forcing, (2, 3, 4)))
+    told = history(store, NAME)
+    assert [entry["from"] for entry in told] == [None, *(entry["to"] for entry in told[:-1])]
+    assert {(each["against"], each["version"]) for each in made} == {(e["from"], e["to"]) for e in told[1:]}
+    assert {**aliases(store), "challenger": 4} == {
+        "challenger": 4,
+        "champion": told[-1]["to"],
+        "previous": told[-2]["to"],
+    }
+
+
+def test_a_champion_that_was_moved_while_it_was_examined_is_not_the_one_to_beat(store, finished_model, full, exam):
+    for seed in range(3):
+        register(finished_model(seed), full(30.0 - 4 * seed), store)
+    test, _ = exam()
+    overtaken = []
+
+    def speeds(models, nfe):
+        if not overtaken:
+            overtaken.append(force(store, NAME, 3, "meanwhile"))
+        return [900.0] * len(models)
+
+    made = promote(store, NAME, Exam(test.measured, test.scores, speeds), RULES, number=2)
+    assert (made["promoted"], made["against"]) == (False, 3)
+    assert [entry["to"] for entry in history(store, NAME)] == [1, 3]

@@ -72,6 +72,8 @@ def test_wrong_samplers_and_nfe_are_refused(model):
         model.sample(3, 0, range(1), sampler="heun")
     with pytest.raises(ValueError, match="at least 1"):
         model.sample(0, 0, range(1))
+    with pytest.raises(ValueError, match="gamma 0.5 with multistep: it is for the sampler gamma"):
+        model.sample(2, 0, range(1), gamma=0.5)
     teacher = Model(model.function, SPACE, SPEC | {"preconditioning": {"name": "edm"}})
     with pytest.raises(ValueError, match="odd"):
         teacher.levels(4, "heun")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from onestep.commands.project import context_of, place_of
+from onestep.commands.project import context_of, load, place_of
 from onestep.commands.refusals import refusing
 
 
@@ -37,7 +37,7 @@ def import_model(
     target, name = place_of(catalog, role), "teacher" if role == "teacher" else params["student"]["name"]
     if target.exists() and not overwrite:
         raise ValueError(f"there is a {role} in {target}: --replace takes its place.")
-    options = {"teacher": role == "teacher"}
+    options = {"teacher": True} if role == "teacher" else {"teacher": False, "levels": params["student"]["levels"]}
     if origin == "openai":
         model = import_openai(file, name, params["dataset"], **options, config=_options(config))
     else:
@@ -101,14 +101,11 @@ def export_model(target: Path, model: str, kind: str, steps: int) -> None:
         onestep export digits.pt2 --model models:/onestep-digits@champion --format pt2
         onestep export student --model data/06_models/digits/cd
     """
-    import onestep
     from onestep.exchange import export_model as write
-    from onestep.training.model import Model
 
     if target.exists():
         raise ValueError(f"{target} is there already: name another place.")
-    loaded = onestep.load(model) if model.startswith("models:/") else Model.load(model)
-    click.echo(f"{kind} in {write(loaded, target, kind, steps)}")
+    click.echo(f"{kind} in {write(load(model), target, kind, steps)}")
 
 
 COMMANDS = (refusing(import_model), refusing(export_model))

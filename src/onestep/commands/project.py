@@ -1,4 +1,4 @@
-"""The project of the working folder, as Kedro has it."""
+"""The project of the working folder, as Kedro has it, and the models that commands name."""
 
 import os
 from pathlib import Path
@@ -10,8 +10,8 @@ def catalogs_of(env: str | None, recipe: str | None) -> list:
     return [context_of(env, name).catalog for name in recipes]
 
 
-def context_of(env: str | None, recipe: str | None = None):
-    """Kedro's context, of the configured recipe if none is named."""
+def context_of(env: str | None, recipe: str | None = None, runtime: dict | None = None):
+    """Kedro's context, of the configured recipe if none is named. runtime: what --params would give."""
     from kedro.framework.session import KedroSession
     from kedro.framework.startup import bootstrap_project
 
@@ -19,10 +19,28 @@ def context_of(env: str | None, recipe: str | None = None):
         raise ValueError(f"{Path.cwd()} is no project: go to its folder.")
     bootstrap_project(Path.cwd())
 
-    with KedroSession.create(Path.cwd(), env=env, runtime_params={"recipe": recipe} if recipe else {}) as session:
+    runtime = {**(runtime or {}), **({"recipe": recipe} if recipe else {})}
+    with KedroSession.create(Path.cwd(), env=env, runtime_params=runtime) as session:
         return session.load_context()
 
 
 def place_of(catalog, name: str) -> Path:
     """Where a dataset lies, from here."""
     return Path(os.path.relpath(catalog.get(name)._filepath))
+
+
+def load(place: str):
+    """A registered model, or that of a folder."""
+    import onestep
+    from onestep.training.model import Model
+
+    return onestep.load(place) if place.startswith("models:/") else Model.load(place)
+
+
+def model_of(place: str):
+    """The same on the best device there is."""
+    from onestep.evaluation.choice import best_device
+
+    model = load(place)
+    model.function.to(best_device())
+    return model

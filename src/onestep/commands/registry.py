@@ -11,7 +11,12 @@ REASON = click.option("--reason", default="", help="Kept in the history.")
 
 @click.group()
 def registry() -> None:
-    """The registered models."""
+    """Promote a registered model, roll back, list who was champion.
+
+    \b
+        onestep registry history
+        onestep registry rollback --reason "blurred eights"
+    """
 
 
 @click.command()
@@ -24,6 +29,7 @@ def sync(env: str | None, recipe: str | None) -> None:
     (registration.json, promotions.json) and the student's folder are enough to make the same version again, with its
     number and aliases where these are free; a version that is there stays as it is. On a fresh clone:
 
+    \b
         dvc pull && onestep registry sync
     """
     from onestep.tracking import sync as make_again
@@ -45,9 +51,10 @@ def sync(env: str | None, recipe: str | None) -> None:
 @click.command()
 @ENVIRONMENT
 def history(env: str | None) -> None:
-    """Every move of the champion: when, from which version to which, who, how and why.
+    """List every move of the champion: when, from which version to which, who, how and why.
 
-    onestep registry history
+    \b
+        onestep registry history
     """
     from onestep.tracking import history as moves_of
 
@@ -63,7 +70,8 @@ def history(env: str | None) -> None:
 def rollback(env: str | None, reason: str) -> None:
     """Make the previous champion champion again; a second time swaps them back.
 
-    onestep registry rollback --reason "blurred eights"
+    \b
+        onestep registry rollback --reason "blurred eights"
     """
     from onestep.tracking import rollback as swap
 
@@ -107,6 +115,7 @@ def promote(env: str | None, version: int | None, forced: bool, reason: str) -> 
 
 for command in (sync, history, rollback, promote):
     registry.add_command(refusing(command))
+COMMANDS = (registry,)
 
 
 def _registry(env: str | None) -> tuple[dict, object, str]:

@@ -53,13 +53,25 @@ def try_seeds(model, task: Interpolate, seeds: tuple[int, int], steps: int, labe
 
 
 def try_pair(model, teacher, task: Interpolate, images: np.ndarray, steps: int, seed: int, labels=None) -> Trial:
-    """From one image to another: two, uint8 [2, C, H, W], which the teacher's ODE carries to noise."""
+    """From one image to another: two, uint8 [2, C, H, W], which the teacher's ODE carries to noise.
+
+    labels: [2], with which each goes up, and comes down again; drawn where they are not told.
+    """
     task.check(model.space)
     if len(images) != 2:
         raise ValueError(f"{len(images)} images: an interpolation has two ends.")
-    ends = images_noise(teacher, model.space.encode(images), labels=labels)[:, None].to(model.device)
-    frames = model.space.decode(interpolate(model, task, ends, steps, seed, None if labels is None else labels[:1]))
-    return Trial("interpolate images", images, frames, {"steps": steps})
+    up, down = (_told(side, labels, seed) for side in (teacher, model))
+    ends = images_noise(teacher, model.space.encode(images), labels=up)[:, None].to(model.device)
+    frames = interpolate(model, task, ends, steps, seed, None if down is None else down[:, None])
+    return Trial("interpolate images", images, model.space.decode(frames), {"steps": steps})
+
+
+def _told(model, labels, seed: int):
+    """The labels of two images, where a model takes any: the same for every model of these classes."""
+    if not model.spec["labels"]:
+        return None
+    drawn = SampleRandomness(seed, range(2), model.device).integers(len(model.space.classes))
+    return drawn if labels is None else labels
 
 
 def draw_gallery(trials: list[Trial], originals: np.ndarray | None, title: str, columns: int = 8) -> Image.Image:

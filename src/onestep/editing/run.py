@@ -14,7 +14,7 @@ from onestep.samplers import carry_to_noise
 
 def check_model(model, task: Task, steps: int) -> None:
     """Raise ValueError if this model cannot do this task in so many steps."""
-    if model.samplers[0] != "multistep":
+    if "multistep" not in model.samplers:
         raise ValueError(
             f"{model.spec['name']} is sampled with {model.samplers[0]}: what edits is a consistency function."
         )
@@ -30,22 +30,35 @@ def edit_images(
     """Model values of the edited images, before they are rounded and clamped. NFE = steps.
 
     y: what the task is given, model values. seed: an image's result is a function of it and of its index, by default
-    its place. labels: [B], as for Model.sample.
+    its place. labels: [B], as for Model.sample; or mixtures of classes, [B, classes].
     """
     check_model(model, task, steps)
     edit = task.edit(y.to(model.device))
     rng = SampleRandomness(seed, indices or range(len(edit.start)), model.device)
     levels = task.levels(steps, model.function.boundary)
-    levels = model.levels(steps) if levels is None else model.check_levels(levels)
+    levels = model.levels(steps, "multistep") if levels is None else model.check_levels(levels)
     noise = rng.normal(model.space.shape)  # before labels: the draws are those of Model.sample
     return edit(model.conditioned(labels, rng), noise, levels, rng, model.function.boundary)
 
 
 def interpolate(model, task: Interpolate, ends: Tensor, steps: int, seed: int, labels=None) -> Tensor:
-    """Frames between noises, [2, B, ...] -> [B * frames, ...]: those of a pair share label and later noise."""
+    """Frames between noises, [2, B, ...] -> [B * frames, ...]: those of a pair share later noise.
+
+    labels: [B], of all frames of a pair; or [2, B], of its ends, between which what the model is told of them is mixed.
+    """
     indices = [pair for pair in range(ends.shape[1]) for _ in range(task.frames)]
-    labels = None if labels is None else torch.as_tensor(labels).repeat_interleave(task.frames)
+    if labels is not None:
+        labels = torch.as_tensor(labels)
+        labels = _mixed(model, labels, task) if labels.ndim == 2 else labels.repeat_interleave(task.frames)
     return edit_images(model, task, ends, steps, seed, labels, indices)
+
+
+def _mixed(model, labels: Tensor, task: Interpolate) -> Tensor:
+    """From the class of one end to that of the other in even steps, [B * frames, classes]."""
+    rng = SampleRandomness(0, range(labels.shape[1]), model.device)
+    one_hot = torch.stack([model.one_hot(end, rng).repeat_interleave(task.frames, 0) for end in labels])
+    share = torch.linspace(0, 1, task.frames, device=model.device).repeat(labels.shape[1])[:, None]
+    return torch.lerp(*one_hot, share)
 
 
 def seeds_noise(model, seeds: Sequence[int], count: int) -> Tensor:

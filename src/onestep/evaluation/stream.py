@@ -4,7 +4,8 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +27,39 @@ def stream(
 
     generate: indices -> stored values, uint8 [B, C, H, W] or float32 [B, D], where a sample is a function of its index.
     made_by: all that it depends on beside that, ready for JSON. A run that was interrupted is taken up by one with the
-    same count and made_by, whatever its batches. A file that is there is replaced at the end.
+    same count and made_by, whatever its batches. A file that is there is replaced at the end. Raises ValueError while
+    another process writes this file.
     """
     path, shape = Path(path), (count, *space.shape)
     if count < 1 or batch_size < 1:
         raise ValueError(f"{count} samples in batches of {batch_size}: both are at least 1.")
     if path.suffix != ".npy":
         raise ValueError(f"{path}: samples are written to a file whose name ends in .npy.")
+    with _sole_writer(path):
+        _write(generate, space, path, shape, made_by, batch_size, on_progress)
+    return np.load(path, mmap_mode="r")
+
+
+@contextmanager
+def _sole_writer(path: Path) -> Iterator[None]:
+    """Hold the name of a file. The system gives it free when the process ends, however it ends."""
+    from filelock import FileLock, Timeout
+
+    place = path.with_name(f".{path.name}.lock")
+    lock = FileLock(place, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(f"another process is writing {path}: wait until it has ended, or name another file.") from None
+    try:
+        yield
+    finally:
+        place.unlink(missing_ok=True)  # while it is held: whoever waits for it sees that it is gone, and makes its own
+        lock.release()
+
+
+def _write(generate, space: DataSpace, path: Path, shape, made_by: dict, batch_size: int, on_progress) -> None:
+    count = shape[0]
     header, row = _header(DTYPES[space.kind], shape), DTYPES[space.kind].itemsize * int(np.prod(space.shape))
     seal = hashlib.sha256(json.dumps([made_by, space.to_dict(), count], sort_keys=True).encode()).hexdigest()[:16]
     partial = path.with_name(f".{path.name}.{seal}.partial")
@@ -51,7 +78,6 @@ def stream(
     partial.replace(path)
     for other in path.parent.glob(f".{path.name}.*.partial"):
         other.unlink()
-    return np.load(path, mmap_mode="r")
 
 
 def _header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:

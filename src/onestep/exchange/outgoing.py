@@ -26,8 +26,9 @@ class Program(nn.Module):
     def __init__(self, model: Model, nfe: int):
         super().__init__()
         self.function, self.scale = model.function, model.space.scale
-        self.sampler = check_name("program of the sampler", model.samplers[0], ("multistep", "heun", "euler"))
-        self.levels = model.levels(nfe).tolist()
+        sampler = "multistep" if "multistep" in model.samplers else model.samplers[0]
+        self.sampler = check_name("program of the sampler", sampler, ("multistep", "heun", "euler"))
+        self.levels = model.levels(nfe, sampler).tolist()
         self.draws = len(self.levels) if self.sampler == "multistep" else 1
 
     def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -1,13 +1,14 @@
 """Published checkpoints as models of ours: a teacher (EDM) or a student (CD, CT, ECT)."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from onestep.data.space import DataSpace
+from onestep.diffusion.levels import SIGMA_MAX
 from onestep.diffusion.names import check_name
 from onestep.exchange.unpickling import Part, read_pickle, read_state_dict
 from onestep.networks import build_network
@@ -28,28 +29,38 @@ OPENAI = {
         "class_cond": False,
     },
 }  # fmt: skip
+Levels = Mapping[int, Sequence[float]]
 TEACHER = {"preconditioning": {"name": "edm"}, "sampler": "heun"}
 
 
 def import_openai(
-    path: Path | str, name: str, dataset: str, *, teacher: bool = True, config: Mapping | None = None
+    path: Path | str,
+    name: str,
+    dataset: str,
+    *,
+    teacher: bool = True,
+    config: Mapping | None = None,
+    levels: Levels | None = None,
 ) -> Model:
     """The model of an OpenAI state dictionary. teacher: an EDM denoiser, or else a consistency model (CD, CT).
 
-    config: the options it was trained with; of the released networks, whose shapes tell, if not given. Raises
-    ValueError for a file that is no such dictionary, or of another network.
+    config: the options it was trained with; of the released networks, whose shapes tell, if not given. levels: {NFE:
+    noise levels after the first} that a student is sampled at. Raises ValueError for a file that is no such dictionary,
+    or of another network, and for levels that cannot be.
     """
     weights = read_state_dict(path)
     config = config or _fitting(weights, path)
     student = {"preconditioning": {"name": "consistency"}, "sampler": "multistep"}
-    return _model(weights, config, TEACHER if teacher else student, name, dataset, path)
+    return _model(weights, config, _sampled(TEACHER if teacher else student, levels), name, dataset, path)
 
 
-def import_nvidia(path: Path | str, name: str, dataset: str, *, teacher: bool = True) -> Model:
+def import_nvidia(
+    path: Path | str, name: str, dataset: str, *, teacher: bool = True, levels: Levels | None = None
+) -> Model:
     """The model of an EDM or ECT network pickle: its average of weights ("ema"). Nothing in the file is run.
 
-    teacher: an EDM denoiser, or else a consistency model (ECT). Raises ValueError for a pickle of other things, and for
-    networks that are preconditioned in other ways.
+    teacher: an EDM denoiser, or else a consistency model (ECT). levels: as in import_openai. Raises ValueError for a
+    pickle of other things, and for networks that are preconditioned in other ways.
     """
     content = read_pickle(path)
     wrapper = content.get("ema") if isinstance(content, Mapping) else None
@@ -61,9 +72,8 @@ def import_nvidia(path: Path | str, name: str, dataset: str, *, teacher: bool = 
         raise ValueError(f"{path} has sigma_data {state['sigma_data']}, and ours is {SIGMA_DATA}.")
     if not isinstance(network, Part) or not isinstance(options := network.attributes.get("_init_kwargs"), Mapping):
         raise ValueError(f"{path} does not say what network it holds: 'model' with its arguments is missing.")
-    return _model(
-        network.tensors(), {"model_type": network.kind, **options}, _kind(wrapper, teacher, path), name, dataset, path
-    )
+    kind = _sampled(_kind(wrapper, teacher, path), levels)
+    return _model(network.tensors(), {"model_type": network.kind, **options}, kind, name, dataset, path)
 
 
 def _kind(wrapper: Part, teacher: bool, path) -> dict:
@@ -76,6 +86,18 @@ def _kind(wrapper: Part, teacher: bool, path) -> dict:
     return {"preconditioning": {"name": "consistency", "boundary": boundary}, "sampler": "multistep"}
 
 
+def _sampled(kind: dict, levels: Levels | None) -> dict:
+    """The kind of function with its sampling levels; a denoiser's are not chosen."""
+    if levels and kind["sampler"] != "multistep":
+        raise ValueError(
+            f"levels are {dict(levels)}: a teacher's are those of Karras et al. 2022, and none are chosen."
+        )
+    chosen = {str(nfe): list(later) for nfe, later in (levels or {}).items()}
+    if odd := [nfe for nfe, later in chosen.items() if len(later) != int(nfe) - 1]:
+        raise ValueError(f"levels of {odd[0]} NFE are {chosen[odd[0]]}: {int(odd[0]) - 1}, after {SIGMA_MAX:g}.")
+    return {**kind, "levels": chosen}
+
+
 def _model(weights: Mapping[str, Tensor], config: Mapping, kind: dict, name: str, dataset: str, path) -> Model:
     published, renamed = _checked(weights, config, path)
     classes = tuple(map(str, range(published["num_classes"])))
@@ -85,11 +107,14 @@ def _model(weights: Mapping[str, Tensor], config: Mapping, kind: dict, name: str
     provenance = {"source": Path(path).name, "source_sha256": digest, "run": f"imported-{digest[:12]}"}
     if hidden := config.get("label_dropout"):  # NVIDIA's networks hide labels themselves
         provenance["training"] = {"label_dropout": float(hidden)}
-    spec = {"name": name, "network": published["spec"], **kind, "labels": bool(classes), "levels": {}}
+    spec = {"name": name, "network": published["spec"], **kind, "labels": bool(classes)}
     spec |= {"data_sha256": None, "provenance": {**provenance, "teacher_sha256": None, "seconds": 0.0}}
     function = build_function(spec, space)
     function.network.load_state_dict(renamed)
-    return Model(function.eval().requires_grad_(False), space, spec)
+    model = Model(function.eval().requires_grad_(False), space, spec)
+    for nfe in kind["levels"]:
+        model.check_levels(model.levels(int(nfe)))
+    return model
 
 
 def _checked(weights: Mapping[str, Tensor], config: Mapping, path) -> tuple[dict, dict[str, Tensor]]:

@@ -6,9 +6,10 @@ made anew for each file, and any other name refuses the file.
 
 import io
 import pickle
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -45,15 +46,27 @@ class Part:
 
 def read_pickle(path: Path | str) -> Any:
     """NVIDIA's way to store networks: dictionaries of Parts. ValueError for anything but tensors and plain data."""
-    return _reading(path, lambda file: _Reader(file).load())
+    return _reading(path, lambda file: _Reader(file, Path(path).stat().st_size).load())
 
 
 def read_state_dict(path: Path | str) -> dict[str, Tensor]:
     """A state dictionary as torch.save writes it. ValueError for anything else than tensors by their names."""
-    found = _reading(path, lambda file: torch.load(file, map_location="cpu", weights_only=True))
+    found = _reading(path, _load)
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
         raise ValueError(f"{path} is no state dictionary: tensors by their names, as torch.save writes them.")
+    if sum(value.numel() * value.itemsize for value in found.values()) > Path(path).stat().st_size:
+        raise ValueError(f"{path} is refused: its tensors have more numbers than the file holds.")
     return dict(found)
+
+
+def _load(file: BinaryIO) -> Any:
+    """What torch.save wrote, uncompressed as it does: what is packed may grow at will."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise Refused("it is compressed, which torch.save does not do")
+    file.seek(0)
+    return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _reading(path: Path | str, read: Callable) -> Any:
@@ -75,9 +88,9 @@ class Refused(Exception):
 
 
 class _Reader(pickle.Unpickler):
-    def __init__(self, file):
+    def __init__(self, file: BinaryIO, size: int):
         super().__init__(file)
-        self._known = _known()
+        self._known = _known(size)
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in self._known:
@@ -90,17 +103,26 @@ class _Reader(pickle.Unpickler):
         raise Refused("it refers to data outside the file")
 
 
-def _known() -> dict[tuple[str, str], Any]:
-    """All that a pickle may call, fresh objects of our own, so that none can be changed for the next file."""
+def _known(file_size: int) -> dict[tuple[str, str], Any]:
+    """All that a pickle may call, fresh objects of our own, so that none can be changed for the next file.
+
+    file_size: bytes, which all tensors together do not exceed.
+    """
+    rebuilt_bytes = 0
 
     def rebuilt(storage, offset, size, stride, *_) -> Tensor:
-        return torch.as_strided(storage, tuple(size), tuple(stride), offset).clone()  # as_strided checks the bounds
+        nonlocal rebuilt_bytes
+        view = torch.as_strided(storage, tuple(size), tuple(stride), offset)  # checks the bounds, and takes no memory
+        rebuilt_bytes += view.numel() * view.itemsize
+        if rebuilt_bytes > file_size:
+            raise Refused(f"a tensor of the size {tuple(view.shape)} has more numbers than the file holds")
+        return view.clone()
 
     def parameter(data, *_) -> Tensor:
         return data
 
     def storage(content: bytes) -> Tensor:
-        stored = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        stored = _load(io.BytesIO(content))
         untyped = stored._untyped_storage
         return torch.tensor([], dtype=stored.dtype).set_(untyped, 0, (untyped.nbytes() // stored.dtype.itemsize,))
 

@@ -43,9 +43,9 @@ def promote(store: Store, name: str, exam: Exam, rules: Rules, number: int | Non
         version = get_version(client, name, number or "challenger")
         champion = holder_of(client, name, "champion")
         promoted, reason = _compare(client, store, version, champion, exam, rules)
-        if _number(holder_of(client, name, "champion")) == _number(champion):  # nobody moved it meanwhile
-            break
-    return _settle(client, version, champion, promoted, reason)
+        with store.alone():
+            if _number(holder_of(client, name, "champion")) == _number(champion):  # nobody moved it meanwhile
+                return _settle(client, version, champion, promoted, reason)
 
 
 def force(store: Store, name: str, number: int, reason: str) -> dict:
@@ -55,7 +55,8 @@ def force(store: Store, name: str, number: int, reason: str) -> dict:
     client = store.client()
     version = get_version(client, name, number)
     load_version(version, store)
-    made = move(client, name, "forced", version.version, reason)
+    with store.alone():
+        made = move(client, name, "forced", version.version, reason)
     explain(client, version, f"forced by {made['who']}: {reason}", False)
     return {"version": number, "promoted": True, "reason": reason, "against": made["from"]}
 
@@ -63,9 +64,10 @@ def force(store: Store, name: str, number: int, reason: str) -> dict:
 def rollback(store: Store, name: str, reason: str = "") -> dict:
     """Make the previous champion champion again, and the champion previous. Returns the move."""
     client = store.client()
-    previous = get_version(client, name, "previous")
-    load_version(previous, store)
-    return move(client, name, "rolled back", previous.version, reason or "no reason given")
+    with store.alone():
+        previous = get_version(client, name, "previous")
+        load_version(previous, store)
+        return move(client, name, "rolled back", previous.version, reason or "no reason given")
 
 
 def _compare(

@@ -53,7 +53,8 @@ def register(
     }
     client = store.client()
     version = find_version(client, facts) or create_version(client, store, folder, facts, run_id)
-    return _judge(client, version, facts)
+    with store.alone():
+        return _judge(client, version, facts)
 
 
 def sync(pairs: Iterable[tuple[dict | Path | str, Path | str]], store: Store, moves: dict | None = None) -> list[dict]:
@@ -65,11 +66,12 @@ def sync(pairs: Iterable[tuple[dict | Path | str, Path | str]], store: Store, mo
     loaded = sorted(((_read_record(record), folder) for record, folder in pairs), key=lambda pair: pair[0]["version"])
     client = store.client()
     made = [(record, _restore(client, store, record, folder)) for record, folder in loaded]
-    if moves and moves["moves"] and not moves_of(client, moves["name"]):
-        _take_up(client, moves["name"], moves["moves"])
-    for record, version in made:
-        if "champion" in record["aliases"] and holder_of(client, version.name, "champion") is None:
-            move(client, version.name, "restored", version.version, record["reason"])
+    with store.alone():
+        if moves and moves["moves"] and not moves_of(client, moves["name"]):
+            _take_up(client, moves["name"], moves["moves"])
+        for record, version in made:
+            if "champion" in record["aliases"] and holder_of(client, version.name, "champion") is None:
+                move(client, version.name, "restored", version.version, record["reason"])
     return [_record(client, version.name, version.version) for _, version in made]
 
 

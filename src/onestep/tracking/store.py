@@ -3,6 +3,8 @@
 import logging
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,6 +73,14 @@ class Store:
         except Exception as problem:
             raise ConnectionError(f"MLflow at {self.address} does not answer: {self.words(problem)}") from None
         return client
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else moves a champion meanwhile, in any process on this machine; of a server nobody can say so."""
+        from filelock import FileLock
+
+        with FileLock(f"{self.database}.lock") if self.database else nullcontext():
+            yield
 
     def experiment(self, client: "MlflowClient", name: str) -> str:
         """The id of an experiment, made if new, restored if deleted. Artifacts of an sqlite store lie beside it."""

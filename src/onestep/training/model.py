@@ -91,6 +91,8 @@ class Model:
         levels = self.levels(nfe, sampler) if levels is None else self.check_levels(levels)
         rng = SampleRandomness(seed, indices, self.device)
         noise = rng.normal(self.space.shape)
+        if gamma and sampler != "gamma":
+            raise ValueError(f"gamma {gamma:g} with {sampler}: it is for the sampler gamma, which ctm models have.")
         if sampler in DENOISER_SAMPLERS:
             x = DENOISER_SAMPLERS[sampler](self.denoiser(labels, rng, guidance), noise, levels, rng)
             return self.space.decode(x)
@@ -113,7 +115,7 @@ class Model:
 
         A trajectory's is one of (x, sigma, sigma_next) too.
         """
-        one_hot = self._one_hot(labels, rng)
+        one_hot = self.one_hot(labels, rng)
         return lambda x, sigma, *sigma_next: self.function(x, sigma, one_hot, *sigma_next)
 
     def denoiser(self, labels: Tensor | None, rng, guidance: float = 1.0):
@@ -123,7 +125,7 @@ class Model:
                 f"guidance {guidance:g}: {self.spec['name']} was not trained with labels that are hidden at times "
                 "(training.labels, training.label_dropout): it knows no image without one."
             )
-        one_hot = self._one_hot(labels, rng)
+        one_hot = self.one_hot(labels, rng)
         function = getattr(self.function, "denoiser", self.function)
         return lambda x, sigma: guided(function, x, sigma, one_hot, guidance)
 
@@ -141,13 +143,16 @@ class Model:
     def _sampler(self, name: str | None) -> str:
         return check_name("sampler of this model", name or self.samplers[0], self.samplers)
 
-    def _one_hot(self, labels, rng):
+    def one_hot(self, labels: Tensor | None, rng) -> Tensor | None:
+        """What the function is told of labels, [B] -> [B, classes]; mixtures, [B, classes], stay as they are."""
         if not self.spec["labels"]:
             if labels is not None:
                 raise ValueError(f"model {self.spec['name']} was trained without labels: it cannot be asked for one.")
             return None
         classes = len(self.space.classes)
         labels = rng.integers(classes) if labels is None else torch.as_tensor(labels, device=rng.device)
+        if labels.ndim == 2:
+            return labels
         if labels.min() < 0 or labels.max() >= classes:
             raise ValueError(f"labels {labels.tolist()}: they are between 0 and {classes - 1}.")
         return F.one_hot(labels, classes).float()

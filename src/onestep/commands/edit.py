@@ -1,0 +1,54 @@
+"""`onestep edit`: tasks of editing on pictures in files."""
+
+from pathlib import Path
+
+import click
+
+from onestep.commands.project import model_of
+from onestep.commands.refusals import refusing
+
+
+@click.command()
+@click.argument("task")
+@click.argument("output", default="edited", type=click.Path(file_okay=False, writable=True))
+@click.option("--model", required=True, help="As models:/onestep-digits@champion, or a finished model's folder.")
+@click.option("--image", "images", multiple=True, help="A picture or a folder of them; may be given again.")
+@click.option("--steps", default=4, show_default=True, type=click.IntRange(1), help="Network evaluations an image.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--label", default=None, type=int, help="A class by its number, of a model that was trained with labels.")
+@click.option("--degrade", is_flag=True, help="The images are whole: take from them what the task makes, and measure.")
+@click.option("--mask", default=None, help="inpaint: a picture whose white is missing, or center, left, ...")
+@click.option("--factor", default=None, type=int, help="superresolve: pixels of a patch's side.")
+@click.option("--level", default=None, type=float, help="denoise: that of the noise, in model values.")
+@click.option("--first", default=None, type=float, help="stroke: its first level.")
+@click.option("--last", default=None, type=float, help="stroke: the level of its last step.")
+@click.option("--frames", default=None, type=int, help="interpolate: how many, both ends among them.")
+@click.option("--to", default=None, type=int, help="interpolate: the seed at the other end.  [default: seed + 1]")
+@click.option("--teacher", default=None, help="interpolate between two images: what carries them to noise.")
+def edit(task, output, model, images, steps, seed, label, degrade, to, teacher, **options) -> None:
+    """Edit images by a student: inpaint, colorize, superresolve, stroke, denoise or interpolate.
+
+    The folder OUTPUT gets the edited images and sheet.png, before and after. interpolate has two seeds, or two images.
+
+    \b
+        onestep edit inpaint --image a.png --mask m.png --model models:/onestep-digits@champion
+        onestep edit superresolve out --image pictures --degrade --model data/06_models/digits/cd
+        onestep edit interpolate --seed 3 --to 5 --frames 8 --model models:/onestep-digits@champion
+    """
+    from onestep.editing import build_task, draw_gallery, write_edited
+    from onestep.editing.files import Order, carry_out
+
+    place = (Path(output) / task).resolve()
+    if any(place in (Path(image).resolve(), Path(image).resolve().parent) for image in images):
+        raise ValueError(f"the images are in {place}, where the edited ones would be written: name another OUTPUT.")
+    given = {name: value for name, value in options.items() if value is not None}
+    order = Order(task, build_task(task, given), images, steps, seed, seed + 1 if to is None else to, label, degrade)
+    trial, names = carry_out(order, model_of(model), teacher and model_of(teacher))
+    write_edited([trial], Path(output), names)
+    draw_gallery([trial], None, f"{model}, {steps} steps").save(Path(output) / "sheet.png")
+    for name, value in trial.measures.items():
+        click.echo(f"{name}: {value}")
+    click.echo(f"{len(trial.edited)} images and sheet.png in {output}")
+
+
+COMMANDS = (refusing(edit),)

@@ -1,0 +1,181 @@
+"""`onestep plan`: what a run would do, and what it would cost."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+from kedro.framework.cli.project import run as kedro_run
+
+from onestep.commands.project import context_of
+from onestep.commands.refusals import refusing
+
+JOURNEY = ("ingest", "teacher", None, "evaluate", "register")  # None: the student's
+RECORDED = ("runs", "tracking")
+UNITS = ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes"), (0.0, "seconds"))
+ROWS = 256  # of random data, where there are none yet
+
+
+@click.command()
+@click.option("--env", default=None, help="The configuration, as for kedro run.")
+@click.option("--steps", default=10, show_default=True, type=click.IntRange(1), help="Steps of the trial.")
+@click.option("--seconds", default=60.0, show_default=True, help="What the trial of a training takes at most, about.")
+def plan(env: str | None, params: dict, steps: int, seconds: float) -> None:
+    """Say what a run would do and cost, from a short trial on this machine. Nothing is kept of it.
+
+    \b
+        onestep plan
+        onestep plan --env=cifar10 --params=recipe=scd
+        onestep plan --params=recipe=ect,network.channels=64 --steps=3
+    """
+    from onestep.hooks import trainer_of
+    from onestep.pipelines.parameters import Recipe
+
+    context = context_of(env, runtime=params)
+    given, catalog = context.params, context.catalog
+    student = Recipe.model_validate(given["student"])
+    maker, reason = trainer_of(student)
+    click.echo(f"{student.name} on {given['dataset']}: it {reason}")
+    click.echo("\nstages")
+    for line in _stages([maker if stage is None else stage for stage in JOURNEY], catalog):
+        click.echo(f"  {line}")
+    click.echo("\nparameters that differ from the base")
+    for line in _differences(given, context_of("base", student.name).params):
+        click.echo(f"  {line}")
+    roles = ["teacher", "student"] if student.needs_teacher and not catalog.exists("teacher") else ["student"]
+    with TemporaryDirectory() as folder:
+        for role, job in _jobs(roles, given, catalog, Path(folder)):
+            click.echo(f"\n{role}: {given[role]['network']['name']}, {given[role]['objective']['name']}")
+            for line in _costs(job, given["launch"], steps, seconds):
+                click.echo(f"  {line}")
+
+
+plan.params.insert(1, next(option for option in kedro_run.params if option.name == "params"))
+
+
+def _stages(names: list[str], catalog) -> Iterator[str]:
+    """Each with its inputs: there, made by a stage before it, or missing."""
+    from kedro.framework.project import pipelines
+
+    made: set[str] = set()
+    for name in names:
+        inputs = sorted(i for i in pipelines[name].inputs() if not i.startswith("params:") and i not in RECORDED)
+        states = [
+            f"{i} ({'there' if catalog.exists(i) else 'made before' if i in made else 'missing'})" for i in inputs
+        ]
+        outputs = sorted(pipelines[name].all_outputs())
+        made |= set(outputs)
+        yield f"{name:9} {', '.join(states) or 'no inputs'} -> {', '.join(outputs) or 'the tracking store'}"
+
+
+def _differences(given: dict, base: dict) -> Iterator[str]:
+    """Parameters of the run, but not those of other students."""
+    flat, below = (
+        {k: v for k, v in _flat(p) if not k.startswith(("students.", "network.", "env"))} for p in (given, base)
+    )
+    names = sorted(name for name in flat.keys() | below.keys() if flat.get(name) != below.get(name))
+    yield from (f"{name}: {flat.get(name)} (base: {below.get(name)})" for name in names)
+    if not names:
+        yield "none"
+
+
+def _flat(values: dict, above: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
+
+
+def _jobs(roles: list[str], given: dict, catalog, folder: Path) -> Iterator[tuple[str, object]]:
+    """Each training, on data and from a teacher that are random where they are not there yet."""
+    from onestep.pipelines.training import make_job
+
+    images = catalog.load("images") if catalog.exists("images") else _random_images(given, folder / "images")
+    teacher = catalog.load("teacher") if catalog.exists("teacher") else None
+    for role in roles:
+        recipe = given[role]
+        if role == "student" and len(roles) == 2:
+            teacher = _random_teacher(given["teacher"], images, folder / "teacher")
+        if recipe["objective"].get("distance") == "lpips" and _no_lpips():
+            click.echo("\nLPIPS weights are not on this machine: the trial has random ones.")
+            recipe = {**recipe, "objective": {**recipe["objective"], "distance": "lpips_random"}}
+        yield role, make_job(recipe, images, teacher)
+
+
+def _random_images(given: dict, folder: Path):
+    import numpy as np
+
+    from onestep.data import DataSpace, load_source
+    from onestep.data.store import DTYPES, write_store
+
+    shape = load_source(given["data"]["source"]).shape
+    if not shape:
+        raise ValueError("only the data can tell their size: kedro run --pipelines=ingest, and plan again.")
+    click.echo("\nThe data are not there: the trial has random ones, of one class.")
+    space = DataSpace(given["dataset"], "points" if len(shape) == 1 else "images", shape, 1.0, ("any",))
+    rows = np.random.default_rng(0).integers(0, 256, (ROWS, *shape)).astype(DTYPES[space.kind])
+    return write_store(folder, rows, np.zeros(ROWS, np.int64), space, train=ROWS - 1)
+
+
+def _random_teacher(recipe: dict, images, folder: Path):
+    from onestep.pipelines.training import make_job
+    from onestep.training.model import Model, build_function
+
+    job = make_job(recipe, images)
+    model = Model(build_function(job.spec, images.space), images.space, {**job.spec, "provenance": job.provenance})
+    return model.save(folder)
+
+
+def _no_lpips() -> bool:
+    from onestep.diffusion.distances import check_distance
+
+    try:
+        check_distance("lpips")
+    except ValueError:
+        return True
+    return False
+
+
+def _costs(job, launch: dict, steps: int, seconds: float) -> Iterator[str]:
+    import torch
+
+    from onestep.launch import LaunchSettings
+    from onestep.training.settings import TrainingSettings
+    from onestep.trial import try_steps
+
+    settings, numbers = LaunchSettings(**launch), TrainingSettings(**job.training)
+    share, before = numbers.batch_size // max(1, settings.workers), torch.get_num_threads()
+    torch.set_num_threads(settings.threads_here())
+    try:
+        cost = try_steps(job, share, settings.device(), steps, seconds)
+    finally:
+        torch.set_num_threads(before)
+    batch = f"{share} of each of {settings.workers} workers" if settings.workers > 1 else f"{share}"
+    yield f"{cost.weights:,} weights"
+    yield f"a step of {batch}: {cost.flops / 1e12:.3g} TFLOP, of {cost.flops / share / 1e9:.3g} GFLOP a sample"
+    yield (
+        f"time: {_words(cost.seconds)} a step on this machine ({settings.device()}; {cost.steps} steps of {cost.tried} "
+        f"samples), {_words(cost.seconds * numbers.steps)} in all for {numbers.steps:,} steps"
+    )
+    whole = numbers.micro_batch_size or share
+    for samples in dict.fromkeys([whole, _fitting(cost, whole, 24)]):
+        size = cost.gpu(samples)
+        held = f"at least {cost.memory(samples) / 2**30:.3g} GiB in fp32"
+        on = f"fits on a GPU of {size} GiB" if size else "fits on no single GPU"
+        yield f"memory: {held} with {samples} samples at once (training.micro_batch_size): {on}"
+
+
+def _fitting(cost, whole: int, size: int) -> int:
+    """The most samples at once, whole halved, that fit on a GPU of this size."""
+    while whole > 1 and whole % 2 == 0 and (cost.gpu(whole) or 10**9) > size:
+        whole //= 2
+    return whole
+
+
+def _words(seconds: float) -> str:
+    unit, name = next((unit, name) for unit, name in UNITS if seconds >= 2 * unit)
+    return f"{seconds / (unit or 1):.3g} {name}"
+
+
+COMMANDS = (refusing(plan),)

@@ -1,0 +1,75 @@
+"""`onestep sample`: pictures of a model's samples, or arrays of them."""
+
+from pathlib import Path
+
+import click
+
+from onestep.commands.project import model_of
+from onestep.commands.refusals import refusing
+
+
+@click.command()
+@click.argument("output", default="samples.png", type=click.Path(dir_okay=False, writable=True))
+@click.option("--model", required=True, help="As models:/onestep-digits@champion, or a finished model's folder.")
+@click.option("--n", "--count", "count", default=64, show_default=True, type=click.IntRange(1))
+@click.option("--steps", default=1, show_default=True, type=click.IntRange(1), help="Network evaluations an image.")
+@click.option("--sampler", default=None, help="By default the model's own; a teacher has several.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--label", default=None, type=int, help="A class by its number, of a model that was trained with labels.")
+@click.option("--guidance", default=1.0, show_default=True, help="Strength of the labels, of a teacher's sampler.")
+@click.option("--gamma", default=0.0, show_default=True, help="Of a ctm model: the share of noise drawn anew, 0 to 1.")
+@click.option("--batch-size", default=256, show_default=True, type=click.IntRange(1))
+def sample(
+    output: str,
+    model: str,
+    count: int,
+    steps: int,
+    sampler: str | None,
+    seed: int,
+    label: int | None,
+    guidance: float,
+    gamma: float,
+    **how,
+):
+    """Draw samples of a registered model: a picture of them (.png), or all of them as an array (.npy).
+
+    An array is written batch by batch, and an interrupted one is taken up by the same command.
+
+    \b
+        onestep sample --model models:/onestep-digits@champion --n 64 --steps 2
+        onestep sample all.npy --model data/06_models/digits/cd --n 50000 --batch-size 500
+        onestep sample sevens.png --model models:/onestep-digits@champion --label 7
+    """
+    import torch
+
+    from onestep.console import progress_bar
+    from onestep.evaluation.stream import stream
+
+    generator = model_of(model)
+
+    def generate(indices):
+        labels = None if label is None else torch.full((len(indices),), label)
+        return generator.sample(steps, seed, indices, labels, sampler, gamma=gamma, guidance=guidance)
+
+    if Path(output).suffix == ".npy":
+        levels = generator.levels(steps, sampler).tolist()
+        made_by = {"model": generator.sha256, "levels": levels, "sampler": sampler, "seed": seed, "label": label}
+        made_by |= {"gamma": gamma, "guidance": guidance}
+        with progress_bar("sample") as bar:
+            stream(generate, generator.space, count, output, made_by, on_progress=bar, **how)
+    else:
+        draw_samples(generate(range(count)), model).save(output)
+    click.echo(f"{count} samples in {output}")
+
+
+def draw_samples(samples, title: str):
+    """A grid of images, or a scatter of points."""
+    from PIL import Image
+
+    from onestep.evaluation.figures import tile
+    from onestep.evaluation.plots import scatter
+
+    return Image.fromarray(tile(samples)) if samples.ndim == 4 else scatter([(title, samples)])
+
+
+COMMANDS = (refusing(sample),)

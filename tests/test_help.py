@@ -1,0 +1,42 @@
+"""What commands say of themselves."""
+
+import shlex
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from onestep.cli import cli, main
+
+
+def tree(command: click.Command, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], click.Command]:
+    """Every command below one, groups too, by its words."""
+    below = getattr(command, "commands", {})
+    return {path: command} | {p: c for name, each in below.items() for p, c in tree(each, (*path, name)).items()}
+
+
+OURS = {path: command for path, command in tree(main).items() if path}
+
+
+@pytest.mark.parametrize("path", OURS, ids=" ".join)
+def test_a_command_has_a_line_and_examples_that_parse(path):
+    shown = CliRunner().invoke(main, [*path, "--help"], prog_name="onestep")
+    assert shown.exit_code == 0, shown.output
+    assert len(OURS[path].get_short_help_str(100)) > 10
+    words = " ".join(("onestep", *path))
+    lines = [line.split("&&")[-1].strip() for line in shown.output.splitlines()]
+    examples = [line for line in lines if line.startswith(words) and line != words]
+    examples += [line for line in lines if line == words and "Usage" not in line]
+    assert examples, shown.output
+    for example in examples:
+        place, rest = main, shlex.split(example)[1:]
+        while isinstance(place, click.Group):
+            place, rest = place.commands[rest[0]], rest[1:]
+        place.make_context(example, rest, resilient_parsing=True)
+
+
+@pytest.mark.parametrize("group", [main, cli], ids=["onestep", "kedro"])
+def test_both_list_what_they_can_do(group):
+    listed = CliRunner().invoke(group, ["--help"]).output
+    for name, command in group.commands.items():
+        assert command.get_short_help_str(60)[:10] in listed and name in listed

@@ -1,0 +1,55 @@
+"""What a run would do and cost."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch.utils.flop_counter import FlopCounterMode
+
+from onestep.cli import main
+from onestep.trial import Cost, try_steps
+
+PROJECT = Path(__file__).parents[1]
+
+
+def test_a_trial_counts_what_a_step_costs(digits):
+    from onestep.training.job import Job
+    from onestep.training.model import build_function
+
+    network = {"name": "unet", "channels": 8, "channel_mult": [1], "num_blocks": 1, "attn_resolutions": []}
+    training = {"images": 640, "batch_size": 64}
+    job = Job("teacher", str(digits.folder), digits.sha256, network, {"name": "edm"}, {"name": "denoising"}, training)
+    cost = try_steps(job, 32, torch.device("cpu"), steps=1, seconds=0)
+    function = build_function(job.spec, digits.space)
+    with FlopCounterMode(display=False) as counter:
+        function(torch.zeros(1, *digits.space.shape), torch.ones(1))
+    assert 2 < cost.flops / 32 / counter.get_total_flops() <= 3  # forward, and backward by inputs and by weights
+    assert cost.weights == sum(p.numel() for p in function.parameters())
+    assert (cost.share, cost.tried, cost.steps) == (32, 32, 1) and cost.seconds > 0
+    assert cost.state_bytes == pytest.approx(5 * 4 * cost.weights, rel=0.01)  # weights, gradients, average, Adam's two
+    assert cost.sample_bytes > 10 * 4 * 64  # some of its layers' inputs
+
+
+def test_the_smallest_gpu_that_holds_it():
+    cost = Cost(0, 1, 0.0, 0.0, state_bytes=2**30, sample_bytes=2**30, steps=1, tried=1)
+    assert [cost.gpu(samples) for samples in (1, 7, 20, 100, 1000)] == [8, 12, 24, 141, None]
+
+
+@pytest.mark.slow
+def test_plan_says_what_would_run(tmp_path, monkeypatch):
+    shutil.copytree(PROJECT / "conf", tmp_path / "conf")
+    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
+    (tmp_path / "src").mkdir()
+    monkeypatch.chdir(tmp_path)
+    command = ["plan", "--env=test", "--params=recipe=cd,student.training.learning_rate=3e-4", "--steps=1"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    assert "ingest    no inputs -> " in result.output
+    assert "distill   images (made before), teacher (made before) -> student" in result.output
+    assert "student.training.learning_rate: 0.0003 (base: 0.001)" in result.output
+    assert result.output.count(" weights") == result.output.count("fits on a GPU of 8 GiB") == 2  # teacher and student
+    assert not list((tmp_path).glob("data/**/*.npy")) and not (tmp_path / "runs").exists()
+    wrong = CliRunner().invoke(main, ["plan", "--params=recipe=cdd"])
+    assert wrong.exit_code == 1 and "Did you mean 'cd'" in wrong.output
