@@ -72,10 +72,10 @@ def test_the_table_has_every_score_the_floor_and_says_provisional(scores):
     assert max(map(len, lines[3:])) < 120
 
 
-def test_the_table_of_several_seeds_has_their_deviation(scores):
+def test_the_table_of_several_seeds_has_their_interval(scores):
     scores.update(seeds=[0, 1, 2], provisional=False)
     scores["rows"][0]["scores"]["fid_digits"] = summary(4.0, [3.0, 4.0, 5.0])
-    assert "4.000 ±1.000" in scores_table(scores)
+    assert "4.000 ±2.484" in scores_table(scores)
     assert "provisional" not in scores_table(scores)
 
 

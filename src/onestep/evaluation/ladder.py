@@ -11,6 +11,8 @@ from onestep.evaluation import FULL_SEEDS
 from onestep.evaluation.counting import count_evaluations
 from onestep.evaluation.features import Extractor
 from onestep.evaluation.fidelity import register_extractor
+from onestep.evaluation.interval import interval
+from onestep.evaluation.measured import difference
 from onestep.evaluation.memorisation import TrainingSet, memorisation_rate
 from onestep.evaluation.points import wasserstein
 from onestep.evaluation.scores import FEWEST, Reference, frechet_distance, score_images
@@ -168,10 +170,8 @@ def _generate(rung, seed, count, batch_size, on_progress, done, total) -> tuple[
 
 
 def _summary(values: list[dict[str, float]]) -> Scores:
-    return {
-        name: {"mean": float(np.mean([v[name] for v in values])), "values": [float(v[name]) for v in values]}
-        for name in values[0]
-    }
+    found = {name: [float(v[name]) for v in values] for name in values[0]}
+    return {name: {"mean": float(np.mean(v)), "interval": interval(v), "values": v} for name, v in found.items()}
 
 
 def _check(store, extractor, count, seeds) -> None:
@@ -194,10 +194,9 @@ def joined(evaluations: Sequence[dict]) -> dict:
     """Several evaluations as one, with the rows of all. Raises ValueError that names what differs between them."""
     first = evaluations[0]
     for other in evaluations[1:]:
-        for key in ("data_sha256", "extractor", "split", "count", "seeds"):
-            if other[key] != first[key]:
-                raise ValueError(
-                    f"scores of {first['rows'][0]['model']} and of {other['rows'][0]['model']} do not compare: their "
-                    f"{key} differ ({first[key]} and {other[key]}). Evaluate both again."
-                )
+        if found := difference(first, other):
+            raise ValueError(
+                f"scores of {first['rows'][0]['model']} (here) and of {other['rows'][0]['model']} (there) do not "
+                f"compare: {found}. Evaluate both again."
+            )
     return {**first, "rows": [row for evaluation in evaluations for row in evaluation["rows"]]}

@@ -6,6 +6,7 @@ from itertools import cycle
 import numpy as np
 from PIL import Image
 
+from onestep.evaluation.interval import interval
 from onestep.evaluation.table import first_score
 
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -17,7 +18,7 @@ NAMES = {"fid": "FID", "kid": "KID", "is": "IS", "precision": "precision", "reca
 def ladder_plot(scores: dict, score: str | None = None, title: str | None = None) -> Image.Image:
     """Quality (log) against NFE (log): a line for each model and sampler of a scores.json, the floor as a dashed line.
 
-    score: by default the first, FID or the Wasserstein distance. Where there are several seeds, bars span their values.
+    score: by default the first, FID or the Wasserstein distance. With several seeds, bars span their intervals.
     """
     from matplotlib.ticker import LogLocator
 
@@ -30,7 +31,7 @@ def ladder_plot(scores: dict, score: str | None = None, title: str | None = None
         )
         found, nfe = [row["scores"][score] for row in rows], [row["nfe"] for row in rows]
         mean = np.array([f["mean"] for f in found])
-        span = np.abs([[f["mean"] - min(f["values"]), max(f["values"]) - f["mean"]] for f in found]).T
+        span = np.array([reached[1] - f["mean"] if (reached := interval(f["values"])) else 0.0 for f in found])
         style = {"color": colour, "marker": marker, "markersize": 7, "markeredgecolor": "white", "linewidth": 2}
         axes.errorbar(nfe, mean, span if span.any() else None, capsize=3, label=f"{model}, {sampler}", **style)
     real = scores["floor"]["scores"][score]["mean"]

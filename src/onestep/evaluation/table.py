@@ -1,8 +1,10 @@
 """Scores as a plain table."""
 
+from onestep.evaluation.interval import CONFIDENCE, interval
+
 
 def scores_table(scores: dict) -> str:
-    """The table of a scores.json: a row for each model and NFE, the floor last; means over seeds, ± their deviation."""
+    """The table of a scores.json: a row for each model and NFE, the floor last; means over seeds ± half of the interval."""
     names = list(dict.fromkeys(name for row in [*scores["rows"], scores["floor"]] for name in row["scores"]))
     lines = [["model", "sampler", "NFE", *names, "images/s"]]
     for row in scores["rows"]:
@@ -29,6 +31,8 @@ def caption(scores: dict) -> list[str]:
         f"{scores['count']} samples of each of {len(seeds)} seeds" if len(seeds) > 1 else f"{scores['count']} samples"
     )
     lines = [f"{scores['dataset']}: {words} against the training data"]
+    if len(seeds) > 1:
+        lines.append(f"mean of the seeds {', '.join(map(str, seeds))} ± half of its interval of {CONFIDENCE:.0%}")
     if extractor:
         lines[0] += f"; features of the extractor {extractor['name']} ({extractor['sha256'][:8]})"
     if scores["provisional"]:
@@ -50,10 +54,10 @@ def _grouped(text: list[str], rows: list[dict]) -> list[str]:
 
 
 def cell(score: dict | None) -> str:
-    """A score for people: its mean over seeds, and their deviation."""
+    """A score for people: its mean over seeds, and half of its interval."""
     if score is None:
         return "-"
     mean, values = score["mean"], score["values"]
     digits = 1 if abs(mean) >= 100 else 2 if abs(mean) >= 10 else 3 if abs(mean) >= 0.1 else 4
-    spread = (sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)) ** 0.5
-    return f"{mean:.{digits}f}" + (f" ±{spread:.{digits}f}" if len(values) > 1 else "")
+    reached = interval(values)
+    return f"{mean:.{digits}f}" + (f" ±{reached[1] - mean:.{digits}f}" if reached else "")

@@ -2,23 +2,18 @@
 
 import math
 from dataclasses import dataclass, field
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from onestep.diffusion.names import check_name
 from onestep.evaluation import FULL_SEEDS
+from onestep.evaluation.interval import reach
+from onestep.evaluation.measured import difference
 from onestep.tracking.scores import SPEED
 
 if TYPE_CHECKING:
     from mlflow.models import MetricThreshold
 
-MEASURED = {
-    "data_sha256": "data hash",
-    "extractor_sha256": "extractor",
-    "count": "sample count",
-    "seeds": "seeds",
-    "nfe": "NFE",
-}
 DISTANCES = ("kid", "fid", "wasserstein")
 
 
@@ -86,11 +81,8 @@ def noise(challenger: list[float], champion: list[float], confidence: float) -> 
 
     Never 0: who scores the same is not better.
     """
-    from scipy.stats import t
-
     differences = [a - b for a, b in zip(challenger, champion, strict=True)]
-    half = t.ppf(confidence, len(differences) - 1) * stdev(differences) / math.sqrt(len(differences))
-    return max(float(half), 1e-9 * max(1.0, abs(fmean(champion))))
+    return max(reach(differences, confidence), 1e-9 * max(1.0, abs(fmean(champion))))
 
 
 def _incomparable(challenger: dict, champion: dict | None) -> str | None:
@@ -101,11 +93,8 @@ def _incomparable(challenger: dict, champion: dict | None) -> str | None:
             return f"{name} was evaluated over {len(side['seeds'])} seeds, and at least {FULL_SEEDS} are needed"
         if odd := [n for n, values in side["values"].items() if not all(map(math.isfinite, values))]:
             return f"{name} has scores that are no numbers: {', '.join(odd)}"
-    for key, name in MEASURED.items():
-        if champion and challenger[key] != champion[key]:
-            here, there = (str(side[key])[:16] for side in (challenger, champion))
-            return f"not compared with the champion: the {name} differs ({here} here, {there} there)"
-    return None
+    found = champion and difference(challenger, champion)
+    return f"not compared with the champion: {found}" if found else None
 
 
 def _first(challenger: dict, score: str, rules: Rules) -> tuple[dict, str]:

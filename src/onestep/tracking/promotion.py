@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onestep.tracking.gate import MEASURED, Rules, decide, is_full
+from onestep.evaluation.measured import difference
+from onestep.tracking.gate import Rules, decide, is_full
 from onestep.tracking.moves import move
 from onestep.tracking.scores import SPEED, evidence_of
 from onestep.tracking.store import Store
@@ -102,7 +103,7 @@ def _evidence(client: "MlflowClient", version: "ModelVersion", model: "Model", e
     """That of the version, if it was measured as the exam would; else the exam's, kept on the version."""
     wanted = {**exam.measured, "nfe": rules.nfe}
     for found in (json.loads(version.tags.get("evidence", "null")), _registered(version, rules.nfe)):
-        if is_full(found) and all(found[key] == wanted[key] for key in MEASURED):
+        if is_full(found) and not difference(found, wanted):
             return found
     found = evidence_of(exam.scores(model, rules.nfe), model.spec["name"], rules.nfe)
     client.set_model_version_tag(version.name, version.version, "evidence", json.dumps(found))

@@ -1,0 +1,25 @@
+"""What two evaluations have in common where their scores compare."""
+
+MEASURED = {
+    "data_sha256": "data hash",
+    "extractor": "extractor",
+    "extractor_sha256": "extractor",
+    "split": "split",
+    "count": "sample count",
+    "seeds": "seeds",
+    "nfe": "NFE",
+}
+
+
+def difference(one: dict, other: dict) -> str | None:
+    """What differs, in words, between how two scores.json, or two models' evidence, were measured; None if nothing."""
+    for key, name in MEASURED.items():
+        if (here := one.get(key)) != (there := other.get(key)):
+            return f"the {name} differs ({_short(here)} here, {_short(there)} there)"
+    return None
+
+
+def _short(value) -> str:
+    if isinstance(value, dict):
+        return f"{value['name']} {value['sha256'][:8]}"
+    return str(value)[:16]
