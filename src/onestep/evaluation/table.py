@@ -4,7 +4,7 @@ from onestep.evaluation.interval import CONFIDENCE, interval
 
 
 def scores_table(scores: dict) -> str:
-    """The table of a scores.json: a row for each model and NFE, the floor last; means over seeds ± half of the interval."""
+    """The table of a scores.json: a row for each model and NFE, the floor last; means over seeds ± half an interval."""
     names = list(dict.fromkeys(name for row in [*scores["rows"], scores["floor"]] for name in row["scores"]))
     lines = [["model", "sampler", "NFE", *names, "images/s"]]
     for row in scores["rows"]:
