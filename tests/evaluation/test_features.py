@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from onestep.evaluation import features
+from onestep.evaluation.choice import choose_extractor
 from onestep.evaluation.classifier import accuracy
 from onestep.evaluation.features import SHIPPED, make_extractor, open_extractor
 from onestep.evaluation.fidelity import import_fidelity
@@ -135,3 +136,9 @@ def test_inception_of_gray_images(tmp_path, monkeypatch):
     features, logits = random(torch.from_numpy(gray.repeat(3, axis=1)))
     assert torch.equal(found.features, features)
     assert torch.equal(found.logits, logits)
+
+
+def test_a_choice_without_labels_is_said(tiny_store, tmp_path):
+    assert choose_extractor(tiny_store, "classifier", None, tmp_path / "labels") == ""
+    tiny_store.labels = lambda split: np.full(len(tiny_store.images(split)), -1)
+    assert "self-supervised" in choose_extractor(tiny_store, "classifier", None, tmp_path / "none")

@@ -1,5 +1,5 @@
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -9,7 +9,9 @@ from torch import nn
 from onestep.data import ingest
 from onestep.diffusion.randomness import SampleRandomness
 from onestep.evaluation.counting import count_evaluations
-from onestep.evaluation.ladder import Judge, Rung, evaluate, floor, rungs_of
+from onestep.evaluation.features import Extractor
+from onestep.evaluation.ladder import Judge, Rung, evaluate, evaluate_given, floor, rungs_of
+from onestep.evaluation.table import scores_table
 from onestep.training.model import Model, build_function
 
 
@@ -102,6 +104,26 @@ def test_the_floor_takes_other_images_for_each_seed_and_says_when_there_are_too_
     few = floor(heldout, judge, 1000, [0])
     assert few["count"] == len(heldout)
     assert "only 449" in few["note"]
+
+
+def test_samples_of_others_are_scored_by_parts_that_share_none(digits, extractor):
+    rows, parts = np.array(digits.images("train")[:90]), []
+
+    class Recorder(Extractor):
+        def __call__(self, images, batch_size=64):
+            parts.append(images)
+            return super().__call__(images, batch_size)
+
+    recorder = Recorder(**{f.name: getattr(extractor, f.name) for f in fields(extractor)})
+    scores = evaluate_given(rows, "mine", digits, recorder, count=400, seeds=[0, 1, 2])
+    assert (scores["count"], scores["rows"][0]["model"], scores["floor"]["count"]) == (30, "mine", 30)
+    given = [part for part in parts if len(part) == 30][:3]
+    assert sorted(image.tobytes() for part in given for image in part) == sorted(image.tobytes() for image in rows)
+    assert scores["rows"][0]["scores"]["memorisation"]["mean"] == 1
+    assert scores["rows"][0]["scores"]["fid_digits"]["interval"]
+    assert "mine" in scores_table(scores)
+    with pytest.raises(ValueError, match="9 samples"):
+        evaluate_given(rows[:27], "mine", digits, extractor, count=400, seeds=[0, 1, 2])
 
 
 @pytest.mark.parametrize(

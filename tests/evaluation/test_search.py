@@ -1,11 +1,16 @@
 """The search for a student's levels."""
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
+import torch
 
-from onestep.evaluation.search import CANDIDATES, SEED, search_levels
+from onestep.data import ingest
+from onestep.evaluation.search import CANDIDATES, SEED, at_scored_levels, keep_levels, search_levels
+from onestep.training.model import Model, build_function
 
 
 @dataclass(frozen=True)
@@ -42,3 +47,53 @@ def test_the_best_level_more_is_added_to_the_best_list():
 def test_a_sampler_with_a_grid_of_its_own_is_left_alone():
     student = Student({"levels": {"2": [3.0]}}, samplers=("euler", "heun"))
     assert search_levels(student, Judge(), [1, 2], 10) is student
+
+
+@pytest.fixture(scope="module")
+def moons(tmp_path_factory):
+    """A store, and a student that was drawn at random."""
+    store = ingest({"name": "moons", "count": 400}, tmp_path_factory.mktemp("search") / "moons")
+    spec = {"network": {"name": "mlp"}, "preconditioning": {"name": "consistency"}, "labels": False, "name": "cd"}
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        function = build_function(spec, store.space).eval()
+    return store, Model(function, store.space, {**spec, "levels": {}}, "s" * 64)
+
+
+def test_what_was_found_is_kept_until_something_else_is_asked(moons, tmp_path):
+    store, model = moons
+    file = tmp_path / "run" / "levels.json"
+    found = keep_levels(model, store, None, [1, 2], 20, file)
+    assert found.spec["levels"]["2"][0] in CANDIDATES
+    kept = json.loads(file.read_text())
+    file.write_text(json.dumps({**kept, "levels": {"2": [7.0]}}))
+    assert keep_levels(model, store, None, [1, 2], 20, file).spec["levels"] == {"2": [7.0]}
+    for other in (replace(model, sha256="t" * 64), replace(model, spec={**model.spec, "levels": {"2": [3.0]}})):
+        file.write_text(json.dumps({**kept, "levels": {"2": [7.0]}}))
+        assert keep_levels(other, store, None, [1, 2], 20, file).spec["levels"] != {"2": [7.0]}
+    assert keep_levels(model, store, None, [1, 3], 20, file).spec["levels"].keys() == {"2", "3"}
+
+
+def test_the_search_never_sees_what_scores_are_measured_against(moons, tmp_path):
+    store, model = moons
+
+    class Guarded:
+        """A store whose training data nobody looks at."""
+
+        space, sha256 = store.space, store.sha256
+
+        def images(self, split):
+            assert split == "heldout"
+            return store.images(split)
+
+    keep_levels(model, Guarded(), None, [1, 2], 20, tmp_path / "levels.json")
+
+
+def test_a_model_at_the_levels_of_its_scores_makes_what_was_scored(moons):
+    _, model = moons
+    rows = [{"model": "cd", "sampler": "multistep", "nfe": 2, "levels": [80.0, 5.0]}]
+    rows += [{"model": "teacher", "sampler": "heun", "nfe": 3, "levels": [80.0, 1.0]}]
+    scored = at_scored_levels(model, {"rows": rows})
+    assert scored.levels(2).tolist() == [80.0, 5.0]
+    assert np.array_equal(scored.sample(2, 0, range(3)), model.sample(2, 0, range(3), levels=[80.0, 5.0]))
+    assert model.levels(3).tolist() == scored.levels(3).tolist()

@@ -8,22 +8,29 @@ import torch
 from onestep.evaluation.features import Extractor, make_extractor, open_extractor
 
 CHOICE = "choice.json"
+WITHOUT_LABELS = (
+    "The data {} have no labels to tell apart: their classifier was trained without, on quarter turns of the images "
+    "(self-supervised). Scores have no IS."
+)
 
 
-def choose_extractor(store, features: str, weights: str | None, folder: Path, on_progress=None) -> None:
+def choose_extractor(store, features: str, weights: str | None, folder: Path, on_progress=None) -> str:
     """Keep in folder what `features` names: "classifier" (trained here, once), a shipped extractor, or "inception".
 
-    Points have no features: their folder says so. Raises ValueError for an extractor that is not there.
+    Points have no features: their folder says so. Returns what a person has to know of it, "" if nothing. Raises
+    ValueError for an extractor that is not there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = None
+    chosen, note = None, ""
     if store.space.kind == "images":
         chosen = features
         if features == "classifier":
-            make_extractor(store, folder, on_progress=on_progress)
+            made = make_extractor(store, folder, on_progress=on_progress)
+            note = "" if made.has_classes else WITHOUT_LABELS.format(store.space.name)
         else:
             open_extractor(features, weights)
     (folder / CHOICE).write_text(json.dumps({"features": chosen, "weights": weights}) + "\n")
+    return note
 
 
 def check_choice(folder: Path, features: str, weights: str | None) -> None:

@@ -62,8 +62,8 @@ class Judge:
     reference: Reference | None = None
 
     @classmethod
-    def of(cls, store, extractor: Extractor | None) -> "Judge":
-        images = store.images("train")
+    def of(cls, store, extractor: Extractor | None, split: str = "train") -> "Judge":
+        images = store.images(split)
         if extractor is None:
             return cls(TrainingSet(images), points=np.array(images))
         register_extractor(extractor)
@@ -129,6 +129,28 @@ def evaluate(
                 "images_per_second": round(count * len(seeds) / seconds, 1),
             }
         )
+    return {**_measured(store, extractor, judge, count, seeds), "rows": rows}
+
+
+def evaluate_given(
+    samples: np.ndarray, name: str, store, extractor: Extractor | None, *, count: int, seeds: Sequence[int]
+) -> dict:
+    """Scores of samples that were made anywhere, as `evaluate` gives them.
+
+    samples: stored values, uint8 [N, C, H, W] or float32 [N, D]. For each seed a part of them is taken by chance, none
+    in two parts: `count` samples, or as many as there are.
+    """
+    count = min(count, len(samples) // max(1, len(seeds)))
+    _check(store, extractor, count, seeds)
+    judge, order = Judge.of(store, extractor), np.random.RandomState(seeds[0]).permutation(len(samples))
+    parts = [samples[np.sort(order[i * count : (i + 1) * count])] for i in range(len(seeds))]
+    scores = _summary([judge.scores(part, seed) for part, seed in zip(parts, seeds, strict=True)])
+    row = {"model": name, "sampler": "given", "nfe": 0, "levels": [], "scores": scores, "images_per_second": None}
+    return {**_measured(store, extractor, judge, count, seeds), "rows": [row]}
+
+
+def _measured(store, extractor: Extractor | None, judge: Judge, count: int, seeds: Sequence[int]) -> dict:
+    """How it was measured, and the floor of that."""
     return {
         "dataset": store.space.name,
         "data_sha256": store.sha256,
@@ -138,7 +160,6 @@ def evaluate(
         "seeds": list(seeds),
         "provisional": len(seeds) < FULL_SEEDS,
         "floor": floor(store.images("heldout"), judge, count, seeds),
-        "rows": rows,
     }
 
 

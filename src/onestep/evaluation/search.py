@@ -1,7 +1,9 @@
 """Noise levels at which a student is sampled, found on seeds that reports never use."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -16,16 +18,39 @@ def search_levels(model, judge: Judge, nfes: Sequence[int], count: int, batch_si
     """The model with levels for each NFE from 2 on, greedily: the best list of one NFE less, and the best level more.
 
     Only a student of the multistep or gamma sampler has levels to choose; others come back as they are. Those after the
-    first are among CANDIDATES. count: samples of each trial.
+    first are among CANDIDATES; of more NFE than there are of these, a model keeps its own. count: samples of a trial.
     """
     if model.samplers[0] not in ("multistep", "gamma"):
         return model
     levels, best, boundary = dict(model.spec["levels"]), [], model.function.boundary
-    for nfe in range(2, max(nfes) + 1):
+    for nfe in range(2, min(max(nfes), len(CANDIDATES)) + 1):
         lists = [sorted([*best, new], reverse=True) for new in CANDIDATES if new > boundary and new not in best]
         best = min(lists, key=lambda chosen: _distance(model, judge, nfe, chosen, count, batch_size))
         levels[str(nfe)] = best
     return replace(model, spec={**model.spec, "levels": levels})
+
+
+def keep_levels(model, store, extractor, nfes: Sequence[int], count: int, file: Path):
+    """The model at the best levels for held-out images, which scores are not measured against; file keeps them.
+
+    Searched anew where what they depend on is not that of the file.
+    """
+    of = {"model_sha256": model.sha256, "data_sha256": store.sha256, "extractor": extractor and extractor.sha256}
+    of |= {"nfe": max(nfes), "count": count, "own": model.spec["levels"], "candidates": list(CANDIDATES)}
+    known = json.loads(file.read_text()) if file.exists() else {}
+    if known.get("of") != of:
+        found = search_levels(model, Judge.of(store, extractor, "heldout"), nfes, count)
+        known = {"of": of, "levels": found.spec["levels"]}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(known, indent=2) + "\n")
+    return replace(model, spec={**model.spec, "levels": known["levels"]})
+
+
+def at_scored_levels(model, scores: dict):
+    """The model at the levels that its scores were measured at, by its usual sampler."""
+    rows = [r for r in scores["rows"] if (r["model"], r["sampler"]) == (model.spec["name"], model.samplers[0])]
+    levels = {str(row["nfe"]): row["levels"][1:] for row in rows}
+    return replace(model, spec={**model.spec, "levels": {**model.spec.get("levels", {}), **levels}})
 
 
 def _distance(model, judge: Judge, nfe: int, levels: list[float], count: int, batch_size: int) -> float:

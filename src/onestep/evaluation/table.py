@@ -9,7 +9,7 @@ def scores_table(scores: dict) -> str:
     lines = [["model", "sampler", "NFE", *names, "images/s"]]
     for row in scores["rows"]:
         cells = [cell(row["scores"].get(name)) for name in names]
-        lines.append([row["model"], row["sampler"], str(row["nfe"]), *cells, f"{row['images_per_second']:,.0f}"])
+        lines.append([row["model"], row["sampler"], str(row["nfe"] or "-"), *cells, speed(row)])
     lines.append(["floor", "held-out", "", *(cell(scores["floor"]["scores"].get(name)) for name in names), ""])
     text = aligned(lines, text=2).split("\n")
     rule = "-" * max(map(len, text))
@@ -51,6 +51,11 @@ def _grouped(text: list[str], rows: list[dict]) -> list[str]:
     """A blank line between models and between samplers."""
     kinds = [(row["model"], row["sampler"]) for row in rows]
     return [line for i, line in enumerate(text) for line in ([""] * (i > 0 and kinds[i] != kinds[i - 1]) + [line])]
+
+
+def speed(row: dict) -> str:
+    """Images a second, where it is known who made them."""
+    return "-" if row["images_per_second"] is None else f"{row['images_per_second']:,.0f}"
 
 
 def cell(score: dict | None) -> str:

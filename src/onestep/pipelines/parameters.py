@@ -55,7 +55,8 @@ class DataParameters(Section):
 class EvaluationParameters(Section):
     """count: samples of each score. full: three seeds, for a figure that is not provisional.
 
-    teacher_nfe: {sampler: NFE}. gammas: of a student that jumps, beside 0.
+    teacher_nfe: {sampler: NFE}. gammas: of a student that jumps, beside 0. levels: the student's, as its recipe has
+    them, or searched.
     """
 
     features: str = "classifier"
@@ -68,6 +69,7 @@ class EvaluationParameters(Section):
     student_nfe: NFEs = (1, 2, 3, 5, 10)
     teacher_nfe: TeacherNFEs
     gammas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
+    levels: Literal["recipe", "search"] = "recipe"
 
     @check("features")
     @classmethod
@@ -91,6 +93,12 @@ class ComparisonParameters(Section):
     count: int = Field(400, ge=FEWEST)
     search_count: int = Field(400, ge=FEWEST)
     batch_size: int = Field(200, ge=1)
+    teacher_nfe: TeacherNFEs
+
+
+class ReportParameters(Section):
+    """teacher_nfe: {sampler: NFE} beside those of the evaluation."""
+
     teacher_nfe: TeacherNFEs
 
 
@@ -136,6 +144,7 @@ class Parameters(Section):
     students: dict[str, Recipe]
     evaluation: EvaluationParameters
     comparison: ComparisonParameters
+    report: ReportParameters
     promotion: PromotionParameters
     editing: EditingParameters
     launch: LaunchSettings

@@ -9,14 +9,16 @@ from onestep.evaluation.choice import best_device
 from onestep.evaluation.figures import sheet
 from onestep.evaluation.ladder import Rung, evaluate, rungs_of
 from onestep.evaluation.plots import ladder_plot, scatter
+from onestep.evaluation.search import keep_levels
 from onestep.evaluation.table import scores_table
 from onestep.pipelines.training import run_of
 from onestep.tracking.scores import flat_scores
 
 SHOWN = 16
+LEVELS = "levels.json"
 
 
-def score_models(images, extractor, teacher, student, evaluation: dict):
+def score_models(images, extractor, teacher, student, evaluation: dict, runs: Path):
     """Scores (for people and for DVC), the sample sheet, and the plot of quality against evaluations."""
     shown: list[tuple[str, np.ndarray]] = []
     seeds = evaluation["full_seeds" if evaluation["full"] else "seeds"]
@@ -27,18 +29,28 @@ def score_models(images, extractor, teacher, student, evaluation: dict):
         if seed == seeds[0]:
             shown.append((f"{rung.model} {rung.sampler}\n{rung.nfe} NFE", samples))
 
-    rungs = [
-        *rungs_of(student, student.samplers[0], evaluation["student_nfe"]),
-        *rungs_drawn_anew(student, evaluation),
-        *(rung for sampler, nfes in evaluation["teacher_nfe"].items() for rung in rungs_of(teacher, sampler, nfes)),
-    ]
+    if evaluation["levels"] == "search":
+        file = runs / student.spec["provenance"]["run"] / LEVELS
+        student = keep_levels(student, images, extractor, evaluation["student_nfe"], evaluation["count"], file)
+    rungs = all_rungs(teacher, student, evaluation)
     sizes = {"count": evaluation["count"], "batch_size": evaluation["batch_size"]}
     with progress_bar("evaluate") as bar:
         scores = evaluate(rungs, images, extractor, seeds=seeds, **sizes, on_progress=bar, on_samples=keep)
+    scores["levels"] = evaluation["levels"]
+    scores["models"] = {model.spec["name"]: model.sha256 for model in (student, teacher)}
     print(f"\n{scores_table(scores)}\n", flush=True)
     names = dict.fromkeys(row["model"] for row in scores["rows"])
     metrics = {name: flat_scores(scores, name) for name in names}
     return scores, metrics, draw_samples(images, shown), ladder_plot(scores)
+
+
+def all_rungs(teacher, student, evaluation: dict) -> list[Rung]:
+    """The student at every NFE, and at every other gamma; the teacher by each of its samplers."""
+    return [
+        *rungs_of(student, student.samplers[0], evaluation["student_nfe"]),
+        *rungs_drawn_anew(student, evaluation),
+        *(rung for sampler, nfes in evaluation["teacher_nfe"].items() for rung in rungs_of(teacher, sampler, nfes)),
+    ]
 
 
 def rungs_drawn_anew(student, evaluation: dict) -> list[Rung]:
@@ -65,3 +77,5 @@ def track_scores(scores: dict, student, teacher, sheet, ladder, runs: Path, *rec
         for name, picture in (("sheet.png", sheet), ("ladder.png", ladder)):
             picture.save(folder / name)
             run.attach(folder / name)
+        if scores.get("levels") == "search" and (folder / LEVELS).exists():
+            run.attach(folder / LEVELS)

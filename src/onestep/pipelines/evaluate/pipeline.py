@@ -8,7 +8,7 @@ from onestep.pipelines.training import RECORDS
 
 def create_pipeline() -> Pipeline:
     """Images, extractor, teacher, student -> scores, metrics, sheet, ladder."""
-    judged = ["images", "extractor", "teacher", "student", "params:evaluation"]
+    judged = ["images", "extractor", "teacher", "student", "params:evaluation", "runs"]
     pictures = ["sheet", "ladder"]
     tracked = ["scores", "student", "teacher", *pictures, *RECORDS]
     return Pipeline(

@@ -23,6 +23,8 @@ def make_extractor(images, features: str, weights: str | None):
 
     def write(folder: Path):
         with progress_bar("extractor") as bar:
-            choose_extractor(images, features, weights, folder, bar)
+            note = choose_extractor(images, features, weights, folder, bar)
+        if note:
+            print(note, flush=True)
 
     return write

@@ -2,15 +2,23 @@
 
 from pathlib import Path
 
+from onestep.evaluation.search import at_scored_levels
 from onestep.pipelines.training import run_of
 from onestep.tracking import Store, git_state, register
 
 
 def register_student(student, scores: dict, runs: Path, tracking: Store, env: str) -> dict:
-    """The record of the version: its aliases and why, its scores, its lineage."""
+    """The record of the version: its aliases and why, its scores, its lineage.
+
+    A student whose levels were searched is registered with them, so that it is sampled as it was scored.
+    """
+    folder = student.folder
+    if scores.get("levels") == "search":
+        folder = runs / student.spec["provenance"]["run"] / "searched"
+        at_scored_levels(student, scores).save(folder)
     lineage = {**git_state("."), "data_sha256": student.spec["data_sha256"]}
     run = run_of(student, runs, tracking, env)
-    record = register(student.folder, scores, tracking, lineage, run.run_id)
+    record = register(folder, scores, tracking, lineage, run.run_id)
     provisional = " (provisional)" if record["provisional"] else ""
     print(
         f"\n{record['name']} version {record['version']}: {', '.join(record['aliases']) or 'no alias'}{provisional}, "
