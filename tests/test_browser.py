@@ -1,4 +1,4 @@
-"""MLflow's pages over the store of a run, as `make ui` shows them to a person."""
+"""MLflow's pages over the store of a run, as `make ui` shows them to a person, and the report."""
 
 import html
 import os
@@ -7,8 +7,11 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.request
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -114,6 +117,29 @@ def run(trained):
     return next(run for run in client.search_runs([experiment]) if run.info.run_name == "cd")
 
 
+@pytest.fixture(scope="module")
+def asked():
+    """What is asked of the report's server."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def report(trained, asked):
+    """Where the report is served."""
+    code, output = trained.run("kedro", "run", "--env=test", "--pipelines=report")
+    assert code == 0, output
+    folder = trained.root / "data/08_reporting/test/cd"
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, form, line, *_):
+            asked.append(line)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield folder, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
 def page_of(address: str, run, place: str = "") -> str:
     return f"{address}/#/experiments/{run.info.experiment_id}/runs{place}?{TRAINING}"
 
@@ -142,6 +168,28 @@ def test_a_run_shows_its_sheet(browser, address, run):
 def test_the_registered_model_has_its_version_and_its_aliases(browser, address):
     words = ("onestep-test", "Version 1", "@ challenger", "@ champion", "recipe : cd", "fid_test/nfe_01")
     browser.look("model", f"{address}/#/models/onestep-test", *words)
+
+
+@pytest.mark.parametrize("width", [1200, 360])
+def test_the_report_reads_at_every_width_and_asks_for_nothing(browser, report, asked, width):
+    """In a frame of that width: the page is no wider, its pictures are there, and nothing is asked but the page."""
+    folder, address = report
+    measure = (
+        "const page = frame.contentDocument, images = [...page.images];"
+        "document.body.append(`${page.documentElement.scrollWidth} pixels wide, `"
+        "+ `${images.filter(i => i.naturalWidth && i.clientWidth <= innerWidth).length} of ${images.length} shown`)"
+    )
+    frame = f'<iframe id="frame" src="report.html" width="{width}" height="6000" onload="{measure}"></iframe>'
+    (folder / "frame.html").write_text(f'<link rel="icon" href="data:,"><body style="margin:0">{frame}')
+    asked.clear()
+    page = browser.look(f"report{width}", f"{address}/frame.html", "pixels wide", height=6000)
+    wide, shown, images = map(int, re.search(r"(\d+) pixels wide, (\d+) of (\d+) shown", page).groups())
+    assert wide <= width and shown == images > 5
+    assert set(asked) == {"GET /frame.html HTTP/1.1", "GET /report.html HTTP/1.1"}
+
+
+def test_a_run_has_its_report(browser, address, run):
+    browser.look("artifact", page_of(address, run, "/artifacts"), "report.html")
 
 
 def test_make_turns_telemetry_off(monkeypatch):

@@ -69,7 +69,9 @@ def imports():
 
 
 def test_a_stage_for_each_pipeline(stages, project):
-    assert set(stages) == set(project[0]) - {"__default__", "train", "compare", "edit", "promote"} == set(NAMES)
+    assert (
+        set(stages) == set(project[0]) - {"__default__", "train", "compare", "edit", "promote", "report"} == set(NAMES)
+    )
 
 
 def test_the_comparison_has_the_nodes_of_its_pipeline(files, project):

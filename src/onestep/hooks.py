@@ -9,7 +9,8 @@ from onestep.diffusion.distances import check_distance
 from onestep.evaluation.choice import check_choice
 from onestep.pipelines.recipe import Recipe
 
-PICTURES = ("sheet", "ladder", "gallery", "leaderboard", "leaderboard_ladder", "leaderboard_cost", "leaderboard_sheet")
+PICTURES = ("sheet", "ladder", "gallery", "report", "leaderboard")
+PICTURES = (*PICTURES, "leaderboard_ladder", "leaderboard_cost", "leaderboard_sheet")
 JOURNEY = "kedro run --pipelines=ingest,teacher,{maker},evaluate,register --params=recipe={recipe}"
 RECIPES = ("params:teacher", "params:student")
 TRAINERS = {"train_student": "distill", "train_student_alone": "train"}  # {node: its pipeline}

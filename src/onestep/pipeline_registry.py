@@ -5,7 +5,7 @@ from pathlib import Path
 from kedro.framework.project import settings
 from kedro.pipeline import Pipeline
 
-from onestep.pipelines import compare, distill, edit, evaluate, ingest, promote, register, teacher, train
+from onestep.pipelines import compare, distill, edit, evaluate, ingest, promote, register, report, teacher, train
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -22,6 +22,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "compare": compare.create_pipeline(recipe_names()),
         "promote": promote.create_pipeline(),
         "edit": edit.create_pipeline(),
+        "report": report.create_pipeline(),
     }
     return {**journey, **others, "__default__": sum(journey.values(), Pipeline([]))}
 

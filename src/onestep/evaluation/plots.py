@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import cycle
+from textwrap import fill
 
 import numpy as np
 from PIL import Image
@@ -9,13 +10,14 @@ from PIL import Image
 from onestep.evaluation.interval import interval
 from onestep.evaluation.table import first_score
 
-COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C7A00")
 MARKERS = "osD^vPX"
 GRAY = "#555555"
+APART = 1.25  # of two ticks on an axis of logarithms, at least
 NAMES = {"fid": "FID", "kid": "KID", "is": "IS", "precision": "precision", "recall": "recall"}
 
 
-def ladder_plot(scores: dict, score: str | None = None, title: str | None = None) -> Image.Image:
+def ladder_plot(scores: dict, score: str | None = None, title: str | None = None, width: float = 7.2) -> Image.Image:
     """Quality (log) against NFE (log): a line for each model and sampler of a scores.json, the floor as a dashed line.
 
     score: by default the first, FID or the Wasserstein distance. With several seeds, bars span their intervals.
@@ -23,8 +25,8 @@ def ladder_plot(scores: dict, score: str | None = None, title: str | None = None
     from matplotlib.ticker import LogLocator
 
     score = score or first_score(scores)
-    figure, axes = _figure(7.2, 4.8)
     kinds = dict.fromkeys((row["model"], row["sampler"]) for row in scores["rows"])
+    figure, axes = _figure(width, 4.2 + 0.24 * len(kinds))
     for (model, sampler), colour, marker in zip(kinds, cycle(COLOURS), cycle(MARKERS), strict=False):
         rows = sorted(
             (r for r in scores["rows"] if (r["model"], r["sampler"]) == (model, sampler)), key=lambda r: r["nfe"]
@@ -36,19 +38,23 @@ def ladder_plot(scores: dict, score: str | None = None, title: str | None = None
         axes.errorbar(nfe, mean, span if span.any() else None, capsize=3, label=f"{model}, {sampler}", **style)
     real = scores["floor"]["scores"][score]["mean"]
     axes.axhline(real, color=GRAY, linestyle="--", linewidth=1.4, label=f"floor: held-out data ({_number(real)})")
-    ticks = sorted({row["nfe"] for row in scores["rows"]})
-    axes.set(xscale="log", yscale="log" if real > 0 else "symlog", xlabel="network evaluations per sample (NFE)")
+    ticks: list[int] = []
+    for nfe in sorted({row["nfe"] for row in scores["rows"]}):
+        ticks += [nfe] if not ticks or nfe > APART * ticks[-1] else []
+    scale = "linear" if not _falls(score) else "log" if real > 0 else "symlog"
+    axes.set(xscale="log", yscale=scale, xlabel="network evaluations per sample (NFE)")
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
-    if real > 0:
+    if scale == "log":
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(lambda value, _: _number(value))
     axes.tick_params(which="minor", bottom=False, left=False)
     axes.set_ylabel(f"{_name(score)} (lower is better)" if _falls(score) else _name(score))
     note = f"{scores['count']} samples, {len(scores['seeds'])} seed{'s' * (len(scores['seeds']) > 1)}"
     note += ", provisional" if scores["provisional"] else ""
-    axes.set_title(title or f"{scores['dataset']}: quality against cost ({note})", loc="left", fontsize=11)
+    title = title or f"{scores['dataset']}: quality against cost ({note})"
+    axes.set_title(fill(title, int(9 * width)), loc="left", fontsize=11)
     lines, labels = axes.get_legend_handles_labels()  # bars come after lines: the floor is the first
-    axes.legend(lines[1:] + lines[:1], labels[1:] + labels[:1], frameon=False, fontsize=10)
+    figure.legend(lines[1:] + lines[:1], labels[1:] + labels[:1], frameon=False, fontsize=10, loc="outside lower left")
     return _image(figure)
 
 

@@ -15,6 +15,14 @@ from onestep.pipelines.training import run_of
 
 def edit_images(images, student, teacher, editing: dict):
     """The gallery, the measures of each task, and what writes the edited images to a folder."""
+    trials, originals = try_tasks(images, student, teacher, editing)
+    edits = [{"task": trial.name, "count": len(trial.edited), **trial.measures} for trial in trials]
+    gallery = draw_gallery(trials, originals, f"{student.space.name}: {student.spec['name']}")
+    return gallery, edits, partial(_write, trials)
+
+
+def try_tasks(images, student, teacher, editing: dict) -> tuple[list[Trial], np.ndarray]:
+    """What each task comes to, and the images that it was tried on."""
     for model in (student, teacher):
         model.function.to(best_device())
     tasks = {name: build_task(name, options) for name, options in editing["tasks"].items()}
@@ -28,9 +36,7 @@ def edit_images(images, student, teacher, editing: dict):
         for name, task in tasks.items():
             trials += _try(name, task, student, teacher, originals, labels, editing)
             bar(len(trials), len(tasks) + ("interpolate" in tasks), name)
-    edits = [{"task": trial.name, "count": len(trial.edited), **trial.measures} for trial in trials]
-    gallery = draw_gallery(trials, originals, f"{student.space.name}: {student.spec['name']}")
-    return gallery, edits, partial(_write, trials)
+    return trials, originals
 
 
 def _write(trials: list[Trial], folder: Path) -> None:

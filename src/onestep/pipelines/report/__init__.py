@@ -1,0 +1,3 @@
+from onestep.pipelines.report.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

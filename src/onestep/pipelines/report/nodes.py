@@ -1,0 +1,98 @@
+"""A report for people: what student and teacher make, how good it is, and what it was made with."""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from onestep.console import progress_bar
+from onestep.evaluation.choice import best_device
+from onestep.evaluation.ladder import evaluate, joined, rungs_of
+from onestep.evaluation.parts import (
+    draw,
+    ladder_part,
+    lead_of,
+    neighbours_part,
+    samples_part,
+    scores_part,
+    trajectory_part,
+    used_part,
+)
+from onestep.evaluation.report import Figure, Part, render
+from onestep.evaluation.search import at_scored_levels
+from onestep.pipelines.edit.nodes import try_tasks
+from onestep.pipelines.evaluate.nodes import all_rungs
+from onestep.pipelines.training import run_of
+from onestep.tracking import git_state
+
+PACKAGES = ("onestep", "torch", "numpy", "torch-fidelity", "kedro", "mlflow")
+
+
+def score_samplers(images, extractor, teacher, scores: dict, report: dict, evaluation: dict) -> dict:
+    """The scores with those of the teacher's other samplers."""
+    known, name = {row["sampler"] for row in scores["rows"]}, teacher.spec["name"]
+    check_models(scores, teacher)
+    teacher.function.to(best_device())
+    others = {sampler: nfes for sampler, nfes in report["teacher_nfe"].items() if sampler not in known}
+    rungs = [rung for sampler, nfes in others.items() for rung in rungs_of(teacher, sampler, nfes)]
+    sizes = {"count": scores["count"], "seeds": scores["seeds"], "batch_size": evaluation["batch_size"]}
+    with progress_bar(f"samplers of the {name}") as bar:
+        return joined([scores, evaluate(rungs, images, extractor, **sizes, on_progress=bar)]) if rungs else scores
+
+
+def write_report(images, teacher, student, scores: dict, editing: dict, evaluation: dict) -> str:
+    """The report, one HTML file."""
+    check_models(scores, teacher, student)
+    student = at_scored_levels(student, scores)
+    for model in (teacher, student):
+        model.function.to(best_device())
+    rungs, seed = all_rungs(teacher, student, evaluation), scores["seeds"][0]
+    parts = [samples_part(rungs, images, seed), ladder_part(scores)]
+    if images.space.kind == "images":
+        rate = next(row for row in scores["rows"] if row["model"] == student.spec["name"])["scores"]["memorisation"]
+        parts += [trajectory_part(teacher, student, seed), *edited_parts(images, student, teacher, editing)]
+        parts.append(neighbours_part(student.sample(1, seed, range(8)), images, rate["mean"]))
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    more = {"git commit": git_state(".")["git_commit"], "versions": f"Python {platform.python_version()}, {versions}"}
+    parts += [scores_part(scores), used_part(scores, (student, teacher), more)]
+    return render(f"{images.space.name}: {student.spec['name']} and its teacher", lead_of(scores, student), parts)
+
+
+def check_models(scores: dict, *models) -> None:
+    """Raise ValueError if the scores are not of these models."""
+    for model in models:
+        if scores.get("models", {}).get(model.spec["name"]) != model.sha256:
+            raise ValueError(
+                f"the scores are not of the {model.spec['name']} that is there: kedro run --pipelines=evaluate"
+            )
+
+
+def edited_parts(images, student, teacher, editing: dict) -> list[Part]:
+    """Interpolations, and every other task before and after; or why there are none."""
+    try:
+        trials, _ = try_tasks(images, student, teacher, editing)
+    except ValueError as refusal:
+        return [Part("Editing", f"There is none: {refusal}")]
+    strips = [trial for trial in trials if trial.name.startswith("interpolate")]
+    tasks = [trial for trial in trials if not trial.name.startswith("interpolate")]
+    between = [Figure(trial.name, draw(trial.edited, len(trial.edited))) for trial in strips]
+    edited = [
+        Figure(_measured(trial), draw(np.concatenate([trial.given, trial.edited]), len(trial.edited)))
+        for trial in tasks
+    ]
+    said = f"{editing['steps']} NFE an image."
+    found = Part("Interpolation", said, between), Part("Editing without training", said, edited)
+    return [part for part in found if part.figures]
+
+
+def _measured(trial) -> str:
+    said = ", ".join(f"{name} {value:.4g}" for name, value in trial.measures.items() if isinstance(value, float))
+    return f"{trial.name}: before, after{f' ({said})' if said else ''}"
+
+
+def track_report(report: str, student, runs: Path, *records) -> None:
+    """The report, on the MLflow run that trained the student."""
+    run, file = run_of(student, runs, *records), runs / student.spec["provenance"]["run"] / "report.html"
+    file.write_text(report)
+    run.attach(file)

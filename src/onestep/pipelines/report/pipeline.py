@@ -1,0 +1,19 @@
+"""report: images, extractor, teacher, student, scores -> sampler_scores, report."""
+
+from kedro.pipeline import Node, Pipeline
+
+from onestep.pipelines.report.nodes import score_samplers, track_report, write_report
+from onestep.pipelines.training import RECORDS
+
+
+def create_pipeline() -> Pipeline:
+    """Images, extractor, teacher, student, scores -> sampler_scores, report."""
+    judged = ["images", "extractor", "teacher", "scores", "params:report", "params:evaluation"]
+    shown = ["images", "teacher", "student", "sampler_scores", "params:editing", "params:evaluation"]
+    return Pipeline(
+        [
+            Node(score_samplers, judged, "sampler_scores", name="score_samplers"),
+            Node(write_report, shown, "report", name="write_report"),
+            Node(track_report, ["report", "student", *RECORDS], None, name="track_report"),
+        ]
+    )

@@ -1,0 +1,77 @@
+"""The report of a project, and `onestep evaluate` in it."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, make_project):
+    """A project with teacher, student, scores at searched levels, and a report."""
+    project = make_project(tmp_path_factory.mktemp("report") / "project")
+    settings = "launch.workers=0,launch.threads=1,teacher.training.images=64,student.training.images=64"
+    command = ("kedro", "run", "--env=test", "--pipelines=ingest,teacher,distill,evaluate,register,report")
+    code, output = project.run(*command, f"--params={settings},evaluation.levels=search")
+    assert code == 0, output
+    return project
+
+
+@pytest.fixture(scope="module")
+def folder(trained):
+    return trained.root / "data/08_reporting/test/cd"
+
+
+def test_the_report_has_its_parts_and_all_samplers(trained, folder):
+    page = (folder / "report.html").read_text()
+    parts = re.findall(r"<h2>(.*?)</h2>", page)
+    assert parts == [
+        "Samples", "Quality against cost", "One noise through the levels", "Interpolation",
+        "Editing without training", "Nearest training images", "Scores", "What was used",
+    ]  # fmt: skip
+    scores = json.loads((folder / "sampler_scores.json").read_text())
+    assert {row["sampler"] for row in scores["rows"]} == {"multistep", "heun", "euler", "deis_3"}
+    assert scores["data_sha256"] in page and all(sha in page for sha in scores["models"].values())
+    assert "inpaint: before, after" in page
+
+
+def test_searched_levels_are_scored_kept_and_registered(trained, folder):
+    found = json.loads(next(trained.root.glob("runs/test/*/levels.json")).read_text())
+    rows = json.loads((folder / "scores.json").read_text())["rows"]
+    scored = next(row["levels"] for row in rows if (row["model"], row["nfe"]) == ("cd", 2))
+    assert scored[1:] == found["levels"]["2"]
+    kept = next(trained.root.glob("mlartifacts/**/model/model.json"), None) or next(
+        trained.root.glob("**/artifacts/**/model.json")
+    )
+    assert json.loads(kept.read_text())["levels"]["2"] == found["levels"]["2"]
+
+
+def test_a_report_of_other_scores_is_refused(trained, folder):
+    before = (folder / "scores.json").read_text()
+    (folder / "scores.json").write_text(json.dumps(json.loads(before) | {"models": {}}))
+    code, output = trained.run("kedro", "run", "--env=test", "--pipelines=report")
+    (folder / "scores.json").write_text(before)
+    assert code != 0 and "kedro run --pipelines=evaluate" in output
+
+
+def test_models_and_pictures_of_anyone_are_scored_side_by_side(trained, folder):
+    model = "data/06_models/test/teacher"
+    command = ("onestep", "evaluate", model, "--env", "test", "--steps", "3", "--count", "20", "--output", "one.json")
+    code, output = trained.run(*command)
+    assert code == 0 and re.search(r"^teacher +heun +3 .*±", output, re.MULTILINE), output
+    place = trained.root / "mine"
+    place.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(60):
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(place / f"{i}.png")
+    code, output = trained.run("onestep", "evaluate", "mine", "--env", "test", "--beside", "one.json")
+    assert code == 0 and re.search(r"^mine +given +- ", output, re.MULTILINE) and "teacher" in output, output
+    code, output = trained.run("onestep", "evaluate", "mine", "--env", "test", "--beside", str(folder / "scores.json"))
+    assert code == 1 and "the sample count differs (20 here, 24 there)" in output
+    np.save(trained.root / "gray.npy", np.zeros((60, 1, 16, 16), np.uint8))
+    code, output = trained.run("onestep", "evaluate", "gray.npy", "--env", "test")
+    assert code == 1 and "gray.npy has uint8 [60, 1, 16, 16]" in output
