@@ -44,9 +44,7 @@ def test_searched_levels_are_scored_kept_and_registered(trained, folder):
     rows = json.loads((folder / "scores.json").read_text())["rows"]
     scored = next(row["levels"] for row in rows if (row["model"], row["nfe"]) == ("cd", 2))
     assert scored[1:] == found["levels"]["2"]
-    kept = next(trained.root.glob("mlartifacts/**/model/model.json"), None) or next(
-        trained.root.glob("**/artifacts/**/model.json")
-    )
+    kept = next(trained.root.glob("ml*/**/model.json"))
     assert json.loads(kept.read_text())["levels"]["2"] == found["levels"]["2"]
 
 

@@ -105,7 +105,7 @@ def used_part(scores: dict, models: Sequence, more: dict[str, str]) -> Part:
         "data": f"{scores['dataset']}, {scores['data_sha256']}",
         "reference": f"the {scores['split']} split",
         "features": f"{extractor['name']}, {extractor['sha256']}",
-        "samples": f"{scores['count']} of each of the seeds {', '.join(map(str, scores['seeds']))}",
+        "samples": f"{scores['count']} of each seed ({', '.join(map(str, scores['seeds']))})",
         "intervals": f"{CONFIDENCE:.0%}, Student's t over seeds" if len(scores["seeds"]) > 1 else "none of one seed",
     }
     for model in models:

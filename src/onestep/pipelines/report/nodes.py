@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from onestep.console import progress_bar
+from onestep.editing import Trial
 from onestep.evaluation.choice import best_device
 from onestep.evaluation.ladder import evaluate, joined, rungs_of
 from onestep.evaluation.parts import (
@@ -26,6 +27,7 @@ from onestep.pipelines.evaluate.nodes import all_rungs
 from onestep.pipelines.training import run_of
 from onestep.tracking import git_state
 
+BETWEEN = {"interpolate": "from one seed to another", "interpolate images": "from one image to another"}
 PACKAGES = ("onestep", "torch", "numpy", "torch-fidelity", "kedro", "mlflow")
 
 
@@ -74,21 +76,21 @@ def edited_parts(images, student, teacher, editing: dict) -> list[Part]:
         trials, _ = try_tasks(images, student, teacher, editing)
     except ValueError as refusal:
         return [Part("Editing", f"There is none: {refusal}")]
-    strips = [trial for trial in trials if trial.name.startswith("interpolate")]
-    tasks = [trial for trial in trials if not trial.name.startswith("interpolate")]
-    between = [Figure(trial.name, draw(trial.edited, len(trial.edited))) for trial in strips]
+    strips = [trial for trial in trials if trial.name in BETWEEN]
+    tasks = [trial for trial in trials if trial.name not in BETWEEN]
+    between = [Figure(BETWEEN[trial.name], draw(trial.edited, len(trial.edited))) for trial in strips]
     edited = [
-        Figure(_measured(trial), draw(np.concatenate([trial.given, trial.edited]), len(trial.edited)))
-        for trial in tasks
+        Figure(_said(trial), draw(np.concatenate([trial.given, trial.edited]), len(trial.edited))) for trial in tasks
     ]
-    said = f"{editing['steps']} NFE an image."
-    found = Part("Interpolation", said, between), Part("Editing without training", said, edited)
+    words = f"{editing['steps']} network evaluations an image."
+    found = Part("Interpolation", words, between), Part("Editing without training", words, edited)
     return [part for part in found if part.figures]
 
 
-def _measured(trial) -> str:
-    said = ", ".join(f"{name} {value:.4g}" for name, value in trial.measures.items() if isinstance(value, float))
-    return f"{trial.name}: before, after{f' ({said})' if said else ''}"
+def _said(trial: Trial) -> str:
+    found = trial.measures
+    measured = f" (PSNR {found['psnr_given']:.1f} and {found['psnr']:.1f} dB)" if "psnr" in found else ""
+    return f"{trial.name}: before, after{measured}"
 
 
 def track_report(report: str, student, runs: Path, *records) -> None:
