@@ -9,9 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
+from onestep.data import ingest
 from onestep.data.space import DataSpace
 from onestep.diffusion.gaussian import Gaussian
-from onestep.evaluation.parts import neighbours_part, scores_part
+from onestep.evaluation.ladder import Rung
+from onestep.evaluation.parts import neighbours_part, samples_part, scores_part
 from onestep.evaluation.report import Figure, Part, Table, render
 from onestep.evaluation.trajectory import trajectories
 from onestep.training.model import Model
@@ -98,6 +100,16 @@ def test_neighbours_stand_below_their_samples(digits):
     rows = [picture[2 + 50 * row : 50 + 50 * row] for row in range(4)]
     assert np.array_equal(rows[0], rows[1]) and not np.array_equal(rows[0], rows[2])
     assert "25.0%" in part.words
+
+
+def test_points_are_scattered(tmp_path):
+    store = ingest({"name": "moons", "count": 200}, tmp_path / "moons")
+    rung = Rung(
+        "cd", "multistep", 1, [80.0], lambda seed, indices: np.array(store.images("train")[: len(indices)]), None
+    )
+    part = samples_part([rung], store, 0)
+    assert [figure.caption for figure in part.figures] == ["training data", "cd, multistep, 1 NFE"]
+    assert all(np.asarray(figure.picture).std() > 5 for figure in part.figures)
 
 
 @pytest.mark.parametrize(("dataset", "tables"), [("cifar10", 2), ("digits", 1)])
