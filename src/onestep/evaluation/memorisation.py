@@ -23,11 +23,17 @@ class TrainingSet:
     def nearest(self, samples: np.ndarray, k: int = 2, chunk: int = 4096) -> tuple[np.ndarray, np.ndarray]:
         """Euclidean distances [M, k] to the k nearest distinct training rows, ascending, and their indices [M, k].
 
-        Candidates are found in float32, a chunk of training rows at a time, and measured again in float64, so that the
-        distance to a copy is exactly 0. Raises ValueError where there are fewer than k distinct rows.
+        Candidates are found in float32, a chunk of samples and of training rows at a time, and measured again in
+        float64, so that the distance to a copy is exactly 0. Raises ValueError where there are fewer than k distinct
+        rows.
         """
         if len(self.indices) < k:
             raise ValueError(f"The {k} nearest of {len(self.indices)} distinct training rows: there are not as many.")
+        parts = [self._nearest(samples[i : i + chunk], k, chunk) for i in range(0, len(samples), chunk)]
+        distances, indices = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return distances, indices
+
+    def _nearest(self, samples: np.ndarray, k: int, chunk: int) -> tuple[np.ndarray, np.ndarray]:
         flat = _flat(samples).float()
         distances, found = torch.empty(len(flat), 0), torch.empty(len(flat), 0, dtype=torch.long)
         for indices in np.split(self.indices, range(chunk, len(self.indices), chunk)):
