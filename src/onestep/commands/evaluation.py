@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from onestep.commands.project import context_of, place_of
+from onestep.commands.project import context_of, model_of, place_of
 from onestep.commands.refusals import refusing
 
 
@@ -52,16 +52,12 @@ def evaluate(source: str, env: str | None, steps, sampler, count, seeds, beside,
 
 
 def _of_model(source: str, images, extractor, steps, sampler, batch_size: int, sizes: dict) -> dict:
-    import onestep
     from onestep.console import progress_bar
-    from onestep.evaluation.choice import best_device
     from onestep.evaluation.ladder import evaluate, rungs_of
-    from onestep.training.model import Model
 
-    model = onestep.load(source) if source.startswith("models:/") else Model.load(source)
+    model = model_of(source)
     if model.space.shape != images.space.shape:
         raise ValueError(f"{source} makes {model.space.shape}, and {images.space.name} are {images.space.shape}.")
-    model.function.to(best_device())
     rungs = rungs_of(model, sampler or model.samplers[0], sorted(set(steps)))
     with progress_bar("evaluate") as bar:
         return evaluate(rungs, images, extractor, **sizes, batch_size=batch_size, on_progress=bar)

@@ -1,6 +1,6 @@
 """Every parameter of the project, typed: what conf/ may say. A wrong one fails here, before any work."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic import field_validator as check
