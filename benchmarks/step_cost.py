@@ -1,6 +1,6 @@
 """What a training step of each method costs, in forward passes of the bare network, and what it keeps in memory.
 
-    python benchmarks/step_cost.py [--quick] [--rounds 15] [--threads 1]
+    python benchmarks/step_cost.py [--quick] [--rounds 15] [--threads 1] [--only CTM "guided denoiser"]
 
 Everything that is compared is timed in turn within each round; a ratio is taken within its round, and the median over
 rounds is printed. The bare step is losses and backward; clipping, optimiser and average are apart.
@@ -57,10 +57,12 @@ METHODS = {  # and the most that a step should cost
     "CD Euler": (CD | {"solver": "euler"}, 5.3),
     "CD Heun": (CD | {"solver": "heun"}, 6.3),
     "PD": ({"name": "progressive_distillation"}, 5.3),
-    # teacher 2 (Heun), target 2, student 3, the target after the student 2 and for the score's weight 1 more, score 3
-    "CTM": ({"name": "consistency_trajectory", "solver_steps": 1}, 14.3),
+    "CTM": ({"name": "consistency_trajectory", "solver_steps": 1}, 13.2),
     **CONTINUOUS,
 }
+COUNTED = {"EDM": 3, "CT": 4, "iCT": 4, "ECT": 4, "CD Euler": 5, "CD Heun": 6, "PD": 5, "guided denoiser": 2}
+# teacher 2 (Heun), target 2, student 3, the target after the student 2 (its weights want no gradient), score 3
+COUNTED |= {"CTM": 12}
 SMALLER = 1.15  # what the dual pass may cost more at the digits' size
 SHALLOW = {"name": "unet", "num_blocks": 1, "middle_attention": False, "second_time": True}  # which CTM needs
 DIGITS = {**SHALLOW, "channels": 24, "channel_mult": [1, 2]}
@@ -106,8 +108,8 @@ def step_of(spec: dict, network: nn.Module, shape: tuple, size: int) -> Callable
     return losses
 
 
-def step_costs(rounds: int, spec: dict, shape: tuple, size: int) -> dict[str, float]:
-    """Of each method's bare step, and of what follows it, in forward passes."""
+def step_costs(rounds: int, spec: dict, shape: tuple, size: int, only: list[str] | None = None) -> dict[str, float]:
+    """Of each method's bare step, and of what follows it, in forward passes. only: of these rows."""
     network = build_network(spec, shape).train()
     average = copy.deepcopy(network).requires_grad_(False)
     optimizer = build_optimizer(network, TrainingSettings(optimizer="radam", learning_rate=1e-6))
@@ -135,7 +137,8 @@ def step_costs(rounds: int, spec: dict, shape: tuple, size: int) -> dict[str, fl
         "optimiser (RAdam)": optimizer.step,
         "average": lambda: update_average(average, network, 0.999),
     }
-    return medians(rounds, timed, "forward")
+    wanted = {"forward", *only} if only else timed.keys()
+    return medians(rounds, {name: work for name, work in timed.items() if name in wanted}, "forward")
 
 
 def dual_costs(rounds: int, spec: dict, shape: tuple, size: int) -> dict[str, float]:
@@ -304,6 +307,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few rounds: to see that it works")
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", nargs="+", choices=[*METHODS, "guided denoiser"], help="these rows, and nothing else")
     options = parser.parse_args()
     rounds = 3 if options.quick else options.rounds
     torch.set_num_threads(options.threads)
@@ -311,14 +315,18 @@ def main() -> None:
     keep_freed_memory()  # as a training does
 
     for title, (spec, shape, size) in NETWORKS.items():
-        costs, kept = step_costs(rounds, spec, shape, size), kept_for_backward(spec, shape, size)
+        costs = step_costs(rounds, spec, shape, size, options.only)
+        kept = {} if options.only else kept_for_backward(spec, shape, size)
         weights = sum(p.numel() for p in build_network(spec, shape).parameters()) / 1e6
         print(f"\n{title}, {weights:.2f} M weights, a forward pass {1000 * costs['seconds']:.1f} ms")
-        print(f"{'':24}{'forward passes':>16}{'at most':>9}{'kept for backward':>19}")
-        for name, (_, most) in METHODS.items():
+        print(f"{'':24}{'forward passes':>16}{'counted':>9}{'at most':>9}{'kept for backward':>19}")
+        for name, most in {**{n: m for n, (_, m) in METHODS.items()}, "guided denoiser": 2.1}.items():
             most *= SMALLER if name in CONTINUOUS and spec is DIGITS else 1
-            print(f"{name:24}{costs[name]:16.2f}{most:9.1f}{kept[name]:19.2f}")
-        print(f"{'guided denoiser':24}{costs['guided denoiser']:16.2f}{2.1:9.1f}")
+            if name in costs:
+                counted, held = COUNTED.get(name, ""), f"{kept[name]:.2f}" if name in kept else ""
+                print(f"{name:24}{costs[name]:16.2f}{counted:>9}{most:9.1f}{held:>19}")
+        if options.only:
+            continue
         for name in ("sCT, torch.func.jvp", "clipping", "optimiser (RAdam)", "average"):
             print(f"{name:24}{costs[name]:16.2f}")
         print(f"sCT is {costs['sCT, torch.func.jvp'] / costs['sCT']:.2f} times faster by dual layers", end=", ")
@@ -327,6 +335,9 @@ def main() -> None:
                 *(m / 2**20 for m in peaks((spec, shape, size)))
             )
         )
+
+    if options.only:
+        return
 
     print(f"\n{'the derivative too':40}{'dual':>8}{'at most':>9}{'torch.func.jvp':>16}{'forward with graph':>20}")
     for title, (*network, most) in DUALS.items():

@@ -126,6 +126,27 @@ def test_samples_of_others_are_scored_by_parts_that_share_none(digits, extractor
         evaluate_given(rows[:27], "mine", digits, extractor, count=400, seeds=[0, 1, 2])
 
 
+def test_a_class_conditional_model_is_asked_for_its_classes_in_turn(digits, extractor):
+    spec = {"network": {"name": "unet", "channels": 8}, "preconditioning": {"name": "edm"}, "labels": True, "name": "t"}
+    model = Model(build_function(spec, digits.space).eval(), digits.space, spec)
+    (found,) = rungs_of(model, "euler", [1])
+    assert found.classes == 10
+    labels = torch.tensor([8, 9, 0])
+    assert np.array_equal(found.generate(1, range(8, 11)), model.sample(1, 1, range(8, 11), labels, "euler"))
+
+    real, of = digits.images("heldout"), np.array(digits.labels("heldout"))
+    places = [np.flatnonzero(of == label) for label in range(10)]
+
+    def ideal(seed, indices):
+        found.function(torch.zeros(len(indices), 1, 8, 8), torch.ones(len(indices)))
+        return np.stack([real[places[i % 10][i // 10]] for i in indices])
+
+    rungs = [replace(found, generate=ideal), replace(found, generate=ideal, classes=0)]
+    rows = evaluate(rungs, digits, extractor, count=200, seeds=[0], batch_size=70)["rows"]
+    assert rows[0]["scores"]["label_agreement_digits"]["mean"] > 0.97
+    assert "label_agreement_digits" not in rows[1]["scores"]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

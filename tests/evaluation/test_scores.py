@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -87,6 +89,21 @@ def test_scores_see_noise_and_a_missing_class(noisy, extractor, digits):
     assert score_images(noisy, reference, extractor)["fid_digits"] > 1.3 * clean["fid_digits"]
     assert without_zero["fid_digits"] > 1.3 * clean["fid_digits"]
     assert without_zero["recall_digits"] < clean["recall_digits"]
+
+
+def test_labels_that_were_asked_for_are_compared_with_those_seen(extractor, digits):
+    images, labels = digits.images("heldout"), np.array(digits.labels("heldout"))
+    reference = Reference.of(digits.images("train"), extractor)
+
+    def agreement(asked, judge=extractor):
+        return score_images(images, reference, judge, labels=asked).get("label_agreement_digits")
+
+    assert agreement(labels) == pytest.approx(extractor.record["heldout_accuracy"], abs=1e-4)
+    assert agreement((labels + 1) % 10) < 0.02
+    half = np.where(np.arange(len(labels)) % 2, labels, (labels + 1) % 10)
+    assert agreement(half) == pytest.approx(0.5, abs=0.02)
+    assert agreement(labels, replace(extractor, record={"task": "rotations"})) is None
+    assert agreement(None) is None
 
 
 def test_too_few_images(extractor, digits):

@@ -356,6 +356,7 @@ def test_a_pretrained_backbone_is_frozen_and_is_read_from_its_file(tmp_path):
         ({"gan_start": 1.0}, "gan_start is 1.0: it is in"),
         ({"denoising": -1.0}, "denoising is -1.0: it is at least 0"),
         ({"guidance": 0.0}, "guidance is 0.0: it is above 0"),
+        ({"guidance": (2.0, 3.0)}, r"guidance is \[2.0, 3.0\]: its ends lie on either side of 1"),
     ],
 )
 def test_wrong_constants_are_refused(constants, message):

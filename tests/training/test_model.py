@@ -135,12 +135,29 @@ def test_guidance_strengthens_labels_in_one_pass_of_two_batches(trajectory):
     strong, twice = sample(3.0)
     assert (once.calls, once.samples, twice.calls, twice.samples) == (3, 9, 3, 18)
     assert not np.array_equal(plain, strong)
-    with pytest.raises(ValueError, match=r"guidance 2 with gamma: .*heun"):
+    with pytest.raises(ValueError, match=r"guidance 2: cd was not trained with a range of strengths .*heun"):
         trajectory.sample(2, 0, range(3), guidance=2.0)
     always, imported = ({"provenance": facts} for facts in ({"training": {"label_dropout": 0.0}}, {"source": "x.pkl"}))
     for other in (trajectory.spec | always, trajectory.spec | imported, trajectory.spec | {"labels": False}):
         with pytest.raises(ValueError, match="guidance 2: cd was not trained with labels that are hidden"):
             Model(trajectory.function, SPACE, other).sample(3, 0, range(3), sampler="heun", guidance=2.0)
+
+
+@pytest.mark.parametrize("sampler", ["gamma", "multistep"])
+def test_a_student_of_several_strengths_is_told_one_by_the_length_of_its_label(trajectory, sampler):
+    learned = Model(trajectory.function, SPACE, trajectory.spec | {"provenance": {"objective": {"guidance": [0.5, 3]}}})
+    told = []
+    learned.function.register_forward_pre_hook(lambda _, inputs: told.append(inputs[2]))
+
+    def sample(guidance):
+        return learned.sample(2, 0, range(2), labels=torch.tensor([1, 7]), sampler=sampler, guidance=guidance)
+
+    plain, strong = sample(1.0), sample(2.5)
+    one_hot = torch.eye(10)[[1, 7]]
+    assert torch.equal(torch.stack(told), torch.stack([one_hot, one_hot, 2.5 * one_hot, 2.5 * one_hot]))
+    assert not np.array_equal(plain, strong)
+    with pytest.raises(ValueError, match="guidance 3.5: cd learned strengths of 0.5 to 3"):
+        sample(3.5)
 
 
 @pytest.mark.parametrize("levels", [[80.0, 90.0], [90.0], [80.0, 0.002], [float("nan")], []])

@@ -16,7 +16,7 @@ from onestep.commands.refusals import refusing
 @click.option("--sampler", default=None, help="By default the model's own; a teacher has several.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--label", default=None, type=int, help="A class by its number, of a model that was trained with labels.")
-@click.option("--guidance", default=1.0, show_default=True, help="Strength of the labels, of a teacher's sampler.")
+@click.option("--guidance", default=1.0, show_default=True, help="Strength of the labels, of models that know it.")
 @click.option("--gamma", default=0.0, show_default=True, help="Of a ctm model: the share of noise drawn anew, 0 to 1.")
 @click.option("--batch-size", default=256, show_default=True, type=click.IntRange(1))
 def sample(

@@ -25,7 +25,8 @@ class Rung:
     """One way to generate.
 
     generate: (seed, indices) -> stored values, uint8 [B, C, H, W] or float32 [B, D]; a sample is a function of the seed
-    and its index. function: what generate calls, nfe times for each sample: it is counted.
+    and its index. function: what generate calls, nfe times for each sample: it is counted. classes: of a class-
+    conditional model, which is asked for them in turn: sample i is of class i % classes.
     """
 
     model: str
@@ -34,6 +35,7 @@ class Rung:
     levels: Sequence[float]
     generate: Callable[[int, np.ndarray], np.ndarray]
     function: nn.Module
+    classes: int = 0
 
 
 def rungs_of(model, sampler: str, nfes: Iterable[int], gamma: float = 0.0) -> list[Rung]:
@@ -42,14 +44,22 @@ def rungs_of(model, sampler: str, nfes: Iterable[int], gamma: float = 0.0) -> li
     gamma: of the sampler of this name, which other than 0 is called by it too.
     """
     name = f"{sampler}_{gamma:g}" if gamma else sampler
+    classes = len(model.space.classes) if model.spec["labels"] else 0
 
     def rung(nfe: int) -> Rung:
         def generate(seed: int, indices: np.ndarray) -> np.ndarray:
-            return model.sample(nfe, seed, indices, sampler=sampler, gamma=gamma)
+            labels = asked_labels(indices, classes)
+            return model.sample(nfe, seed, indices, labels, sampler, gamma=gamma)
 
-        return Rung(model.spec["name"], name, nfe, model.levels(nfe, sampler).tolist(), generate, model.function)
+        levels = model.levels(nfe, sampler).tolist()
+        return Rung(model.spec["name"], name, nfe, levels, generate, model.function, classes)
 
     return [rung(nfe) for nfe in nfes]
+
+
+def asked_labels(indices, classes: int) -> np.ndarray | None:
+    """The classes that samples of these indices are asked for, in turn; None where there are none."""
+    return np.asarray(indices) % classes if classes else None
 
 
 @dataclass(frozen=True)
@@ -75,11 +85,12 @@ class Judge:
             return wasserstein(samples, self.points, seed)
         return frechet_distance(self.extractor(samples), self.reference)
 
-    def scores(self, samples: np.ndarray, seed: int) -> dict[str, float]:
+    def scores(self, samples: np.ndarray, seed: int, labels: np.ndarray | None = None) -> dict[str, float]:
+        """All of them. labels: those that the samples were asked for."""
         if self.extractor is None:
             quality = {"wasserstein": wasserstein(samples, self.points, seed)}
         else:
-            quality = score_images(samples, self.reference, self.extractor, seed)
+            quality = score_images(samples, self.reference, self.extractor, seed, labels)
         return {**quality, "memorisation": memorisation_rate(samples, self.training)}
 
 
@@ -116,7 +127,7 @@ def evaluate(
             done = (len(rows) * len(seeds) + len(values)) * count
             samples, taken = _generate(rung, seed, count, batch_size, on_progress, done, total)
             seconds += taken
-            values.append(judge.scores(samples, seed))
+            values.append(judge.scores(samples, seed, asked_labels(range(count), rung.classes)))
             if on_samples:
                 on_samples(rung, seed, samples)
         rows.append(

@@ -44,6 +44,7 @@ def ladder_plot(scores: dict, score: str | None = None, title: str | None = None
     scale = "linear" if not _falls(score) else "log" if real > 0 else "symlog"
     axes.set(xscale="log", yscale=scale, xlabel="network evaluations per sample (NFE)")
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.xaxis.set_minor_formatter(lambda *_: "")  # 3 x 10^0 between 2 and 4
     if scale == "log":
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(lambda value, _: _number(value))

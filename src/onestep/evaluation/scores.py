@@ -47,14 +47,20 @@ class Reference:
         return cls(features, fid_features_to_statistics(features.features))
 
 
-def score_images(images: np.ndarray, reference: Reference, extractor: Extractor, seed: int = 0) -> dict[str, float]:
+def score_images(
+    images: np.ndarray, reference: Reference, extractor: Extractor, seed: int = 0, labels: np.ndarray | None = None
+) -> dict[str, float]:
     """{fid_<extractor>, kid_, precision_, recall_, is_}: of uint8 images [N, C, H, W]. is_ where logits are of labels.
 
-    seed: of KID's subsets and of the order of IS's parts. Raises ValueError for too few.
+    seed: of KID's subsets and of the order of IS's parts. labels: [N] that were asked for: where the extractor knows
+    them, label_agreement_ is how often it sees the same. Raises ValueError for too few.
     """
-    scores = score_features(extractor(images), reference, seed)
+    found = extractor(images)
+    scores = score_features(found, reference, seed)
     if not extractor.has_classes:
         del scores["is"]
+    if labels is not None and extractor.record.get("task") == "labels":
+        scores["label_agreement"] = float((found.logits.argmax(1).numpy() == labels).mean())
     return {f"{score}_{extractor.name}": value for score, value in scores.items()}
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from onestep.diffusion.adversarial import deception_loss, judge_loss
 from onestep.diffusion.balance import adaptive_weight, linearised
-from onestep.diffusion.guidance import guided
+from onestep.diffusion.guidance import Guidance, check_guidance, draw_strength, guided
 from onestep.diffusion.levels import (
     RHO,
     SIGMA_MAX,
@@ -37,10 +37,10 @@ class ConsistencyTrajectory(Objective):
     num_levels, solver, distance: as in consistency_distillation; solver_steps: the most from t to u, drawn for the
     whole batch in proportion to their number; target_ema: above 0; level_mean, level_std: of one half of the levels of
     the denoising term; denoising: its weight, times the adaptive one, 0 for none; guidance: strength of the teacher's,
-    1 for none, which jumps then have and the denoiser has not. gan: an adversarial loss from the
-    fraction gan_start of the training on, in every step (the authors' code: discriminator and student in turns, random
-    augmentations); gan_weight: as denoising; gan_backbone: the file of VGG16's ImageNet weights, in place of features
-    that are trained.
+    1 for none, which jumps then have and the denoiser has not; or its least and its most: the student is told it.
+    gan: an adversarial loss from the fraction gan_start of the training on, in every step (the authors' code:
+    discriminator and student in turns, random augmentations); gan_weight: as denoising; gan_backbone: the file of
+    VGG16's ImageNet weights, in place of features that are trained.
     """
 
     num_levels: int = 18
@@ -51,7 +51,7 @@ class ConsistencyTrajectory(Objective):
     level_mean: float = -1.2
     level_std: float = 1.2
     denoising: float = 1.0
-    guidance: float = 1.0
+    guidance: Guidance = 1.0
     gan: bool = False
     gan_start: float = 0.5
     gan_weight: float = 1.0
@@ -81,7 +81,8 @@ class ConsistencyTrajectory(Objective):
         for name in ("denoising", "gan_weight"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}: it is at least 0 and finite")
-        for name in ("guidance", "gan_learning_rate", "gan_channels"):
+        check_guidance(self.guidance)
+        for name in ("gan_learning_rate", "gan_channels"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}: it is above 0 and finite")
 
@@ -115,11 +116,12 @@ class ConsistencyTrajectory(Objective):
 
     def soft_consistency(self, networks, batch, rng) -> tuple[Tensor, Tensor, Tensor]:
         """The distance at the boundary of a jump from t to s and of its target, [B]; the jump; where it led there."""
-        x0, labels, target = batch.x0, batch.labels, networks.target
+        x0, target = batch.x0, networks.target
+        strength, labels = draw_strength(self.guidance, batch.labels, rng)
         first, *between, middle, last = self.levels(rng, x0)
         x = x0 + per_sample(first, x0) * rng.normal(x0.shape[1:])
         with torch.no_grad():
-            x_middle = self.solve(networks.teacher, x, [first, *between, middle], labels)
+            x_middle = self.solve(networks.teacher, x, [first, *between, middle], batch.labels, strength)
             with rng.dropout():
                 goal = target(x_middle, middle, labels, sigma_next=last)
             with rng.dropout():
@@ -143,11 +145,11 @@ class ConsistencyTrajectory(Objective):
             *karras_neighbours(last, 1, self.num_levels, *ends, like=like),
         ]
 
-    def solve(self, teacher, x: Tensor, levels: list[Tensor], labels) -> Tensor:
-        """The teacher's way through these levels."""
+    def solve(self, teacher, x: Tensor, levels: list[Tensor], labels, strength: float | Tensor = 1.0) -> Tensor:
+        """The teacher's way through these levels, guided by labels."""
 
         def denoiser(x, sigma):
-            return guided(teacher, x, sigma, labels, self.guidance)
+            return guided(teacher, x, sigma, labels, strength)
 
         for level, level_next in pairwise(levels):
             x = SOLVERS[self.solver](denoiser, x, level, level_next)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from onestep.diffusion.guidance import guided
+from onestep.diffusion.guidance import Guidance, check_guidance, draw_strength, guided
 from onestep.diffusion.levels import arc_levels, check_normal, per_sample
 from onestep.objectives.objective import Objective
 
@@ -16,14 +16,15 @@ class FlowAnchoredConsistency(Objective):
     """A consistency loss by the derivative along a flow, and beside it the loss of the flow's own velocity, the anchor.
 
     level_mean, level_std: of tau in t = 1 - 2 / pi atan(e^tau); from_data: the velocity is the data's, not the
-    teacher's; guidance: strength of the teacher's, 1 for none; expanded_interval: the anchor's condition is 2 - t, else
-    t as a second time; relaxation: alpha = 1 - t^relaxation; error_constant, error_power: of the adaptive weight.
+    teacher's; guidance: strength of the teacher's, 1 for none, or its least and its most: the student is told it;
+    expanded_interval: the anchor's condition is 2 - t, else t as a second time; relaxation: alpha =
+    1 - t^relaxation; error_constant, error_power: of the adaptive weight.
     """
 
     level_mean: float = -0.8
     level_std: float = 1.6
     from_data: bool = False
-    guidance: float = 1.0
+    guidance: Guidance = 1.0
     expanded_interval: bool = False
     relaxation: float = 0.5
     error_constant: float = 1e-3
@@ -33,9 +34,10 @@ class FlowAnchoredConsistency(Objective):
 
     def __post_init__(self):
         check_normal(self.level_mean, self.level_std)
-        for name, least in (("guidance", 0), ("relaxation", 0), ("error_constant", 0)):
-            if not least < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}: it is above {least} and finite")
+        check_guidance(self.guidance)
+        for name in ("relaxation", "error_constant"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}: it is above 0 and finite")
         if not 0 <= self.error_power <= 1:
             raise ValueError(f"error_power is {self.error_power}: it is in [0, 1]")
         if self.from_data and self.guidance != 1:
@@ -56,11 +58,12 @@ class FlowAnchoredConsistency(Objective):
             )
 
     def __call__(self, networks, batch, progress, rng):
-        x0, student, labels = batch.x0, networks.student, batch.labels
+        x0, student = batch.x0, networks.student
+        strength, labels = draw_strength(self.guidance, batch.labels, rng)
         sigma = arc_levels(rng.normal(()), self.level_mean, self.level_std)
         x = x0 + per_sample(sigma, x0) * rng.normal(x0.shape[1:])
         with torch.no_grad():
-            denoised = x0 if self.from_data else guided(networks.teacher, x, sigma, labels, self.guidance)
+            denoised = x0 if self.from_data else guided(networks.teacher, x, sigma, batch.labels, strength)
             velocity = student.velocity(x, sigma, denoised)
         with rng.dropout():
             anchor = student.anchor(x, sigma, labels, self.expanded_interval)

@@ -84,8 +84,8 @@ class Model:
 
         seed, indices: a sample is a function of the seed and its own index, whatever the batch. labels: [B] class
         indices; a class-conditional model draws them where they are not given. gamma: of the sampler of this name.
-        guidance: strength of the labels where a denoiser is sampled, 1 as trained; each of its evaluations is of two
-        batches in one.
+        guidance: strength of the labels, 1 as trained: of a student within the range that its recipe had; where a
+        denoiser is sampled any, and each of its evaluations is of two batches in one.
         """
         sampler = self._sampler(sampler)
         levels = self.levels(nfe, sampler) if levels is None else self.check_levels(levels)
@@ -96,9 +96,7 @@ class Model:
         if sampler in DENOISER_SAMPLERS:
             x = DENOISER_SAMPLERS[sampler](self.denoiser(labels, rng, guidance), noise, levels, rng)
             return self.space.decode(x)
-        if guidance != 1:
-            raise ValueError(f"guidance {guidance:g} with {sampler}: it is for samplers of a denoiser, heun for one.")
-        function, boundary = self.conditioned(labels, rng), self.function.boundary
+        function, boundary = self.conditioned(labels, rng, guidance), self.function.boundary
         if sampler == "gamma":
             x = sample_gamma(function, noise, levels, rng, gamma, boundary=boundary)
         else:
@@ -110,12 +108,15 @@ class Model:
         """Where its weights are."""
         return next(self.function.parameters()).device
 
-    def conditioned(self, labels: Tensor | None, rng):
+    def conditioned(self, labels: Tensor | None, rng, guidance: float = 1.0):
         """The function of (x, sigma) with these labels, [B]; a class-conditional model has them drawn otherwise.
 
-        A trajectory's is one of (x, sigma, sigma_next) too.
+        A trajectory's is one of (x, sigma, sigma_next) too. guidance: a strength that the student was told in training.
         """
         one_hot = self.one_hot(labels, rng)
+        if guidance != 1:
+            self._check_strength(guidance)
+            one_hot = guidance * one_hot
         return lambda x, sigma, *sigma_next: self.function(x, sigma, one_hot, *sigma_next)
 
     def denoiser(self, labels: Tensor | None, rng, guidance: float = 1.0):
@@ -128,6 +129,17 @@ class Model:
         one_hot = self.one_hot(labels, rng)
         function = getattr(self.function, "denoiser", self.function)
         return lambda x, sigma: guided(function, x, sigma, one_hot, guidance)
+
+    def _check_strength(self, guidance: float):
+        learnt = self.spec.get("provenance", {}).get("objective", {}).get("guidance")
+        if not isinstance(learnt, list | tuple):
+            raise ValueError(
+                f"guidance {guidance:g}: {self.spec['name']} was not trained with a range of strengths "
+                "(objective.guidance: [1, 3], say); samplers of a denoiser, heun for one, take any."
+            )
+        low, high = learnt
+        if not low <= guidance <= high:
+            raise ValueError(f"guidance {guidance:g}: {self.spec['name']} learned strengths of {low:g} to {high:g}.")
 
     @property
     def knows_no_label(self) -> bool:

@@ -1,0 +1,31 @@
+"""Draws labels.png and gammas.png of a ctm student: python docs/pictures/labels.py [model] [images]"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from onestep.data import ArrayStore
+from onestep.evaluation.features import open_extractor
+from onestep.evaluation.figures import sheet
+from onestep.evaluation.ladder import evaluate, rungs_of
+from onestep.evaluation.plots import ladder_plot
+from onestep.training.model import Model
+
+FOLDER = Path(__file__).parent
+NFE, GAMMAS, SEEDS = (1, 2, 4), (0.0, 0.5, 1.0), (0, 1, 2)
+
+
+def main(model="data/06_models/labels/ctm", images="data/02_intermediate/labels/images"):
+    student, store = Model.load(model), ArrayStore.open(images)
+    labels, noises = (x.flatten() for x in torch.meshgrid(torch.arange(10), torch.arange(10), indexing="ij"))
+    samples = student.sample(2, 0, noises.tolist(), labels)
+    rows = [(str(label), samples[labels == label]) for label in range(10)]
+    sheet(rows, columns=10).save(FOLDER / "labels.png")
+    rungs = [rung for gamma in GAMMAS for rung in rungs_of(student, "gamma", NFE, gamma)]
+    scores = evaluate(rungs, store, open_extractor("digits"), count=400, seeds=SEEDS)
+    ladder_plot(scores).quantize(64).save(FOLDER / "gammas.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
