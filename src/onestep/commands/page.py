@@ -60,22 +60,22 @@ def _make(studio: Studio, controls: Controls) -> None:
 
 def _inpaint(studio: Studio, controls: Controls) -> None:
     with gr.Row():
-        canvas, made = _canvas("paint over what is to be made anew"), _picture("inpainted")
+        canvas, made = _canvas(studio, "paint over what is to be made anew"), _picture("inpainted")
 
     def inpaint(edit, seed, steps):
-        missing = painted_over(edit)
+        missing = edit and edit["background"] and painted_over(edit)
         return None if missing is None else studio.inpaint(edit["background"], missing, int(steps), int(seed))
 
     _show(_drawing(studio), controls.values, canvas, [*_changes([controls.seed, controls.label]), *controls.fresh])
-    _show(inpaint, [canvas, controls.seed, controls.steps], made, _changes([canvas, controls.steps]))
+    _show(inpaint, [canvas, controls.seed, controls.steps], made, [canvas.input, *_changes([canvas, controls.steps])])
 
 
 def _stroke(studio: Studio, controls: Controls) -> None:
     with gr.Row():
-        canvas, made = _canvas("paint, and it becomes an image"), _picture("after the painting")
+        canvas, made = _canvas(studio, "paint, and it becomes an image"), _picture("after the painting")
 
     def stroke(edit, seed, steps):
-        return edit["composite"] and studio.stroke(edit["composite"], int(steps), int(seed))
+        return edit and edit["composite"] and studio.stroke(edit["composite"], int(steps), int(seed))
 
     _show(_drawing(studio), controls.values, canvas, controls.fresh)
     _show(stroke, [canvas, controls.seed, controls.steps], made, _changes([canvas, controls.seed, controls.steps]))
@@ -141,5 +141,6 @@ def _picture(label: str) -> gr.Image:
     return gr.Image(label=label, type="pil", interactive=False)
 
 
-def _canvas(label: str) -> gr.ImageEditor:
-    return gr.ImageEditor(label=label, type="pil", layers=False, sources=["upload"])
+def _canvas(studio: Studio, label: str) -> gr.ImageEditor:
+    size = studio.draw(0, 1).size
+    return gr.ImageEditor(label=label, type="pil", layers=False, sources=["upload"], canvas_size=size)
