@@ -63,7 +63,7 @@ def _inpaint(studio: Studio, controls: Controls) -> None:
         canvas, made = _canvas(studio, "paint over what is to be made anew"), _picture("inpainted")
 
     def inpaint(edit, seed, steps):
-        missing = edit and edit["background"] and painted_over(edit)
+        missing = painted_over(edit) if edit and edit["background"] else None
         return None if missing is None else studio.inpaint(edit["background"], missing, int(steps), int(seed))
 
     _show(_drawing(studio), controls.values, canvas, [*_changes([controls.seed, controls.label]), *controls.fresh])
