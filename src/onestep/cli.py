@@ -3,7 +3,7 @@
 import click
 from kedro.framework.cli.project import run as kedro_run
 
-from onestep.commands import edit, evaluation, exchange, plan, registry, sample
+from onestep.commands import demo, edit, evaluation, exchange, plan, registry, sample
 from onestep.commands.refusals import refusing
 
 
@@ -21,6 +21,6 @@ def main() -> None:
     """Onestep: what `kedro run` does not do. Each command has a --help with examples."""
 
 
-for module in (plan, sample, edit, evaluation, registry, exchange):
+for module in (plan, sample, edit, evaluation, demo, registry, exchange):
     for command in module.COMMANDS:
         main.add_command(command)

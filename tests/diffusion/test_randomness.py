@@ -21,6 +21,8 @@ def test_samples_are_functions_of_seed_and_index_whatever_the_batch():
     whole, part = SampleRandomness(5, range(4)), SampleRandomness(5, [2, 3])
     for _ in range(2):
         assert torch.equal(whole.normal((3,))[2:], part.normal((3,)))
+    mixed = SampleRandomness([6, 5], [0, 2])
+    assert torch.equal(mixed.normal((3,))[1], SampleRandomness(5, [2]).normal((3,))[0])
     assert not torch.equal(SampleRandomness(6, [2]).normal((3,)), SampleRandomness(5, [2]).normal((3,)))
 
 

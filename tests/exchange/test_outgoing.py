@@ -77,15 +77,17 @@ def test_onnx_without_its_packages_names_the_extra(model, tmp_path):
     assert not (tmp_path / "x.onnx").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "labels", "nfe"), CASES)
 def test_onnx(model, tmp_path, name, labels, nfe):
-    pytest.importorskip("onnxscript")
-    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript", reason="of the extra 'export': it writes ONNX")
+    runtime = pytest.importorskip("onnxruntime", reason="of the extra 'export': it runs ONNX")
     given = model(name, labels)
     session = runtime.InferenceSession(export_model(given, tmp_path / "x.onnx", "onnx", nfe))
     noise = inputs(given, Program(given, nfe), 5)
     (images,) = session.run(None, {i.name: t.numpy() for i, t in zip(session.get_inputs(), noise, strict=True)})
-    assert (torch.from_numpy(images) - Program(given, nfe)(*noise)).abs().max() < 1e-4
+    expected = Program(given, nfe)(*noise)  # of weights drawn at random it can be large
+    assert (torch.from_numpy(images) - expected).abs().max() < 1e-4 * max(1, expected.abs().max())
 
 
 def test_other_formats_are_named(model, tmp_path):

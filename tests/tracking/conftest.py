@@ -42,15 +42,16 @@ def write_progress(tmp_path):
 
 @pytest.fixture
 def finished_model(tmp_path, randomised):
-    """A small student with weights of a seed: a function of (seed, labels) -> its folder."""
+    """A small student, or a teacher, with weights of a seed: a function of (seed, labels, teacher) -> its folder."""
 
-    def build(seed=0, labels=False):
+    def build(seed=0, labels=False, teacher=False):
         space = DataSpace("digits", "images", (1, 8, 8), 0.5, tuple("0123456789"))
         network = {"name": "unet", "channels": 16, "channel_mult": [1], "num_blocks": 1, "attn_resolutions": []}
-        spec = {"name": "cd", "network": network, "preconditioning": {"name": "consistency"}, "labels": labels}
-        spec |= {"levels": {}, "data_sha256": "d" * 64, "provenance": {"teacher_sha256": "7" * 64}}
+        name, function = ("teacher", "edm") if teacher else ("cd", "consistency")
+        spec = {"name": name, "network": network, "preconditioning": {"name": function}, "labels": labels}
+        spec |= {"levels": {}, "data_sha256": "d" * 64, "provenance": {"teacher_sha256": None if teacher else "7" * 64}}
         function = randomised(build_function(spec, space), seed)
-        return Model(function, space, spec).save(tmp_path / f"model_{seed}").folder
+        return Model(function, space, spec).save(tmp_path / f"{name}_{seed}").folder
 
     return build
 

@@ -1,8 +1,9 @@
 """Where a run comes from."""
 
+import hashlib
 import subprocess
 
-from onestep.tracking import git_state, run_tags
+from onestep.tracking import git_state, lock_state, run_tags
 from onestep.tracking.lineage import flatten
 
 
@@ -41,3 +42,9 @@ def test_params_are_flat_and_within_limits():
     long = flatten({"a": "x" * 9000})["a"]
     assert len(long) == 6000
     assert long.endswith("(9000 characters, see params.json)")
+
+
+def test_the_hash_of_dvc_lock_names_the_data_and_the_models(tmp_path):
+    assert lock_state(tmp_path) == {}
+    (tmp_path / "dvc.lock").write_text("stages: {}\n")
+    assert lock_state(tmp_path) == {"dvc_lock_sha256": hashlib.sha256(b"stages: {}\n").hexdigest()}

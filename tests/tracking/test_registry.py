@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onestep.tracking import Store, force, history, load_registered, open_run, register, sync
+from onestep.tracking import Store, force, history, load_registered, open_run, register, register_teacher, sync
 from onestep.tracking.versions import _package
 from onestep.training.model import Model
 
@@ -113,6 +113,52 @@ def test_sync_makes_versions_moves_and_aliases_again(store, tmp_path, finished_m
     assert load_registered(CHAMPION, elsewhere).sha256 == records[2]["model_sha256"]
 
 
+def test_a_students_version_leads_to_its_teachers_and_to_the_data(store, finished_model, scores, write_progress):
+    run = open_run(write_progress(10), "digits", "cd", store)
+    run.push()
+    tags = {"data_sha256": "d" * 64, "dvc_lock_sha256": "b" * 64}
+    taught_by = register_teacher(finished_model(teacher=True), scores(26.0), store, tags)
+    assert (taught_by["uri"], taught_by["aliases"]) == ("models:/onestep-digits-teacher/1", [])
+    assert taught_by["reason"] == "a teacher; its fid_digits/nfe_09 is 119"
+    assert register_teacher(finished_model(teacher=True), scores(26.0), store, tags) == taught_by
+    record = register(finished_model(), scores(26.0), store, tags, run.run_id, taught_by)
+    assert record["lineage"]["teacher_version"] == "onestep-digits-teacher/1"
+    assert record["teacher"] == taught_by
+    version = store.client().get_model_version("onestep-digits", "1")
+    assert version.tags["teacher_version"] == "onestep-digits-teacher/1"
+    for words in (
+        "[onestep-digits-teacher version 1](#/models/onestep-digits-teacher/versions/1)",
+        f"/runs/{run.run_id})",
+        f"`dvc.lock` `{'b' * 12}`",
+        f"**Data** digits, `{'d' * 12}`",
+    ):
+        assert words in version.description
+    teacher = load_registered("models:/onestep-digits-teacher/1", store)
+    assert teacher.samplers[0] == "heun"
+
+
+def test_a_version_that_was_there_before_its_teacher_is_told_of_it(store, finished_model, scores):
+    before = register(finished_model(), scores(26.0), store, {"git_commit": "c" * 40})
+    taught_by = register_teacher(finished_model(teacher=True), scores(26.0), store)
+    now = register(finished_model(), scores(26.0), store, {"git_commit": "a" * 40}, teacher=taught_by)
+    assert now["lineage"] == before["lineage"] | {"teacher_version": "onestep-digits-teacher/1"}
+    assert (now["version"], now["aliases"]) == (1, before["aliases"])
+    assert "onestep-digits-teacher version 1" in store.client().get_model_version("onestep-digits", "1").description
+
+
+def test_sync_makes_teachers_too_and_students_name_them_as_they_are_now(store, finished_model, scores, elsewhere):
+    teacher, student = finished_model(teacher=True), finished_model()
+    taught_by = register_teacher(teacher, scores(26.0), store)
+    record = register(student, scores(26.0), store, teacher=taught_by)
+    register_teacher(finished_model(5, teacher=True), scores(26.0), elsewhere)  # has the number already
+    pairs = [(record, student), (record["teacher"], teacher)]
+    made = sync(pairs, elsewhere)
+    assert [(one["name"], one["version"]) for one in made] == [("onestep-digits-teacher", 2), ("onestep-digits", 1)]
+    assert made[1]["lineage"]["teacher_version"] == "onestep-digits-teacher/2"
+    assert sync(pairs, elsewhere) == made
+    assert load_registered("models:/onestep-digits-teacher/2", elsewhere).sha256 == taught_by["model_sha256"]
+
+
 def test_sync_without_moves_leaves_a_champion_that_is_there(store, finished_model, scores, elsewhere):
     record, folder = register(finished_model(0), scores(20.0), store), finished_model(0)
     register(finished_model(1), scores(26.0), elsewhere)
@@ -172,6 +218,7 @@ def test_a_generator_answers_requests_and_refuses_bad_ones(finished_model, tmp_p
 def test_a_fresh_python_in_the_project_folder_finds_the_champion(store, finished_model, scores, monkeypatch):
     folder = finished_model()
     register(folder, scores(26.0), store)
+    monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     request = "[{'num_images': 16, 'steps': 1, 'seed': 0}]"
     code = f"import json, mlflow; m = mlflow.pyfunc.load_model('{CHAMPION}'); print(json.dumps(m.predict({request})))"

@@ -13,7 +13,7 @@ from PIL import Image
 
 import onestep
 from onestep.cli import main
-from onestep.tracking import register
+from onestep.tracking import register, register_teacher
 
 PROJECT = Path(__file__).parents[2]
 
@@ -28,7 +28,10 @@ def project(tmp_path, store, finished_model, scores, monkeypatch):
     shutil.copytree(finished_model(), student)
     file = tmp_path / "data/08_reporting/digits/cd/registration.json"
     file.parent.mkdir(parents=True)
-    file.write_text(json.dumps(register(student, scores(26.0), store)))
+    teacher = tmp_path / "data/06_models/digits/teacher"
+    shutil.copytree(finished_model(teacher=True), teacher)
+    taught_by = register_teacher(teacher, scores(26.0), store)
+    file.write_text(json.dumps(register(student, scores(26.0), store, teacher=taught_by)))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path
@@ -44,15 +47,18 @@ def typed(command: str, code: int) -> str:
 def test_sync_makes_a_lost_version_again(project, empty_database):
     shutil.copy(empty_database, project / "mlflow.db")
     told = typed("registry sync --env=base", 0)
-    assert told == "onestep-digits version 1: challenger, champion\n"
+    both = "onestep-digits-teacher version 1: no alias\nonestep-digits version 1: challenger, champion\n"
+    assert told == both
     assert typed("registry sync --env=base", 0) == told
     assert onestep.load("models:/onestep-digits@champion").sample(1, 0, range(2)).shape == (2, 1, 8, 8)
 
 
 @pytest.mark.slow
 def test_sync_says_what_is_missing(project):
-    shutil.rmtree(project / "data/06_models")
+    shutil.rmtree(project / "data/06_models/digits/cd")
     assert "dvc pull data/06_models/digits/cd" in typed("registry sync --env=base", 1)
+    shutil.rmtree(project / "data/06_models")
+    assert "dvc pull data/06_models/digits/teacher" in typed("registry sync --env=base", 1)
     shutil.rmtree(project / "data/08_reporting")
     assert "there is no data/08_reporting/digits/cd/registration.json" in typed("registry sync --env=base", 1)
     assert "Did you mean 'moons'" in typed("registry sync --env=mons", 1)

@@ -13,13 +13,18 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from onestep.tracking import register
+from onestep.editing import edit_images
+from onestep.editing.projection import known_pixels
+from onestep.editing.tasks import Inpaint, _projected
+from onestep.tracking import force, register, rollback
 from onestep.training.model import Model
 
 CHAMPION = "models:/onestep-digits@champion"
@@ -118,8 +123,96 @@ def test_another_content_is_refused(served):
     assert served[1](b"steps\n1\n", "text/html")[0] == 415
 
 
-@pytest.mark.check
-def test_the_server_as_it_is_started(store, tmp_path, finished_model, scores):
+def encoded(image):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "png")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def test_an_edit_is_that_of_the_model(served):
+    folder, post = served
+    picture, mask = np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8), np.zeros((8, 8), np.uint8)
+    mask[2:5] = 255
+    edit = {"task": "inpaint", "images": [encoded(picture)] * 2, "mask": encoded(mask)}
+    status, said = post(asked({"seed": 3}, {"steps": 2, "seed": 5, "label": 4, "edit": edit}))
+    assert status == 200, said
+    drawn, answer = json.loads(said)["predictions"]
+    assert (len(drawn["images"]), len(answer["images"]), answer["version"]) == (1, 2, 1)
+    made = decoded(answer)
+    assert np.array_equal(made[:, mask == 0], np.stack([picture[mask == 0]] * 2))
+    model = Model.load(folder)
+    missing = torch.from_numpy(mask > 0)
+    start = model.space.encode(np.stack([picture[None]] * 2))
+
+    class Task(Inpaint):
+        def edit(self, y):
+            return _projected(known_pixels(y, missing))
+
+    expected = model.space.decode(edit_images(model, Task(), start, 2, 5, torch.tensor([4, 4])))
+    assert abs(made.astype(int) - expected[:, 0]).max() <= 1
+    strip = json.loads(post(asked({"edit": {"task": "interpolate", "frames": 3}, "label": 4}))[1])["predictions"][0]
+    assert len(strip["images"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        ({"task": "inpant"}, "Did you mean 'inpaint'"),
+        ({"task": "inpaint"}, "edits an image"),
+        ({"task": "inpaint", "images": ["x"]}, "image 1 is no picture in base64"),
+        ({"task": "inpaint", "images": [encoded(np.zeros((9, 8), np.uint8))]}, "image 1 has 8 x 9 pixels, more than"),
+        ({"task": "inpaint", "images": [encoded(np.zeros((6, 8), np.uint8))]}, "image 1.png has 8 x 6 pixels"),
+        ({"task": "inpaint", "mask": "/etc/passwd"}, "mask is no picture in base64"),
+        ({"task": "interpolate", "frames": 10**6}, "1000000 images in one call"),
+        ({"task": "denoise", "factor": 2}, "no option of denoise 'factor'"),
+        ({"task": "inpaint", "file": "x"}, "file"),
+    ],
+)
+def test_a_bad_edit_is_told_in_words(served, edit, words):
+    status, answer = served[1](asked({"edit": edit}))
+    assert status == 400, answer
+    assert words in json.loads(answer)["message"]
+
+
+def test_a_reload_serves_the_version_that_is_champion_now(served, store, finished_model, scores, monkeypatch):
+    folder, post = served
+    other = finished_model(1)
+    register(other, scores(20.0), store)
+    force(store, "onestep-digits", 2, "better")
+
+    def answer(**request):
+        status, said = post(asked(request))
+        return status, json.loads(said)
+
+    assert answer()[1]["predictions"][0]["version"] == 1
+    assert "trained without labels" in answer(reload=True, label=4)[1]["message"]  # a request to the new version
+    (second,) = answer(seed=5)[1]["predictions"]
+    assert second["version"] == 2
+    assert np.array_equal(decoded(second), Model.load(other).sample(1, 5, range(1))[:, 0])
+
+    rollback(store, "onestep-digits")
+    source = store.client().get_model_version("onestep-digits", "1").source
+    weights = Path(source) / "artifacts" / "model" / "model.safetensors"
+    weights.rename(weights.with_suffix(".away"))
+    status, said = answer(reload=True)
+    assert status == 503
+    assert "version 2 is served as before" in said["message"]
+    assert answer()[1]["predictions"][0]["version"] == 2
+    weights.with_suffix(".away").rename(weights)
+    monkeypatch.setattr("time.monotonic", lambda now=time.monotonic: now() + 100)
+    assert answer()[1]["predictions"][0]["version"] == 2
+    monkeypatch.setenv("ONESTEP_FOLLOW", "champion")
+    for _ in range(200):
+        (first,) = answer(seed=5)[1]["predictions"]
+        if first["version"] == 1:
+            break
+        time.sleep(0.05)
+    assert (first["version"], first["model_sha256"]) == (1, Model.load(folder).sha256)
+
+
+@pytest.fixture
+def server(store, tmp_path, finished_model, scores):
+    """The champion as people start it: (a function of requests -> answers, its process, the model's folder)."""
     folder = finished_model()
     register(folder, scores(26.0), store)
     with socket.socket() as free:
@@ -131,25 +224,59 @@ def test_the_server_as_it_is_started(store, tmp_path, finished_model, scores):
     with (tmp_path / "server.log").open("wb") as log:
         command = [sys.executable, "-m", "mlflow", *words]
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+    def ask(*requests):
+        address, kind = f"http://127.0.0.1:{port}/invocations", {"content-type": "application/json"}
+        with urllib.request.urlopen(urllib.request.Request(address, asked(*requests), kind), timeout=60) as answer:
+            return json.load(answer)["predictions"]
+
     try:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/invocations",
-            asked({"num_images": 2, "seed": 1}),
-            {"content-type": "application/json"},
-        )
         for _ in range(120):
             with socket.socket() as there:
                 if there.connect_ex(("127.0.0.1", port)) == 0:
                     break
             assert process.poll() is None, (tmp_path / "server.log").read_text()
             time.sleep(1)
-        answer = json.load(urllib.request.urlopen(request, timeout=60))
-        assert answer["predictions"][0]["version"] == 1
-        assert np.array_equal(decoded(answer["predictions"][0]), Model.load(folder).sample(1, 1, range(2))[:, 0])
-        request.data = asked({"num_images": 10**6})
-        with pytest.raises(urllib.error.HTTPError, match="400"):
-            urllib.request.urlopen(request, timeout=60)
+        yield ask, process, folder
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         process.wait(20)
+
+
+@pytest.mark.check
+def test_the_server_as_it_is_started(server, store, finished_model, scores):
+    ask, _, folder = server
+    (answer,) = ask({"num_images": 2, "seed": 1})
+    assert answer["version"] == 1
+    assert np.array_equal(decoded(answer), Model.load(folder).sample(1, 1, range(2))[:, 0])
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        ask({"num_images": 10**6})
+    register(finished_model(1), scores(20.0), store)
+    force(store, "onestep-digits", 2, "better")
+    assert ask({"reload": True})[0]["version"] == 2
+    assert ask({})[0]["version"] == 2
+
+
+@pytest.mark.check
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+def test_two_thousand_requests_sixteen_at_a_time(server):
+    ask, process, folder = server
+    requests = [{"num_images": 1 + n % 3, "steps": 1 + n % 2, "seed": n % 100} for n in range(2000)]
+    with ThreadPoolExecutor(16) as callers:
+        list(callers.map(ask, requests[:200]))
+        before = memory_of(process)
+        answers = list(callers.map(ask, requests))
+    assert memory_of(process) < 1.05 * before
+    model, known = Model.load(folder), {}
+    for request, (answer,) in zip(requests, answers, strict=True):
+        key = tuple(request.values())
+        if key not in known:
+            known[key] = model.sample(request["steps"], request["seed"], range(request["num_images"]))[:, 0]
+        assert abs(decoded(answer).astype(int) - known[key]).max() <= 1
+
+
+def memory_of(process) -> int:
+    """Pages of the process and of those in its session."""
+    stats = [file.read_text().rpartition(")")[2].split() for file in Path("/proc").glob("[0-9]*/stat")]
+    return sum(int(stat[21]) for stat in stats if int(stat[3]) == process.pid)

@@ -12,7 +12,9 @@ from onestep.commands.refusals import refusing
 
 @click.command(name="import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--from", "origin", required=True, type=click.Choice(["openai", "nvidia"]), help="Who made the file.")
+@click.option(
+    "--from", "origin", required=True, type=click.Choice(["openai", "nvidia", "diffusers"]), help="Who made the file."
+)
 @click.option("--as", "role", default="teacher", show_default=True, type=click.Choice(["teacher", "student"]))
 @click.option("--env", default=None, help="The configuration, as for kedro run.")
 @click.option("--recipe", default=None, help="The student's name, with --as student.")
@@ -29,8 +31,9 @@ def import_model(
         onestep import edm_imagenet64_ema.pt --from openai --env imagenet64
         onestep import cd_imagenet64_l2.pt --from openai --env imagenet64 --as student --recipe cd
         onestep import edm-cifar10-32x32-uncond-vp.pkl --from nvidia --env cifar10
+        onestep import diffusers-cd_imagenet64_l2 --from diffusers --env imagenet64 --as student --recipe cd
     """
-    from onestep.exchange import import_nvidia, import_openai
+    from onestep.exchange import import_diffusers, import_nvidia, import_openai
 
     context = context_of(env, recipe)
     catalog, params = context.catalog, context.params
@@ -38,7 +41,11 @@ def import_model(
     if target.exists() and not overwrite:
         raise ValueError(f"there is a {role} in {target}: --replace takes its place.")
     options = {"teacher": True} if role == "teacher" else {"teacher": False, "levels": params["student"]["levels"]}
-    if origin == "openai":
+    if origin == "diffusers":
+        if role == "teacher":
+            raise ValueError("a ConsistencyModelPipeline is a student: --as student.")
+        model = import_diffusers(file, name, params["dataset"], levels=options["levels"])
+    elif origin == "openai":
         model = import_openai(file, name, params["dataset"], **options, config=_options(config))
     else:
         model = import_nvidia(file, name, params["dataset"], **options)
@@ -92,10 +99,12 @@ def _network(model) -> str:
 @click.command(name="export")
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--model", required=True, help="A finished model's folder, or as models:/onestep-digits@champion.")
-@click.option("--format", "kind", default="folder", show_default=True, help="folder, pt2 (torch.export) or onnx.")
+@click.option(
+    "--format", "kind", default="folder", show_default=True, help="folder, pt2 (torch.export), onnx or diffusers."
+)
 @click.option("--steps", default=1, show_default=True, type=click.IntRange(1), help="Network evaluations of a program.")
 def export_model(target: Path, model: str, kind: str, steps: int) -> None:
-    """Write a model to TARGET for other programs: a folder, a program of torch.export, or ONNX.
+    """Write a model to TARGET for other programs: a folder, a program of torch.export, ONNX, or diffusers.
 
     \b
         onestep export digits.pt2 --model models:/onestep-digits@champion --format pt2

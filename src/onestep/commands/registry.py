@@ -1,5 +1,7 @@
 """`onestep registry`: versions of models, and which of them is champion."""
 
+from pathlib import Path
+
 import click
 
 from onestep.commands.project import catalogs_of, context_of, place_of
@@ -26,7 +28,7 @@ def sync(env: str | None, recipe: str | None) -> None:
     """Make registered versions again from what DVC brought.
 
     The registry is no file that DVC could restore. What the pipelines `register` and `promote` wrote
-    (registration.json, promotions.json) and the student's folder are enough to make the same version again, with its
+    (registration.json, promotions.json) and the models' folders are enough to make the same version again, with its
     number and aliases where these are free; a version that is there stays as it is. On a fresh clone:
 
     \b
@@ -38,13 +40,12 @@ def sync(env: str | None, recipe: str | None) -> None:
     registered = [catalog for catalog in catalogs if catalog.exists("registration")]
     if not registered:
         raise ValueError(f"there is no {place_of(catalogs[0], 'registration')}. Bring it (git pull), or run: kedro run")
-    students = [place_of(catalog, "student") for catalog in registered]
-    for student in students:
-        if not student.exists():
-            raise ValueError(f"the registered student is not at {student}. Bring it: dvc pull {student}")
-    records = [catalog.load("registration") for catalog in registered]
+    pairs = [pair for catalog in registered for pair in _models(catalog)]
+    for record, folder in pairs:
+        if not folder.exists():
+            raise ValueError(f"the model of {record['uri']} is not at {folder}. Bring it: dvc pull {folder}")
     moves = catalogs[0].load("promotions") if catalogs[0].exists("promotions") else None
-    for made in make_again(zip(records, students, strict=True), catalogs[0].load("tracking"), moves):
+    for made in make_again(pairs, catalogs[0].load("tracking"), moves):
         click.echo(f"{made['name']} version {made['version']}: {', '.join(made['aliases']) or 'no alias'}")
 
 
@@ -116,6 +117,13 @@ def promote(env: str | None, version: int | None, forced: bool, reason: str) -> 
 for command in (sync, history, rollback, promote):
     registry.add_command(refusing(command))
 COMMANDS = (registry,)
+
+
+def _models(catalog) -> list[tuple[dict, Path]]:
+    """Records and folders: the student's, and its teacher's where it has one."""
+    record = catalog.load("registration")
+    taught_by = [(record["teacher"], place_of(catalog, "teacher"))] if "teacher" in record else []
+    return [*taught_by, (record, place_of(catalog, "student"))]
 
 
 def _registry(env: str | None) -> tuple[dict, object, str]:

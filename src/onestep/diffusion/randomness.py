@@ -66,11 +66,16 @@ class StepRandomness:
 
 
 class SampleRandomness:
-    """The noise of generated samples: a function of (seed, index of the sample, draw), whatever the batch."""
+    """The noise of generated samples: a function of (seed, index of the sample, draw), whatever the batch.
 
-    def __init__(self, seed: int, indices: Sequence[int], device: torch.device | str = "cpu"):
+    seed: that of all samples, or one for each.
+    """
+
+    def __init__(self, seed: int | Sequence[int], indices: Sequence[int], device: torch.device | str = "cpu"):
         self.device = torch.device(device)
-        self._generators = [torch.Generator().manual_seed(derive_seed("sample", seed, int(i))) for i in indices]
+        seeds = seed if isinstance(seed, Sequence) else [seed] * len(indices)
+        places = [derive_seed("sample", s, int(i)) for s, i in zip(seeds, indices, strict=True)]
+        self._generators = [torch.Generator().manual_seed(place) for place in places]
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Standard Gaussian noise, [B, *shape]: the next draw of each sample."""

@@ -1,4 +1,4 @@
-"""A finished model for programs that are not ours: its folder, a program of torch.export, or ONNX."""
+"""A finished model for programs that are not ours: its folder, a program of torch.export, ONNX, or diffusers."""
 
 import json
 from importlib.util import find_spec
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from onestep.diffusion.names import check_name
 from onestep.diffusion.solvers import euler_step, heun_step
+from onestep.exchange.hugging_face import write_diffusers
 from onestep.training.model import Model
 
 ONNX_NEEDS = ("onnx", "onnxscript")
@@ -94,4 +95,8 @@ def _traced(program: Program, model: Model) -> torch.export.ExportedProgram:
     return torch.export.export(program, tuple(inputs), dynamic_shapes=tuple(shapes), strict=True)  # it follows len(x)
 
 
-FORMATS = {"folder": _folder, "pt2": _pt2, "onnx": _onnx}
+def _diffusers(model: Model, target: Path, nfe: int) -> None:
+    write_diffusers(model, target)
+
+
+FORMATS = {"folder": _folder, "pt2": _pt2, "onnx": _onnx, "diffusers": _diffusers}

@@ -51,7 +51,7 @@ def import_openai(
     weights = read_state_dict(path)
     config = config or _fitting(weights, path)
     student = {"preconditioning": {"name": "consistency"}, "sampler": "multistep"}
-    return _model(weights, config, _sampled(TEACHER if teacher else student, levels), name, dataset, path)
+    return _model(weights, config, sampled(TEACHER if teacher else student, levels), name, dataset, path)
 
 
 def import_nvidia(
@@ -72,7 +72,7 @@ def import_nvidia(
         raise ValueError(f"{path} has sigma_data {state['sigma_data']}, and ours is {SIGMA_DATA}.")
     if not isinstance(network, Part) or not isinstance(options := network.attributes.get("_init_kwargs"), Mapping):
         raise ValueError(f"{path} does not say what network it holds: 'model' with its arguments is missing.")
-    kind = _sampled(_kind(wrapper, teacher, path), levels)
+    kind = sampled(_kind(wrapper, teacher, path), levels)
     return _model(network.tensors(), {"model_type": network.kind, **options}, kind, name, dataset, path)
 
 
@@ -86,7 +86,7 @@ def _kind(wrapper: Part, teacher: bool, path) -> dict:
     return {"preconditioning": {"name": "consistency", "boundary": boundary}, "sampler": "multistep"}
 
 
-def _sampled(kind: dict, levels: Levels | None) -> dict:
+def sampled(kind: dict, levels: Levels | None) -> dict:
     """The kind of function with its sampling levels; a denoiser's are not chosen."""
     if levels and kind["sampler"] != "multistep":
         raise ValueError(
@@ -99,14 +99,31 @@ def _sampled(kind: dict, levels: Levels | None) -> dict:
 
 
 def _model(weights: Mapping[str, Tensor], config: Mapping, kind: dict, name: str, dataset: str, path) -> Model:
-    published, renamed = _checked(weights, config, path)
+    hidden = config.get("label_dropout")  # NVIDIA's networks hide labels themselves
+    trained = {"label_dropout": float(hidden)} if hidden else None
+    return model_of(*_checked(weights, config, path), kind, name, dataset, path, trained)
+
+
+def model_of(
+    published: Mapping,
+    renamed: Mapping[str, Tensor],
+    kind: dict,
+    name: str,
+    dataset: str,
+    path,
+    trained: dict | None = None,
+) -> Model:
+    """The finished model of {spec, shape, num_classes} with these weights.
+
+    kind: its preconditioning, sampler and levels. trained: what is known of its training.
+    """
     classes = tuple(map(str, range(published["num_classes"])))
     space = DataSpace(dataset, "images", published["shape"], 1.0, classes)
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     provenance = {"source": Path(path).name, "source_sha256": digest, "run": f"imported-{digest[:12]}"}
-    if hidden := config.get("label_dropout"):  # NVIDIA's networks hide labels themselves
-        provenance["training"] = {"label_dropout": float(hidden)}
+    if trained:
+        provenance["training"] = trained
     spec = {"name": name, "network": published["spec"], **kind, "labels": bool(classes)}
     spec |= {"data_sha256": None, "provenance": {**provenance, "teacher_sha256": None, "seconds": 0.0}}
     function = build_function(spec, space)

@@ -7,12 +7,13 @@ import os
 
 from onestep.tracking.follow import Follower, Progress
 from onestep.tracking.gate import Rules, decide
-from onestep.tracking.lineage import git_state, run_tags
+from onestep.tracking.lineage import git_state, lock_state, run_tags
 from onestep.tracking.moves import history
 from onestep.tracking.promotion import Exam, force, promote, rollback
-from onestep.tracking.registry import load_registered, register, sync
+from onestep.tracking.registry import load_registered, register, register_teacher, sync
 from onestep.tracking.runs import Run, open_run
 from onestep.tracking.store import Store
+from onestep.tracking.versions import load_newer
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -32,10 +33,13 @@ __all__ = [
     "force",
     "git_state",
     "history",
+    "load_newer",
     "load_registered",
+    "lock_state",
     "open_run",
     "promote",
     "register",
+    "register_teacher",
     "rollback",
     "run_tags",
     "sync",

@@ -5,6 +5,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run as MlflowRun
+
     from onestep.training.model import Model
 
 SHOWN = ("fid", "kid", "recall", "wasserstein", "memorisation")
@@ -12,8 +14,9 @@ CARD = """# {name}: {recipe}
 
 {made} It makes {what}{classes}.
 
-**Data** {dataset}, `{data_sha256:.12}`. **Teacher** {teacher}. **Code** commit `{git_commit:.12}`{dirty}.
-**Weights** `{model_sha256:.12}`, {weights:,} of them. **Training** {cost}.
+**From a picture to its data** A served picture names this version, its seed and its levels.
+**Weights** `{model_sha256:.12}`, {weights:,} of them. **Training** {cost}{run}. **Teacher** {teacher}.
+**Code** commit `{git_commit:.12}`{dirty}.{lock} **Data** {dataset}, `{data_sha256:.12}`.
 
 Scores at each number of network evaluations (NFE): the mean over {seeds} of {count} samples, and its range.
 
@@ -29,10 +32,10 @@ Scores at each number of network evaluations (NFE): the mean over {seeds} of {co
 """
 
 
-def card(facts: dict, model: "Model") -> str:
-    """In Markdown. facts: of the version; model: the finished model."""
+def card(facts: dict, model: "Model", run: "MlflowRun | None" = None) -> str:
+    """In Markdown. facts: of the version; model: the finished model; run: that trained it."""
     spec, space, lineage, judged = model.spec, model.space, facts["lineage"], facts["judged_by"]
-    made_by, teacher = spec.get("provenance", {}), lineage.get("teacher_sha256")
+    made_by = spec.get("provenance", {})
     evidence = facts.get("evidence", {})
     seeds = max((len(found["seeds"]) for found in evidence.values()), default=1)
     return CARD.format(
@@ -41,7 +44,9 @@ def card(facts: dict, model: "Model") -> str:
         what=f"{'x'.join(map(str, space.shape))} {space.kind}",
         classes=f" of {len(space.classes)} classes, asked for by number" if spec["labels"] else ", without labels",
         data_sha256=judged["data_sha256"],
-        teacher=f"`{teacher:.12}`" if teacher else "none",
+        run=f", [its run](#/experiments/{run.info.experiment_id}/runs/{run.info.run_id})" if run else "",
+        teacher=_teacher(lineage),
+        lock=f" `dvc.lock` `{lineage['dvc_lock_sha256']:.12}`." if "dvc_lock_sha256" in lineage else "",
         git_commit=lineage.get("git_commit", "unknown"),
         dirty=", with changes that were not committed" if lineage.get("git_dirty") == "true" else "",
         weights=sum(parameter.numel() for parameter in model.function.parameters()),
@@ -53,6 +58,15 @@ def card(facts: dict, model: "Model") -> str:
         limits="One seed is provisional." if judged["provisional"] else "",
         method=json.dumps({key: made_by.get(key) for key in ("objective", "training")} | {"network": spec["network"]}),
     )
+
+
+def _teacher(lineage: dict) -> str:
+    """Its weights, and its page in the registry where that knows it."""
+    if "teacher_sha256" not in lineage:
+        return "none"
+    name, _, number = lineage.get("teacher_version", "").partition("/")
+    page = f", [{name} version {number}](#/models/{name}/versions/{number})" if number else ""
+    return f"`{lineage['teacher_sha256']:.12}`{page}"
 
 
 def _table(evidence: dict[str, dict]) -> str:

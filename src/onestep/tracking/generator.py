@@ -2,101 +2,104 @@
 
 import base64
 import io
+import logging
+import os
 import threading
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
+import mlflow
 import numpy as np
-import torch
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 from mlflow.utils.yaml_utils import read_yaml
 from PIL import Image
-from pydantic import BaseModel, ConfigDict
 
-from onestep.diffusion.names import check_name
 from onestep.evaluation.choice import best_device
+from onestep.tracking.batching import Batches, Order
+from onestep.tracking.edits import edited
+from onestep.tracking.request import BadRequest, NotReloaded, Request, check_requests
+from onestep.tracking.store import Store
+from onestep.tracking.versions import load_newer
 from onestep.training.model import Model
 
-MOST_IMAGES, MOST_STEPS = 256, 64  # of one call, of one image
-AT_ONCE = 64  # images in a batch
+FOLLOW, EVERY = "ONESTEP_FOLLOW", 10  # an alias that a server follows by itself; seconds from one look to the next
+log = logging.getLogger(__name__)
 
 
-class Request(BaseModel):
-    """num_images: 1 to 256. steps: network evaluations an image, 1 to 64. label: a class by its number."""
+@dataclass(frozen=True)
+class Served:
+    """A version while it is served. name, number: None for one that came from no registry."""
 
-    model_config = ConfigDict(extra="allow")
-
-    num_images: int = 1
-    steps: int = 1
-    seed: int = 0
-    label: int | None = None
-
-
-class BadRequest(MlflowException, ValueError):
-    """What a caller got wrong: a ValueError in Python, a 400 with a sentence from a server."""
-
-    def __init__(self, message: str):
-        super().__init__(message, error_code=INVALID_PARAMETER_VALUE)
+    batches: Batches
+    name: str | None
+    number: int | None
 
 
 class Generator(PythonModel):
     def load_context(self, context) -> None:
-        self.turn = threading.Lock()  # a server calls from several threads, and one model fills the machine
-        self.version = _version(Path(context.artifacts["model"]).parents[1])
-        self.model = Model.load(context.artifacts["model"], best_device())
-        if self.model.sha256 != context.model_config["model_sha256"]:
+        model = Model.load(context.artifacts["model"], best_device())
+        if model.sha256 != context.model_config["model_sha256"]:
             raise MlflowException("the weights are not those that were registered: this version is not served")
+        self.served = Served(Batches(model), *_version(Path(context.artifacts["model"]).parents[1]))
+        self.reloading, self.looked = threading.Lock(), time.monotonic()
 
     def predict(self, context, model_input: list[Request], params=None):
         """A dictionary per request: images (base64 PNGs) or points, and what made them."""
-        for request in model_input:
-            self._check(request)
-        if (total := sum(request.num_images for request in model_input)) > MOST_IMAGES:
-            raise BadRequest(f"{total} images in one call: they are at most {MOST_IMAGES}")
-        with self.turn:
-            return [self._make(request) for request in model_input]
+        if any(request.reload for request in model_input):
+            self._reload()
+        elif FOLLOW in os.environ and time.monotonic() > self.looked + EVERY:
+            self.looked = time.monotonic()
+            threading.Thread(target=self._follow, daemon=True).start()  # no caller waits for a registry
+        served = self.served
+        check_requests(model_input, served.batches.model)
+        edits = {n: served.batches.alone(edited, served.batches.model, r) for n, r in enumerate(model_input) if r.edit}
+        drawn = [r for r in model_input if not r.edit]
+        made = iter(served.batches([Order(r.num_images, r.steps, r.seed, r.label) for r in drawn]))
+        return [_answer(served, r, edits[n] if n in edits else next(made)) for n, r in enumerate(model_input)]
 
-    def _make(self, request: Request) -> dict:
-        model, samples = self.model, []
-        for start in range(0, request.num_images, AT_ONCE):
-            indices = range(start, min(start + AT_ONCE, request.num_images))
-            labels = None if request.label is None else torch.full((len(indices),), request.label)
-            samples.extend(model.sample(request.steps, request.seed, indices, labels))
-        if model.space.kind == "points":
-            shown = {"points": np.stack(samples).tolist()}
-        else:
-            shown = {"images": [_png(image) for image in samples]}
-        made_by = {"levels": model.levels(request.steps).tolist(), "model_sha256": model.sha256, **self.version}
-        return {**shown, "steps": request.steps, "seed": request.seed, "label": request.label, **made_by}
-
-    def _check(self, request: Request) -> None:
+    def _follow(self) -> None:
+        """Reload without being asked: what fails is for the log."""
         try:
-            for name in request.model_extra or {}:
-                check_name("field of a request", name, Request.model_fields)
-        except ValueError as problem:
-            raise BadRequest(str(problem)) from None
-        for name, most in (("num_images", MOST_IMAGES), ("steps", MOST_STEPS)):
-            if not 1 <= getattr(request, name) <= most:
-                raise BadRequest(f"{name} = {getattr(request, name)}: it is between 1 and {most}")
-        try:
-            self.model.levels(request.steps)
-        except ValueError as problem:
-            raise BadRequest(f"steps = {request.steps}: {problem}") from None
-        classes = len(self.model.space.classes) if self.model.spec["labels"] else 0
-        if request.label is not None and not 0 <= request.label < classes:
-            allowed = f"between 0 and {classes - 1}" if classes else "left out: this model was trained without labels"
-            raise BadRequest(f"label = {request.label}: it is {allowed}")
+            self._reload()
+        except MlflowException as problem:
+            log.warning("%s", problem.message)
+
+    def _reload(self) -> None:
+        """Serve the version that holds the alias now; what cannot be had leaves the one that is served."""
+        now, alias = self.served, os.environ.get(FOLLOW, "champion")
+        if now.name is None:
+            raise BadRequest("reload: this model was loaded from no registry, which alone knows a newer one")
+        with self.reloading:
+            try:
+                store = Store.at(Path.cwd(), mlflow.get_tracking_uri())
+                newer = load_newer(store, now.name, alias, self.served.number)
+            except (ValueError, ConnectionError) as problem:
+                raise NotReloaded(f"not reloaded, version {now.number} is served as before: {problem}") from None
+            if newer:
+                number, model = newer
+                model.function.to(best_device())
+                self.served = Served(Batches(model), now.name, number)
+                log.warning("%s: version %s is served now, as %s", now.name, number, alias)
 
 
-def _version(folder: Path) -> dict:
+def _answer(served: Served, request: Request, samples: np.ndarray) -> dict:
+    model = served.batches.model
+    shown = {"points": samples.tolist()} if model.space.kind == "points" else {"images": [_png(i) for i in samples]}
+    asked = {"steps": request.steps, "seed": request.seed, "label": request.label}
+    levels = {} if request.edit else {"levels": model.levels(request.steps).tolist()}  # a task has its own
+    return {**shown, **asked, **levels, "model_sha256": model.sha256, "model": served.name, "version": served.number}
+
+
+def _version(folder: Path) -> tuple[str | None, int | None]:
     """The registered name and version of what was loaded by them; MLflow writes them beside it."""
     if not (folder / REGISTERED_MODEL_META_FILE_NAME).exists():
-        return {"model": None, "version": None}
+        return None, None
     facts = read_yaml(str(folder), REGISTERED_MODEL_META_FILE_NAME)
-    return {"model": facts["model_name"], "version": int(facts["model_version"])}
+    return facts["model_name"], int(facts["model_version"])
 
 
 def _png(image: np.ndarray) -> str:

@@ -1,5 +1,6 @@
 """Where a run comes from: its code, its command, its parameters by flat names."""
 
+import hashlib
 import json
 import os
 import re
@@ -25,6 +26,12 @@ def git_state(folder: Path | str) -> dict[str, str]:
         return {"git_commit": git("rev-parse", "HEAD").strip(), "git_dirty": str(bool(changed)).lower()}
     except (OSError, subprocess.CalledProcessError):
         return {"git_commit": "unknown", "git_dirty": "unknown"}
+
+
+def lock_state(folder: Path | str) -> dict[str, str]:
+    """The hash of dvc.lock, which names every file of data and models by theirs; nothing where there is none."""
+    lock = Path(folder) / "dvc.lock"
+    return {"dvc_lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest()} if lock.is_file() else {}
 
 
 def run_tags(

@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onestep.tracking.facts import FACTS, facts_for
 from onestep.tracking.moves import DECIDED, append, move, moves_of, point
-from onestep.tracking.scores import evidence_of, flat_scores, judged_by
+from onestep.tracking.scores import most_evaluations
 from onestep.tracking.store import Store
 from onestep.tracking.versions import (
     create_version,
+    describe,
     explain,
     facts_of,
     find_version,
@@ -26,46 +28,63 @@ if TYPE_CHECKING:
 
     from onestep.training.model import Model
 
-FACTS = ("name", "dataset", "recipe", "model_sha256", "judged_by", "evidence", "scores", "lineage")
-
 
 def register(
-    folder: Path | str, scores: dict, store: Store, tags: dict[str, str] | None = None, run_id: str | None = None
+    folder: Path | str,
+    scores: dict,
+    store: Store,
+    tags: dict[str, str] | None = None,
+    run_id: str | None = None,
+    teacher: dict | None = None,
 ) -> dict:
     """Make a finished model the challenger, and champion for the time being if it is the first. Returns its record.
 
     scores: a scores.json with rows of this model. tags: lineage, as from `run_tags`. run_id: the run that trained it.
-    The same weights with the same scores are the same version. Raises ValueError for a model that is damaged or not
-    evaluated at 1 NFE, ConnectionError where MLflow is away.
+    teacher: the record of its teacher's version. The same weights with the same scores are the same version. Raises
+    ValueError for a model that is damaged or not evaluated at 1 NFE, ConnectionError where MLflow is away.
+    """
+    model, teacher = load_model(folder), teacher or {}
+    lineage = {"teacher_sha256": model.spec.get("provenance", {}).get("teacher_sha256"), **(tags or {})}
+    if teacher:
+        lineage |= {"teacher_version": _version_of(teacher)}
+    facts = facts_for(model, scores, f"onestep-{scores['dataset']}", lineage)
+    client = store.client()
+    version = _find_or_create(client, store, folder, facts, run_id)
+    with store.alone():
+        record = _judge(client, version, facts)
+    return record | ({"teacher": teacher} if teacher else {})
+
+
+def register_teacher(
+    folder: Path | str, scores: dict, store: Store, tags: dict[str, str] | None = None, run_id: str | None = None
+) -> dict:
+    """Make a teacher a version of its own registered model, which has no champion. Returns its record.
+
+    Arguments as for register; it is shown by its score at the most evaluations.
     """
     model = load_model(folder)
-    recipe = model.spec["name"]
-    lineage = {"teacher_sha256": model.spec.get("provenance", {}).get("teacher_sha256"), **(tags or {})}
-    facts = {
-        "name": f"onestep-{scores['dataset']}",
-        "dataset": scores["dataset"],
-        "recipe": recipe,
-        "model_sha256": model.sha256,
-        "judged_by": judged_by(scores, recipe),
-        "evidence": _evidence(scores, recipe),
-        "scores": flat_scores(scores, recipe),
-        "lineage": {key: value for key, value in lineage.items() if value and not key.startswith("mlflow.")},
-    }
+    most = most_evaluations(scores, model.spec["name"])
+    facts = facts_for(model, scores, f"onestep-{scores['dataset']}-teacher", tags or {}, most)
     client = store.client()
-    version = find_version(client, facts) or create_version(client, store, folder, facts, run_id)
-    with store.alone():
-        return _judge(client, version, facts)
+    version = _find_or_create(client, store, folder, facts, run_id)
+    judged = facts["judged_by"]
+    explain(client, version, f"a teacher; its {judged['score']} is {judged['value']:.4g}", judged["provisional"])
+    return _record(client, version.name, version.version)
 
 
 def sync(pairs: Iterable[tuple[dict | Path | str, Path | str]], store: Store, moves: dict | None = None) -> list[dict]:
     """Make the versions of records again from their model folders, with their numbers and aliases where these are free.
 
-    pairs: (record or the path of its JSON, folder of the finished model). A version that is there stays as it is.
+    pairs: (record or the path of its JSON, folder of the finished model), teachers among them. A version that is there
+    stays as it is.
     moves: {name, moves} of a registry that was there before; taken up where this one has had none.
     """
-    loaded = sorted(((_read_record(record), folder) for record, folder in pairs), key=lambda pair: pair[0]["version"])
-    client = store.client()
-    made = [(record, _restore(client, store, record, folder)) for record, folder in loaded]
+    loaded = sorted(((_read_record(record), folder) for record, folder in pairs), key=_teachers_first)
+    client, made, numbers = store.client(), [], {}
+    for record, folder in loaded:
+        version = _restore(client, store, record, folder, numbers)
+        numbers[_version_of(record)] = f"{version.name}/{version.version}"
+        made.append((record, version))
     with store.alone():
         if moves and moves["moves"] and not moves_of(client, moves["name"]):
             _take_up(client, moves["name"], moves["moves"])
@@ -84,8 +103,7 @@ def load_registered(uri: str, store: Store | None = None) -> "Model":
     from mlflow.store.artifact.utils.models import get_model_name_and_version
 
     store = store or Store.at(Path.cwd())
-    if store.database and not store.database.exists():
-        raise ValueError(f"no registry at {store.address}: go to the project's folder or set MLFLOW_TRACKING_URI")
+    store.check_there()
     client = store.client()
     try:
         version = client.get_model_version(*get_model_name_and_version(client, uri))
@@ -94,11 +112,26 @@ def load_registered(uri: str, store: Store | None = None) -> "Model":
     return load_version(version, store)
 
 
-def _evidence(scores: dict, model: str) -> dict[str, dict]:
-    """{NFE: what the gate looks at there}."""
-    rows = [row for row in scores["rows"] if row["model"] == model]
-    found = {str(row["nfe"]): evidence_of(scores, model, row["nfe"]) for row in rows}
-    return {nfe: evidence for nfe, evidence in found.items() if evidence}
+def _find_or_create(
+    client: "MlflowClient", store: Store, folder: Path | str, facts: dict, run_id: str | None
+) -> "ModelVersion":
+    """A version that was there before its teacher was is told of it."""
+    version = find_version(client, facts)
+    if version is None:
+        return create_version(client, store, folder, facts, run_id)
+    known, teacher = facts_of(version), facts["lineage"].get("teacher_version")
+    if teacher and known["lineage"].get("teacher_version") != teacher:
+        return describe(client, version, known | {"lineage": known["lineage"] | {"teacher_version": teacher}}, folder)
+    return version
+
+
+def _version_of(record: dict) -> str:
+    return f"{record['name']}/{record['version']}"
+
+
+def _teachers_first(pair: tuple[dict, Path | str]) -> tuple[bool, int]:
+    record, _ = pair
+    return "teacher_sha256" in record["lineage"], record["version"]
 
 
 def _judge(client: "MlflowClient", version: "ModelVersion", facts: dict) -> dict:
@@ -129,8 +162,13 @@ def _record(client: "MlflowClient", name: str, number: str) -> dict:
     }
 
 
-def _restore(client: "MlflowClient", store: Store, record: dict, folder: Path | str) -> "ModelVersion":
+def _restore(
+    client: "MlflowClient", store: Store, record: dict, folder: Path | str, numbers: dict[str, str]
+) -> "ModelVersion":
+    """numbers: {version in the records: here}, of teachers."""
     facts = {key: record[key] for key in FACTS if key in record}
+    if (teacher := facts["lineage"].get("teacher_version")) in numbers:
+        facts["lineage"] = facts["lineage"] | {"teacher_version": numbers[teacher]}
     if version := find_version(client, facts):
         return version
     if load_model(folder).sha256 != record["model_sha256"]:

@@ -26,13 +26,19 @@ def _means(scores: dict, place: str) -> dict[str, float]:
     return {f"{name}/{place}": score["mean"] for name, score in scores.items() if score["mean"] is not None}
 
 
-def judged_by(scores: dict, model: str) -> dict:
-    """What a version is first shown by: its distance to the data at 1 NFE, and what that was measured with."""
+def most_evaluations(scores: dict, model: str) -> int:
+    """The largest NFE at which a model was evaluated by its own sampler."""
+    rows = [row for row in scores["rows"] if row["model"] == model]
+    return max((row["nfe"] for row in rows if row["sampler"] == rows[0]["sampler"]), default=1)
+
+
+def judged_by(scores: dict, model: str, nfe: int = 1) -> dict:
+    """What a version is first shown by: its distance to the data at nfe, and what that was measured with."""
     extractor = scores["extractor"] or {"name": None, "sha256": None}
-    name = f"{'fid_' + extractor['name'] if extractor['name'] else 'wasserstein'}/nfe_01"
+    name = f"{'fid_' + extractor['name'] if extractor['name'] else 'wasserstein'}/nfe_{nfe:02d}"
     flat = flat_scores(scores, model)
     if name not in flat:
-        raise ValueError(f"model {model!r} has no score {name}: evaluate it at 1 NFE before it is registered")
+        raise ValueError(f"model {model!r} has no score {name}: evaluate it at {nfe} NFE before it is registered")
     measured = {"data_sha256": scores["data_sha256"], "extractor_sha256": extractor["sha256"], "count": scores["count"]}
     return {"score": name, "value": flat[name], **measured, "provisional": scores["provisional"]}
 

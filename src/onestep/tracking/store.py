@@ -59,6 +59,11 @@ class Store:
         line = str(problem).strip().partition("\n")[0].replace(self._password or "\n", "")
         return line[:300] or type(problem).__name__
 
+    def check_there(self) -> None:
+        """Raise ValueError if nothing was ever kept here: a client would make the database."""
+        if self.database and not self.database.exists():
+            raise ValueError(f"no registry at {self.address}: go to the project's folder or set MLFLOW_TRACKING_URI")
+
     def client(self) -> "MlflowClient":
         """A client that has just had an answer; ConnectionError, within seconds, where there is none."""
         try:

@@ -32,8 +32,9 @@ def create_version(
     client: "MlflowClient", store: Store, folder: Path | str, facts: dict, run_id: str | None, number: int = 1
 ) -> "ModelVersion":
     """A new version, its number at least `number`."""
-    name, tags, description = facts["name"], _tags(facts), card(facts, load_model(folder))
-    run_id = run_id if find_run(client, run_id) else None
+    run = find_run(client, run_id)
+    name, tags, description = facts["name"], _tags(facts), card(facts, load_model(folder), run)
+    run_id = run and run.info.run_id
     logged = client.create_logged_model(store.experiment(client, facts["dataset"]), facts["recipe"], run_id, tags)
     with TemporaryDirectory() as temporary:
         _package(Path(folder), Path(temporary))
@@ -50,6 +51,16 @@ def create_version(
         if int(version.version) >= number:
             return version
         client.delete_model_version(name, version.version)
+
+
+def describe(client: "MlflowClient", version: "ModelVersion", facts: dict, folder: Path | str) -> "ModelVersion":
+    """The version with these facts in its tags and on its card, in place of others."""
+    name, number = version.name, version.version
+    for key, value in _tags(facts).items():
+        if version.tags.get(key) != value:
+            client.set_model_version_tag(name, number, key, value)
+    client.update_model_version(name, number, card(facts, load_model(folder), find_run(client, version.run_id)))
+    return client.get_model_version(name, number)
 
 
 def _package(folder: Path, temporary: Path) -> None:
@@ -123,6 +134,16 @@ def load_version(version: "ModelVersion", store: Store) -> "Model":
     if model.sha256 != version.tags.get("model_sha256", model.sha256):
         raise ValueError(f"{uri}: the weights are not those that were registered")
     return model
+
+
+def load_newer(store: Store, name: str, alias: str, number: int | None) -> "tuple[int, Model] | None":
+    """The number and the model of the version that holds an alias, if it is another than this one.
+
+    ValueError and ConnectionError where it cannot be had.
+    """
+    store.check_there()
+    version = get_version(store.client(), name, alias)
+    return None if int(version.version) == number else (int(version.version), load_version(version, store))
 
 
 def explain(client: "MlflowClient", version: "ModelVersion", reason: str, provisional: bool) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +73,7 @@ class Model:
     def sample(
         self,
         nfe: int,
-        seed: int,
+        seed: int | Sequence[int],
         indices,
         labels: Tensor | None = None,
         sampler: str | None = None,
@@ -82,7 +83,8 @@ class Model:
     ):
         """Samples of stored values (uint8 [B, C, H, W], or float32 [B, D]).
 
-        seed, indices: a sample is a function of the seed and its own index, whatever the batch. labels: [B] class
+        seed, indices: a sample is a function of the seed (one of all, or each its own) and its index, whatever the
+        batch. labels: [B] class
         indices; a class-conditional model draws them where they are not given. gamma: of the sampler of this name.
         guidance: strength of the labels, 1 as trained: of a student within the range that its recipe had; where a
         denoiser is sampled any, and each of its evaluations is of two batches in one.

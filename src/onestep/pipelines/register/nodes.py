@@ -1,14 +1,14 @@
-"""Makes the student a version in the model registry."""
+"""Makes the student a version in the model registry, and its teacher one that it names."""
 
 from pathlib import Path
 
 from onestep.evaluation.search import at_scored_levels
 from onestep.pipelines.training import run_of
-from onestep.tracking import Store, git_state, register
+from onestep.tracking import Store, git_state, lock_state, register, register_teacher
 
 
-def register_student(student, scores: dict, runs: Path, tracking: Store, env: str) -> dict:
-    """The record of the version: its aliases and why, its scores, its lineage.
+def register_student(student, teacher, scores: dict, runs: Path, tracking: Store, env: str) -> dict:
+    """The record of the version: its aliases and why, its scores, its lineage; that of its teacher is in it.
 
     A student whose levels were searched is registered with them, so that it is sampled as it was scored.
     """
@@ -16,9 +16,13 @@ def register_student(student, scores: dict, runs: Path, tracking: Store, env: st
     if scores.get("levels") == "search":
         folder = runs / student.spec["provenance"]["run"] / "searched"
         at_scored_levels(student, scores).save(folder)
-    lineage = {**git_state("."), "data_sha256": student.spec["data_sha256"]}
+    lineage = {**git_state("."), **lock_state("."), "data_sha256": student.spec["data_sha256"]}
+    taught_by = None
+    if student.spec["provenance"]["teacher_sha256"] == teacher.sha256:
+        run = run_of(teacher, runs, tracking, env)
+        taught_by = register_teacher(teacher.folder, scores, tracking, lineage, run.run_id)
     run = run_of(student, runs, tracking, env)
-    record = register(folder, scores, tracking, lineage, run.run_id)
+    record = register(folder, scores, tracking, lineage, run.run_id, taught_by)
     provisional = " (provisional)" if record["provisional"] else ""
     print(
         f"\n{record['name']} version {record['version']}: {', '.join(record['aliases']) or 'no alias'}{provisional}, "

@@ -1,4 +1,4 @@
-"""register: student, scores -> registration."""
+"""register: student, teacher, scores -> registration."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -7,5 +7,6 @@ from onestep.pipelines.training import RECORDS
 
 
 def create_pipeline() -> Pipeline:
-    """Student, scores -> registration."""
-    return Pipeline([Node(register_student, ["student", "scores", *RECORDS], "registration", name="register_student")])
+    """Student, teacher, scores -> registration."""
+    inputs = ["student", "teacher", "scores", *RECORDS]
+    return Pipeline([Node(register_student, inputs, "registration", name="register_student")])

@@ -1,0 +1,95 @@
+"""What a caller of the served generator asks for, and how a bad request is told."""
+
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
+from pydantic import BaseModel, ConfigDict
+
+from onestep.diffusion.names import check_name
+from onestep.editing.tasks import Interpolate
+from onestep.training.model import Model
+
+MOST_IMAGES, MOST_STEPS = 256, 64  # of one call, of one image
+
+
+class Edit(BaseModel):
+    """As `onestep edit` has it. images: base64 PNGs. mask: one too, or a name of the editing masks."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task: str
+    images: list[str] | None = None
+    mask: str | None = None
+    factor: int | None = None
+    level: float | None = None
+    first: float | None = None
+    last: float | None = None
+    frames: int | None = None
+    to: int | None = None
+
+    @property
+    def count(self) -> int:
+        """How many images it makes."""
+        return (self.frames or Interpolate.frames) if self.task == "interpolate" else len(self.images or [])
+
+
+class Request(BaseModel):
+    """num_images: 1 to 256. steps: network evaluations an image, 1 to 64. label: a class by its number.
+
+    edit: what to make of given images, in place of num_images. reload: look at the registry first, and serve the
+    version that holds the alias now.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    num_images: int = 1
+    steps: int = 1
+    seed: int = 0
+    label: int | None = None
+    edit: Edit | None = None
+    reload: bool = False
+
+    @property
+    def count(self) -> int:
+        """How many images are asked for."""
+        return self.edit.count if self.edit else self.num_images
+
+
+class BadRequest(MlflowException, ValueError):
+    """What a caller got wrong: a ValueError in Python, a 400 with a sentence from a server."""
+
+    def __init__(self, message: str):
+        super().__init__(message, error_code=INVALID_PARAMETER_VALUE)
+
+
+class NotReloaded(MlflowException):
+    """A 503 from a server, which serves what it served before."""
+
+    def __init__(self, message: str):
+        super().__init__(message, error_code=TEMPORARILY_UNAVAILABLE)
+
+
+def check_requests(requests: list[Request], model: Model) -> None:
+    """Raise BadRequest unless a call of these can be answered by this model."""
+    for request in requests:
+        _check(request, model)
+    if (total := sum(request.count for request in requests)) > MOST_IMAGES:
+        raise BadRequest(f"{total} images in one call: they are at most {MOST_IMAGES}")
+
+
+def _check(request: Request, model: Model) -> None:
+    try:
+        for name in request.model_extra or {}:
+            check_name("field of a request", name, Request.model_fields)
+    except ValueError as problem:
+        raise BadRequest(str(problem)) from None
+    for name, most in (("num_images", MOST_IMAGES), ("steps", MOST_STEPS)):
+        if not 1 <= getattr(request, name) <= most:
+            raise BadRequest(f"{name} = {getattr(request, name)}: it is between 1 and {most}")
+    try:
+        model.levels(request.steps)
+    except ValueError as problem:
+        raise BadRequest(f"steps = {request.steps}: {problem}") from None
+    classes = len(model.space.classes) if model.spec["labels"] else 0
+    if request.label is not None and not 0 <= request.label < classes:
+        allowed = f"between 0 and {classes - 1}" if classes else "left out: this model was trained without labels"
+        raise BadRequest(f"label = {request.label}: it is {allowed}")

@@ -1,0 +1,119 @@
+"""The demo's page, in a browser if there is one."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from onestep.cli import main
+
+
+@pytest.fixture
+def model(make):
+    return make("cd", labels=True)
+
+
+def test_without_gradio_the_extra_is_named(model):
+    if find_spec("gradio"):
+        pytest.skip("gradio is here")
+    said = CliRunner().invoke(main, ["demo", "--model", str(model.folder)])
+    assert said.exit_code == 1
+    assert "pip install 'onestep[demo]'" in said.output
+
+
+def test_what_is_painted_over_is_where_a_layer_is():
+    pytest.importorskip("gradio", reason="of the extra 'demo': it is the page")
+    from onestep.commands.page import painted_over
+
+    layer = Image.new("RGBA", (4, 4))
+    layer.putpixel((1, 2), (255, 0, 0, 90))
+    assert painted_over({"layers": [Image.new("RGBA", (4, 4))]}) is None
+    assert np.argwhere(painted_over({"layers": [layer]})).tolist() == [[2, 1]]
+
+
+@pytest.fixture
+def address(model):
+    """The page of a command as typed."""
+    pytest.importorskip("gradio", reason="of the extra 'demo': it is the page")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["demo", "--model", model.folder, "--teacher", model.folder, "--port", str(port)]
+    code = "from onestep.cli import main; main()"
+    process = subprocess.Popen([sys.executable, "-c", code, *words], start_new_session=True)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(120):
+            assert process.poll() is None
+            try:
+                urllib.request.urlopen(address).close()
+                break
+            except OSError:
+                time.sleep(0.5)
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(20)
+
+
+SHOWN = (
+    """[...document.querySelectorAll('img')].filter(i => i.offsetParent && i.src.includes('/file=')).map(i => i.src)"""
+)
+
+
+@pytest.fixture
+def page(address, open_page):
+    """The page in a browser, once its pictures are there."""
+    with open_page(address) as page:
+        page.wait(f"{SHOWN}.length == 2")
+        yield page
+
+
+def place_of(page, script: str) -> tuple[float, float]:
+    """The middle of an element."""
+    box = f"(r => [r.x + r.width / 2, r.y + r.height / 2, r.width])(({script}).getBoundingClientRect())"
+    x, y, width = page.wait(box)
+    assert width
+    return x, y
+
+
+def choose(page, tab: str) -> None:
+    page.click(
+        *place_of(page, f"[...document.querySelectorAll('[role=tab]')].find(t => t.innerText.trim() == '{tab}')")
+    )
+
+
+@pytest.mark.check
+def test_a_moved_slider_makes_other_pictures(page, tmp_path):
+    words = page.value("document.body.innerText")
+    assert "seed" in words and "steps (network evaluations)" in words
+    before = page.value(SHOWN)
+    x, y = place_of(page, "document.querySelectorAll('input[type=range]')[0]")
+    page.click(x, y)
+    student, teacher = page.wait(f"(now => now[0] != '{before[0]}' && now[1] != '{before[1]}' && now)({SHOWN})")
+    x, y = place_of(page, "document.querySelectorAll('input[type=range]')[1]")
+    page.click(x, y)
+    other, same = page.wait(f"(now => now[0] != '{student}' && now)({SHOWN})")
+    assert same == teacher != other
+    page.picture(tmp_path / "moved.png")
+    asked = page.value("performance.getEntriesByType('resource').map(e => e.name)")
+    assert [name for name in asked if not name.startswith(("http://127.0.0.1", "data:", "blob:"))] == []
+
+
+@pytest.mark.check
+def test_a_strip_between_two_seeds(page, tmp_path):
+    choose(page, "interpolate")
+    (before,) = page.wait(f"(now => now.length == 1 && now)({SHOWN})")
+    x, y = place_of(page, "[...document.querySelectorAll('input[type=range]')].filter(i => i.offsetParent)[2]")
+    page.click(x, y)
+    page.wait(f"{SHOWN}[0] != '{before}'")
+    page.picture(tmp_path / "strip.png")

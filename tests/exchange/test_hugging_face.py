@@ -1,0 +1,144 @@
+"""Folders of diffusers: what its pipeline makes of ours, and ours of its."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from onestep.data.space import DataSpace
+from onestep.diffusion.torchvision_ops import ensure_torchvision_loads
+from onestep.exchange import export_model, import_diffusers, import_openai
+from onestep.training.model import Model, build_function
+
+NETWORK = {"name": "unet", "channels": 32, "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [4]}
+NETWORK |= {"group_channels": 1, "c_noise_scale": 1000.0, "head_channels": 16}
+KINDS = [{}, {"resample": "conv", "adaptive_scale": False, "endpoint": True}, {"middle_attention": False}]
+
+
+@pytest.fixture
+def model(randomised, tmp_path):
+    """A small student with weights of a seed, as diffusers can hold it: a function of (changes of its network)."""
+
+    def build(labels=False, scale=1.0, preconditioning="consistency", **changes):
+        space = DataSpace("patches", "images", (3, 8, 8), scale, tuple("01234") if labels else ())
+        spec = {"name": "cd", "network": NETWORK | changes, "preconditioning": {"name": preconditioning}}
+        spec |= {"labels": labels, "levels": {"2": [3.0]}, "data_sha256": None, "provenance": {"teacher_sha256": None}}
+        return Model(randomised(build_function(spec, space), std=0.2), space, spec).save(tmp_path / "model")
+
+    return build
+
+
+@pytest.fixture
+def pipeline_of():
+    """The pipeline of a folder."""
+    ensure_torchvision_loads()
+    diffusers = pytest.importorskip("diffusers", reason="of the extra 'export': it loads what we write")
+
+    def load(folder):
+        pipeline = diffusers.ConsistencyModelPipeline.from_pretrained(folder)
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    return load
+
+
+@pytest.mark.parametrize("changes", KINDS)
+@pytest.mark.parametrize("labels", [False, True])
+@torch.no_grad()
+def test_the_pipeline_makes_our_images_of_the_same_noise(model, tmp_path, pipeline_of, labels, changes):
+    ours = model(labels, **changes)
+    pipeline = pipeline_of(export_model(ours, tmp_path / "out", "diffusers"))
+    noise = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    wanted = ours.function(80 * noise, torch.full((3,), 80.0), torch.eye(5)[[1, 4, 0]] if labels else None)
+    images = pipeline(3, [1, 4, 0] if labels else None, latents=noise, output_type="pt").images
+    assert (images - (wanted / 2 + 0.5).clamp(0, 1)).abs().max() < 1e-4
+    assert images.std() > 0.05
+
+
+@torch.no_grad()
+def test_several_steps_at_the_levels_that_the_folder_names(model, tmp_path, pipeline_of):
+    ours = model()
+    pipeline = pipeline_of(export_model(ours, tmp_path / "out", "diffusers"))
+    noise = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    timesteps = json.loads((tmp_path / "out/onestep.json").read_text())["timesteps"]["2"]
+    given = {"latents": noise, "timesteps": timesteps, "num_inference_steps": None, "output_type": "pt"}
+    images = pipeline(3, generator=torch.Generator().manual_seed(7), **given).images
+    levels = pipeline.scheduler.sigmas[:2]
+    assert levels.tolist() == pytest.approx([80.0, 3.0], rel=0.01)
+    extra = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(7))
+    x = ours.function(80 * noise, torch.full((3,), 80.0))
+    x = ours.function(x + (levels[1] ** 2 - 0.002**2).sqrt() * extra, levels[1].expand(3))
+    assert (images - (x / 2 + 0.5).clamp(0, 1)).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("changes", KINDS)
+@pytest.mark.parametrize("labels", [False, True])
+def test_a_folder_comes_back_as_the_same_student(model, tmp_path, labels, changes):
+    ours = model(labels, **changes)
+    back = import_diffusers(export_model(ours, tmp_path / "out", "diffusers"), "cd", "patches").save(tmp_path / "back")
+    assert (back.sha256, back.samplers[0]) == (ours.sha256, "multistep")
+    assert (back.sample(2, 3, range(4), levels=[80.0, 3.0]) == ours.sample(2, 3, range(4))).all()
+
+
+def test_the_folders_that_are_published_leave_much_to_defaults(model, tmp_path):
+    ours = model()
+    folder = export_model(ours, tmp_path / "out", "diffusers")
+    config = json.loads((folder / "unet/config.json").read_text())
+    left = ("time_embedding_dim", "attn_norm_num_groups", "mid_block_type", "num_class_embeds")
+    (folder / "unet/config.json").write_text(json.dumps(config | dict.fromkeys(left)))
+    assert import_diffusers(folder, "cd", "patches").save(tmp_path / "back").sha256 == ours.sha256
+
+
+def test_openais_network_goes_through(reference, tmp_path, pipeline_of):
+    theirs = reference("openai")
+    torch.save(theirs.parameters, tmp_path / "cd.pt")
+    ours = import_openai(tmp_path / "cd.pt", "cd", "imagenet64", teacher=False, config=theirs.config)
+    pipeline = pipeline_of(export_model(ours, tmp_path / "out", "diffusers"))
+    with torch.no_grad():
+        output = pipeline.unet(theirs.inputs["x"], theirs.inputs["timesteps"], theirs.inputs["y"]).sample
+    assert (output - theirs.output).abs().max() < 1e-4 * theirs.output.abs().max()  # what the authors' module gives
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"group_channels": 4}, "its layers are normalised in [8, 16, 24, 32] groups"),
+        ({"c_noise_scale": 1.0}, "network.c_noise_scale is 1.0, not 1000.0"),
+        ({"encoder": "residual"}, "network.encoder is residual, not standard"),
+        ({"num_heads": 2, "head_channels": 0}, "network.num_heads is 2"),
+        ({"channel_mult": [2, 2]}, "channel_mult starts with 2"),
+        ({"scale": 0.8}, "its values have the scale 0.8"),
+        ({"preconditioning": "trigflow"}, "its preconditioning is 'trigflow'"),
+    ],
+)
+def test_what_it_cannot_hold_is_said(model, tmp_path, changes, words):
+    with pytest.raises(ValueError) as said:
+        export_model(model(**changes), tmp_path / "out", "diffusers")
+    assert words in str(said.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "words"),
+    [
+        ("unet/config.json", {"act_fn": "gelu"}, "holds what our U-Net is not: act_fn gelu"),
+        ("unet/config.json", {"time_embedding_type": "fourier"}, "time_embedding_type fourier"),
+        ("unet/config.json", {"layers_per_block": 2}, "no such folder, or damaged"),
+        ("unet/config.json", {"layers_per_block": 10**9}, "more blocks than weights"),
+        ("unet/config.json", {"_class_name": "UNet2DConditionModel"}, "only a ConsistencyModelPipeline"),
+        ("scheduler/scheduler_config.json", {"sigma_data": 1.0}, "sigma_data 1.0"),
+    ],
+)
+def test_what_is_no_such_folder_is_refused(model, tmp_path, file, changes, words):
+    folder = export_model(model(), tmp_path / "out", "diffusers")
+    (folder / file).write_text(json.dumps(json.loads((folder / file).read_text()) | changes))
+    with pytest.raises(ValueError) as said:
+        import_diffusers(folder, "cd", "patches")
+    assert words in str(said.value)
+
+
+def test_weights_are_stored_under_their_names(model, tmp_path):
+    folder = export_model(model(labels=True), tmp_path / "out", "diffusers")
+    names = load_file(folder / "unet/diffusion_pytorch_model.safetensors").keys()
+    assert {"class_embedding.weight", "mid_block.attentions.0.to_out.0.bias"} <= names
