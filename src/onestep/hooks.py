@@ -70,18 +70,13 @@ def maker_of(name: str, catalog) -> str | None:
     """The pipeline that makes a data set, with the recipe where it makes several."""
     if name == "student":
         student = Recipe.model_validate(catalog.load("params:student"))
-        return f"{trainer_of(student)[0]} --params=recipe={student.name}"
+        return f"{student.trainer[0]} --params=recipe={student.name}"
     return next((p for p, made in pipelines.items() if p != "__default__" and name in made.all_outputs()), None)
-
-
-def trainer_of(student: Recipe) -> tuple[str, str]:
-    """The pipeline that trains a student, and why this one."""
-    return ("distill", "has a teacher") if student.needs_teacher else ("train", "learns from data alone")
 
 
 def check_maker(student: Recipe, nodes: set[str]) -> None:
     """Raise ValueError if a recipe with a teacher is to be trained without, or the other way round."""
-    trainer, reason = trainer_of(student)
+    trainer, reason = student.trainer
     for node, pipeline in TRAINERS.items():
         if node in nodes and pipeline != trainer and student.name != "teacher":
             journey = JOURNEY.format(maker=trainer, recipe=student.name)

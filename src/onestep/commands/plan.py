@@ -28,13 +28,12 @@ def plan(env: str | None, params: dict, steps: int, seconds: float) -> None:
         onestep plan --env=cifar10 --params=recipe=scd
         onestep plan --params=recipe=ect,network.channels=64 --steps=3
     """
-    from onestep.hooks import trainer_of
     from onestep.pipelines.parameters import Recipe
 
     context = context_of(env, runtime=params)
     given, catalog = context.params, context.catalog
     student = Recipe.model_validate(given["student"])
-    maker, reason = trainer_of(student)
+    maker, reason = student.trainer
     click.echo(f"{student.name} on {given['dataset']}: it {reason}")
     click.echo("\nstages")
     for line in _stages([maker if stage is None else stage for stage in JOURNEY], catalog):

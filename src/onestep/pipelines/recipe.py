@@ -86,6 +86,11 @@ class Recipe(Section):
         """As onestep.training.job has it."""
         return needs_teacher(self.objective, self.start)
 
+    @property
+    def trainer(self) -> tuple[str, str]:
+        """The pipeline that trains a student, and why this one."""
+        return ("distill", "has a teacher") if self.needs_teacher else ("train", "learns from data alone")
+
     @model_validator(mode="after")
     def _agree(self):
         method, wrapper = self.method, self.preconditioning["name"]
