@@ -110,6 +110,16 @@ def test_a_moved_slider_makes_other_pictures(page, tmp_path):
 
 
 @pytest.mark.check
+def test_painting_over_a_picture_makes_that_part_anew(page, tmp_path):
+    choose(page, "inpaint")
+    x, y = place_of(page, "[...document.querySelectorAll('canvas')].find(c => c.offsetParent)")
+    time.sleep(3)  # the editor draws its background
+    page.click(x - 40, y - 40, *((x - 40 + 8 * n, y - 40 + 8 * (n % 3)) for n in range(12)))
+    page.wait(f"{SHOWN}.length == 1")
+    page.picture(tmp_path / "inpainted.png")
+
+
+@pytest.mark.check
 def test_a_strip_between_two_seeds(page, tmp_path):
     choose(page, "interpolate")
     (before,) = page.wait(f"(now => now.length == 1 && now)({SHOWN})")

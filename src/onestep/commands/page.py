@@ -63,8 +63,9 @@ def _inpaint(studio: Studio, controls: Controls) -> None:
         canvas, made = _canvas(studio, "paint over what is to be made anew"), _picture("inpainted")
 
     def inpaint(edit, seed, steps):
+        # of another seed: that of the picture would make it once more
         missing = painted_over(edit) if edit and edit["background"] else None
-        return None if missing is None else studio.inpaint(edit["background"], missing, int(steps), int(seed))
+        return None if missing is None else studio.inpaint(edit["background"], missing, int(steps), int(seed) + 1)
 
     _show(_drawing(studio), controls.values, canvas, [*_changes([controls.seed, controls.label]), *controls.fresh])
     _show(inpaint, [canvas, controls.seed, controls.steps], made, [canvas.input, *_changes([canvas, controls.steps])])
