@@ -40,7 +40,7 @@ def typed(command: str, code: int) -> str:
     return result.output
 
 
-@pytest.mark.slow
+@pytest.mark.check
 def test_files_become_models_of_the_catalog(here, reference, network_pickle):
     theirs = reference("openai")
     torch.save(theirs.parameters, here / "edm.pt")
@@ -69,7 +69,7 @@ def test_files_become_models_of_the_catalog(here, reference, network_pickle):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.check
 def test_a_student_of_an_imported_teacher(make_project, tmp_path, unlabelled, network_pickle):
     project = make_project(tmp_path / "project")
     shutil.copy(network_pickle(unlabelled), project.root / "edm.pkl")

@@ -43,10 +43,12 @@ def assert_pictures(model, images, nfe, count, sampler):
     assert (pictures == expected).float().mean() > 0.99
 
 
-CASES = [("consistency", False, 1), ("consistency", True, 2), ("consistency", False, 3), ("edm", True, 3)]
-CASES += [("trajectory", True, 2)]
+CASES = [("consistency", True, 2), ("trajectory", True, 2)]
+MORE = [("consistency", False, 1), ("consistency", False, 3), ("edm", True, 3)]
+CASES += [pytest.param(*case, marks=pytest.mark.check) for case in MORE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "labels", "nfe"), CASES)
 @torch.no_grad()
 def test_pt2(model, tmp_path, name, labels, nfe):

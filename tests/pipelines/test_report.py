@@ -56,6 +56,7 @@ def test_a_report_of_other_scores_is_refused(trained, folder):
     assert code != 0 and "kedro run --pipelines=evaluate" in output
 
 
+@pytest.mark.check
 def test_models_and_pictures_of_anyone_are_scored_side_by_side(trained, folder):
     model = "data/06_models/test/teacher"
     command = ("onestep", "evaluate", model, "--env", "test", "--steps", "3", "--count", "20", "--output", "one.json")
