@@ -4,11 +4,12 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from onestep.data.space import DataSpace
 from onestep.diffusion.torchvision_ops import ensure_torchvision_loads
 from onestep.exchange import export_model, import_diffusers, import_openai
+from onestep.exchange.hugging_face import _settings
 from onestep.training.model import Model, build_function
 
 NETWORK = {"name": "unet", "channels": 32, "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [4]}
@@ -128,6 +129,19 @@ def test_what_it_cannot_hold_is_said(model, tmp_path, changes, words):
         ("unet/config.json", {"layers_per_block": 10**9}, "more blocks than weights"),
         ("unet/config.json", {"_class_name": "UNet2DConditionModel"}, "only a ConsistencyModelPipeline"),
         ("scheduler/scheduler_config.json", {"sigma_data": 1.0}, "sigma_data 1.0"),
+        ("scheduler/scheduler_config.json", {"sigma_data": None}, "does not say its sigma_data"),
+        ("scheduler/scheduler_config.json", {"sigma_max": "80"}, "does not say its sigma_max"),
+        ("scheduler/scheduler_config.json", {"sigma_min": None}, "does not say its sigma_min"),
+        ("scheduler/scheduler_config.json", {"sigma_min": -1.0}, "sigma_min -1.0: it is above 0"),
+        ("scheduler/scheduler_config.json", {"sigma_min": float("nan")}, "sigma_min nan: it is above 0"),
+        ("unet/config.json", {"block_out_channels": []}, "block_out_channels is []"),
+        ("unet/config.json", {"block_out_channels": None}, "block_out_channels is None"),
+        ("unet/config.json", {"block_out_channels": [0, 64]}, "block_out_channels is 0"),
+        ("unet/config.json", {"block_out_channels": [10**12, 2 * 10**12]}, "no such folder, or damaged"),
+        ("unet/config.json", {"down_block_types": ["DownBlock2D"]}, "no such folder, or damaged"),
+        ("unet/config.json", {"down_block_types": [1, 2]}, "no such folder, or damaged"),
+        ("unet/config.json", {"norm_num_groups": 0}, "norm_num_groups is 0"),
+        ("unet/config.json", {"num_class_embeds": 10**12}, "more classes than weights"),
     ],
 )
 def test_what_is_no_such_folder_is_refused(model, tmp_path, file, changes, words):
@@ -142,3 +156,43 @@ def test_weights_are_stored_under_their_names(model, tmp_path):
     folder = export_model(model(labels=True), tmp_path / "out", "diffusers")
     names = load_file(folder / "unet/diffusion_pytorch_model.safetensors").keys()
     assert {"class_embedding.weight", "mid_block.attentions.0.to_out.0.bias"} <= names
+
+
+@pytest.mark.parametrize("content", ["[]", "1", "null", "[" * 100_000])
+@pytest.mark.parametrize("file", ["unet/config.json", "scheduler/scheduler_config.json"])
+def test_what_is_no_table_of_settings_is_refused(model, tmp_path, file, content):
+    folder = export_model(model(), tmp_path / "out", "diffusers")
+    (folder / file).write_text(content)
+    with pytest.raises(ValueError, match="is no file of a diffusers folder"):
+        import_diffusers(folder, "cd", "patches")
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("conv_in.weight", lambda w: w.transpose(0, 1)),
+        ("time_embedding.linear_1.weight", lambda w: w.T),
+        ("mid_block.attentions.0.to_q.weight", lambda w: w.reshape(2, -1)),
+        ("class_embedding.weight", lambda w: w.T),
+    ],
+)
+def test_weights_of_another_shape_are_refused(model, tmp_path, name, change):
+    """Of as many numbers."""
+    folder = export_model(model(labels=True), tmp_path / "out", "diffusers")
+    file = folder / "unet/diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    save_file(weights | {name: change(weights[name]).contiguous()}, file)
+    with pytest.raises(ValueError, match=f"{name} is of the shape"):
+        import_diffusers(folder, "cd", "patches")
+
+
+@pytest.mark.parametrize("channels", [1, 3, 31, 32, 33, 96, 100, 192, 320])
+def test_groups_are_the_least_that_make_so_many(channels):
+    config = {"block_out_channels": [channels], "sample_size": 8, "down_block_types": ["DownBlock2D"]}
+    config |= {"layers_per_block": 1, "attention_head_dim": None, "resnet_time_scale_shift": "default"}
+    config |= {"downsample_type": "conv", "norm_eps": 1e-5, "freq_shift": 0}
+    sought = {}
+    for least in range(channels, 0, -1):
+        sought[max(1, min(32, channels // least))] = least
+    found = {groups: _settings(config | {"norm_num_groups": groups})["group_channels"] for groups in sought}
+    assert found == sought

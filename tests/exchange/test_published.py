@@ -122,12 +122,32 @@ def test_the_released_networks_are_known_by_their_shapes(name):
     [
         ({"kind": "VPPrecond"}, "'VPPrecond'.*Allowed: ECMPrecond, EDMPrecond"),
         ({"sigma_data": 1.0}, "sigma_data 1.0, and ours is 0.5"),
+        ({"sigma_data": [[1.0]]}, "sigma_data that is no number"),
+        ({"kind": "ECMPrecond"}, "does not say its sigma_min"),
     ],
 )
 def test_other_preconditionings_are_refused(reference, network_pickle, change, words):
     path = network_pickle(reference("adm"), **change)
     with pytest.raises(ValueError, match=words):
-        import_nvidia(path, "teacher", "cifar10")
+        import_nvidia(path, "student", "cifar10", teacher=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"num_blocks": 10**9}, "more blocks than weights"),
+        ({"num_blocks": 0, "channel_mult": [1] * 10**5}, "more blocks than weights"),
+        ({"resample_filter": [1] * 10**5}, "more blocks than weights"),
+        ({"label_dim": 10**9}, "more classes than weights"),
+        ({"num_blocks": 10**12}, "what is neither number nor word: num_blocks"),
+        ({"dropout": [[0.1]]}, "what is neither number nor word: dropout"),
+    ],
+)
+def test_a_configuration_that_is_larger_than_its_file_is_refused(reference, network_pickle, change, words):
+    theirs = reference("ddpmpp")
+    theirs.config |= change
+    with pytest.raises(ValueError, match=words):
+        import_nvidia(network_pickle(theirs), "teacher", "cifar10")
 
 
 def test_weights_of_another_network_are_refused(reference, tmp_path):

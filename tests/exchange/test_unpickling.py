@@ -1,11 +1,13 @@
 """A hostile file is refused, and nothing in it is run."""
 
+import codecs
 import contextlib
 import io
 import os
 import pickle
 import pickletools
 import zipfile
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -127,6 +129,75 @@ def test_what_a_file_does_not_hold_is_not_made_of_it(tmp_path, content):
         read_pickle(tmp_path / "x.pkl")
     (tmp_path / "x.pkl").write_bytes(pickle.dumps(views((1000,), (1,), 1)))
     assert len(read_pickle(tmp_path / "x.pkl")[0]) == 1000
+
+
+def holding(length, *names):
+    """A chain of modules that each hold the next one by these names."""
+    module = torch.nn.Identity()
+    for _ in range(length):
+        outer = torch.nn.Identity()
+        outer._modules = dict.fromkeys(names, module)
+        module = outer
+    return module
+
+
+def tied():
+    module, weight = torch.nn.Identity(), torch.nn.Parameter(torch.zeros(2))
+    module._parameters = {"a": weight, "b": weight}
+    return module
+
+
+@pytest.mark.parametrize(
+    "module", [holding(35, "a", "b"), holding(8, "a" * 200), tied()], ids=["twice", "deep", "tied"]
+)
+def test_modules_that_make_more_names_than_the_file_has_are_refused(tmp_path, module):
+    """A chain of 35 that hold the next one twice has 2^35 names."""
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(module))
+    with pytest.raises(ValueError, match="met twice, or too deep"):
+        read_pickle(tmp_path / "x.pkl").tensors()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"_modules": {"a": 1}}, "a is no part"),
+        ({"_modules": [1]}, "_modules of a Identity is list"),
+        ({"_parameters": {"a": 1}}, "a is no tensor"),
+    ],
+)
+def test_modules_of_other_things_are_refused(tmp_path, attributes, words):
+    module = torch.nn.Identity()
+    module.__dict__.update(attributes)
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(module))
+    with pytest.raises(ValueError, match=words):
+        read_pickle(tmp_path / "x.pkl").tensors()
+
+
+def test_a_module_without_attributes_has_no_tensors(tmp_path):
+    (tmp_path / "x.pkl").write_bytes(b"ctorch.nn.modules.linear\nLinear\n)R.")
+    assert read_pickle(tmp_path / "x.pkl").tensors() == {}
+
+
+STORAGE = torch.storage.TypedStorage(
+    wrap_storage=torch.zeros(999).untyped_storage(), dtype=torch.float32, _internal=True
+)
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "words"),
+    [
+        (codecs.encode, ("x" * 999, "latin1"), "text"),
+        (torch.Size, (list(range(999)),), "sizes"),
+        (OrderedDict, (dict.fromkeys(range(999)),), "entries"),
+        (torch.storage._load_from_bytes, STORAGE.__reduce__()[1], "storages"),
+    ],
+)
+def test_what_is_made_of_one_thing_again_and_again_is_no_more_than_the_file(tmp_path, function, given, words):
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps([Calls(function, *given) for _ in range(9)]))
+    with pytest.raises(ValueError, match=f"it makes more {words} than the file holds"):
+        read_pickle(tmp_path / "x.pkl")
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(Calls(function, *given)))
+    read_pickle(tmp_path / "x.pkl")
 
 
 def test_a_state_dictionary_of_more_than_its_file_is_refused(tmp_path):

@@ -4,16 +4,15 @@ A UNet2DModel is OpenAI's ADM of any size. What of a model of ours it cannot hol
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from onestep.diffusion.levels import RHO, SIGMA_MAX, karras_levels
-from onestep.exchange.published import Levels, model_of, sampled
+from onestep.exchange.published import Levels, model_of, sampled, too_large
 from onestep.networks import build_network, settings_of
 from onestep.networks.layers import GroupNorm
 from onestep.training.model import SIGMA_DATA, Model
@@ -30,6 +29,7 @@ BLOCK |= {"conv_out": "conv2", "shortcut": "conv_shortcut"}
 ATTENTION = {"norm": ["group_norm"], "qkv": ["to_q", "to_k", "to_v"], "project": ["to_out.0"]}
 DEFAULTS = {"center_input_sample": False, "act_fn": "silu", "mid_block_scale_factor": 1, "downsample_padding": 1}
 DEFAULTS |= {"class_embed_type": None, "mid_block_type": "UNetMidBlock2D"}
+COUNTS = ("sample_size", "in_channels", "layers_per_block", "norm_num_groups")
 TIMESTEPS = 1001  # of the scheduler, which counts levels: so fine that a student's lie on it to a percent
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 PARTS = {"unet": ["diffusers", "UNet2DModel"], "scheduler": ["diffusers", "CMStochasticIterativeScheduler"]}
@@ -72,20 +72,21 @@ def import_diffusers(folder: Path | str, name: str, dataset: str, *, levels: Lev
         raise ValueError(
             f"{folder} holds {' and '.join(map(str, kinds))}: only a ConsistencyModelPipeline is imported."
         )
-    if (scheduler["sigma_data"], scheduler["sigma_max"]) != (SIGMA_DATA, SIGMA_MAX):
-        raise ValueError(f"{folder} has sigma_data {scheduler['sigma_data']} and sigma_max {scheduler['sigma_max']}.")
+    _check_scheduler(scheduler, folder)
+    _check_counts(config, folder)
     try:
         theirs = load_file(folder / "unet" / WEIGHTS)
-        if config["layers_per_block"] * len(config["block_out_channels"]) > len(theirs):
-            raise KeyError("more blocks than weights")
         size, classes = config["sample_size"], config.get("num_class_embeds") or 0
         settings, shape = _settings(config), (config["in_channels"], size, size)
+        if problem := too_large(settings, classes, theirs):
+            raise ValueError(problem)
         with torch.device("meta"):
             network = build_network(settings, shape, classes)
         weights = from_theirs(theirs, network.state_dict(), _modules(settings_of(settings), shape))
         again = unet_config(settings_of(settings), network, shape)
-    except (OSError, SafetensorError, KeyError, TypeError, RuntimeError) as problem:
-        raise ValueError(f"{folder} is no such folder, or damaged: {problem}") from None
+    except Exception as problem:  # a damaged folder can raise anything
+        words = str(problem) or type(problem).__name__
+        raise ValueError(f"{folder} is no such folder, or damaged: {words}") from None
     odd = [f"{key} {config[key]}" for key in again if config.get(key) not in (None, again[key])]  # None: the default
     if odd := odd or _unheld(settings_of(settings), network, shape):
         raise ValueError(f"{folder} holds what our U-Net is not: {'; '.join(odd)}.")
@@ -140,16 +141,29 @@ def to_theirs(ours: Mapping[str, Tensor], modules: Mapping[str, str]) -> dict[st
 
 
 def from_theirs(theirs: Mapping[str, Tensor], like: Mapping[str, Tensor], modules: Mapping[str, str]) -> dict:
-    """Theirs as a state dictionary of ours, whose shapes are those of like. KeyError for a name that is not there."""
+    """Theirs as a state dictionary of ours, whose shapes are those of like, but for axes of 1 at the end.
+
+    KeyError for a name that is not there, ValueError for another shape.
+    """
     found, used = {}, set()
     for key, shape in ((key, tensor.shape) for key, tensor in like.items()):
         names = _names(key, modules)
         used.update(names)
-        joined = torch.cat([theirs[name] for name in names])
-        found[key] = (joined.T if names[0].startswith("class_embedding") else joined).reshape(shape).float()
+        parts = [theirs[name].T if name.startswith("class_embedding") else theirs[name] for name in names]
+        wanted = _plain((shape[0] // len(names), *shape[1:]))
+        for name, part in zip(names, parts, strict=True):
+            if _plain(part.shape) != wanted:
+                raise ValueError(f"{name} is of the shape {list(theirs[name].shape)}, and ours {list(wanted)}")
+        found[key] = torch.cat(parts).reshape(shape).float()
     if unknown := sorted(theirs.keys() - used):
         raise KeyError(f"{unknown[0]} is of no place in our U-Net")
     return found
+
+
+def _plain(shape: Sequence[int]) -> tuple[int, ...]:
+    """Without axes of 1 at the end."""
+    last = max((axis for axis, size in enumerate(shape, 1) if size != 1), default=0)
+    return tuple(shape[:last])
 
 
 def _names(key: str, modules: Mapping[str, str]) -> list[str]:
@@ -216,7 +230,6 @@ def _settings(config: Mapping) -> dict:
     sizes = [config["sample_size"] >> level for level in range(len(config["block_out_channels"]))]
     kinds = zip(sizes, config["down_block_types"], strict=True)
     groups = config["norm_num_groups"]
-    fewest = next((n for n in range(1, first + 1) if max(1, min(32, first // n)) == groups), 1)
     return {
         "name": "unet",
         "channels": first,
@@ -228,11 +241,32 @@ def _settings(config: Mapping) -> dict:
         "head_channels": config["attention_head_dim"] or 0,
         "adaptive_scale": config["resnet_time_scale_shift"] == "scale_shift",
         "resample": "block" if config["downsample_type"] == "resnet" else "conv",
-        "group_channels": fewest,
+        "group_channels": 1 if groups >= 32 else first // (groups + 1) + 1,  # the least that makes so many groups
         "norm_eps": config["norm_eps"],
         "endpoint": bool(config["freq_shift"]),
         "c_noise_scale": 1000.0,
     }
+
+
+def _check_scheduler(scheduler: Mapping, folder: Path) -> None:
+    names = ("sigma_data", "sigma_max", "sigma_min")
+    if odd := [name for name in names if not isinstance(scheduler.get(name), int | float)]:
+        raise ValueError(f"{folder} does not say its {odd[0]}: it is {scheduler.get(odd[0])}.")
+    data, largest, least = (scheduler[name] for name in names)
+    if (data, largest) != (SIGMA_DATA, SIGMA_MAX):
+        raise ValueError(f"{folder} has sigma_data {data} and sigma_max {largest}.")
+    if not 0 < least < largest:
+        raise ValueError(f"{folder} has sigma_min {least}: it is above 0 and below {largest}.")
+
+
+def _check_counts(config: Mapping, folder: Path) -> None:
+    """What is counted in a network's configuration is there, and at least 1."""
+    counts = {name: config.get(name) for name in COUNTS}
+    widths = config.get("block_out_channels")
+    widths = widths if isinstance(widths, list) and widths else [widths]
+    for name, value in (*counts.items(), *(("block_out_channels", width) for width in widths)):
+        if type(value) is not int or value < 1:
+            raise ValueError(f"{folder} is no such folder, or damaged: {name} is {value}.")
 
 
 def _timesteps(model: Model) -> dict[str, list[int]]:
@@ -244,6 +278,9 @@ def _timesteps(model: Model) -> dict[str, list[int]]:
 
 def _read(file: Path) -> dict:
     try:
-        return json.loads(file.read_text())
-    except (OSError, ValueError) as problem:
+        found = json.loads(file.read_text())
+    except (OSError, ValueError, RecursionError) as problem:
         raise ValueError(f"{file} is no file of a diffusers folder: {problem}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{file} is no file of a diffusers folder: it holds no settings by their names.")
+    return found

@@ -30,6 +30,7 @@ OPENAI = {
     },
 }  # fmt: skip
 Levels = Mapping[int, Sequence[float]]
+MOST = 2**31  # of any number of a network's settings
 TEACHER = {"preconditioning": {"name": "edm"}, "sampler": "heun"}
 
 
@@ -67,13 +68,23 @@ def import_nvidia(
     if not isinstance(wrapper, Part):
         raise ValueError(f"{path} is no network pickle of NVIDIA's: it has no network called 'ema'.")
     check_name("preconditioning that is imported, called", wrapper.kind, ("EDMPrecond", "ECMPrecond"))
-    state, network = wrapper.attributes, wrapper.modules.get("model")
-    if state.get("sigma_data", SIGMA_DATA) != SIGMA_DATA:
-        raise ValueError(f"{path} has sigma_data {state['sigma_data']}, and ours is {SIGMA_DATA}.")
+    network, scale = wrapper.modules.get("model"), wrapper.attributes.get("sigma_data", SIGMA_DATA)
+    if not _is_plain(scale) or scale != SIGMA_DATA:
+        raise ValueError(
+            f"{path} has sigma_data {scale if _is_plain(scale) else 'that is no number'}, and ours is {SIGMA_DATA}."
+        )
     if not isinstance(network, Part) or not isinstance(options := network.attributes.get("_init_kwargs"), Mapping):
         raise ValueError(f"{path} does not say what network it holds: 'model' with its arguments is missing.")
+    if odd := [str(name) for name, value in options.items() if not _is_plain(value)]:
+        raise ValueError(f"{path} says of its network what is neither number nor word: {odd[0]}.")
     kind = sampled(_kind(wrapper, teacher, path), levels)
     return _model(network.tensors(), {"model_type": network.kind, **options}, kind, name, dataset, path)
+
+
+def _is_plain(value) -> bool:
+    """Whether it is a number that a network may have, a word, or a list of such."""
+    values = value if isinstance(value, list | tuple) else [value]
+    return all((isinstance(v, int) and abs(v) <= MOST) or isinstance(v, float | str | None) for v in values)
 
 
 def _kind(wrapper: Part, teacher: bool, path) -> dict:
@@ -82,8 +93,10 @@ def _kind(wrapper: Part, teacher: bool, path) -> dict:
         return TEACHER if teacher else {**TEACHER, "sampler": "multistep"}
     if teacher:
         raise ValueError(f"{path} holds a consistency model: import it with --as student.")
-    boundary = float(wrapper.attributes["sigma_min"])  # as in eval mode, where it is sampled
-    return {"preconditioning": {"name": "consistency", "boundary": boundary}, "sampler": "multistep"}
+    boundary = wrapper.attributes.get("sigma_min")  # as in eval mode, where it is sampled
+    if not isinstance(boundary, int | float):
+        raise ValueError(f"{path} does not say its sigma_min.")
+    return {"preconditioning": {"name": "consistency", "boundary": float(boundary)}, "sampler": "multistep"}
 
 
 def sampled(kind: dict, levels: Levels | None) -> dict:
@@ -138,6 +151,8 @@ def _checked(weights: Mapping[str, Tensor], config: Mapping, path) -> tuple[dict
     """Our settings of the network, and the weights by our names; nothing is built that is larger than the file."""
     try:
         published = from_published(config)
+        if problem := too_large(published["spec"], published["num_classes"], weights):
+            raise ValueError(f"{path} is refused: {problem}.")
         with torch.device("meta"):
             ours = build_network(**published).state_dict()
         renamed = {key: value.float() for key, value in import_weights(config, weights).items()}
@@ -146,6 +161,16 @@ def _checked(weights: Mapping[str, Tensor], config: Mapping, path) -> tuple[dict
     if problem := _difference(renamed, ours):
         raise ValueError(f"{path} holds another network than its configuration says: {problem}.")
     return published, renamed
+
+
+def too_large(spec: Mapping, num_classes: int, weights: Mapping[str, Tensor]) -> str | None:
+    """Why building a network of this spec would take more than its weights do, of which each block has some."""
+    blocks = (spec["num_blocks"] + 1) * len(spec["channel_mult"])
+    if max(blocks, len(spec.get("resample_filter", ()))) > len(weights):
+        return "its configuration has more blocks than weights"
+    if num_classes > sum(weight.numel() for weight in weights.values()):
+        return "its configuration has more classes than weights"
+    return None
 
 
 def _fitting(weights: Mapping[str, Tensor], path) -> dict:

@@ -7,14 +7,17 @@ made anew for each file, and any other name refuses the file.
 import io
 import pickle
 import zipfile
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
 PARTS = ("torch.nn.modules.",)  # their instances are kept as Parts
+LONGEST = 1000  # characters of a tensor's full name, so that depth costs no more than the file has
 DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
 
@@ -22,6 +25,7 @@ class Part:
     """What a pickle says of an object: the name of its class, and its attributes as plain data."""
 
     kind = "Part"
+    attributes: Mapping = MappingProxyType({})
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, Mapping):
@@ -30,17 +34,40 @@ class Part:
 
     @property
     def modules(self) -> Mapping[str, "Part"]:
-        return self.attributes.get("_modules") or {}
+        return self._mapping("_modules")
 
     def tensors(self) -> dict[str, Tensor]:
-        """Parameters and buffers of a torch.nn.Module, by their full names."""
-        own = {**(self.attributes.get("_parameters") or {}), **(self.attributes.get("_buffers") or {})}
-        found = {name: value for name, value in own.items() if value is not None}
-        if odd := [name for name, value in found.items() if not isinstance(value, Tensor)]:
-            raise ValueError(f"{odd[0]} is no tensor")
-        for name, part in self.modules.items():
-            if part is not None:
-                found |= {f"{name}.{inner}": value for inner, value in part.tensors().items()}
+        """Parameters and buffers of a torch.nn.Module, by their full names.
+
+        ValueError where something is met twice: a chain of n modules that hold the next one twice has 2^n names.
+        """
+        found, met, left = {}, set(), [("", self)]
+        while left:
+            prefix, part = left.pop()
+            for name, value in part._own():
+                full = prefix + name
+                if id(value) in met or len(full) > LONGEST:
+                    raise ValueError(f"{full[:80]} is met twice, or too deep")
+                met.add(id(value))
+                if isinstance(value, Part):
+                    left.append((f"{full}.", value))
+                else:
+                    found[full] = value
+        return found
+
+    def _own(self) -> Iterator[tuple[str, "Tensor | Part"]]:
+        """Parameters, buffers and modules by their own names."""
+        for group, kind in (("_parameters", Tensor), ("_buffers", Tensor), ("_modules", Part)):
+            for name, value in self._mapping(group).items():
+                if not isinstance(value, kind | None):
+                    raise ValueError(f"{name} is no {kind.__name__.lower()}")
+                if value is not None:
+                    yield name, value
+
+    def _mapping(self, name: str) -> Mapping[str, Any]:
+        found = self.attributes.get(name) or {}
+        if not isinstance(found, Mapping):
+            raise ValueError(f"{name} of a {self.kind} is {type(found).__name__}")
         return found
 
 
@@ -106,36 +133,48 @@ class _Reader(pickle.Unpickler):
 def _known(file_size: int) -> dict[tuple[str, str], Any]:
     """All that a pickle may call, fresh objects of our own, so that none can be changed for the next file.
 
-    file_size: bytes, which all tensors together do not exceed.
+    file_size: bytes. What is made anew of things that a file may name again and again is together no larger.
     """
-    rebuilt_bytes = 0
+    spent = Counter()
+
+    def spend(kind: str, size: int) -> None:
+        spent[kind] += size
+        if spent[kind] > file_size:
+            raise Refused(f"it makes more {kind} than the file holds")
 
     def rebuilt(storage, offset, size, stride, *_) -> Tensor:
-        nonlocal rebuilt_bytes
         view = torch.as_strided(storage, tuple(size), tuple(stride), offset)  # checks the bounds, and takes no memory
-        rebuilt_bytes += view.numel() * view.itemsize
-        if rebuilt_bytes > file_size:
-            raise Refused(f"a tensor of the size {tuple(view.shape)} has more numbers than the file holds")
+        spend("numbers", view.numel() * view.itemsize)
         return view.clone()
 
     def parameter(data, *_) -> Tensor:
         return data
 
     def storage(content: bytes) -> Tensor:
+        spend("storages", len(content))
         stored = _load(io.BytesIO(content))
         untyped = stored._untyped_storage
         return torch.tensor([], dtype=stored.dtype).set_(untyped, 0, (untyped.nbytes() // stored.dtype.itemsize,))
 
     def encoded(text: str, encoding: str) -> bytes:
-        return str(text).encode({"latin1": "latin1"}[encoding])
+        spend("text", len(text))
+        return text.encode({"latin1": "latin1"}[encoding])
 
     def persistent(meta: dict) -> Part:
-        part = type(str(meta["class_name"]), (Part,), {"kind": str(meta["class_name"])})()
+        part = type(meta["class_name"], (Part,), {"kind": meta["class_name"]})()
         part.__setstate__(meta["state"])
         return part
 
+    def sizes(values=()) -> tuple:
+        spend("sizes", len(values))
+        return tuple(values)
+
     def mapping() -> type[dict]:
-        return type("Plain", (dict,), {})
+        def start(self, *given) -> None:
+            spend("entries", sum(map(len, given)))
+            dict.__init__(self, *given)
+
+        return type("Plain", (dict,), {"__init__": start})
 
     return {
         ("collections", "OrderedDict"): mapping(),
@@ -145,7 +184,7 @@ def _known(file_size: int) -> dict[tuple[str, str], Any]:
         ("torch._utils", "_rebuild_tensor_v2"): rebuilt,
         ("torch._utils", "_rebuild_parameter"): parameter,
         ("torch.storage", "_load_from_bytes"): storage,
-        ("torch", "Size"): lambda values=(): tuple(values),
-        ("torch", "device"): lambda *words: str(words),
+        ("torch", "Size"): sizes,
+        ("torch", "device"): lambda *words: words,
         **{("torch", name): getattr(torch, name) for name in DTYPES},
     }
