@@ -14,9 +14,9 @@ from onestep.data import ingest
 NAMES = ["cat", "dog"]
 
 
-def encode(value):
+def encode(value, kind="png"):
     file = io.BytesIO()
-    Image.fromarray(np.full((4, 4, 3), value, np.uint8)).save(file, "png")
+    Image.fromarray(np.full((4, 4, 3), value, np.uint8)).save(file, kind)
     return file.getvalue()
 
 
@@ -88,6 +88,19 @@ def test_a_broken_row_is_named(tmp_path):
     assert store.count == 6
     assert [name.split(", ")[1] for name in store.source["skipped"]] == ["row 4", "row 6"]
     np.testing.assert_array_equal(store.images()[:, 0, 0, 0] % 2, store.labels())
+
+
+@pytest.mark.parametrize("kind", ["bmp", "gif", "tiff"])
+def test_what_hubs_hold_beside_png_is_read(tmp_path, kind):
+    write(tmp_path / "train.parquet", [encode(value, kind) for value in range(8)])
+    assert sorted(run(tmp_path).images()[:, 0, 0, 0]) == list(range(8))
+
+
+@pytest.mark.parametrize("kind", ["eps", "ico", "ppm"])
+def test_no_other_format_is_opened(tmp_path, kind):
+    write(tmp_path / "train.parquet", [*range(8), encode(8, kind)])
+    with pytest.raises(ValueError, match=r"train\.parquet, row 8 cannot be read \(cannot identify image file"):
+        run(tmp_path)
 
 
 def test_files_that_are_not_there_or_no_parquet(tmp_path):

@@ -251,3 +251,6 @@ class TestFiles:
             find_mask(str(tmp_path / "mask.png"), (16, 16))
         with pytest.raises(ValueError, match="all of one kind"):
             find_mask(str(tmp_path / "black.png"), (8, 8))
+        Image.fromarray(mask).save(tmp_path / "mask.ppm")
+        with pytest.raises(ValueError, match="mask.ppm cannot be read"):
+            find_mask(str(tmp_path / "mask.ppm"), (8, 8))

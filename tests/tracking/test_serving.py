@@ -123,9 +123,9 @@ def test_another_content_is_refused(served):
     assert served[1](b"steps\n1\n", "text/html")[0] == 415
 
 
-def encoded(image):
+def encoded(image, kind="png"):
     file = io.BytesIO()
-    Image.fromarray(image).save(file, "png")
+    Image.fromarray(image).save(file, kind)
     return base64.b64encode(file.getvalue()).decode()
 
 
@@ -159,10 +159,12 @@ def test_an_edit_is_that_of_the_model(served):
     [
         ({"task": "inpant"}, "Did you mean 'inpaint'"),
         ({"task": "inpaint"}, "edits an image"),
-        ({"task": "inpaint", "images": ["x"]}, "image 1 is no picture in base64"),
+        ({"task": "inpaint", "images": ["x"]}, "image 1 is no PNG in base64"),
+        ({"task": "inpaint", "images": [encoded(np.zeros((8, 8), np.uint8), "ico")]}, "image 1 is no PNG in base64"),
+        ({"task": "inpaint", "mask": encoded(np.eye(8, dtype=np.uint8), "gif")}, "mask is no PNG in base64"),
         ({"task": "inpaint", "images": [encoded(np.zeros((9, 8), np.uint8))]}, "image 1 has 8 x 9 pixels, more than"),
         ({"task": "inpaint", "images": [encoded(np.zeros((6, 8), np.uint8))]}, "image 1.png has 8 x 6 pixels"),
-        ({"task": "inpaint", "mask": "/etc/passwd"}, "mask is no picture in base64"),
+        ({"task": "inpaint", "mask": "/etc/passwd"}, "mask is no PNG in base64"),
         ({"task": "interpolate", "frames": 10**6}, "1000000 images in one call"),
         ({"task": "denoise", "factor": 2}, "no option of denoise 'factor'"),
         ({"task": "inpaint", "file": "x"}, "file"),

@@ -7,6 +7,8 @@ from PIL import Image, ImageOps
 
 CHANNELS = {"rgb": "RGB", "grayscale": "L"}
 FILTERS = {"lanczos": Image.Resampling.LANCZOS, "box": Image.Resampling.BOX}
+# Those of Folder, and more that Parquet files hold (PNG has no CMYK). No other is opened: EPS starts a program.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 DEEP = ("I;16", "I;16B", "I")
 MODES = (*DEEP, "1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 ORIENTATION = 0x0112
@@ -29,7 +31,7 @@ def named(name: str):
 
 def examine(file, mode: str) -> tuple[tuple[int, int], list[str]]:
     """(width, height) of a picture as it is to be seen, and what has to be converted. Reads it to its end."""
-    with Image.open(file) as image:
+    with Image.open(file, formats=FORMATS) as image:
         _check_mode(image)
         size = image.size
         deep = image.mode in DEEP or any(";16" in str(tile[3]) for tile in image.tile)
@@ -53,7 +55,7 @@ def examine(file, mode: str) -> tuple[tuple[int, int], list[str]]:
 
 def decode(file, mode: str, background: str, resolution: int | None, resampling: str) -> np.ndarray:
     """uint8 [C, H, W]. With a resolution: the middle square, resized to it with antialiasing."""
-    with Image.open(file) as image:
+    with Image.open(file, formats=FORMATS) as image:
         _check_mode(image)
         image.load()
         flat = _flatten(_eight_bits(ImageOps.exif_transpose(image)), background).convert(CHANNELS[mode])

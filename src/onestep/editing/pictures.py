@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from onestep.data.folder import SUFFIXES
-from onestep.data.pictures import decode, examine, named
+from onestep.data.pictures import FORMATS, decode, examine, named
 from onestep.data.space import DataSpace
 from onestep.diffusion.names import check_name
 from onestep.editing.projection import MASKS, named_mask
@@ -48,7 +48,7 @@ def find_mask(mask: str, size: tuple[int, int]) -> Tensor:
         return named_mask(mask, size)
     if not Path(mask).is_file():
         check_name("mask or picture", mask, MASKS)
-    with named(mask), Image.open(mask) as image:
+    with named(mask), Image.open(mask, formats=FORMATS) as image:
         missing = torch.from_numpy(np.array(image.convert("L")) >= 128)
     if tuple(missing.shape) != tuple(size):
         raise ValueError(f"the mask {mask} has {_words(missing.shape)} pixels, and the images {_words(size)}.")

@@ -41,9 +41,9 @@ def _stored(picture: str, model: Model, folder: str, name: str) -> str:
     """The file of a picture that is no larger than the model's: what is larger is not even unpacked."""
     try:
         content = base64.b64decode(picture, validate=True)
-        width, height = Image.open(io.BytesIO(content)).size
+        width, height = Image.open(io.BytesIO(content), formats=("PNG",)).size
     except (binascii.Error, OSError, Image.DecompressionBombError):
-        raise ValueError(f"{name} is no picture in base64") from None
+        raise ValueError(f"{name} is no PNG in base64") from None
     if height > model.space.shape[-2] or width > model.space.shape[-1]:
         raise ValueError(f"{name} has {width} x {height} pixels, more than what this model makes")
     file = Path(folder) / f"{name}.png"
