@@ -160,7 +160,7 @@ def test_an_edit_is_that_of_the_model(served):
         ({"task": "inpant"}, "Did you mean 'inpaint'"),
         ({"task": "inpaint"}, "edits an image"),
         ({"task": "inpaint", "images": ["x"]}, "image 1 is no PNG in base64"),
-        ({"task": "inpaint", "images": [encoded(np.zeros((8, 8), np.uint8), "ico")]}, "image 1 is no PNG in base64"),
+        ({"task": "inpaint", "images": [encoded(np.zeros((8, 8), np.uint8), "bmp")]}, "image 1 is no PNG in base64"),
         ({"task": "inpaint", "mask": encoded(np.eye(8, dtype=np.uint8), "gif")}, "mask is no PNG in base64"),
         ({"task": "inpaint", "images": [encoded(np.zeros((9, 8), np.uint8))]}, "image 1 has 8 x 9 pixels, more than"),
         ({"task": "inpaint", "images": [encoded(np.zeros((6, 8), np.uint8))]}, "image 1.png has 8 x 6 pixels"),

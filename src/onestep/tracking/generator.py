@@ -26,7 +26,7 @@ from onestep.tracking.store import Store
 from onestep.tracking.versions import load_newer
 from onestep.training.model import Model
 
-FOLLOW, EVERY = "ONESTEP_FOLLOW", 10  # an alias that a server follows by itself; seconds from one look to the next
+FOLLOW, EVERY = "ONESTEP_FOLLOW", 10  # the alias that a server follows; seconds from one look to the next
 log = logging.getLogger(__name__)
 
 
@@ -51,7 +51,7 @@ class Generator(PythonModel):
         """A dictionary per request: images (base64 PNGs) or points, and what made them."""
         if any(request.reload for request in model_input):
             self._reload()
-        elif FOLLOW in os.environ and time.monotonic() > self.looked + EVERY:
+        elif os.environ.get(FOLLOW) and time.monotonic() > self.looked + EVERY:
             self.looked = time.monotonic()
             threading.Thread(target=self._follow, daemon=True).start()  # no caller waits for a registry
         served = self.served
@@ -69,10 +69,13 @@ class Generator(PythonModel):
             log.warning("%s", problem.message)
 
     def _reload(self) -> None:
-        """Serve the version that holds the alias now; what cannot be had leaves the one that is served."""
-        now, alias = self.served, os.environ.get(FOLLOW, "champion")
+        """Serve the version that holds the followed alias now; what cannot be had leaves the one that is served."""
+        now, alias = self.served, os.environ.get(FOLLOW)
         if now.name is None:
             raise BadRequest("reload: this model was loaded from no registry, which alone knows a newer one")
+        if not alias:
+            how = f"start it as {FOLLOW}=champion mlflow models serve ..."
+            raise BadRequest(f"reload: this server follows no alias, and keeps version {now.number}: {how}")
         with self.reloading:
             try:
                 store = Store.at(Path.cwd(), mlflow.get_tracking_uri())

@@ -36,7 +36,7 @@ class Request(BaseModel):
     """num_images: 1 to 256. steps: network evaluations an image, 1 to 64. label: a class by its number.
 
     edit: what to make of given images, in place of num_images. reload: look at the registry first, and serve the
-    version that holds the alias now.
+    version that now holds the alias that the server follows.
     """
 
     model_config = ConfigDict(extra="allow")
