@@ -176,7 +176,7 @@ def test_a_bad_edit_is_told_in_words(served, edit, words):
     assert words in json.loads(answer)["message"]
 
 
-def test_a_reload_serves_the_version_that_is_champion_now(served, store, finished_model, scores, monkeypatch):
+def test_a_reload_serves_the_version_that_holds_the_followed_alias(served, store, finished_model, scores, monkeypatch):
     folder, post = served
     other = finished_model(1)
     register(other, scores(20.0), store)
@@ -186,7 +186,10 @@ def test_a_reload_serves_the_version_that_is_champion_now(served, store, finishe
         status, said = post(asked(request))
         return status, json.loads(said)
 
+    status, said = answer(reload=True)
+    assert (status, "ONESTEP_FOLLOW=champion mlflow models serve" in said["message"]) == (400, True)
     assert answer()[1]["predictions"][0]["version"] == 1
+    monkeypatch.setenv("ONESTEP_FOLLOW", "champion")
     assert "trained without labels" in answer(reload=True, label=4)[1]["message"]  # a request to the new version
     (second,) = answer(seed=5)[1]["predictions"]
     assert second["version"] == 2
@@ -199,6 +202,7 @@ def test_a_reload_serves_the_version_that_is_champion_now(served, store, finishe
     status, said = answer(reload=True)
     assert status == 503
     assert "version 2 is served as before" in said["message"]
+    monkeypatch.delenv("ONESTEP_FOLLOW")
     assert answer()[1]["predictions"][0]["version"] == 2
     weights.with_suffix(".away").rename(weights)
     monkeypatch.setattr("time.monotonic", lambda now=time.monotonic: now() + 100)
@@ -213,8 +217,11 @@ def test_a_reload_serves_the_version_that_is_champion_now(served, store, finishe
 
 
 @pytest.fixture
-def server(store, tmp_path, finished_model, scores):
-    """The champion as people start it: (a function of requests -> answers, its process, the model's folder)."""
+def server(store, tmp_path, finished_model, scores, request):
+    """The champion as people start it: (a function of requests -> answers, its process, the model's folder).
+
+    The parameter, if there is one: more of its environment.
+    """
     folder = finished_model()
     register(folder, scores(26.0), store)
     with socket.socket() as free:
@@ -222,7 +229,7 @@ def server(store, tmp_path, finished_model, scores):
         port = free.getsockname()[1]
     words = ["models", "serve", "-m", CHAMPION, "--env-manager", "local", "--port", str(port)]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # mlflow looks for uvicorn there
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": store.uri, "PATH": path}
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": store.uri, "PATH": path, **getattr(request, "param", {})}
     with (tmp_path / "server.log").open("wb") as log:
         command = [sys.executable, "-m", "mlflow", *words]
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
@@ -247,6 +254,7 @@ def server(store, tmp_path, finished_model, scores):
 
 
 @pytest.mark.check
+@pytest.mark.parametrize("server", [{"ONESTEP_FOLLOW": "champion"}], indirect=True)
 def test_the_server_as_it_is_started(server, store, finished_model, scores):
     ask, _, folder = server
     (answer,) = ask({"num_images": 2, "seed": 1})
