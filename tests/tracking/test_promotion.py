@@ -148,6 +148,14 @@ def test_force_needs_a_reason_and_is_told(store, finished_model, full):
     assert history(store, NAME)[-1]["kind"] == "forced"
 
 
+def test_a_long_reason_is_the_same_in_the_history_and_on_the_version(store, finished_model, full):
+    for seed in range(2):
+        register(finished_model(seed), full(30.0 - seed), store)
+    made = force(store, NAME, 2, "long" * 50_000)
+    assert made["reason"] == history(store, NAME)[-1]["why"] == "long" * 750
+    assert tags(store, 2)["reason"].endswith(f": {made['reason']}")
+
+
 def files_of(store, number):
     return Path(store.client().get_model_version(NAME, str(number)).source) / "artifacts" / "model"
 

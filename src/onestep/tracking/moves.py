@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 DECIDED = ("promoted", "confirmed", "forced")
-PREFIX, LONGEST = "move.", 3000  # characters of a reason; a tag of a database holds 5000
+PREFIX, LONGEST = "move.", 3000  # characters of a reason, in the history and on a version
 
 
 def history(store: Store, name: str) -> list[dict]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from onestep.evaluation.measured import difference
 from onestep.tracking.gate import Rules, decide, is_full
-from onestep.tracking.moves import move
+from onestep.tracking.moves import LONGEST, move
 from onestep.tracking.scores import SPEED, evidence_of
 from onestep.tracking.store import Store
 from onestep.tracking.versions import explain, facts_of, get_version, holder_of, load_version
@@ -53,7 +53,7 @@ def force(store: Store, name: str, number: int, reason: str) -> dict:
     """Make a version champion, recorded as forced. ValueError without a reason, or if its files are not whole."""
     if not reason.strip():
         raise ValueError("a forced promotion needs a reason, which the history keeps: --reason '...'")
-    client = store.client()
+    client, reason = store.client(), reason[:LONGEST]
     version = get_version(client, name, number)
     load_version(version, store)
     with store.alone():
@@ -117,7 +117,7 @@ def _registered(version: "ModelVersion", nfe: int) -> dict | None:
 def _settle(
     client: "MlflowClient", version: "ModelVersion", champion: "ModelVersion | None", promoted: bool, reason: str
 ) -> dict:
-    against, itself = _number(champion), _number(champion) == int(version.version)
+    against, itself, reason = _number(champion), _number(champion) == int(version.version), reason[:LONGEST]
     if promoted:
         move(client, version.name, "confirmed" if itself else "promoted", version.version, reason)
     if promoted or not itself:
