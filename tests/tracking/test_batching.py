@@ -1,5 +1,6 @@
 """Orders of several threads in common batches."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
@@ -36,8 +37,9 @@ def test_what_waits_is_made_together_and_is_what_each_alone_would_get(model):
     batches._worker.submit(free.wait)
     with ThreadPoolExecutor(len(ORDERS)) as callers:
         answers = [callers.submit(batches, [order]) for order in ORDERS]
-        while batches._waiting.qsize() < len(ORDERS):
-            pass
+        deadline = time.monotonic() + 60
+        while batches._waiting.qsize() < len(ORDERS) and time.monotonic() < deadline:
+            time.sleep(0.001)
         free.set()
         made = [answer.result()[0] for answer in answers]
     for samples, wanted in zip(made, expected, strict=True):
