@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from onestep.tracking.versions import _package
+from onestep.tracking.versions import write_package
 from onestep.training.model import Model
 
 BODY = json.dumps({"inputs": [{"num_images": 1, "steps": 1, "seed": 1}]})
@@ -110,7 +110,7 @@ def main() -> None:
     from mlflow import pyfunc
 
     with tempfile.TemporaryDirectory() as temporary:
-        _package(Path(options.model), Path(temporary))
+        write_package(Path(options.model), Path(temporary))
         package = Path(temporary) / "pyfunc"
         generator = pyfunc.load_model(str(package))
         server = Server(package, Path(temporary) / "server.log")

@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from onestep.tracking import Store, force, history, load_registered, open_run, register, register_teacher, sync
-from onestep.tracking.versions import _package
+from onestep.tracking.versions import write_package
 from onestep.training.model import Model
 
 CHAMPION = "models:/onestep-digits@champion"
@@ -70,6 +73,18 @@ def test_the_same_model_with_the_same_scores_is_the_same_version(store, finished
     assert register(finished_model(0), scores(25.0), store)["version"] == 3
 
 
+def test_registered_twice_at_once_it_is_one_version(store, finished_model, scores):
+    folder, start = finished_model(), threading.Barrier(2)
+
+    def registering(_):
+        start.wait()
+        return register(folder, scores(26.0), store)["version"]
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(registering, range(2))) == [1, 1]
+    assert len(store.client().search_model_versions()) == 1
+
+
 def test_a_damaged_or_unevaluated_model_is_not_registered(store, finished_model, scores):
     folder = finished_model()
     with pytest.raises(ValueError, match="none of 'cd'"):
@@ -111,6 +126,23 @@ def test_sync_makes_versions_moves_and_aliases_again(store, tmp_path, finished_m
     assert sync(pairs, elsewhere, moves) == made
     assert len(elsewhere.client().search_model_versions()) == 2
     assert load_registered(CHAMPION, elsewhere).sha256 == records[2]["model_sha256"]
+
+
+def test_sync_makes_a_version_with_the_levels_that_it_was_scored_at(store, tmp_path, finished_model, scores, elsewhere):
+    folder, levels = finished_model(), {"2": [1.5]}
+    model = Model.load(folder)
+    searched = replace(model, spec={**model.spec, "levels": levels}).save(tmp_path / "searched").folder
+    record = register(searched, scores(26.0), store)
+    assert record["levels"] == levels
+    (made,) = sync([(record, folder)], elsewhere)  # DVC keeps the one of the recipe's levels
+    assert (made["levels"], made["model_sha256"]) == (levels, record["model_sha256"])
+    assert load_registered(CHAMPION, elsewhere).levels(2).tolist() == [80.0, 1.5]
+    assert model.levels(2).tolist() != [80.0, 1.5]
+    before = {key: value for key, value in record.items() if key != "levels"}  # as records once were
+    elsewhere.client().delete_registered_model("onestep-digits")
+    (made,) = sync([(before, searched)], elsewhere)
+    assert "levels" not in made
+    assert register(searched, scores(26.0), elsewhere)["levels"] == levels
 
 
 def test_a_students_version_leads_to_its_teachers_and_to_the_data(store, finished_model, scores, write_progress):
@@ -196,7 +228,7 @@ def test_a_generator_answers_requests_and_refuses_bad_ones(finished_model, tmp_p
 
     folder = finished_model(labels=True)
     (tmp_path / "package").mkdir()
-    _package(folder, tmp_path / "package")
+    write_package(folder, tmp_path / "package")
     generator = pyfunc.load_model(str(tmp_path / "package" / "pyfunc"))
     first, second = generator.predict([{"num_images": 2, "steps": 2, "seed": 3, "label": 4}, {"seed": 1}])
     expected = Model.load(folder).sample(2, 3, range(2), [4, 4])

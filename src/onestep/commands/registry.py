@@ -29,7 +29,8 @@ def sync(env: str | None, recipe: str | None) -> None:
 
     The registry is no file that DVC could restore. What the pipelines `register` and `promote` wrote
     (registration.json, promotions.json) and the models' folders are enough to make the same version again, with its
-    number and aliases where these are free; a version that is there stays as it is. On a fresh clone:
+    number where that is free and the levels that it was scored at. The last one made is challenger; one that was
+    champion is so where there is none. A version that is there stays as it is. On a fresh clone:
 
     \b
         dvc pull && onestep registry sync

@@ -7,7 +7,7 @@ from onestep.tracking.scores import evidence_of, flat_scores, judged_by
 if TYPE_CHECKING:
     from onestep.training.model import Model
 
-FACTS = ("name", "dataset", "recipe", "model_sha256", "judged_by", "evidence", "scores", "lineage")
+FACTS = ("name", "dataset", "recipe", "model_sha256", "levels", "judged_by", "evidence", "scores", "lineage")
 
 
 def facts_for(model: "Model", scores: dict, name: str, lineage: dict, nfe: int = 1) -> dict:
@@ -18,6 +18,7 @@ def facts_for(model: "Model", scores: dict, name: str, lineage: dict, nfe: int =
         "dataset": scores["dataset"],
         "recipe": recipe,
         "model_sha256": model.sha256,
+        "levels": model.spec.get("levels", {}),
         "judged_by": judged_by(scores, recipe, nfe),
         "evidence": _evidence(scores, recipe),
         "scores": flat_scores(scores, recipe),

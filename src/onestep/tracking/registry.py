@@ -3,7 +3,9 @@
 import json
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from onestep.tracking.facts import FACTS, facts_for
@@ -49,8 +51,8 @@ def register(
         lineage |= {"teacher_version": _version_of(teacher)}
     facts = facts_for(model, scores, f"onestep-{scores['dataset']}", lineage)
     client = store.client()
-    version = _find_or_create(client, store, folder, facts, run_id)
     with store.alone():
+        version = _find_or_create(client, store, folder, facts, run_id)
         record = _judge(client, version, facts)
     return record | ({"teacher": teacher} if teacher else {})
 
@@ -66,26 +68,27 @@ def register_teacher(
     most = most_evaluations(scores, model.spec["name"])
     facts = facts_for(model, scores, f"onestep-{scores['dataset']}-teacher", tags or {}, most)
     client = store.client()
-    version = _find_or_create(client, store, folder, facts, run_id)
     judged = facts["judged_by"]
-    explain(client, version, f"a teacher; its {judged['score']} is {judged['value']:.4g}", judged["provisional"])
+    with store.alone():
+        version = _find_or_create(client, store, folder, facts, run_id)
+        explain(client, version, f"a teacher; its {judged['score']} is {judged['value']:.4g}", judged["provisional"])
     return _record(client, version.name, version.version)
 
 
 def sync(pairs: Iterable[tuple[dict | Path | str, Path | str]], store: Store, moves: dict | None = None) -> list[dict]:
-    """Make the versions of records again from their model folders, with their numbers and aliases where these are free.
+    """Make the versions of records again from their model folders, with their numbers where these are free.
 
     pairs: (record or the path of its JSON, folder of the finished model), teachers among them. A version that is there
-    stays as it is.
+    stays as it is. Of those that are made, the last is the challenger; one that was champion is so where there is none.
     moves: {name, moves} of a registry that was there before; taken up where this one has had none.
     """
     loaded = sorted(((_read_record(record), folder) for record, folder in pairs), key=_teachers_first)
     client, made, numbers = store.client(), [], {}
-    for record, folder in loaded:
-        version = _restore(client, store, record, folder, numbers)
-        numbers[_version_of(record)] = f"{version.name}/{version.version}"
-        made.append((record, version))
     with store.alone():
+        for record, folder in loaded:
+            version = _restore(client, store, record, folder, numbers)
+            numbers[_version_of(record)] = f"{version.name}/{version.version}"
+            made.append((record, version))
         if moves and moves["moves"] and not moves_of(client, moves["name"]):
             _take_up(client, moves["name"], moves["moves"])
         for record, version in made:
@@ -115,14 +118,15 @@ def load_registered(uri: str, store: Store | None = None) -> "Model":
 def _find_or_create(
     client: "MlflowClient", store: Store, folder: Path | str, facts: dict, run_id: str | None
 ) -> "ModelVersion":
-    """A version that was there before its teacher was is told of it."""
+    """A version that was there before its teacher was is told of it; one without a record of its levels, of these."""
     version = find_version(client, facts)
     if version is None:
         return create_version(client, store, folder, facts, run_id)
     known, teacher = facts_of(version), facts["lineage"].get("teacher_version")
-    if teacher and known["lineage"].get("teacher_version") != teacher:
-        return describe(client, version, known | {"lineage": known["lineage"] | {"teacher_version": teacher}}, folder)
-    return version
+    told = {"levels": facts["levels"], **known}
+    if teacher:
+        told["lineage"] = known["lineage"] | {"teacher_version": teacher}
+    return version if told == known else describe(client, version, told, folder)
 
 
 def _version_of(record: dict) -> str:
@@ -171,13 +175,23 @@ def _restore(
         facts["lineage"] = facts["lineage"] | {"teacher_version": numbers[teacher]}
     if version := find_version(client, facts):
         return version
-    if load_model(folder).sha256 != record["model_sha256"]:
+    model = load_model(folder)
+    if model.sha256 != record["model_sha256"]:
         raise ValueError(f"{folder} is not the model of {record['uri']}: bring both to one state (dvc pull)")
-    version = create_version(client, store, folder, facts, None, record["version"])
+    with TemporaryDirectory() as temporary:
+        source = _at_levels(model, record.get("levels"), Path(temporary) / "model")
+        version = create_version(client, store, source, facts, None, record["version"])
     explain(client, version, record["reason"], record["provisional"])
     if "challenger" in record["aliases"]:
         point(client, record["name"], "challenger", version.version)
     return version
+
+
+def _at_levels(model: "Model", levels: dict | None, place: Path) -> Path:
+    """The folder of a model, or a copy with these levels: searched ones are not in what DVC keeps. None: its own."""
+    if levels is None or levels == model.spec.get("levels", {}):
+        return model.folder
+    return replace(model, spec={**model.spec, "levels": levels}).save(place).folder
 
 
 def _take_up(client: "MlflowClient", name: str, moves: list[dict]) -> None:

@@ -37,7 +37,7 @@ def create_version(
     run_id = run and run.info.run_id
     logged = client.create_logged_model(store.experiment(client, facts["dataset"]), facts["recipe"], run_id, tags)
     with TemporaryDirectory() as temporary:
-        _package(Path(folder), Path(temporary))
+        write_package(Path(folder), Path(temporary))
         client.log_model_artifacts(logged.model_id, f"{temporary}/pyfunc")
     client.finalize_logged_model(logged.model_id, "READY")
     if not client.search_registered_models(f"name='{name}'"):
@@ -63,7 +63,7 @@ def describe(client: "MlflowClient", version: "ModelVersion", facts: dict, folde
     return client.get_model_version(name, number)
 
 
-def _package(folder: Path, temporary: Path) -> None:
+def write_package(folder: Path, temporary: Path) -> None:
     """The folder that MLflow loads a generator from: our generator.py, with the finished model as its artifact."""
     from mlflow import pyfunc
 
