@@ -150,7 +150,7 @@ def made(project) -> list[Path]:
             ["--params=student.objective.distance=lpips"],
             r"lpips needs the ImageNet weights of vgg, .* put torchvision's",
         ),
-        (["--pipelines=distill"], r"distill needs 'images'.*kedro run --pipelines=ingest"),
+        (["--pipelines=distill"], r"distill needs 'images'.*kedro run --env=test --pipelines=ingest"),
         (["--pipelines=register", "--params=recipe=ict"], r"needs 'scores'|needs 'student'.*train --params=recipe=ict"),
         (["--params=teacher.network.num_heads=3"], "32 channels cannot be shared by 3"),
     ],
@@ -178,7 +178,7 @@ def test_distill_without_a_teacher_names_the_pipeline_that_makes_it(trained):
         output = refused(trained, "--pipelines=distill")
     finally:
         teacher.with_name("away").rename(teacher)
-    assert re.search(r"distill needs 'teacher', and it is not at .*kedro run --pipelines=teacher", output)
+    assert re.search(r"distill needs 'teacher', and it is not at .*kedro run --env=test --pipelines=teacher", output)
 
 
 @pytest.mark.slow

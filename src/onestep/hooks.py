@@ -5,13 +5,14 @@ from pathlib import Path
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 
+from onestep.commands.project import command_of
 from onestep.diffusion.distances import check_distance
 from onestep.evaluation.choice import check_choice
 from onestep.pipelines.recipe import Recipe
 
 PICTURES = ("sheet", "ladder", "gallery", "report", "leaderboard")
 PICTURES = (*PICTURES, "leaderboard_ladder", "leaderboard_cost", "leaderboard_sheet")
-JOURNEY = "kedro run --pipelines=ingest,teacher,{maker},evaluate,register --params=recipe={recipe}"
+JOURNEY = "ingest,teacher,{maker},evaluate,register --params=recipe={recipe}"
 RECIPES = ("params:teacher", "params:student")
 TRAINERS = {"train_student": "distill", "train_student_alone": "train"}  # {node: its pipeline}
 
@@ -21,12 +22,12 @@ class Journal:
 
     @hook_impl
     def before_pipeline_run(self, run_params, pipeline, catalog):
-        self.catalog, nodes = catalog, {node.name for node in pipeline.nodes}
+        self.catalog, nodes, env = catalog, {node.name for node in pipeline.nodes}, run_params["env"]
         given = sorted(name for name in pipeline.inputs() if name.startswith(RECIPES))
         self.recipes = [Recipe.model_validate(catalog.load(name)) for name in given]
         for recipe in self.recipes:
             check_distance(recipe.objective.get("distance", "l2"))
-            check_maker(recipe, nodes)
+            check_maker(recipe, nodes, env)
         if "extractor" in pipeline.inputs() and catalog.exists("extractor"):
             evaluation = catalog.load("params:evaluation")
             check_choice(Path(place(catalog, "extractor")), evaluation["features"], evaluation["features_weights"])
@@ -34,7 +35,7 @@ class Journal:
             if (maker := maker_of(name, catalog)) and not catalog.exists(name):
                 raise ValueError(
                     f"{', '.join(run_params['pipeline_names'] or ['this run'])} needs {name!r}, and it is not at "
-                    f"{place(catalog, name)}. Make it first: kedro run --pipelines={maker}"
+                    f"{place(catalog, name)}. Make it first: {command_of(maker, env)}"
                 )
         if "images" in pipeline.inputs():
             self._check_recipes()
@@ -52,7 +53,7 @@ class Journal:
             recipe.check_fits(space, teacher, workers)
 
     @hook_impl
-    def after_pipeline_run(self, pipeline, catalog):
+    def after_pipeline_run(self, run_params, pipeline, catalog):
         made = pipeline.all_outputs()
         for name in PICTURES:
             if name in made:
@@ -60,8 +61,8 @@ class Journal:
         if "registration" in made:
             uri = catalog.load("registration")["uri"]
             print(
-                "next: make ui (runs and pictures), kedro run --pipelines=promote (three seeds, and the gate), "
-                f'or in Python: onestep.load("{uri}").sample(nfe=1, seed=0, '
+                f"next: make ui (runs and pictures), {command_of('promote', run_params['env'])} (three seeds, and the "
+                f'gate), or in Python: onestep.load("{uri}").sample(nfe=1, seed=0, '
                 "indices=range(16))"
             )
 
@@ -74,12 +75,12 @@ def maker_of(name: str, catalog) -> str | None:
     return next((p for p, made in pipelines.items() if p != "__default__" and name in made.all_outputs()), None)
 
 
-def check_maker(student: Recipe, nodes: set[str]) -> None:
+def check_maker(student: Recipe, nodes: set[str], env: str | None) -> None:
     """Raise ValueError if a recipe with a teacher is to be trained without, or the other way round."""
     trainer, reason = student.trainer
     for node, pipeline in TRAINERS.items():
         if node in nodes and pipeline != trainer and student.name != "teacher":
-            journey = JOURNEY.format(maker=trainer, recipe=student.name)
+            journey = command_of(JOURNEY.format(maker=trainer, recipe=student.name), env)
             raise ValueError(
                 f"recipe {student.name} {reason}, so the pipeline {trainer} makes it, not {pipeline}: {journey}"
             )

@@ -1,4 +1,4 @@
-"""The project of the working folder, as Kedro has it, and the models that commands name."""
+"""The project of the working folder, as Kedro has it, and the files and models that commands name."""
 
 import os
 from pathlib import Path
@@ -29,12 +29,24 @@ def place_of(catalog, name: str) -> Path:
     return Path(os.path.relpath(catalog.get(name)._filepath))
 
 
-def load(place: str):
-    """A registered model, or that of a folder."""
-    import onestep
+def command_of(pipelines: str, env: str | None = None) -> str:
+    """The command that runs pipelines, in the configuration that was asked for."""
+    overlay = f"--env={env} " if env not in (None, "base", "local") else ""
+    return f"kedro run {overlay}--pipelines={pipelines}"
+
+
+def check_folder(file: Path) -> None:
+    """Raise ValueError if a file that is to be written has no folder to lie in."""
+    if not file.parent.is_dir():
+        raise ValueError(f"{file}: there is no folder {file.parent}: make it, or name another place.")
+
+
+def load(place: str, store=None):
+    """A registered model, or that of a folder. store: that of the working folder if not given."""
+    from onestep.tracking import load_registered
     from onestep.training.model import Model
 
-    return onestep.load(place) if place.startswith("models:/") else Model.load(place)
+    return load_registered(place, store) if place.startswith("models:/") else Model.load(place)
 
 
 def model_of(place: str):
