@@ -69,7 +69,10 @@ def test_models_and_pictures_of_anyone_are_scored_side_by_side(trained, folder):
         Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(place / f"{i}.png")
     code, output = trained.run("onestep", "evaluate", "mine", "--env", "test", "--beside", "one.json")
     assert code == 0 and re.search(r"^mine +given +- ", output, re.MULTILINE) and "teacher" in output, output
-    code, output = trained.run("onestep", "evaluate", "mine", "--env", "test", "--beside", str(folder / "scores.json"))
+    beside = ("--beside", str(folder / "scores.json"))  # of one seed, as a run makes them
+    code, output = trained.run("onestep", "evaluate", "mine", "--env", "test", *beside)
+    assert code == 0 and re.search(r"^mine +given +- ", output, re.MULTILINE) and "multistep" in output, output
+    code, output = trained.run("onestep", "evaluate", "mine", "--env", "test", *beside, "--count", "20")
     assert code == 1 and "the sample count differs (20 here, 24 there)" in output
     np.save(trained.root / "gray.npy", np.zeros((60, 1, 16, 16), np.uint8))
     code, output = trained.run("onestep", "evaluate", "gray.npy", "--env", "test")

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from onestep.commands.project import context_of, model_of, place_of
+from onestep.commands.project import check_folder, command_of, context_of, model_of, place_of
 from onestep.commands.refusals import refusing
 
 
@@ -14,13 +14,25 @@ from onestep.commands.refusals import refusing
 @click.argument("source")
 @click.option("--env", default=None, help="The configuration, as for kedro run: its data and features are used.")
 @click.option(
-    "--steps", multiple=True, default=(1,), type=click.IntRange(1), help="Network evaluations; may be given again."
+    "--steps",
+    multiple=True,
+    type=click.IntRange(1),
+    help="Network evaluations of a model; may be given again.  [default: 1]",
 )
 @click.option("--sampler", default=None, help="By default the model's own; a teacher has several.")
 @click.option(
-    "--count", default=None, type=click.IntRange(1), help="Samples of each seed.  [default: evaluation.count]"
+    "--count",
+    default=None,
+    type=click.IntRange(1),
+    help="Samples of each seed.  [default: that of --beside, or evaluation.count]",
 )
-@click.option("--seed", "seeds", multiple=True, type=click.IntRange(0), help="[default: evaluation.full_seeds]")
+@click.option(
+    "--seed",
+    "seeds",
+    multiple=True,
+    type=click.IntRange(0),
+    help="May be given again.  [default: those of --beside, or evaluation.full_seeds]",
+)
 @click.option(
     "--beside", multiple=True, type=click.Path(path_type=Path, exists=True, dir_okay=False), help="scores.json."
 )
@@ -32,23 +44,51 @@ def evaluate(source: str, env: str | None, steps, sampler, count, seeds, beside,
         onestep evaluate models:/onestep-digits@champion --steps 1 --steps 2
         onestep evaluate pictures/ --beside data/08_reporting/digits/cd/scores.json
     """
-    from onestep.evaluation.ladder import joined
+    from onestep.evaluation.ladder import evaluate_given, joined
     from onestep.evaluation.table import scores_table
 
+    if output:
+        check_folder(output)
+    others = [_read_scores(file) for file in beside]
     context = context_of(env)
-    catalog, evaluation = context.catalog, context.params["evaluation"]
-    for name in ("images", "extractor"):
-        if not catalog.exists(name):
-            raise ValueError(f"scores need {name}, not at {place_of(catalog, name)}: kedro run --pipelines=ingest")
-    images, extractor = catalog.load("images"), catalog.load("extractor")
-    sizes = {"count": count or evaluation["count"], "seeds": list(seeds or evaluation["full_seeds"])}
-    if source.startswith("models:/") or (Path(source) / "model.json").is_file():
-        found = _of_model(source, images, extractor, steps, sampler, evaluation["batch_size"], sizes)
+    evaluation = context.params["evaluation"]
+    images, extractor = (_needed(context.catalog, name, env) for name in ("images", "extractor"))
+    usual = others[0] if others else {"count": evaluation["count"], "seeds": evaluation["full_seeds"]}
+    sizes = {"count": count or usual["count"], "seeds": list(seeds or usual["seeds"])}
+    of_model = source.startswith("models:/") or (Path(source) / "model.json").is_file()
+    if not of_model:
+        if steps or sampler:
+            raise ValueError(f"--steps and --sampler are of a model, and {source} was made already: leave them out.")
+        samples = _samples(Path(source).expanduser(), images.space)
+        sizes["count"] = min(sizes["count"], len(samples) // len(sizes["seeds"]))
+    joined([{**_measured(images, extractor, sizes), "rows": [{"model": source}]}, *others])  # before any work
+    if of_model:
+        found = _of_model(source, images, extractor, steps or (1,), sampler, evaluation["batch_size"], sizes)
     else:
-        found = _of_samples(Path(source).expanduser(), images, extractor, sizes)
+        found = evaluate_given(samples, Path(source).name, images, extractor, **sizes)
     if output:
         output.write_text(json.dumps(found, indent=2) + "\n")
-    click.echo(scores_table(joined([found, *(json.loads(file.read_text()) for file in beside)])))
+    click.echo(scores_table(joined([found, *others])))
+
+
+def _needed(catalog, name: str, env: str | None):
+    if not catalog.exists(name):
+        raise ValueError(f"scores need {name}, not at {place_of(catalog, name)}: {command_of('ingest', env)}")
+    return catalog.load(name)
+
+
+def _read_scores(file: Path) -> dict:
+    try:
+        scores = json.loads(file.read_text())
+        return {**scores, "rows": scores["rows"], "count": scores["count"], "seeds": scores["seeds"]}
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"--beside {file}: it is no scores.json.") from None
+
+
+def _measured(images, extractor, sizes: dict) -> dict:
+    """What scores.json will say of how they were measured."""
+    features = {"name": extractor.name, "sha256": extractor.sha256} if extractor else None
+    return {"data_sha256": images.sha256, "split": "train", "extractor": features, **sizes}
 
 
 def _of_model(source: str, images, extractor, steps, sampler, batch_size: int, sizes: dict) -> dict:
@@ -63,12 +103,11 @@ def _of_model(source: str, images, extractor, steps, sampler, batch_size: int, s
         return evaluate(rungs, images, extractor, **sizes, batch_size=batch_size, on_progress=bar)
 
 
-def _of_samples(source: Path, images, extractor, sizes: dict) -> dict:
+def _samples(source: Path, space) -> np.ndarray:
+    """Those of an array, or of pictures: as the data are. ValueError where they are of another kind."""
     from onestep.data.store import DTYPES
     from onestep.editing import read_images
-    from onestep.evaluation.ladder import evaluate_given
 
-    space = images.space
     if source.suffix == ".npy" and source.is_file():
         samples = np.load(source, mmap_mode="r", allow_pickle=False)
     elif space.kind == "points":
@@ -80,7 +119,7 @@ def _of_samples(source: Path, images, extractor, sizes: dict) -> dict:
             f"{source} has {samples.dtype} {list(samples.shape)}: samples of {space.name} are {DTYPES[space.kind]} "
             f"{['N', *space.shape]}."
         )
-    return evaluate_given(samples, source.name, images, extractor, **sizes)
+    return samples
 
 
 COMMANDS = (refusing(evaluate),)

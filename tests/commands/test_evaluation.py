@@ -1,0 +1,65 @@
+"""`onestep evaluate`, as typed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from onestep.cli import main
+from onestep.data import ingest
+from onestep.evaluation.choice import choose_extractor
+
+PROJECT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project with points, arrays a.npy and b.npy of them, and a.npy's scores over one seed."""
+    shutil.copytree(PROJECT / "conf", tmp_path / "conf")
+    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
+    (tmp_path / "src").mkdir()
+    monkeypatch.chdir(tmp_path)
+    store = ingest({"name": "moons", "count": 200}, tmp_path / "data/02_intermediate/moons/images")
+    choose_extractor(store, "digits", None, tmp_path / "data/03_primary/moons/extractor")
+    for n, name in enumerate("ab"):
+        np.save(f"{name}.npy", np.random.default_rng(n).normal(size=(90, 2)).astype(np.float32))
+    typed("a.npy --count=40 --seed=7 --output=a.json", 0)
+    return tmp_path
+
+
+def typed(words: str, code: int) -> str:
+    result = CliRunner().invoke(main, ["evaluate", "--env=moons", *words.split()])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_count_and_seeds_are_those_of_the_scores_beside(project):
+    told = typed("b.npy --beside=a.json --output=b.json", 0)
+    assert "a.npy" in told and "b.npy" in told
+    made = json.loads((project / "b.json").read_text())
+    assert (made["count"], made["seeds"]) == (40, [7])
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("b.npy --beside=a.json --count=30", "the sample count differs (30 here, 40 there)"),
+        ("b.npy --beside=a.json --seed=1", "the seeds differs ([1] here, [7] there)"),
+        ("b.npy --beside=conf/base/globals.yml", "it is no scores.json"),
+        ("b.npy --output=nowhere/b.json", "there is no folder nowhere"),
+        ("b.npy --steps=5", "--steps and --sampler are of a model, and b.npy was made already"),
+        ("b.npy --sampler=heun", "--steps and --sampler are of a model, and b.npy was made already"),
+    ],
+)
+def test_what_cannot_be_is_said_before_any_work(words, message, project):
+    assert message in typed(f"--output=b.json {words}", 1)
+    assert not (project / "b.json").exists()
+
+
+def test_data_that_are_not_there_are_made_in_the_same_configuration(project):
+    shutil.rmtree(project / "data/02_intermediate")
+    assert "kedro run --env=moons --pipelines=ingest" in typed("a.npy", 1)
