@@ -1,15 +1,17 @@
 """`onestep sample`: pictures of a model's samples, or arrays of them."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
+import numpy as np
 
-from onestep.commands.project import model_of
+from onestep.commands.project import check_folder, model_of
 from onestep.commands.refusals import refusing
 
 
 @click.command()
-@click.argument("output", default="samples.png", type=click.Path(dir_okay=False, writable=True))
+@click.argument("output", default="samples.png", type=click.Path(dir_okay=False, writable=True, path_type=Path))
 @click.option("--model", required=True, help="As models:/onestep-digits@champion, or a finished model's folder.")
 @click.option("--n", "--count", "count", default=64, show_default=True, type=click.IntRange(1))
 @click.option("--steps", default=1, show_default=True, type=click.IntRange(1), help="Network evaluations an image.")
@@ -20,7 +22,7 @@ from onestep.commands.refusals import refusing
 @click.option("--gamma", default=0.0, show_default=True, help="Of a ctm model: the share of noise drawn anew, 0 to 1.")
 @click.option("--batch-size", default=256, show_default=True, type=click.IntRange(1))
 def sample(
-    output: str,
+    output: Path,
     model: str,
     count: int,
     steps: int,
@@ -29,7 +31,7 @@ def sample(
     label: int | None,
     guidance: float,
     gamma: float,
-    **how,
+    batch_size: int,
 ):
     """Draw samples of a registered model: a picture of them (.png), or all of them as an array (.npy).
 
@@ -45,21 +47,38 @@ def sample(
     from onestep.console import progress_bar
     from onestep.evaluation.stream import stream
 
+    check_output(output)
     generator = model_of(model)
 
     def generate(indices):
         labels = None if label is None else torch.full((len(indices),), label)
         return generator.sample(steps, seed, indices, labels, sampler, gamma=gamma, guidance=guidance)
 
-    if Path(output).suffix == ".npy":
+    if output.suffix == ".npy":
         levels = generator.levels(steps, sampler).tolist()
         made_by = {"model": generator.sha256, "levels": levels, "sampler": sampler, "seed": seed, "label": label}
         made_by |= {"gamma": gamma, "guidance": guidance}
         with progress_bar("sample") as bar:
-            stream(generate, generator.space, count, output, made_by, on_progress=bar, **how)
+            stream(generate, generator.space, count, output, made_by, batch_size, on_progress=bar)
     else:
-        draw_samples(generate(range(count)), model).save(output)
+        draw_samples(in_batches(generate, count, batch_size), model).save(output)
     click.echo(f"{count} samples in {output}")
+
+
+def check_output(file: Path) -> None:
+    """Raise ValueError if samples cannot be written to a file of this name."""
+    from PIL import Image
+
+    written = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.SAVE}
+    if file.suffix != ".npy" and file.suffix.lower() not in written:
+        raise ValueError(f"{file}: samples are a picture (.png, .jpg, .webp, ...) or an array (.npy).")
+    check_folder(file)
+
+
+def in_batches(generate: Callable[[np.ndarray], np.ndarray], count: int, batch_size: int) -> np.ndarray:
+    """Samples 0 to count - 1 of a function of indices, as one array."""
+    batches = np.split(np.arange(count), range(batch_size, count, batch_size))
+    return np.concatenate([generate(indices) for indices in batches])
 
 
 def draw_samples(samples, title: str):
