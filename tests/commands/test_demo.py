@@ -40,6 +40,22 @@ def test_what_is_painted_over_is_where_a_layer_is():
     assert np.argwhere(painted_over({"layers": [layer]})).tolist() == [[2, 1]]
 
 
+def test_what_is_painted_becomes_one_of_the_label(model):
+    gr = pytest.importorskip("gradio", reason="of the extra 'demo': it is the page")
+    from onestep.commands.page import build_page
+    from onestep.commands.studio import Studio
+
+    studio = Studio(str(model.folder))
+    page, picture, layer = build_page(studio), studio.draw(0, 1), Image.new("RGBA", (320, 320))
+    layer.paste((255, 0, 0, 255), (80, 80, 240, 240))
+    edit = {"background": picture, "layers": [layer], "composite": picture}
+    paint = [f for f in page.fns.values() if any(isinstance(part, gr.ImageEditor) for part in f.inputs)]
+    assert len(paint) == 2
+    for function in paint:
+        three, four = (function.fn(edit, 0, 1, label) for label in (3, 4))
+        assert three.tobytes() != four.tobytes()
+
+
 @pytest.fixture
 def address(model):
     """The page of a command as typed."""
@@ -110,13 +126,19 @@ def test_a_moved_slider_makes_other_pictures(page, tmp_path):
 
 
 @pytest.mark.check
-def test_painting_over_a_picture_makes_that_part_anew(page, tmp_path):
+def test_painting_over_a_picture_makes_that_part_anew(page, model, tmp_path):
     choose(page, "inpaint")
     x, y = place_of(page, "[...document.querySelectorAll('canvas')].find(c => c.offsetParent)")
     time.sleep(3)  # the editor draws its background
     page.click(x - 40, y - 40, *((x - 40 + 8 * n, y - 40 + 8 * (n % 3)) for n in range(12)))
-    page.wait(f"{SHOWN}.length == 1")
+    (place,) = page.wait(f"(now => now.length == 1 && now)({SHOWN})")
     page.picture(tmp_path / "inpainted.png")
+    before = model.sample(1, 0, range(1))[0, 0]
+    after = np.asarray(Image.open(urllib.request.urlopen(place)).convert("L").resize((8, 8), Image.NEAREST))
+    painted = np.zeros((8, 8), bool)
+    painted[1:6, 1:7] = True
+    assert np.array_equal(after[~painted], before[~painted])
+    assert (after != before)[2:4, 3:5].any()
 
 
 @pytest.mark.check

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from onestep.commands.studio import Studio, shown
+from onestep.editing import build_task, edit_images
 from onestep.tracking import Store, force, register, register_teacher
 
 CHAMPION = "models:/onestep-digits@champion"
@@ -67,6 +68,25 @@ def test_a_painting_becomes_an_image(studio):
     white, black = (Image.new("RGBA", (500, 500), tone) for tone in ("white", "black"))
     assert small(studio.stroke(white, 2, 1)).mean() != small(studio.stroke(black, 2, 1)).mean()
     assert studio.stroke(white, 2, 1).size == (320, 320)
+
+
+def test_edits_are_of_the_label(studio):
+    student, task = studio.served.student, build_task("stroke")
+    grey = Image.new("L", (8, 8), 128)
+    y = student.space.encode(np.full((1, 1, 8, 8), 128, np.uint8))
+    for label in (3, 4):
+        expected = student.space.decode(edit_images(student, task, y, 2, 1, torch.tensor([label])))
+        assert (small(studio.stroke(grey, 2, 1, label)) == expected[0, 0]).all()
+    painted = np.zeros((8, 8), np.uint8)
+    painted[2:5, 2:4] = 1
+    three, four = (small(studio.inpaint(grey, painted, 2, 1, label)) for label in (3, 4))
+    assert ((three != four) <= (painted > 0)).all() and (three != four).any()
+
+
+def test_a_label_is_nothing_to_a_student_without(make):
+    studio, grey = Studio(str(make("cd").folder)), Image.new("L", (8, 8), 128)
+    assert (small(studio.stroke(grey, 1, 1, 3)) == small(studio.stroke(grey, 1, 1))).all()
+    assert (small(studio.interpolate(1, 2, 2, 1, 3)) == small(studio.interpolate(1, 2, 2, 1))).all()
 
 
 def test_colours_and_wide_pictures_are_shown():

@@ -10,6 +10,7 @@ from onestep.commands.studio import Studio
 
 LARGEST_SEED, MOST_STEPS, MOST_FRAMES, TEACHER_NFE, ANY = 9999, 10, 16, 35, -1
 EVERY = 10  # seconds from one look at the registry to the next
+EXACT = {"type": "pil", "format": "png"}  # WebP, otherwise sent, changes pixels that are to stay
 
 
 @dataclass(frozen=True)
@@ -62,24 +63,26 @@ def _inpaint(studio: Studio, controls: Controls) -> None:
     with gr.Row():
         canvas, made = _canvas(studio, "paint over what is to be made anew"), _picture("inpainted")
 
-    def inpaint(edit, seed, steps):
+    def inpaint(edit, seed, steps, label):
         # of another seed: that of the picture would make it once more
         missing = painted_over(edit) if edit and edit["background"] else None
-        return None if missing is None else studio.inpaint(edit["background"], missing, int(steps), int(seed) + 1)
+        if missing is None:
+            return None
+        return studio.inpaint(edit["background"], missing, int(steps), int(seed) + 1, _label(label))
 
     _show(_drawing(studio), controls.values, canvas, [*_changes([controls.seed, controls.label]), *controls.fresh])
-    _show(inpaint, [canvas, controls.seed, controls.steps], made, [canvas.input, *_changes([canvas, controls.steps])])
+    _show(inpaint, [canvas, *controls.values], made, [canvas.input, *_changes([canvas, controls.steps])])
 
 
 def _stroke(studio: Studio, controls: Controls) -> None:
     with gr.Row():
         canvas, made = _canvas(studio, "paint, and it becomes an image"), _picture("after the painting")
 
-    def stroke(edit, seed, steps):
-        return edit and edit["composite"] and studio.stroke(edit["composite"], int(steps), int(seed))
+    def stroke(edit, seed, steps, label):
+        return edit and edit["composite"] and studio.stroke(edit["composite"], int(steps), int(seed), _label(label))
 
     _show(_drawing(studio), controls.values, canvas, controls.fresh)
-    _show(stroke, [canvas, controls.seed, controls.steps], made, _changes([canvas, controls.seed, controls.steps]))
+    _show(stroke, [canvas, *controls.values], made, _changes([canvas, *controls.values]))
 
 
 def _interpolate(studio: Studio, controls: Controls) -> None:
@@ -139,9 +142,9 @@ def _label(number) -> int | None:
 
 
 def _picture(label: str) -> gr.Image:
-    return gr.Image(label=label, type="pil", interactive=False)
+    return gr.Image(label=label, interactive=False, **EXACT)
 
 
 def _canvas(studio: Studio, label: str) -> gr.ImageEditor:
     size = studio.draw(0, 1).size
-    return gr.ImageEditor(label=label, type="pil", layers=False, sources=["upload"], canvas_size=size)
+    return gr.ImageEditor(label=label, layers=False, sources=["upload"], canvas_size=size, **EXACT)

@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from onestep.commands.project import load
 from onestep.editing import build_task, edit_images, interpolate, seeds_noise
+from onestep.editing.pictures import as_picture
 from onestep.evaluation.choice import best_device
-from onestep.tracking import Store, load_newer, load_registered
+from onestep.tracking import Store, load_newer
 from onestep.tracking.versions import get_version
 from onestep.training.model import Model
 
@@ -18,7 +20,7 @@ SHOWN = 320  # pixels of a picture's side on the page, at least
 
 
 @dataclass(frozen=True)
-class Served:
+class Pair:
     """A student and its teacher, if there is one. number: None for a model that came from a folder."""
 
     student: Model
@@ -38,7 +40,7 @@ class Studio:
         if self.alias:
             self.reload()
         else:
-            self.served = self._beside(self._load(place), int(number) if number.isdigit() else None)
+            self.served = self._beside(load(place, self.store), int(number) if number.isdigit() else None)
         if self.served.student.space.kind != "images":
             raise ValueError(f"{place} makes {self.served.student.space.kind}: the page shows images.")
 
@@ -67,23 +69,25 @@ class Studio:
         teacher = self.served.teacher
         return teacher and shown(self._sample(teacher, nfe, seed, label)[0])
 
-    def inpaint(self, picture: Image.Image, missing: np.ndarray, steps: int, seed: int) -> Image.Image:
+    def inpaint(
+        self, picture: Image.Image, missing: np.ndarray, steps: int, seed: int, label: int | None = None
+    ) -> Image.Image:
         """picture: as drawn here, or of the model's size. missing: [H, W] of any size, above 0 where painted over."""
         mask = Image.fromarray(np.where(missing > 0, 255, 0).astype(np.uint8)).resize(self._size, Image.BOX)
         with TemporaryDirectory() as temporary:
             file = Path(temporary) / "mask.png"
             mask.point(lambda value: 255 * (value >= 64)).save(file)  # a quarter of a pixel is enough
-            return self._edit(build_task("inpaint", {"mask": str(file)}), picture, steps, seed)
+            return self._edit(build_task("inpaint", {"mask": str(file)}), picture, steps, seed, label)
 
-    def stroke(self, painting: Image.Image, steps: int, seed: int) -> Image.Image:
+    def stroke(self, painting: Image.Image, steps: int, seed: int, label: int | None = None) -> Image.Image:
         """An image after a painting."""
-        return self._edit(build_task("stroke"), painting, steps, seed)
+        return self._edit(build_task("stroke"), painting, steps, seed, label)
 
     def interpolate(self, seed: int, other: int, frames: int, steps: int, label: int | None = None) -> Image.Image:
         """A strip of images from one seed's to another's."""
         student, task = self.served.student, build_task("interpolate", {"frames": frames})
-        labels = None if label is None else [label]
-        made = interpolate(student, task, seeds_noise(student, (seed, other), 1), steps, seed, labels)
+        ends = seeds_noise(student, (seed, other), 1)
+        made = interpolate(student, task, ends, steps, seed, _told(student, label))
         return shown(np.concatenate(list(student.space.decode(made)), axis=2))
 
     @property
@@ -98,36 +102,37 @@ class Studio:
         _, height, width = self.served.student.space.shape
         return width, height
 
-    def _load(self, place: str) -> Model:
-        return load_registered(place, self.store) if place.startswith("models:/") else Model.load(place)
-
     def _sample(self, model: Model, nfe: int, seed: int, label: int | None) -> np.ndarray:
-        labels = None if label is None or not model.spec["labels"] else torch.tensor([label])
-        return model.sample(nfe, seed, range(1), labels)
+        return model.sample(nfe, seed, range(1), _told(model, label))
 
-    def _edit(self, task, picture: Image.Image, steps: int, seed: int) -> Image.Image:
+    def _edit(self, task, picture: Image.Image, steps: int, seed: int, label: int | None) -> Image.Image:
         student = self.served.student
         small = picture.convert("L" if student.space.shape[0] == 1 else "RGB").resize(self._size, Image.BOX)
         given = np.asarray(small).reshape(1, *small.size[::-1], -1).transpose(0, 3, 1, 2)
-        edited = edit_images(student, task, student.space.encode(given), steps, seed)
+        edited = edit_images(student, task, student.space.encode(given), steps, seed, _told(student, label))
         return shown(student.space.decode(edited)[0])
 
-    def _beside(self, student: Model, number: int | None) -> Served:
+    def _beside(self, student: Model, number: int | None) -> Pair:
         """The student with the teacher that was named, or that its version names."""
         teacher = None
         if self.teacher_place:
-            teacher = self._load(self.teacher_place)
+            teacher = load(self.teacher_place, self.store)
         elif number:
             version = get_version(self.store.client(), self.name, number)
             if named := version.tags.get("teacher_version"):
-                teacher = self._load(f"models:/{named}")
+                teacher = load(f"models:/{named}", self.store)
         for model in filter(None, (student, teacher)):
             model.function.to(best_device())
-        return Served(student, teacher, number)
+        return Pair(student, teacher, number)
+
+
+def _told(model: Model, label: int | None) -> torch.Tensor | None:
+    """Labels of one image, [1], for a model that knows any."""
+    return None if label is None or not model.spec["labels"] else torch.tensor([label])
 
 
 def shown(image: np.ndarray) -> Image.Image:
     """[C, H, W] uint8 -> a picture of visible pixels."""
-    picture = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
+    picture = as_picture(image)
     factor = max(1, SHOWN // picture.height)
     return picture.resize((picture.width * factor, picture.height * factor), Image.NEAREST)

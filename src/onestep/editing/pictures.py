@@ -57,9 +57,14 @@ def find_mask(mask: str, size: tuple[int, int]) -> Tensor:
     return missing
 
 
+def as_picture(image: np.ndarray) -> Image.Image:
+    """uint8 [C, H, W], C 1 or 3 -> a picture."""
+    return Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
+
+
 def write_image(image: np.ndarray, file: Path) -> None:
-    """uint8 [C, H, W] -> a picture."""
-    Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)).save(file)
+    """uint8 [C, H, W] -> a picture in a file."""
+    as_picture(image).save(file)
 
 
 def _words(size) -> str:
