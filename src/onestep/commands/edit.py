@@ -36,13 +36,15 @@ def edit(task, output, model, images, steps, seed, label, degrade, to, teacher, 
         onestep edit interpolate --seed 3 --to 5 --frames 8 --model models:/onestep-digits@champion
     """
     from onestep.editing import build_task, draw_gallery, write_edited
-    from onestep.editing.files import Order, carry_out
+    from onestep.editing.files import EditOrder, carry_out
 
     place = (Path(output) / task).resolve()
     if any(place in (Path(image).resolve(), Path(image).resolve().parent) for image in images):
         raise ValueError(f"the images are in {place}, where the edited ones would be written: name another OUTPUT.")
     given = {name: value for name, value in options.items() if value is not None}
-    order = Order(task, build_task(task, given), images, steps, seed, seed + 1 if to is None else to, label, degrade)
+    order = EditOrder(
+        task, build_task(task, given), images, steps, seed, seed + 1 if to is None else to, label, degrade
+    )
     trial, names = carry_out(order, model_of(model), teacher and model_of(teacher))
     write_edited([trial], Path(output), names)
     draw_gallery([trial], None, f"{model}, {steps} steps").save(Path(output) / "sheet.png")

@@ -13,7 +13,7 @@ from onestep.editing.tasks import Interpolate, Task
 
 
 @dataclass(frozen=True)
-class Order:
+class EditOrder:
     """images: pictures or folders of them. other_seed: the far end of an interpolation. degrade: as in try_task."""
 
     name: str
@@ -26,7 +26,10 @@ class Order:
     degrade: bool = False
 
 
-def carry_out(order: Order, model, teacher=None) -> tuple[Trial, list[str]]:
+Order = EditOrder  # what tracking/edits.py calls it
+
+
+def carry_out(order: EditOrder, model, teacher=None) -> tuple[Trial, list[str]]:
     """What was made, and the names of the pictures it was made of. Raises ValueError before any work."""
     task, steps, seed = order.task, order.steps, order.seed
     check_model(model, task, steps)
@@ -43,6 +46,6 @@ def carry_out(order: Order, model, teacher=None) -> tuple[Trial, list[str]]:
     return try_pair(model, teacher, task, images, steps, seed, labels), []
 
 
-def _read(order: Order, space) -> tuple[list[str], np.ndarray]:
+def _read(order: EditOrder, space) -> tuple[list[str], np.ndarray]:
     found = [read_images(source, space, getattr(order.task, "factor", 1)) for source in order.images]
     return [name for names, _ in found for name in names], np.concatenate([images for _, images in found])

@@ -13,7 +13,7 @@ from onestep.evaluation.choice import best_device
 from onestep.pipelines.training import run_of
 
 
-def edit_images(images, student, teacher, editing: dict):
+def edit_gallery(images, student, teacher, editing: dict):
     """The gallery, the measures of each task, and what writes the edited images to a folder."""
     trials, originals = try_tasks(images, student, teacher, editing)
     edits = [{"task": trial.name, "count": len(trial.edited), **trial.measures} for trial in trials]

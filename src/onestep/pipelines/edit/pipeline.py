@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from onestep.pipelines.edit.nodes import edit_images, track_gallery
+from onestep.pipelines.edit.nodes import edit_gallery, track_gallery
 from onestep.pipelines.training import RECORDS
 
 
@@ -11,7 +11,7 @@ def create_pipeline() -> Pipeline:
     inputs = ["images", "student", "teacher", "params:editing"]
     return Pipeline(
         [
-            Node(edit_images, inputs, ["gallery", "edits", "edited"], name="edit_images"),
+            Node(edit_gallery, inputs, ["gallery", "edits", "edited"], name="edit_gallery"),
             Node(track_gallery, ["gallery", "student", *RECORDS], None, name="track_gallery"),
         ]
     )
