@@ -1,13 +1,14 @@
 """`onestep plan`: what a run would do, and what it would cost."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
 from kedro.framework.cli.project import run as kedro_run
 
-from onestep.commands.project import context_of
+from onestep.commands.project import command_of, context_of
 from onestep.commands.refusals import refusing
 
 JOURNEY = ("ingest", "teacher", None, "evaluate", "register")  # None: the student's
@@ -110,7 +111,7 @@ def _random_images(given: dict, folder: Path):
 
     shape = load_source(given["data"]["source"]).shape
     if not shape:
-        raise ValueError("only the data can tell their size: kedro run --pipelines=ingest, and plan again.")
+        raise ValueError(f"only the data can tell their size: {command_of('ingest', given['env'])}, and plan again.")
     click.echo("\nThe data are not there: the trial has random ones, of one class.")
     space = DataSpace(given["dataset"], "points" if len(shape) == 1 else "images", shape, 1.0, ("any",))
     rows = np.random.default_rng(0).integers(0, 256, (ROWS, *shape)).astype(DTYPES[space.kind])
@@ -137,32 +138,54 @@ def _no_lpips() -> bool:
 
 
 def _costs(job, launch: dict, steps: int, seconds: float) -> Iterator[str]:
-    import torch
-
     from onestep.launch import LaunchSettings
     from onestep.training.settings import TrainingSettings
     from onestep.trial import try_steps
 
     settings, numbers = LaunchSettings(**launch), TrainingSettings(**job.training)
-    share, before = numbers.batch_size // max(1, settings.workers), torch.get_num_threads()
-    torch.set_num_threads(settings.threads_here())
-    try:
-        cost = try_steps(job, share, settings.device(), steps, seconds)
-    finally:
-        torch.set_num_threads(before)
+    share, device = numbers.batch_size // max(1, settings.workers), settings.device()
+    threads = settings.threads_here()
+    with _threads(threads):
+        cost = try_steps(job, share, device, steps, seconds)
     batch = f"{share} of each of {settings.workers} workers" if settings.workers > 1 else f"{share}"
     yield f"{cost.weights:,} weights"
     yield f"a step of {batch}: {cost.flops / 1e12:.3g} TFLOP, of {cost.flops / share / 1e9:.3g} GFLOP a sample"
+    how = f"{device}, {threads} thread{'s' * (threads > 1)}; {cost.steps} steps of {cost.tried} samples"
     yield (
-        f"time: {_words(cost.seconds)} a step on this machine ({settings.device()}; {cost.steps} steps of {cost.tried} "
-        f"samples), {_words(cost.seconds * numbers.steps)} in all for {numbers.steps:,} steps"
+        f"time: {_words(cost.seconds)} a step on this machine ({how}), {_words(cost.seconds * numbers.steps)} in all "
+        f"for {numbers.steps:,} steps"
     )
+    if device.type == "cpu" and threads > 1:
+        with _threads(1):
+            alone = try_steps(job, share, device, steps, seconds / 4).seconds
+        yield from waiting_threads(threads, cost.seconds, alone, numbers.steps)
     whole = numbers.micro_batch_size or share
     for samples in dict.fromkeys([whole, _fitting(cost, whole, 24)]):
         size = cost.gpu(samples)
         held = f"at least {cost.memory(samples) / 2**30:.3g} GiB in fp32"
         on = f"fits on a GPU of {size} GiB" if size else "fits on no single GPU"
         yield f"memory: {held} with {samples} samples at once (training.micro_batch_size): {on}"
+
+
+def waiting_threads(threads: int, together: float, alone: float, steps: int) -> Iterator[str]:
+    """Where one is the faster: other processes use the cores, and threads wait for each other at every operation."""
+    if alone < 0.7 * together:
+        yield (
+            f"threads: {threads} wait for each other, as on a machine that does other work; one alone (--params="
+            f"launch.threads=1) takes {_words(alone)} a step, {_words(alone * steps)} in all"
+        )
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _fitting(cost, whole: int, size: int) -> int:
