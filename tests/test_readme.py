@@ -146,6 +146,14 @@ def test_the_house_has_the_rooms_that_there_are():
     assert "tests/" in outside and [place for place in outside if not (PROJECT / place).exists()] == []
 
 
+def test_the_house_stands_as_its_imports_go():
+    contract = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    floors = {name: n for n, layer in enumerate(contract["layers"]) for name in re.findall(r"\w+", layer)}
+    rooms = [room.removesuffix(".py") for room in re.findall(r"^  (\w+(?:\.py)?)/?  ", HOUSE, re.MULTILINE)]
+    assert sorted(rooms) == sorted(floors)
+    assert [floors[room] for room in rooms] == sorted(floors.values())
+
+
 def test_every_package_is_named_with_its_reason():
     facts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     extras = facts["optional-dependencies"]
