@@ -26,9 +26,6 @@ class EditOrder:
     degrade: bool = False
 
 
-Order = EditOrder  # what tracking/edits.py calls it
-
-
 def carry_out(order: EditOrder, model, teacher=None) -> tuple[Trial, list[str]]:
     """What was made, and the names of the pictures it was made of. Raises ValueError before any work."""
     task, steps, seed = order.task, order.steps, order.seed

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from onestep.editing import build_task
-from onestep.editing.files import Order, carry_out
+from onestep.editing.files import EditOrder, carry_out
 from onestep.editing.projection import MASKS
 from onestep.tracking.request import BadRequest, Request
 from onestep.training.model import Model
@@ -31,7 +31,7 @@ def edited(model: Model, request: Request) -> np.ndarray:
             images = [_stored(image, model, folder, f"image {n}") for n, image in enumerate(asked.images or [], 1)]
             other = seed + 1 if asked.to is None else asked.to
             task = build_task(asked.task, options)
-            order = Order(asked.task, task, images, request.steps, seed, other, request.label)
+            order = EditOrder(asked.task, task, images, request.steps, seed, other, request.label)
             return carry_out(order, model)[0].edited
         except ValueError as problem:
             raise BadRequest(f"edit: {problem}".replace(f"{folder}/", "")) from None
