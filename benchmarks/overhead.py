@@ -69,6 +69,7 @@ def main() -> None:
         shutil.copytree(PROJECT / "conf", folder / "conf")
         shutil.copy(PROJECT / "pyproject.toml", folder)
         shutil.copy(PROJECT / ".telemetry", folder)
+        (folder / "src").mkdir()  # Kedro looks for it
         ingest = ["-m", "kedro", "run", "--env=base", "--pipelines=ingest"]
         subprocess.run([sys.executable, *ingest], cwd=folder, check=True, capture_output=True)
         for turn in range(options.rounds):
