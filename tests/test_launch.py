@@ -104,16 +104,16 @@ def kill_worker_at(run_dir: Path, step: int, killed: list[int]):
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.check)])
 def test_a_killed_worker_is_started_again_and_ends_in_the_same_bits(workers, student, tmp_path, ray_here):
-    longer = student.training | {"images": 120 * BATCH, "checkpoint_every": 7 * BATCH}
+    longer = student.training | {"images": 60 * BATCH, "checkpoint_every": 7 * BATCH}
     job, settings = replace(student, training=longer), LaunchSettings(workers, threads=1, gpu=False)
     launch(job, tmp_path / "whole", settings)
     killed: list[int] = []
-    killer = threading.Thread(target=kill_worker_at, args=(tmp_path / "killed", 40, killed), daemon=True)
+    killer = threading.Thread(target=kill_worker_at, args=(tmp_path / "killed", 20, killed), daemon=True)
     killer.start()
     launch(job, tmp_path / "killed", settings)
     assert killed and killed[0] != os.getpid()
     steps = [json.loads(line)["step"] for line in (tmp_path / "killed" / "progress.jsonl").read_text().splitlines()]
-    assert len(steps) > len(set(steps)) == 120, "no step was made twice: the worker was not killed in mid-training"
+    assert len(steps) > len(set(steps)) == 60, "no step was made twice: the worker was not killed in mid-training"
     assert same_bits(tmp_path / "whole", tmp_path / "killed")
 
 

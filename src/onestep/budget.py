@@ -4,19 +4,15 @@ import json
 import math
 import os
 import statistics
-import tempfile
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
 
 from onestep.diffusion.names import check_name
 from onestep.launch import LaunchSettings
 from onestep.training.job import Job
-from onestep.training.loop import Training, Worker
+from onestep.trial import cpu_threads, step_seconds, trial_of
 
-FEWEST = 3  # steps of a trial, the first of which warms up
+FEWEST = 2  # steps of a trial that are timed
 
 
 @dataclass(frozen=True)
@@ -60,18 +56,6 @@ def _known_seconds(job: Job, budget: Budget, ledger: Path, launch: LaunchSetting
 
 def seconds_per_step(job: Job, launch: LaunchSettings, seconds: float) -> float:
     """The median time of a step, from steps of a trial that takes so long, on this machine."""
-    workers = max(1, launch.workers)
-    share = {"batch_size": job.training["batch_size"] // workers, "micro_batch_size": 0}
-    job, before = replace(job, training={**job.training, **share}), torch.get_num_threads()
-    torch.set_num_threads(launch.threads_here())
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            training, times = Training(job, Path(folder), Worker(device=launch.device())), []
-            while len(times) < FEWEST or sum(times) < seconds:
-                started = time.perf_counter()
-                training.make_step()
-                times.append(time.perf_counter() - started)
-            return statistics.median(times[1:])
-    finally:
-        torch.set_num_threads(before)
-        torch.cuda.empty_cache()
+    share = job.training["batch_size"] // max(1, launch.workers)
+    with cpu_threads(launch.threads_here()), trial_of(job, share, launch.device()) as training:
+        return statistics.median(step_seconds(training, seconds, FEWEST))

@@ -1,5 +1,6 @@
 """What a step of a training costs, from a few that are made: arithmetic, memory and time."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,27 +48,46 @@ class Cost:
 
 def try_steps(job: Job, share: int, device: torch.device, steps: int = 10, seconds: float = 60.0) -> Cost:
     """So many steps, or those that this time allows (two at least), of fewer samples where these would take long."""
-    with _training(job, 1, device) as training, FlopCounterMode(display=False) as counter, _keeping(training) as kept:
+    with trial_of(job, 1, device) as training, FlopCounterMode(display=False) as counter, _keeping(training) as kept:
         training.make_step()
     flops, sample_bytes = counter.get_total_flops(), sum(kept.values())
     state_bytes = _state_bytes(training)
     tried = int(min(share, max(1, FLOPS_OF_A_STEP[device.type] // max(flops, 1))))
-    times: list[float] = []
-    with _training(job, tried, device) as training:
-        while len(times) < 2 or (len(times) <= steps and sum(times) < seconds):
-            started = time.perf_counter()
-            training.make_step()
-            times.append(time.perf_counter() - started)
+    with trial_of(job, tried, device) as training:
+        times = step_seconds(training, seconds, most=steps)
     weights = sum(p.numel() for p in training.networks.student.parameters())
-    of_a_step = median(times[1:]) * share / tried
-    return Cost(weights, share, flops * share, of_a_step, state_bytes, sample_bytes, len(times) - 1, tried)
+    of_a_step = median(times) * share / tried
+    return Cost(weights, share, flops * share, of_a_step, state_bytes, sample_bytes, len(times), tried)
 
 
 @contextmanager
-def _training(job: Job, batch: int, device: torch.device) -> Iterator[Training]:
+def trial_of(job: Job, batch: int, device: torch.device) -> Iterator[Training]:
+    """The training of a job, by one worker that takes so many samples at once; nothing is kept of it."""
     numbers = {**job.training, "batch_size": batch, "micro_batch_size": 0}
     with TemporaryDirectory() as folder:
         yield Training(replace(job, training=numbers), Path(folder), Worker(device=device))
+    torch.cuda.empty_cache()
+
+
+def step_seconds(training: Training, seconds: float, fewest: int = 1, most: float = math.inf) -> list[float]:
+    """Of each step, until they have taken so many seconds together, but for the first, which warms up."""
+    times: list[float] = []
+    while len(times) <= fewest or (len(times) <= most and sum(times) < seconds):
+        started = time.perf_counter()
+        training.make_step()
+        times.append(time.perf_counter() - started)
+    return times[1:]
+
+
+@contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """So many threads for torch's operations, meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """`onestep plan`: what a run would do, and what it would cost."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +13,7 @@ from onestep.commands.refusals import refusing
 JOURNEY = ("ingest", "teacher", None, "evaluate", "register")  # None: the student's
 RECORDED = ("runs", "tracking")
 UNITS = ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes"), (0.0, "seconds"))
+ELSEWHERE = ("students.", "network.", "env")  # parameters of other students, and what theirs repeat
 ROWS = 256  # of random data, where there are none yet
 
 
@@ -70,21 +70,13 @@ def _stages(names: list[str], catalog) -> Iterator[str]:
 
 def _differences(given: dict, base: dict) -> Iterator[str]:
     """Parameters of the run, but not those of other students."""
-    flat, below = (
-        {k: v for k, v in _flat(p) if not k.startswith(("students.", "network.", "env"))} for p in (given, base)
-    )
-    names = sorted(name for name in flat.keys() | below.keys() if flat.get(name) != below.get(name))
-    yield from (f"{name}: {flat.get(name)} (base: {below.get(name)})" for name in names)
+    from onestep.tracking.lineage import flatten
+
+    here, there = (flatten(parameters) for parameters in (given, base))
+    names = sorted(n for n in here.keys() | there.keys() if not n.startswith(ELSEWHERE) and here.get(n) != there.get(n))
+    yield from (f"{name}: {here.get(name, 'none')} (base: {there.get(name, 'none')})" for name in names)
     if not names:
         yield "none"
-
-
-def _flat(values: dict, above: str = "") -> Iterator[tuple[str, object]]:
-    for name, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{above}{name}.")
-        else:
-            yield f"{above}{name}", value
 
 
 def _jobs(roles: list[str], given: dict, catalog, folder: Path) -> Iterator[tuple[str, object]]:
@@ -140,12 +132,12 @@ def _no_lpips() -> bool:
 def _costs(job, launch: dict, steps: int, seconds: float) -> Iterator[str]:
     from onestep.launch import LaunchSettings
     from onestep.training.settings import TrainingSettings
-    from onestep.trial import try_steps
+    from onestep.trial import cpu_threads, try_steps
 
     settings, numbers = LaunchSettings(**launch), TrainingSettings(**job.training)
     share, device = numbers.batch_size // max(1, settings.workers), settings.device()
     threads = settings.threads_here()
-    with _threads(threads):
+    with cpu_threads(threads):
         cost = try_steps(job, share, device, steps, seconds)
     batch = f"{share} of each of {settings.workers} workers" if settings.workers > 1 else f"{share}"
     yield f"{cost.weights:,} weights"
@@ -156,7 +148,7 @@ def _costs(job, launch: dict, steps: int, seconds: float) -> Iterator[str]:
         f"for {numbers.steps:,} steps"
     )
     if device.type == "cpu" and threads > 1:
-        with _threads(1):
+        with cpu_threads(1):
             alone = try_steps(job, share, device, steps, seconds / 4).seconds
         yield from waiting_threads(threads, cost.seconds, alone, numbers.steps)
     whole = numbers.micro_batch_size or share
@@ -174,18 +166,6 @@ def waiting_threads(threads: int, together: float, alone: float, steps: int) -> 
             f"threads: {threads} wait for each other, as on a machine that does other work; one alone (--params="
             f"launch.threads=1) takes {_words(alone)} a step, {_words(alone * steps)} in all"
         )
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _fitting(cost, whole: int, size: int) -> int:
