@@ -10,17 +10,19 @@ from pathlib import Path
 import pytest
 import yaml
 
+from onestep.pipeline_registry import recipe_names
 from onestep.pipelines.configuration import merged
 
 PROJECT = Path(__file__).parents[1]
 COPIED = (
     "conf/**/*.yml",
     "src/**/*.py",
-    "src/onestep/**/extractors/*",
+    "src/onestep/evaluation/**/*.*",
     "data/*/digits/.gitignore",
     ".dvc/.gitignore",
     ".dvc/config",
     "dvc.yaml",
+    "comparison/dvc.yaml",
     ".dvcignore",
     ".gitignore",
     ".telemetry",
@@ -32,6 +34,15 @@ SMALL = {
     "recipes/cd": {"recipes": {"cd": {"training": {"images": 1280}}}},
     "evaluation": {"evaluation": {"count": 50, "student_nfe": [1, 2], "teacher_nfe": {"heun": [3], "euler": [1]}}},
     "run": {"launch": {"workers": 0, "threads": 1}},
+    "comparison": {
+        "comparison": {
+            "budget": {"unit": "images", "amount": 160},
+            "seeds": [0, 1],
+            "count": 24,
+            "search_count": 24,
+            "teacher_nfe": {"heun": [3]},
+        }
+    },
 }
 RECORD = Path("data/08_reporting/digits/cd/registration.json")
 IDENTITY = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
@@ -56,9 +67,9 @@ class Project:
         path = self.folder / "conf" / "base" / "parameters" / f"{file}.yml"
         path.write_text(yaml.safe_dump(merged(yaml.safe_load(path.read_text()), changes)))
 
-    def repro(self) -> list[str]:
+    def repro(self, *what: str) -> list[str]:
         """The stages that ran."""
-        said = self("dvc repro")
+        said = self(" ".join(["dvc repro", *what]))
         return [line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")]
 
     def record(self) -> dict:
@@ -70,8 +81,9 @@ def copy_file(source: Path, target: Path) -> None:
     shutil.copy(source, target)
 
 
-@pytest.mark.check
-def test_the_journey_by_dvc_and_its_way_to_a_clone(tmp_path):
+@pytest.fixture
+def project(tmp_path):
+    """Small, and committed."""
     project = Project(tmp_path / "project")
     for pattern in COPIED:
         for path in PROJECT.glob(pattern):
@@ -81,7 +93,11 @@ def test_the_journey_by_dvc_and_its_way_to_a_clone(tmp_path):
     project("git init -q")
     project("git add .")
     project("git commit -qm small")
+    return project
 
+
+@pytest.mark.check
+def test_the_journey_by_dvc_and_its_way_to_a_clone(project, tmp_path):
     assert project.repro() == ["ingest", "teacher", "distill", "evaluate", "register"]
     left = {line[3:] for line in project("git status --short --untracked-files=all").splitlines()}
     assert left == {"dvc.lock", str(RECORD), str(RECORD.with_name("metrics.json"))}
@@ -111,3 +127,17 @@ def test_the_journey_by_dvc_and_its_way_to_a_clone(tmp_path):
     record = clone.record()
     assert said.strip() == f"{record['name']} version 2: {', '.join(record['aliases'])}"
     assert clone("onestep registry sync --env=base") == said
+
+
+@pytest.mark.check
+def test_the_comparison_by_dvc(project):
+    assert project.repro("ingest", "teacher") == ["ingest", "teacher"]
+    contests = [f"contest@{recipe}" for recipe in recipe_names()]
+    assert sorted(project.repro("comparison/dvc.yaml")) == sorted(stage("leaderboard", "reference", *contests))
+    assert project.repro("comparison/dvc.yaml") == []
+    project.change("recipes/ect", {"recipes": {"ect": {"training": {"learning_rate": 2e-3}}}})
+    assert sorted(project.repro("comparison/dvc.yaml")) == stage("contest@ect", "leaderboard")
+
+
+def stage(*names: str) -> list[str]:
+    return [f"comparison/dvc.yaml:{name}" for name in names]
