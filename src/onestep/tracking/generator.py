@@ -16,8 +16,8 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 from mlflow.utils.yaml_utils import read_yaml
-from PIL import Image
 
+from onestep.editing.pictures import as_picture
 from onestep.evaluation.choice import best_device
 from onestep.tracking.batching import Batches, Order
 from onestep.tracking.edits import edited
@@ -108,7 +108,7 @@ def _version(folder: Path) -> tuple[str | None, int | None]:
 def _png(image: np.ndarray) -> str:
     """[C, H, W] uint8 -> base64 of a PNG."""
     file = io.BytesIO()
-    Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)).save(file, "png")
+    as_picture(image).save(file, "png")
     return base64.b64encode(file.getvalue()).decode()
 
 
