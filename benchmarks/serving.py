@@ -110,7 +110,7 @@ def main() -> None:
     from mlflow import pyfunc
 
     with tempfile.TemporaryDirectory() as temporary:
-        write_package(Path(options.model), Path(temporary))
+        write_package(model, Path(temporary))
         package = Path(temporary) / "pyfunc"
         generator = pyfunc.load_model(str(package))
         server = Server(package, Path(temporary) / "server.log")

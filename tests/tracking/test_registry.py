@@ -228,7 +228,7 @@ def test_a_generator_answers_requests_and_refuses_bad_ones(finished_model, tmp_p
 
     folder = finished_model(labels=True)
     (tmp_path / "package").mkdir()
-    write_package(folder, tmp_path / "package")
+    write_package(Model.load(folder), tmp_path / "package")
     generator = pyfunc.load_model(str(tmp_path / "package" / "pyfunc"))
     first, second = generator.predict([{"num_images": 2, "steps": 2, "seed": 3, "label": 4}, {"seed": 1}])
     expected = Model.load(folder).sample(2, 3, range(2), [4, 4])

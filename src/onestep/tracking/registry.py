@@ -52,7 +52,7 @@ def register(
     facts = facts_for(model, scores, f"onestep-{scores['dataset']}", lineage)
     client = store.client()
     with store.alone():
-        version = _find_or_create(client, store, folder, facts, run_id)
+        version = _find_or_create(client, store, model, facts, run_id)
         record = _judge(client, version, facts)
     return record | ({"teacher": teacher} if teacher else {})
 
@@ -70,7 +70,7 @@ def register_teacher(
     client = store.client()
     judged = facts["judged_by"]
     with store.alone():
-        version = _find_or_create(client, store, folder, facts, run_id)
+        version = _find_or_create(client, store, model, facts, run_id)
         explain(client, version, f"a teacher; its {judged['score']} is {judged['value']:.4g}", judged["provisional"])
     return _record(client, version.name, version.version)
 
@@ -116,17 +116,17 @@ def load_registered(uri: str, store: Store | None = None) -> "Model":
 
 
 def _find_or_create(
-    client: "MlflowClient", store: Store, folder: Path | str, facts: dict, run_id: str | None
+    client: "MlflowClient", store: Store, model: "Model", facts: dict, run_id: str | None
 ) -> "ModelVersion":
     """A version that was there before its teacher was is told of it; one without a record of its levels, of these."""
     version = find_version(client, facts)
     if version is None:
-        return create_version(client, store, folder, facts, run_id)
+        return create_version(client, store, model, facts, run_id)
     known, teacher = facts_of(version), facts["lineage"].get("teacher_version")
     told = {"levels": facts["levels"], **known}
     if teacher:
         told["lineage"] = known["lineage"] | {"teacher_version": teacher}
-    return version if told == known else describe(client, version, told, folder)
+    return version if told == known else describe(client, version, told, model)
 
 
 def _version_of(record: dict) -> str:
@@ -179,19 +179,19 @@ def _restore(
     if model.sha256 != record["model_sha256"]:
         raise ValueError(f"{folder} is not the model of {record['uri']}: bring both to one state (dvc pull)")
     with TemporaryDirectory() as temporary:
-        source = _at_levels(model, record.get("levels"), Path(temporary) / "model")
-        version = create_version(client, store, source, facts, None, record["version"])
+        model = _at_levels(model, record.get("levels"), Path(temporary) / "model")
+        version = create_version(client, store, model, facts, None, record["version"])
     explain(client, version, record["reason"], record["provisional"])
     if "challenger" in record["aliases"]:
         point(client, record["name"], "challenger", version.version)
     return version
 
 
-def _at_levels(model: "Model", levels: dict | None, place: Path) -> Path:
-    """The folder of a model, or a copy with these levels: searched ones are not in what DVC keeps. None: its own."""
+def _at_levels(model: "Model", levels: dict | None, place: Path) -> "Model":
+    """The model, or a copy with these levels: searched ones are not in what DVC keeps. None: its own."""
     if levels is None or levels == model.spec.get("levels", {}):
-        return model.folder
-    return replace(model, spec={**model.spec, "levels": levels}).save(place).folder
+        return model
+    return replace(model, spec={**model.spec, "levels": levels}).save(place)
 
 
 def _take_up(client: "MlflowClient", name: str, moves: list[dict]) -> None:

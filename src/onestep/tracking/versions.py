@@ -29,15 +29,15 @@ def load_model(folder: Path | str) -> "Model":
 
 
 def create_version(
-    client: "MlflowClient", store: Store, folder: Path | str, facts: dict, run_id: str | None, number: int = 1
+    client: "MlflowClient", store: Store, model: "Model", facts: dict, run_id: str | None, number: int = 1
 ) -> "ModelVersion":
-    """A new version, its number at least `number`."""
+    """A new version of a model in its folder, its number at least `number`."""
     run = find_run(client, run_id)
-    name, tags, description = facts["name"], _tags(facts), card(facts, load_model(folder), run)
+    name, tags, description = facts["name"], _tags(facts), card(facts, model, run)
     run_id = run and run.info.run_id
     logged = client.create_logged_model(store.experiment(client, facts["dataset"]), facts["recipe"], run_id, tags)
     with TemporaryDirectory() as temporary:
-        write_package(Path(folder), Path(temporary))
+        write_package(model, Path(temporary))
         client.log_model_artifacts(logged.model_id, f"{temporary}/pyfunc")
     client.finalize_logged_model(logged.model_id, "READY")
     if not client.search_registered_models(f"name='{name}'"):
@@ -53,29 +53,29 @@ def create_version(
         client.delete_model_version(name, version.version)
 
 
-def describe(client: "MlflowClient", version: "ModelVersion", facts: dict, folder: Path | str) -> "ModelVersion":
+def describe(client: "MlflowClient", version: "ModelVersion", facts: dict, model: "Model") -> "ModelVersion":
     """The version with these facts in its tags and on its card, in place of others."""
     name, number = version.name, version.version
     for key, value in _tags(facts).items():
         if version.tags.get(key) != value:
             client.set_model_version_tag(name, number, key, value)
-    client.update_model_version(name, number, card(facts, load_model(folder), find_run(client, version.run_id)))
+    client.update_model_version(name, number, card(facts, model, find_run(client, version.run_id)))
     return client.get_model_version(name, number)
 
 
-def write_package(folder: Path, temporary: Path) -> None:
+def write_package(model: "Model", temporary: Path) -> None:
     """The folder that MLflow loads a generator from: our generator.py, with the finished model as its artifact."""
     from mlflow import pyfunc
 
     logging.getLogger("mlflow.models.signature").setLevel(logging.WARNING)  # "no output type hint"
     (temporary / "model").mkdir()
     for file in ("model.json", "model.safetensors"):
-        shutil.copy(folder / file, temporary / "model")
+        shutil.copy(model.folder / file, temporary / "model")
     pyfunc.save_model(
         temporary / "pyfunc",
         python_model=str(Path(__file__).with_name("generator.py")),
         artifacts={"model": str(temporary / "model")},
-        model_config={"model_sha256": json.loads((folder / "model.json").read_text())["sha256"]},
+        model_config={"model_sha256": model.sha256},
         pip_requirements=[f"{package}=={installed(package).partition('+')[0]}" for package in NEEDED],
     )
 
