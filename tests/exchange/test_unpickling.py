@@ -131,6 +131,48 @@ def test_what_a_file_does_not_hold_is_not_made_of_it(tmp_path, content):
     assert len(read_pickle(tmp_path / "x.pkl")[0]) == 1000
 
 
+def doubled(depth=20):
+    """A tuple of two references to one of two, and so on: 2^depth to hash, few bytes to write."""
+    found = ()
+    for _ in range(depth):
+        found = (found, found)
+    return found
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {doubled(): 1},
+        {"a": 1, doubled(): 2},
+        {doubled()},
+        frozenset([doubled()]),
+        OrderedDict({doubled(): 1}),
+        Calls(OrderedDict, [(doubled(), 1)]),
+        b"((tI1\nd.",
+    ],
+    ids=["key", "keys", "set", "frozen", "ordered", "pairs", "protocol 0"],
+)
+def test_keys_that_take_long_to_hash_are_refused(tmp_path, content):
+    path = tmp_path / "x.pkl"
+    path.write_bytes(content if isinstance(content, bytes) else pickle.dumps(content))
+    with pytest.raises(ValueError, match="a tuple is a key in it"):
+        read_pickle(path)
+
+
+def test_an_encoding_is_not_looked_up(tmp_path):
+    path = tmp_path / "x.pkl"
+    path.write_bytes(pickle.dumps(Calls(codecs.encode, "x", doubled())))
+    with pytest.raises(ValueError, match="bytes that are not latin1"):
+        read_pickle(path)
+
+
+@pytest.mark.parametrize("protocol", range(5))
+def test_plain_data_come_as_they_were(tmp_path, protocol):
+    given = {"a": [1, (2.5, None)], 3: {"b": True}, None: OrderedDict(x=1), b"bytes": (doubled(3), doubled(3))}
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(given, protocol))
+    assert read_pickle(tmp_path / "x.pkl") == given
+
+
 def holding(length, *names):
     """A chain of modules that each hold the next one by these names."""
     module = torch.nn.Identity()

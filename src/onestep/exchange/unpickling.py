@@ -8,10 +8,10 @@ import io
 import pickle
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,14 @@ from torch import Tensor
 PARTS = ("torch.nn.modules.",)  # their instances are kept as Parts
 LONGEST = 1000  # characters of a tensor's full name, so that depth costs no more than the file has
 DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
+KEYS = str | bytes | int | float | None
+HASHED = {  # opcodes, and where on the stack is what they hash
+    pickle.SETITEM[0]: slice(-2, -1),
+    pickle.SETITEMS[0]: slice(None, None, 2),
+    pickle.DICT[0]: slice(None, None, 2),
+    pickle.ADDITEMS[0]: slice(None),
+    pickle.FROZENSET[0]: slice(None),
+}
 
 
 class Part:
@@ -114,7 +122,33 @@ class Refused(Exception):
     """A name that is neither a tensor's nor plain data's."""
 
 
-class _Reader(pickle.Unpickler):
+def _of_plain_keys(load: Callable, hashed: slice) -> Callable:
+    """The load of an opcode, after a look at what on the stack it would hash.
+
+    A tuple of two references to one of two, and so on, 60 deep, is hashed in 2^60 steps.
+    """
+
+    def checked(reader: "_Reader") -> None:
+        _check_keys(reader.stack[hashed])
+        load(reader)
+
+    return checked
+
+
+def _check_keys(keys: Iterable) -> None:
+    for key in keys:
+        if not isinstance(key, KEYS):
+            raise Refused(f"a {type(key).__name__} is a key in it, and only texts and numbers are")
+
+
+class _Reader(pickle._Unpickler):
+    """In Python, where an opcode can be watched."""
+
+    dispatch: ClassVar = {
+        **pickle._Unpickler.dispatch,
+        **{code: _of_plain_keys(pickle._Unpickler.dispatch[code], hashed) for code, hashed in HASHED.items()},
+    }
+
     def __init__(self, file: BinaryIO, size: int):
         super().__init__(file)
         self._known = _known(size)
@@ -158,7 +192,9 @@ def _known(file_size: int) -> dict[tuple[str, str], Any]:
 
     def encoded(text: str, encoding: str) -> bytes:
         spend("text", len(text))
-        return text.encode({"latin1": "latin1"}[encoding])
+        if encoding != "latin1":
+            raise Refused("it has bytes that are not latin1")
+        return text.encode(encoding)
 
     def persistent(meta: dict) -> Part:
         part = type(meta["class_name"], (Part,), {"kind": meta["class_name"]})()
@@ -170,9 +206,10 @@ def _known(file_size: int) -> dict[tuple[str, str], Any]:
         return tuple(values)
 
     def mapping() -> type[dict]:
-        def start(self, *given) -> None:
-            spend("entries", sum(map(len, given)))
-            dict.__init__(self, *given)
+        def start(self, given=()) -> None:
+            spend("entries", len(given))
+            _check_keys(pair[0] for pair in ([] if isinstance(given, dict) else given))
+            dict.__init__(self, given)
 
         return type("Plain", (dict,), {"__init__": start})
 
