@@ -47,6 +47,7 @@ class Project:
         self.root = root
         (root / "src").mkdir(parents=True)
         shutil.copytree(self.ORIGIN / "conf", root / "conf", ignore=shutil.ignore_patterns("local"))
+        (root / "conf" / "local").mkdir()  # empty, as in a fresh clone
         for name in ("pyproject.toml", ".telemetry"):
             shutil.copy(self.ORIGIN / name, root / name)
 
@@ -86,6 +87,13 @@ def make_project():
 def project(tmp_path):
     """A project of one's own."""
     return Project(tmp_path / "project")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The folder of a project of one's own, and where one is."""
+    monkeypatch.chdir(Project(tmp_path).root)
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

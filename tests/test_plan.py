@@ -1,8 +1,5 @@
 """What a run would do and cost."""
 
-import shutil
-from pathlib import Path
-
 import pytest
 import torch
 from click.testing import CliRunner
@@ -11,8 +8,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from onestep.cli import main
 from onestep.commands.plan import waiting_threads
 from onestep.trial import Cost, try_steps
-
-PROJECT = Path(__file__).parents[1]
 
 
 def test_a_trial_counts_what_a_step_costs(digits):
@@ -39,11 +34,7 @@ def test_the_smallest_gpu_that_holds_it():
 
 
 @pytest.mark.slow
-def test_plan_says_what_would_run(tmp_path, monkeypatch):
-    shutil.copytree(PROJECT / "conf", tmp_path / "conf")
-    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
-    (tmp_path / "src").mkdir()
-    monkeypatch.chdir(tmp_path)
+def test_plan_says_what_would_run(here):
     command = ["plan", "--env=test", "--params=recipe=cd,student.training.learning_rate=3e-4", "--steps=1"]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 0, result.output
@@ -51,7 +42,7 @@ def test_plan_says_what_would_run(tmp_path, monkeypatch):
     assert "distill   images (made before), teacher (made before) -> student" in result.output
     assert "student.training.learning_rate: 0.0003 (base: 0.001)" in result.output
     assert result.output.count(" weights") == result.output.count("fits on a GPU of 8 GiB") == 2  # teacher and student
-    assert not list((tmp_path).glob("data/**/*.npy")) and not (tmp_path / "runs").exists()
+    assert not list(here.glob("data/**/*.npy")) and not (here / "runs").exists()
     wrong = CliRunner().invoke(main, ["plan", "--params=recipe=cdd"])
     assert wrong.exit_code == 1 and "Did you mean 'cd'" in wrong.output
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,23 +11,18 @@ from onestep.cli import main
 from onestep.data import ingest
 from onestep.evaluation.choice import choose_extractor
 
-PROJECT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def project(here):
     """A project with points, arrays a.npy and b.npy of them, and a.npy's scores over one seed."""
-    shutil.copytree(PROJECT / "conf", tmp_path / "conf")
-    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
-    (tmp_path / "src").mkdir()
-    monkeypatch.chdir(tmp_path)
-    store = ingest({"name": "moons", "count": 200}, tmp_path / "data/02_intermediate/moons/images")
-    choose_extractor(store, "digits", None, tmp_path / "data/03_primary/moons/extractor")
+    store = ingest({"name": "moons", "count": 200}, here / "data/02_intermediate/moons/images")
+    choose_extractor(store, "digits", None, here / "data/03_primary/moons/extractor")
     for n, name in enumerate("ab"):
         np.save(f"{name}.npy", np.random.default_rng(n).normal(size=(90, 2)).astype(np.float32))
     typed("a.npy --count=40 --seed=7 --output=a.json", 0)
-    return tmp_path
+    return here
 
 
 def typed(words: str, code: int) -> str:

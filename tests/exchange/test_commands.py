@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,17 +11,6 @@ from click.testing import CliRunner
 
 from onestep.cli import main
 from onestep.training.model import Model
-
-PROJECT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    shutil.copytree(PROJECT / "conf", tmp_path / "conf")
-    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
-    (tmp_path / "src").mkdir()
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture

@@ -15,26 +15,20 @@ import onestep
 from onestep.cli import main
 from onestep.tracking import register, register_teacher
 
-PROJECT = Path(__file__).parents[2]
-
 
 @pytest.fixture
-def project(tmp_path, store, finished_model, scores, monkeypatch):
+def project(here, store, finished_model, scores, monkeypatch):
     """A project with a registered student, its record and its folder where the catalog has them."""
-    shutil.copytree(PROJECT / "conf", tmp_path / "conf")
-    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
-    (tmp_path / "src").mkdir()
-    student = tmp_path / "data/06_models/digits/cd"
+    student = here / "data/06_models/digits/cd"
     shutil.copytree(finished_model(), student)
-    file = tmp_path / "data/08_reporting/digits/cd/registration.json"
+    file = here / "data/08_reporting/digits/cd/registration.json"
     file.parent.mkdir(parents=True)
-    teacher = tmp_path / "data/06_models/digits/teacher"
+    teacher = here / "data/06_models/digits/teacher"
     shutil.copytree(finished_model(teacher=True), teacher)
     taught_by = register_teacher(teacher, scores(26.0), store)
     file.write_text(json.dumps(register(student, scores(26.0), store, teacher=taught_by)))
-    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return tmp_path
+    return here
 
 
 def typed(command: str, code: int) -> str:
