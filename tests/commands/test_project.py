@@ -16,3 +16,7 @@ from onestep.commands.project import command_of
 )
 def test_a_remedy_is_of_the_same_configuration(env, command):
     assert command_of("ingest", env) == command
+
+
+def test_without_pipelines_it_is_the_whole_journey():
+    assert (command_of(), command_of(env="trig")) == ("kedro run", "kedro run --env=trig")

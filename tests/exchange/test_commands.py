@@ -71,7 +71,7 @@ def test_a_student_of_an_imported_teacher(make_project, tmp_path, unlabelled, ne
     labels = {"teacher.training.labels": "false", "student.training.labels": "false"}
     run(0, "kedro", "run", "--pipelines=ingest")
     told = run(1, "onestep", "import", "edm.pkl", "--from=nvidia")
-    assert "kedro run --pipelines=ingest --params=data.scale=1" in told
+    assert "kedro run --env=test --pipelines=ingest --params=data.scale=1" in told
     run(0, "kedro", "run", "--pipelines=ingest", **{"data.scale": 1})
     told = run(0, "onestep", "import", "edm.pkl", "--from=nvidia")
     brief = {"launch.workers": 0, "student.training.images": 64, **labels}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from onestep.commands.project import context_of, load, place_of
+from onestep.commands.project import command_of, context_of, load, place_of
 from onestep.commands.refusals import refusing
 
 
@@ -50,7 +50,7 @@ def import_model(
     else:
         model = import_nvidia(file, name, params["dataset"], **options)
     if catalog.exists("images"):
-        model = _beside(model, catalog.load("images"))
+        model = _beside(model, catalog.load("images"), env)
     saved = _saved(model, target)
     click.echo(
         f"{role} in {target}: {sum(p.numel() for p in saved.function.parameters()):,} weights, {saved.sha256[:12]}"
@@ -72,7 +72,7 @@ def _options(config: Path | None) -> dict | None:
         raise ValueError(f"--config {config}: {problem}") from None
 
 
-def _beside(model, images):
+def _beside(model, images, env: str | None):
     """The model as one of these data: their hash, their names of classes. ValueError where they do not fit."""
     mine, theirs = model.space, images.space
     if mine.shape != theirs.shape:
@@ -82,7 +82,7 @@ def _beside(model, images):
     if mine.scale != theirs.scale:
         raise ValueError(
             f"the model was trained on values of the scale {mine.scale:g}, and the data's is {theirs.scale:.6g}: "
-            f"kedro run --pipelines=ingest --params=data.scale={mine.scale:g}"
+            f"{command_of('ingest', env)} --params=data.scale={mine.scale:g}"
         )
     space = replace(mine, classes=theirs.classes if mine.classes else ())
     return replace(model, space=space, spec={**model.spec, "data_sha256": images.sha256})

@@ -29,10 +29,10 @@ def place_of(catalog, name: str) -> Path:
     return Path(os.path.relpath(catalog.get(name)._filepath))
 
 
-def command_of(pipelines: str, env: str | None = None) -> str:
-    """The command that runs pipelines, in the configuration that was asked for."""
-    overlay = f"--env={env} " if env not in (None, "base", "local") else ""
-    return f"kedro run {overlay}--pipelines={pipelines}"
+def command_of(pipelines: str | None = None, env: str | None = None) -> str:
+    """The command that runs pipelines, by default the whole journey, in the configuration that was asked for."""
+    overlay = f"--env={env}" if env not in (None, "base", "local") else ""
+    return " ".join(filter(None, ["kedro run", overlay, pipelines and f"--pipelines={pipelines}"]))
 
 
 def check_folder(file: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from onestep.commands.project import catalogs_of, context_of, place_of
+from onestep.commands.project import catalogs_of, command_of, context_of, place_of
 from onestep.commands.refusals import refusing
 
 ENVIRONMENT = click.option("--env", default=None, help="The configuration, as for kedro run.")
@@ -40,7 +40,8 @@ def sync(env: str | None, recipe: str | None) -> None:
     catalogs = catalogs_of(env, recipe)
     registered = [catalog for catalog in catalogs if catalog.exists("registration")]
     if not registered:
-        raise ValueError(f"there is no {place_of(catalogs[0], 'registration')}. Bring it (git pull), or run: kedro run")
+        place = place_of(catalogs[0], "registration")
+        raise ValueError(f"there is no {place}. Bring it (git pull), or run: {command_of(env=env)}")
     pairs = [pair for catalog in registered for pair in _models(catalog)]
     for record, folder in pairs:
         if not folder.exists():
@@ -102,7 +103,7 @@ def promote(env: str | None, version: int | None, forced: bool, reason: str) -> 
 
     params, catalog, name = _registry(env)
     if not forced:
-        images, extractor = (_needed(catalog, part) for part in ("images", "extractor"))
+        images, extractor = (_needed(catalog, part, env) for part in ("images", "extractor"))
         promotion = params["promotion"] | {"version": version}
         catalog.save(
             "promotions", promote_version(images, extractor, catalog.load("tracking"), promotion, params["evaluation"])
@@ -133,9 +134,9 @@ def _registry(env: str | None) -> tuple[dict, object, str]:
     return context.params, context.catalog, f"onestep-{context.params['dataset']}"
 
 
-def _needed(catalog, name: str):
+def _needed(catalog, name: str, env: str | None):
     if not catalog.exists(name):
-        raise ValueError(f"the gate needs {name}, not at {place_of(catalog, name)}: kedro run --pipelines=ingest")
+        raise ValueError(f"the gate needs {name}, not at {place_of(catalog, name)}: {command_of('ingest', env)}")
     return catalog.load(name)
 
 
