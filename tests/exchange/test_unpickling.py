@@ -258,6 +258,17 @@ def test_a_state_dictionary_of_more_than_its_file_is_refused(tmp_path):
     assert len(read_state_dict(tmp_path / "whole.pt")["w"]) == 1000
 
 
+def test_a_zip_with_a_way_out_writes_nothing(tmp_path):
+    (place := tmp_path / "a" / "b").mkdir(parents=True)
+    torch.save({"w": torch.zeros(9)}, place / "x.pt")
+    with zipfile.ZipFile(place / "x.pt", "a") as archive:
+        for name in ("../evil", "x/../../evil", str(tmp_path / "evil")):
+            archive.writestr(name, b"evil")
+    with contextlib.suppress(ValueError):
+        read_state_dict(place / "x.pt")
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [place / "x.pt"]
+
+
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"\x80\x04", b"." * 9, b"(" * 100_000 + b"l" * 100_000])
 def test_what_is_no_pickle_is_an_error_in_words(tmp_path, content):
     (tmp_path / "x.pkl").write_bytes(content)
