@@ -39,7 +39,7 @@ def test_it_is_kept_with_its_pictures(notebook):
 def folder(tmp_path_factory, make_project):
     """The notebooks of a project in which `kedro run` has made the models, in a short training."""
     project = make_project(tmp_path_factory.mktemp("notebooks") / "project")
-    code, said = project.run("kedro", "run", "--pipelines=ingest,teacher,distill", f"--params={SHORT}")
+    code, said = project.run("kedro", "run", "--env=base", "--pipelines=ingest,teacher,distill", f"--params={SHORT}")
     assert code == 0, said
     return Path(shutil.copytree(NOTEBOOKS[0].parent, project.root / "notebooks"))
 
