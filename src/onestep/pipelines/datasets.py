@@ -1,12 +1,23 @@
-"""Kedro datasets for what Onestep keeps on disk: folders that a function of ours reads and writes."""
+"""Kedro datasets for what Onestep keeps on disk: folders that a function of ours reads and writes, and pictures."""
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
+from kedro_datasets._typing import ImagePreview
+from kedro_datasets.pillow import ImageDataset
 
 from onestep.evaluation.choice import CHOICE
+
+
+class PictureDataset(ImageDataset):
+    """A picture that `kedro viz` shows."""
+
+    def preview(self) -> ImagePreview:
+        """The file, in base64."""
+        return ImagePreview(base64.b64encode(Path(self._filepath).read_bytes()).decode())
 
 
 class FolderDataset(AbstractDataset):
