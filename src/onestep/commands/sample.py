@@ -1,10 +1,8 @@
 """`onestep sample`: pictures of a model's samples, or arrays of them."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import click
-import numpy as np
 
 from onestep.commands.project import check_folder, model_of
 from onestep.commands.refusals import refusing
@@ -45,7 +43,7 @@ def sample(
     import torch
 
     from onestep.console import progress_bar
-    from onestep.evaluation.stream import stream
+    from onestep.evaluation.stream import in_batches, stream
 
     check_output(output)
     generator = model_of(model)
@@ -73,12 +71,6 @@ def check_output(file: Path) -> None:
     if file.suffix != ".npy" and file.suffix.lower() not in written:
         raise ValueError(f"{file}: samples are a picture (.png, .jpg, .webp, ...) or an array (.npy).")
     check_folder(file)
-
-
-def in_batches(generate: Callable[[np.ndarray], np.ndarray], count: int, batch_size: int) -> np.ndarray:
-    """Samples 0 to count - 1 of a function of indices, as one array."""
-    batches = np.split(np.arange(count), range(batch_size, count, batch_size))
-    return np.concatenate([generate(indices) for indices in batches])
 
 
 def draw_samples(samples, title: str):

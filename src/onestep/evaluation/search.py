@@ -3,12 +3,14 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from onestep.diffusion.levels import SIGMA_MAX
 from onestep.evaluation.ladder import Judge
+from onestep.evaluation.stream import in_batches
 
 SEED = -1  # of the search: reports take none below 0
 CANDIDATES = tuple(float(f"{level:.3g}") for level in np.geomspace(0.1, 40, 10))
@@ -54,6 +56,5 @@ def at_scored_levels(model, scores: dict):
 
 
 def _distance(model, judge: Judge, nfe: int, levels: list[float], count: int, batch_size: int) -> float:
-    parts = [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
-    samples = [model.sample(nfe, SEED, part, levels=[SIGMA_MAX, *levels]) for part in parts]
-    return judge.distance(np.concatenate(samples), seed=0)
+    generate = partial(model.sample, nfe, SEED, levels=[SIGMA_MAX, *levels])
+    return judge.distance(in_batches(generate, count, batch_size), seed=0)
