@@ -143,7 +143,7 @@ def evaluate(
                 "images_per_second": round(count * len(seeds) / seconds, 1),
             }
         )
-    return {**_measured(store, extractor, judge, count, seeds), "rows": rows}
+    return _scored(store, extractor, judge, count, seeds, rows)
 
 
 def evaluate_given(
@@ -160,11 +160,16 @@ def evaluate_given(
     parts = [samples[np.sort(order[i * count : (i + 1) * count])] for i in range(len(seeds))]
     scores = _summary([judge.scores(part, seed) for part, seed in zip(parts, seeds, strict=True)])
     row = {"model": name, "sampler": "given", "nfe": 0, "levels": [], "scores": scores, "images_per_second": None}
-    return {**_measured(store, extractor, judge, count, seeds), "rows": [row]}
+    return _scored(store, extractor, judge, count, seeds, [row])
 
 
-def _measured(store, extractor: Extractor | None, judge: Judge, count: int, seeds: Sequence[int]) -> dict:
-    """How it was measured, and the floor of that."""
+def _scored(store, extractor: Extractor | None, judge: Judge, count: int, seeds: Sequence[int], rows) -> dict:
+    found = floor(store.images("heldout"), judge, count, seeds)
+    return {**measured(store, extractor, count, seeds), "floor": found, "rows": rows}
+
+
+def measured(store, extractor: Extractor | None, count: int, seeds: Sequence[int]) -> dict:
+    """How scores are measured: what is known of them before any work."""
     return {
         "dataset": store.space.name,
         "data_sha256": store.sha256,
@@ -173,7 +178,6 @@ def _measured(store, extractor: Extractor | None, judge: Judge, count: int, seed
         "count": count,
         "seeds": list(seeds),
         "provisional": len(seeds) < FULL_SEEDS,
-        "floor": floor(store.images("heldout"), judge, count, seeds),
     }
 
 
