@@ -8,7 +8,6 @@ whether it grows; then they are evaluated, beside generation and feature extract
 """
 
 import argparse
-import re
 import statistics
 import tempfile
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from memory import peak_bytes
 
 from onestep.data import ArrayStore
 from onestep.evaluation.choice import open_choice
@@ -57,10 +57,7 @@ def generate(folder: str, count: int, threads: int) -> tuple[float, float]:
             return model.sample(1, 0, indices)
 
         seconds = seconds_of(lambda: stream(make, model.space, count, f"{place}/all.npy", {}, LARGER))
-    status = Path(
-        "/proc/self/status"
-    ).read_text()  # getrusage's peak is inherited from the process that starts this one
-    return seconds, int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+    return seconds, peak_bytes() / 2**20
 
 
 def beyond(model: Model, store: ArrayStore, extractor, count: int) -> tuple[float, float]:
