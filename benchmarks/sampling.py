@@ -4,20 +4,20 @@
 
 After `kedro run`. Generation at one evaluation is timed beside bare forward passes, in turn within each round; then
 `--count` digits are streamed to a file, and a tenth of them, each in a process of its own, whose peak memory tells
-whether it grows; then they are evaluated, beside generation and feature extraction alone.
+whether it grows; then they are evaluated, and generation and feature extraction are timed within.
 """
 
 import argparse
-import re
 import statistics
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 import torch
+from memory import peak_bytes
 
 from onestep.data import ArrayStore
 from onestep.evaluation.choice import open_choice
@@ -57,22 +57,28 @@ def generate(folder: str, count: int, threads: int) -> tuple[float, float]:
             return model.sample(1, 0, indices)
 
         seconds = seconds_of(lambda: stream(make, model.space, count, f"{place}/all.npy", {}, LARGER))
-    status = Path(
-        "/proc/self/status"
-    ).read_text()  # getrusage's peak is inherited from the process that starts this one
-    return seconds, int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+    return seconds, peak_bytes() / 2**20
 
 
 def beyond(model: Model, store: ArrayStore, extractor, count: int) -> tuple[float, float]:
     """Seconds of an evaluation, and what it takes beyond generation and feature extraction, as a share of these."""
+    parts: list[float] = []
+
+    def timed(work):
+        def call(*given):
+            started = time.perf_counter()
+            made = work(*given)
+            parts.append(time.perf_counter() - started)
+            return made
+
+        return call
+
+    extractor = replace(extractor, network=timed(extractor.network))
+    rungs = [replace(rung, generate=timed(rung.generate)) for rung in rungs_of(model, model.samplers[0], [1])]
     judge, sizes = Judge.of(store, extractor), {"count": count, "seeds": [0], "batch_size": LARGER}
-    rungs = rungs_of(model, model.samplers[0], [1])
+    parts.clear()
     whole = seconds_of(lambda: evaluate(rungs, store, extractor, judge=judge, **sizes))
-    starts = range(0, count, LARGER)
-    made = []
-    parts = seconds_of(lambda: made.extend(model.sample(1, 0, range(i, min(i + LARGER, count))) for i in starts))
-    parts += seconds_of(lambda: extractor(np.concatenate(made)))
-    return whole, whole / parts - 1
+    return whole, whole / sum(parts) - 1
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ rounds is printed. The bare step is losses and backward; clipping, optimiser and
 import argparse
 import copy
 import gc
-import re
 import statistics
 import tempfile
 import time
@@ -20,6 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from memory import peak_bytes
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -186,8 +186,7 @@ def peak(network: tuple, generic: bool) -> int:
     with by_generic_jvp() if generic else nullcontext():
         for _ in range(3):
             losses().mean().backward()
-    status = Path("/proc/self/status").read_text()  # getrusage has the peak of the process that started this one
-    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status)[1])
+    return peak_bytes()
 
 
 def peaks(network: tuple) -> tuple[int, int]:

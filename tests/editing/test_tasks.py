@@ -84,15 +84,16 @@ def test_one_step_of_denoising_is_the_function(student, stored):
     torch.testing.assert_close(edited, model.function(y, torch.full((4,), 0.7)))
 
 
-def test_interpolation_begins_and_ends_with_the_samples_of_its_seeds(student):
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_interpolation_begins_and_ends_with_the_samples_of_its_seeds(student, steps):
     for model in (student(), student(labels=True)):
         ends = seeds_noise(model, [3, 8], 2)
-        frames = interpolate(model, build_task("interpolate", {"frames": 5}), ends, 1, seed=3)
+        frames = interpolate(model, build_task("interpolate", {"frames": 5}), ends, steps, (3, 8))
         assert frames.shape == (10, 3, 8, 8)
         decoded = SPACE.decode(frames).astype(int)
-        assert np.abs(decoded[::5] - model.sample(1, 3, range(2))).max() <= 1
+        assert np.abs(decoded[::5] - model.sample(steps, 3, range(2))).max() <= 1
         labels = labels_of(3) if model.spec["labels"] else None  # those of the first seed, all the way
-        assert np.abs(decoded[4::5] - model.sample(1, 8, range(2), labels)).max() <= 1
+        assert np.abs(decoded[4::5] - model.sample(steps, 8, range(2), labels)).max() <= 1
 
 
 class Classes(torch.nn.Module):
@@ -119,7 +120,7 @@ def test_an_interpolation_of_labelled_images_begins_and_ends_with_them(stored, l
     trial = try_pair(model, teacher, task, stored[:2], 1, 0, labels and torch.tensor(labels))
     assert np.abs(trial.edited[[0, -1]].astype(int) - stored[:2]).max() <= 3
     ends = torch.zeros(2, 1, 3, 8, 8)
-    middle = interpolate(model, task, ends, 1, 0, torch.tensor([[0], [1]]))[:, 0, 0, 0]
+    middle = interpolate(model, task, ends, 1, (0, 0), torch.tensor([[0], [1]]))[:, 0, 0, 0]
     torch.testing.assert_close(
         middle, torch.linspace(-0.3, 0.3, 5) * (1 - middle.new_tensor(0.5 / 80)), rtol=1e-3, atol=1e-4
     )
@@ -140,8 +141,9 @@ def test_a_trajectory_is_edited_by_its_multistep_sampler(student, stored):
     edited = edit_images(model, build_task("inpaint"), SPACE.encode(stored), 2, seed=0)
     known = ~find_mask("center", (8, 8))
     assert torch.equal(edited[..., known], SPACE.encode(stored)[..., known])
-    frames = interpolate(model, build_task("interpolate", {"frames": 2}), seeds_noise(model, [3, 8], 1), 2, seed=3)
-    assert np.abs(SPACE.decode(frames)[:1].astype(int) - model.sample(2, 3, [0], sampler="multistep")).max() <= 1
+    frames = interpolate(model, build_task("interpolate", {"frames": 2}), seeds_noise(model, [3, 8], 1), 2, (3, 8))
+    for frame, seed in zip(SPACE.decode(frames).astype(int), (3, 8), strict=True):
+        assert np.abs(frame - model.sample(2, seed, [0], sampler="multistep")[0]).max() <= 1
 
 
 def labels_of(seed):

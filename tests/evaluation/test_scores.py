@@ -7,7 +7,7 @@ from torch.utils.data import Dataset
 
 from onestep.evaluation.features import Features
 from onestep.evaluation.fidelity import import_fidelity, register_extractor
-from onestep.evaluation.scores import Reference, score_features, score_images
+from onestep.evaluation.scores import ROWS, Reference, score_features, score_images
 
 
 class Images(Dataset):
@@ -67,6 +67,20 @@ def test_scores_are_torch_fidelitys(noisy, extractor, digits):
         "recall_digits": "recall",
     }
     assert ours == {our: pytest.approx(theirs[their], rel=1e-5, abs=1e-6) for our, their in names.items()}
+
+
+def test_precision_and_recall_of_many_rows_are_torch_fidelitys():
+    import_fidelity()
+    from torch_fidelity.metric_prc import prc_features_to_metric
+
+    generator = torch.Generator().manual_seed(0)
+    found, known = (scale * torch.randn(n, 8, generator=generator) for scale, n in ((1.2, 2 * ROWS + 1), (1, 3 * ROWS)))
+    theirs = prc_features_to_metric(
+        found, known, prc_neighborhood=3, prc_batch_size=10_000, save_cpu_ram=False, verbose=False
+    )
+    ours = score_features(Features(found, torch.zeros(len(found), 2)), Reference.of_features(Features(known, known)))
+    assert 0.1 < ours["precision"] < 0.99 and 0.1 < ours["recall"] < 0.99
+    assert all(ours[name] == pytest.approx(theirs[name], abs=1e-6) for name in ("precision", "recall"))
 
 
 def test_registering_twice_is_no_error(extractor):

@@ -74,6 +74,29 @@ def test_what_was_found_is_kept_until_something_else_is_asked(moons, tmp_path):
     assert keep_levels(model, store, None, [1, 3], 20, file).spec["levels"].keys() == {"2", "3"}
 
 
+@pytest.mark.parametrize(("size", "batches"), [(20, {20}), (7, {7, 6})])
+def test_trials_are_made_in_batches(moons, tmp_path, size, batches):
+    store, model = moons
+    sizes = []
+    watch = model.function.register_forward_hook(lambda *given: sizes.append(len(given[-1])))
+    try:
+        found = keep_levels(model, store, None, [2], 20, tmp_path / "levels.json", size)
+    finally:
+        watch.remove()
+    assert set(sizes) == batches and sum(sizes) == 20 * 2 * len(CANDIDATES)
+    assert found.spec["levels"] == keep_levels(model, store, None, [2], 20, tmp_path / "whole.json").spec["levels"]
+
+
+def test_levels_that_a_full_disk_refused_are_searched_again(moons, small_disk):
+    store, model = moons
+    disk = small_disk(4096)
+    (disk / "all").write_bytes(bytes(4096))
+    with pytest.raises(OSError):
+        keep_levels(model, store, None, [2], 20, disk / "levels.json")
+    (disk / "all").unlink()
+    assert keep_levels(model, store, None, [2], 20, disk / "levels.json").spec["levels"]["2"][0] in CANDIDATES
+
+
 def test_the_search_never_sees_what_scores_are_measured_against(moons, tmp_path):
     store, model = moons
 

@@ -44,7 +44,7 @@ def evaluate(source: str, env: str | None, steps, sampler, count, seeds, beside,
         onestep evaluate models:/onestep-digits@champion --steps 1 --steps 2
         onestep evaluate pictures/ --beside data/08_reporting/digits/cd/scores.json
     """
-    from onestep.evaluation.ladder import evaluate_given, joined
+    from onestep.evaluation.ladder import evaluate_given, joined, measured
     from onestep.evaluation.table import scores_table
 
     if output:
@@ -61,7 +61,7 @@ def evaluate(source: str, env: str | None, steps, sampler, count, seeds, beside,
             raise ValueError(f"--steps and --sampler are of a model, and {source} was made already: leave them out.")
         samples = _samples(Path(source).expanduser(), images.space)
         sizes["count"] = min(sizes["count"], len(samples) // len(sizes["seeds"]))
-    joined([{**_measured(images, extractor, sizes), "rows": [{"model": source}]}, *others])  # before any work
+    joined([{**measured(images, extractor, **sizes), "rows": [{"model": source}]}, *others])  # before any work
     if of_model:
         found = _of_model(source, images, extractor, steps or (1,), sampler, evaluation["batch_size"], sizes)
     else:
@@ -83,12 +83,6 @@ def _read_scores(file: Path) -> dict:
         return {**scores, "rows": scores["rows"], "count": scores["count"], "seeds": scores["seeds"]}
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"--beside {file}: it is no scores.json.") from None
-
-
-def _measured(images, extractor, sizes: dict) -> dict:
-    """What scores.json will say of how they were measured."""
-    features = {"name": extractor.name, "sha256": extractor.sha256} if extractor else None
-    return {"data_sha256": images.sha256, "split": "train", "extractor": features, **sizes}
 
 
 def _of_model(source: str, images, extractor, steps, sampler, batch_size: int, sizes: dict) -> dict:

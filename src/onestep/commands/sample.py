@@ -1,10 +1,8 @@
 """`onestep sample`: pictures of a model's samples, or arrays of them."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import click
-import numpy as np
 
 from onestep.commands.project import check_folder, model_of
 from onestep.commands.refusals import refusing
@@ -45,7 +43,8 @@ def sample(
     import torch
 
     from onestep.console import progress_bar
-    from onestep.evaluation.stream import stream
+    from onestep.evaluation.parts import draw
+    from onestep.evaluation.stream import in_batches, stream
 
     check_output(output)
     generator = model_of(model)
@@ -61,7 +60,7 @@ def sample(
         with progress_bar("sample") as bar:
             stream(generate, generator.space, count, output, made_by, batch_size, on_progress=bar)
     else:
-        draw_samples(in_batches(generate, count, batch_size), model).save(output)
+        draw(in_batches(generate, count, batch_size), title=model).save(output)
     click.echo(f"{count} samples in {output}")
 
 
@@ -73,22 +72,6 @@ def check_output(file: Path) -> None:
     if file.suffix != ".npy" and file.suffix.lower() not in written:
         raise ValueError(f"{file}: samples are a picture (.png, .jpg, .webp, ...) or an array (.npy).")
     check_folder(file)
-
-
-def in_batches(generate: Callable[[np.ndarray], np.ndarray], count: int, batch_size: int) -> np.ndarray:
-    """Samples 0 to count - 1 of a function of indices, as one array."""
-    batches = np.split(np.arange(count), range(batch_size, count, batch_size))
-    return np.concatenate([generate(indices) for indices in batches])
-
-
-def draw_samples(samples, title: str):
-    """A grid of images, or a scatter of points."""
-    from PIL import Image
-
-    from onestep.evaluation.figures import tile
-    from onestep.evaluation.plots import scatter
-
-    return Image.fromarray(tile(samples)) if samples.ndim == 4 else scatter([(title, samples)])
 
 
 COMMANDS = (refusing(sample),)

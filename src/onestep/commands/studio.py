@@ -87,7 +87,7 @@ class Studio:
         """A strip of images from one seed's to another's."""
         student, task = self.served.student, build_task("interpolate", {"frames": frames})
         ends = seeds_noise(student, (seed, other), 1)
-        made = interpolate(student, task, ends, steps, seed, _told(student, label))
+        made = interpolate(student, task, ends, steps, (seed, other), _told(student, label))
         return shown(np.concatenate(list(student.space.decode(made)), axis=2))
 
     @property

@@ -48,21 +48,22 @@ def try_seeds(model, task: Interpolate, seeds: tuple[int, int], steps: int, labe
     """From the first sample of one seed to that of another."""
     task.check(model.space)
     labels = None if label is None else [label]
-    frames = interpolate(model, task, seeds_noise(model, seeds, 1), steps, seeds[0], labels)
+    frames = interpolate(model, task, seeds_noise(model, seeds, 1), steps, seeds, labels)
     return Trial("interpolate", None, model.space.decode(frames), {"steps": steps, "seeds": list(seeds)})
 
 
 def try_pair(model, teacher, task: Interpolate, images: np.ndarray, steps: int, seed: int, labels=None) -> Trial:
     """From one image to another: two, uint8 [2, C, H, W], which the teacher's ODE carries to noise.
 
-    labels: [2], with which each goes up, and comes down again; drawn where they are not told.
+    labels: [2], with which each goes up, and comes down again; drawn where they are not told. One step comes down to
+    the images; more draw noise, the same for all frames, and the ends move.
     """
     task.check(model.space)
     if len(images) != 2:
         raise ValueError(f"{len(images)} images: an interpolation has two ends.")
     up, down = (_told(side, labels, seed) for side in (teacher, model))
     ends = images_noise(teacher, model.space.encode(images), labels=up)[:, None].to(model.device)
-    frames = interpolate(model, task, ends, steps, seed, None if down is None else down[:, None])
+    frames = interpolate(model, task, ends, steps, (seed, seed), None if down is None else down[:, None])
     return Trial("interpolate images", images, model.space.decode(frames), {"steps": steps})
 
 

@@ -1,9 +1,12 @@
 """Between two noises."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from onestep.diffusion.levels import per_sample
+from onestep.diffusion.randomness import SampleRandomness
 
 
 def spherical(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
@@ -24,3 +27,19 @@ def strip(a: Tensor, b: Tensor, frames: int) -> Tensor:
     """Every pair's way from a to b, ends included: [B, ...] -> [B * frames, ...]."""
     share = torch.linspace(0, 1, frames, dtype=torch.float64).repeat(len(a))
     return spherical(a.repeat_interleave(frames, 0), b.repeat_interleave(frames, 0), share)
+
+
+class StripRandomness:
+    """The random numbers of frames: every noise goes from that of one seed's samples to that of another's."""
+
+    def __init__(self, seeds: tuple[int, int], indices: Sequence[int], frames: int, device: torch.device):
+        self.device, self._frames = device, frames
+        self._ends = [SampleRandomness(seed, indices, device) for seed in seeds]
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """Standard Gaussian noise, [B * frames, *shape]: the next draw of each end, and what is between."""
+        return strip(*(end.normal(shape) for end in self._ends), self._frames)
+
+    def integers(self, high: int) -> Tensor:
+        """Integers in [0, high), [B * frames]: those of the first end, all the way."""
+        return self._ends[0].integers(high).repeat_interleave(self._frames)

@@ -8,6 +8,7 @@ from torch import Tensor
 from onestep.diffusion.levels import karras_levels
 from onestep.diffusion.names import check_name
 from onestep.diffusion.randomness import SampleRandomness
+from onestep.editing.interpolation import StripRandomness
 from onestep.editing.tasks import Interpolate, Task
 from onestep.samplers import carry_to_noise
 
@@ -23,7 +24,6 @@ def check_model(model, task: Task, steps: int) -> None:
     task.check(model.space)
 
 
-@torch.inference_mode()
 def edit_images(
     model, task: Task, y: Tensor, steps: int, seed: int, labels=None, indices: Sequence[int] = ()
 ) -> Tensor:
@@ -32,25 +32,32 @@ def edit_images(
     y: what the task is given, model values. seed: an image's result is a function of it and of its index, by default
     its place. labels: [B], as for Model.sample; or mixtures of classes, [B, classes].
     """
+    rng = SampleRandomness(seed, indices or range(len(y)), model.device)
+    return _edited(model, task, y, steps, rng, labels)
+
+
+@torch.inference_mode()
+def _edited(model, task: Task, y: Tensor, steps: int, rng, labels) -> Tensor:
     check_model(model, task, steps)
     edit = task.edit(y.to(model.device))
-    rng = SampleRandomness(seed, indices or range(len(edit.start)), model.device)
     levels = task.levels(steps, model.function.boundary)
     levels = model.levels(steps, "multistep") if levels is None else model.check_levels(levels)
     noise = rng.normal(model.space.shape)  # before labels: the draws are those of Model.sample
     return edit(model.conditioned(labels, rng), noise, levels, rng, model.function.boundary)
 
 
-def interpolate(model, task: Interpolate, ends: Tensor, steps: int, seed: int, labels=None) -> Tensor:
-    """Frames between noises, [2, B, ...] -> [B * frames, ...]: those of a pair share later noise.
+def interpolate(model, task: Interpolate, ends: Tensor, steps: int, seeds: tuple[int, int], labels=None) -> Tensor:
+    """Frames between noises, [2, B, ...] -> [B * frames, ...].
 
-    labels: [B], of all frames of a pair; or [2, B], of its ends, between which what the model is told of them is mixed.
+    seeds: of each end's later noise, between which it goes as the first does: where ends are the noise of these seeds,
+    they are their samples in as many steps. labels: [B], of all frames of a pair; or [2, B], of its ends, between which
+    what the model is told of them is mixed.
     """
-    indices = [pair for pair in range(ends.shape[1]) for _ in range(task.frames)]
+    rng = StripRandomness(seeds, range(ends.shape[1]), task.frames, model.device)
     if labels is not None:
         labels = torch.as_tensor(labels)
         labels = _mixed(model, labels, task) if labels.ndim == 2 else labels.repeat_interleave(task.frames)
-    return edit_images(model, task, ends, steps, seed, labels, indices)
+    return _edited(model, task, ends, steps, rng, labels)
 
 
 def _mixed(model, labels: Tensor, task: Interpolate) -> Tensor:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from torch import nn
@@ -16,6 +17,7 @@ from onestep.evaluation.measured import difference
 from onestep.evaluation.memorisation import TrainingSet, memorisation_rate
 from onestep.evaluation.points import wasserstein
 from onestep.evaluation.scores import FEWEST, Reference, frechet_distance, score_images
+from onestep.evaluation.stream import in_batches
 
 Scores = dict[str, dict]
 
@@ -125,7 +127,8 @@ def evaluate(
         seconds, values = 0.0, []
         for seed in seeds:
             done = (len(rows) * len(seeds) + len(values)) * count
-            samples, taken = _generate(rung, seed, count, batch_size, on_progress, done, total)
+            said = on_progress and (lambda made, _, done=done: on_progress(done + made, total))
+            samples, taken = _generate(rung, seed, count, batch_size, said)
             seconds += taken
             values.append(judge.scores(samples, seed, asked_labels(range(count), rung.classes)))
             if on_samples:
@@ -140,7 +143,7 @@ def evaluate(
                 "images_per_second": round(count * len(seeds) / seconds, 1),
             }
         )
-    return {**_measured(store, extractor, judge, count, seeds), "rows": rows}
+    return _scored(store, extractor, judge, count, seeds, rows)
 
 
 def evaluate_given(
@@ -157,11 +160,16 @@ def evaluate_given(
     parts = [samples[np.sort(order[i * count : (i + 1) * count])] for i in range(len(seeds))]
     scores = _summary([judge.scores(part, seed) for part, seed in zip(parts, seeds, strict=True)])
     row = {"model": name, "sampler": "given", "nfe": 0, "levels": [], "scores": scores, "images_per_second": None}
-    return {**_measured(store, extractor, judge, count, seeds), "rows": [row]}
+    return _scored(store, extractor, judge, count, seeds, [row])
 
 
-def _measured(store, extractor: Extractor | None, judge: Judge, count: int, seeds: Sequence[int]) -> dict:
-    """How it was measured, and the floor of that."""
+def _scored(store, extractor: Extractor | None, judge: Judge, count: int, seeds: Sequence[int], rows) -> dict:
+    found = floor(store.images("heldout"), judge, count, seeds)
+    return {**measured(store, extractor, count, seeds), "floor": found, "rows": rows}
+
+
+def measured(store, extractor: Extractor | None, count: int, seeds: Sequence[int]) -> dict:
+    """How scores are measured: what is known of them before any work."""
     return {
         "dataset": store.space.name,
         "data_sha256": store.sha256,
@@ -170,7 +178,6 @@ def _measured(store, extractor: Extractor | None, judge: Judge, count: int, seed
         "count": count,
         "seeds": list(seeds),
         "provisional": len(seeds) < FULL_SEEDS,
-        "floor": floor(store.images("heldout"), judge, count, seeds),
     }
 
 
@@ -188,17 +195,14 @@ def floor(heldout: np.ndarray, judge: Judge, count: int, seeds: Sequence[int]) -
     return found
 
 
-def _generate(rung, seed, count, batch_size, on_progress, done, total) -> tuple[np.ndarray, float]:
+def _generate(rung, seed, count, batch_size, on_progress) -> tuple[np.ndarray, float]:
     """The samples, and the seconds that they took. The network's evaluations are counted and must be those declared."""
-    batches, started = [], time.perf_counter()
+    started = time.perf_counter()
     with count_evaluations(rung.function) as counted:
-        for start in range(0, count, batch_size):
-            batches.append(rung.generate(seed, np.arange(start, min(start + batch_size, count))))
-            if on_progress:
-                on_progress(done + min(start + batch_size, count), total)
+        samples = in_batches(partial(rung.generate, seed), count, batch_size, on_progress)
     seconds = time.perf_counter() - started
     assert counted.samples == rung.nfe * count, f"{rung.model} {rung.sampler}: {counted} of {count}, not {rung.nfe} NFE"
-    return np.concatenate(batches), seconds
+    return samples, seconds
 
 
 def _summary(values: list[dict[str, float]]) -> Scores:

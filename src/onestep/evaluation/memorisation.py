@@ -34,12 +34,14 @@ class TrainingSet:
         return distances, indices
 
     def _nearest(self, samples: np.ndarray, k: int, chunk: int) -> tuple[np.ndarray, np.ndarray]:
-        flat = _flat(samples).float()
+        flat, most = _flat(samples).float(), max(k, CANDIDATES)
         distances, found = torch.empty(len(flat), 0), torch.empty(len(flat), 0, dtype=torch.long)
         for indices in np.split(self.indices, range(chunk, len(self.indices), chunk)):
-            distances = torch.cat([distances, torch.cdist(flat, _flat(self._values[indices]).float())], dim=1)
-            found = torch.cat([found, torch.from_numpy(indices).expand(len(flat), -1)], dim=1)
-            distances, order = distances.topk(min(max(k, CANDIDATES), distances.shape[1]), largest=False)
+            near = torch.cdist(flat, _flat(self._values[indices]).float())
+            near, order = near.topk(min(most, len(indices)), largest=False)
+            distances = torch.cat([distances, near], dim=1)
+            found = torch.cat([found, torch.from_numpy(indices)[order]], dim=1)
+            distances, order = distances.topk(min(most, distances.shape[1]), largest=False)
             found = found.gather(1, order)
         exact = [(flat.double() - _flat(self._values[column.numpy()]).double()).norm(dim=1) for column in found.T]
         exact, order = torch.stack(exact, dim=1).sort(dim=1, stable=True)

@@ -39,9 +39,9 @@ def samples_part(rungs: Sequence[Rung], store, seed: int) -> Part:
     return Part("Samples", words, [Figure(title, draw(samples)) for title, samples in found])
 
 
-def draw(samples: np.ndarray, columns: int = COLUMNS) -> Image.Image:
-    """A grid of images, or a scatter of points."""
-    return Image.fromarray(tile(samples, columns)) if samples.ndim == 4 else scatter([("", samples)])
+def draw(samples: np.ndarray, columns: int = COLUMNS, title: str = "") -> Image.Image:
+    """A grid of images, or a scatter of points under its title."""
+    return Image.fromarray(tile(samples, columns)) if samples.ndim == 4 else scatter([(title, samples)])
 
 
 def ladder_part(scores: dict) -> Part:

@@ -1,4 +1,4 @@
-"""Scores of generated images against a reference, by torch-fidelity's own functions on features that are kept."""
+"""Scores of generated images against a reference: torch-fidelity's, most by its functions, of features once made."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +14,7 @@ from onestep.evaluation.fidelity import import_fidelity
 FEWEST = 10  # samples; the inception score is a mean over ten parts
 SUBSETS, SUBSET = 100, 1000  # of KID: their number, and the images of each, at most
 NEIGHBOURHOOD = 3  # Kynkaanniemi et al. 2019, section 3.1
+ROWS = 250  # whose distances to all others are held at a time
 MANIFOLD = 10_000  # images that precision and recall look at on either side, at most
 
 
@@ -75,16 +76,14 @@ def score_features(samples: Features, reference: Reference, seed: int = 0) -> di
         raise ValueError(f"Scores of {fewest} images: at least {FEWEST} are needed, samples and reference alike.")
     import_fidelity()
     from torch_fidelity.metric_isc import isc_features_to_metric
-    from torch_fidelity.metric_prc import prc_features_to_metric
 
     found, known = samples.features, reference.features.features
-    manifold = {"prc_neighborhood": NEIGHBOURHOOD, "prc_batch_size": 1000, "save_cpu_ram": True}
-    closeness = prc_features_to_metric(_some(found), _some(known), **manifold, verbose=False)
+    precision, recall = _precision_and_recall(_some(found), _some(known))
     return {
         "fid": frechet_distance(samples, reference),
         "kid": _kernel_distance(found, known, seed),
-        "precision": closeness["precision"],
-        "recall": closeness["recall"],
+        "precision": precision,
+        "recall": recall,
         "is": isc_features_to_metric(samples.logits, rng_seed=seed)["inception_score_mean"],
     }
 
@@ -100,15 +99,32 @@ def frechet_distance(samples: Features, reference: Reference) -> float:
 
 
 def _kernel_distance(found: Tensor, known: Tensor, seed: int) -> float:
-    """KID: torch-fidelity's subsets and estimator, its cubic kernel as products, which is 20 times as fast."""
+    """KID: torch-fidelity's subsets and estimator, its cubic kernel in place, which is 20 times as fast."""
     from torch_fidelity.metric_kid import mmd2
 
     rng, size, estimates = np.random.RandomState(seed), min(SUBSET, len(found), len(known)), []
     for _ in range(SUBSETS):
         x, y = (f[torch.from_numpy(rng.choice(len(f), size, replace=False))] for f in (found, known))
-        kernels = [a @ b.T / a.shape[1] + 1 for a, b in ((x, x), (x, y), (y, y))]
-        estimates.append(mmd2(*((k * k * k).numpy() for k in kernels)))
+        kernels = [(a @ b.T).div_(a.shape[1]).add_(1).pow_(3) for a, b in ((x, x), (x, y), (y, y))]
+        estimates.append(mmd2(*(kernel.numpy() for kernel in kernels)))
     return float(np.mean(estimates))
+
+
+def _precision_and_recall(found: Tensor, known: Tensor) -> tuple[float, float]:
+    """As torch-fidelity has them, in less than half of its time: each distance between the two sets once."""
+    far, reach = _radii(found).split(ROWS), _radii(known)
+    precise, recalled = [], torch.zeros(len(known), dtype=torch.bool)
+    for part, radii in zip(found.split(ROWS), far, strict=True):
+        distances = torch.cdist(part, known)
+        precise.append((distances <= reach).any(1))
+        recalled |= (distances <= radii[:, None]).any(0)
+    return float(torch.cat(precise).float().mean()), float(recalled.float().mean())
+
+
+def _radii(features: Tensor) -> Tensor:
+    """The distance of each to its third nearest, beside itself."""
+    distances = (torch.cdist(part, features) for part in features.split(ROWS))
+    return torch.cat([d.topk(NEIGHBOURHOOD + 1, largest=False).values[:, -1] for d in distances])
 
 
 def _some(features: Tensor) -> Tensor:

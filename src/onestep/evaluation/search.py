@@ -3,12 +3,14 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from onestep.diffusion.levels import SIGMA_MAX
 from onestep.evaluation.ladder import Judge
+from onestep.evaluation.stream import in_batches
 
 SEED = -1  # of the search: reports take none below 0
 CANDIDATES = tuple(float(f"{level:.3g}") for level in np.geomspace(0.1, 40, 10))
@@ -30,19 +32,21 @@ def search_levels(model, judge: Judge, nfes: Sequence[int], count: int, batch_si
     return replace(model, spec={**model.spec, "levels": levels})
 
 
-def keep_levels(model, store, extractor, nfes: Sequence[int], count: int, file: Path):
+def keep_levels(model, store, extractor, nfes: Sequence[int], count: int, file: Path, batch_size: int = 256):
     """The model at the best levels for held-out images, which scores are not measured against; file keeps them.
 
-    Searched anew where what they depend on is not that of the file.
+    count: samples of a trial. Searched anew where what they depend on is not that of the file, which is there whole or
+    not at all.
     """
     of = {"model_sha256": model.sha256, "data_sha256": store.sha256, "extractor": extractor and extractor.sha256}
     of |= {"nfe": max(nfes), "count": count, "own": model.spec["levels"], "candidates": list(CANDIDATES)}
     known = json.loads(file.read_text()) if file.exists() else {}
     if known.get("of") != of:
-        found = search_levels(model, Judge.of(store, extractor, "heldout"), nfes, count)
+        found = search_levels(model, Judge.of(store, extractor, "heldout"), nfes, count, batch_size)
         known = {"of": of, "levels": found.spec["levels"]}
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(known, indent=2) + "\n")
+        file.with_suffix(".new").write_text(json.dumps(known, indent=2) + "\n")
+        file.with_suffix(".new").replace(file)
     return replace(model, spec={**model.spec, "levels": known["levels"]})
 
 
@@ -54,6 +58,5 @@ def at_scored_levels(model, scores: dict):
 
 
 def _distance(model, judge: Judge, nfe: int, levels: list[float], count: int, batch_size: int) -> float:
-    parts = [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
-    samples = [model.sample(nfe, SEED, part, levels=[SIGMA_MAX, *levels]) for part in parts]
-    return judge.distance(np.concatenate(samples), seed=0)
+    generate = partial(model.sample, nfe, SEED, levels=[SIGMA_MAX, *levels])
+    return judge.distance(in_batches(generate, count, batch_size), seed=0)

@@ -1,4 +1,4 @@
-"""Generation of any number of samples at a memory that does not grow with it."""
+"""Generation of any number of samples, batch by batch: as one array, or at a memory that does not grow with it."""
 
 import hashlib
 import io
@@ -12,6 +12,22 @@ import numpy as np
 
 from onestep.data.space import DataSpace
 from onestep.data.store import DTYPES
+
+
+def in_batches(
+    generate: Callable[[np.ndarray], np.ndarray],
+    count: int,
+    batch_size: int,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Samples 0 to count - 1 of a function of indices, as one array. on_progress(done, count)."""
+    batches = []
+    for start in range(0, count, batch_size):
+        stop = min(start + batch_size, count)
+        batches.append(generate(np.arange(start, stop)))
+        if on_progress:
+            on_progress(stop, count)
+    return np.concatenate(batches)
 
 
 def stream(

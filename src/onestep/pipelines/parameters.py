@@ -56,7 +56,7 @@ class EvaluationParameters(Section):
     """count: samples of each score. full: three seeds, for a figure that is not provisional.
 
     teacher_nfe: {sampler: NFE}. gammas: of a student that jumps, beside 0. levels: the student's, as its recipe has
-    them, or searched.
+    them, or searched, by search_count samples a trial.
     """
 
     features: str = "classifier"
@@ -70,6 +70,7 @@ class EvaluationParameters(Section):
     teacher_nfe: TeacherNFEs
     gammas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     levels: Literal["recipe", "search"] = "recipe"
+    search_count: int = Field(400, ge=FEWEST)
 
     @check("features")
     @classmethod

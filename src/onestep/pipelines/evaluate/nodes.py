@@ -31,7 +31,8 @@ def score_models(images, extractor, teacher, student, evaluation: dict, runs: Pa
 
     if evaluation["levels"] == "search":
         file = runs / student.spec["provenance"]["run"] / LEVELS
-        student = keep_levels(student, images, extractor, evaluation["student_nfe"], evaluation["count"], file)
+        trials = {"count": evaluation["search_count"], "batch_size": evaluation["batch_size"]}
+        student = keep_levels(student, images, extractor, evaluation["student_nfe"], file=file, **trials)
     rungs = all_rungs(teacher, student, evaluation)
     sizes = {"count": evaluation["count"], "batch_size": evaluation["batch_size"]}
     with progress_bar("evaluate") as bar:
