@@ -45,6 +45,12 @@ def test_the_best_level_more_is_added_to_the_best_list():
     assert student.seeds == {SEED} and SEED < 0
 
 
+def test_every_trial_is_told():
+    told = []
+    search_levels(Student({"levels": {}}), Judge(), [1, 2, 3], 10, on_progress=lambda *given: told.append(given))
+    assert told == [(k, 19, "2 NFE" if k <= 10 else "3 NFE") for k in range(1, 20)]
+
+
 def test_a_sampler_with_a_grid_of_its_own_is_left_alone():
     student = Student({"levels": {"2": [3.0]}}, samplers=("euler", "heun"))
     assert search_levels(student, Judge(), [1, 2], 10) is student

@@ -34,8 +34,9 @@ def score_contestant(images, extractor, student, comparison: dict, runs: Path, *
 
 def at_best_levels(images, extractor, student, comparison: dict):
     """The student at the best levels for held-out images, which scores are not measured against."""
-    judge = Judge.of(images, extractor, "heldout")
-    return search_levels(student, judge, comparison["nfe"], comparison["search_count"], comparison["batch_size"])
+    judge, sizes = Judge.of(images, extractor, "heldout"), (comparison["search_count"], comparison["batch_size"])
+    with progress_bar(f"levels of {student.spec['name']}") as bar:
+        return search_levels(student, judge, comparison["nfe"], *sizes, on_progress=bar)
 
 
 def score_reference(images, extractor, teacher, comparison: dict):
