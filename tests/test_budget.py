@@ -20,12 +20,14 @@ def test_images_and_steps_are_counted(unit, amount, images, tmp_path):
     assert not (tmp_path / "ledger.json").exists()
 
 
-def test_seconds_are_turned_into_steps_once_and_for_all(tmp_path, monkeypatch):
+def test_seconds_are_turned_into_steps_once_and_for_all(tmp_path, monkeypatch, capsys):
     ledger, trials = tmp_path / "runs" / "ledger.json", iter([0.5, 9.0])
     monkeypatch.setattr(budget, "seconds_per_step", lambda job, launch, seconds: next(trials))
     first = with_budget(JOB, Budget("seconds", 10), ledger, HERE)
     assert first.training["images"] == 20 * 8
+    assert capsys.readouterr().out == "cd: timing steps for about 0.5 s\n"
     assert with_budget(JOB, Budget("seconds", 10), ledger, HERE) == first
+    assert not capsys.readouterr().out, "nothing is timed twice"
     assert with_budget(first, Budget("seconds", 5), ledger, HERE).training["images"] == 10 * 8
     assert list(json.loads(ledger.read_text()).values()) == [0.5]
     assert with_budget(JOB, Budget("seconds", 90), ledger, LaunchSettings(workers=2)).training["images"] == 10 * 8

@@ -47,6 +47,7 @@ def _known_seconds(job: Job, budget: Budget, ledger: Path, launch: LaunchSetting
     named = replace(job, training={**job.training, "images": 1}).run_name
     key = f"{named}, {launch.workers} workers of {launch.threads} threads, gpu {launch.gpu}"
     if key not in known:
+        print(f"{job.name}: timing steps for about {budget.amount / 20:g} s", flush=True)
         known[key] = seconds_per_step(job, launch, budget.amount / 20)
         ledger.parent.mkdir(parents=True, exist_ok=True)
         ledger.with_suffix(".new").write_text(json.dumps(known, indent=2) + "\n")

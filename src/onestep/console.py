@@ -35,3 +35,5 @@ def progress_bar(title: str) -> Iterator:
     with Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}")) as bar:
         task = bar.add_task(title, total=None, note="")
         yield lambda done, total, note="": bar.update(task, completed=done, total=total, note=note)
+        if bar.tasks[0].total is None:
+            bar.remove_task(task)  # there was nothing to do

@@ -10,6 +10,7 @@ import torch
 
 from onestep.data import ingest
 from onestep.evaluation.search import CANDIDATES, SEED, at_scored_levels, keep_levels, search_levels
+from onestep.pipelines.compare.nodes import at_best_levels
 from onestep.training.model import Model, build_function
 
 
@@ -42,6 +43,12 @@ def test_the_best_level_more_is_added_to_the_best_list():
     one, ten = (min(CANDIDATES, key=lambda c: abs(np.log10(c / wanted))) for wanted in (1, 10))
     assert levels == {"2": [one], "3": [ten, one]}
     assert student.seeds == {SEED} and SEED < 0
+
+
+def test_every_trial_is_told():
+    told = []
+    search_levels(Student({"levels": {}}), Judge(), [1, 2, 3], 10, on_progress=lambda *given: told.append(given))
+    assert told == [(k, 19, "2 NFE" if k <= 10 else "3 NFE") for k in range(1, 20)]
 
 
 def test_a_sampler_with_a_grid_of_its_own_is_left_alone():
@@ -110,6 +117,8 @@ def test_the_search_never_sees_what_scores_are_measured_against(moons, tmp_path)
             return store.images(split)
 
     keep_levels(model, Guarded(), None, [1, 2], 20, tmp_path / "levels.json")
+    trials = {"nfe": [1, 2], "search_count": 20, "batch_size": 20}
+    assert "2" in at_best_levels(Guarded(), None, model, trials).spec["levels"]
 
 
 def test_a_model_at_the_levels_of_its_scores_makes_what_was_scored(moons):

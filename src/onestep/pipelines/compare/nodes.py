@@ -25,12 +25,18 @@ def train_contestant(images, teacher, recipe: dict, comparison: dict, runs: Path
 
 def score_contestant(images, extractor, student, comparison: dict, runs: Path, *records):
     """Scores of a student at the levels that suit it best."""
-    judge = Judge.of(images, extractor)
     student.function.to(best_device())
-    found = search_levels(student, judge, comparison["nfe"], comparison["search_count"], comparison["batch_size"])
-    scores = _evaluate(found, {found.samplers[0]: comparison["nfe"]}, images, extractor, comparison, judge)
+    found = at_best_levels(images, extractor, student, comparison)
+    scores = _evaluate(found, {found.samplers[0]: comparison["nfe"]}, images, extractor, comparison)
     run_of(student, runs / "comparison", *records, _experiment(images)).log_scores(scores, student.spec["name"])
     return scores
+
+
+def at_best_levels(images, extractor, student, comparison: dict):
+    """The student at the best levels for held-out images, which scores are not measured against."""
+    judge, sizes = Judge.of(images, extractor, "heldout"), (comparison["search_count"], comparison["batch_size"])
+    with progress_bar(f"levels of {student.spec['name']}") as bar:
+        return search_levels(student, judge, comparison["nfe"], *sizes, on_progress=bar)
 
 
 def score_reference(images, extractor, teacher, comparison: dict):
@@ -72,12 +78,12 @@ def _experiment(images) -> str:
     return f"{images.space.name}-comparison"
 
 
-def _evaluate(model, nfes: dict, images, extractor, comparison: dict, judge: Judge | None = None) -> dict:
+def _evaluate(model, nfes: dict, images, extractor, comparison: dict) -> dict:
     """nfes: {sampler: NFE}."""
     sizes = {key: comparison[key] for key in ("count", "seeds", "batch_size")}
     rungs = [rung for sampler, found in nfes.items() for rung in rungs_of(model, sampler, sorted(found))]
     with progress_bar(f"evaluate {model.spec['name']}") as bar:
-        scores = evaluate(rungs, images, extractor, **sizes, judge=judge, on_progress=bar)
+        scores = evaluate(rungs, images, extractor, **sizes, on_progress=bar)
     return {**scores, "model_sha256": model.sha256, "budget": comparison["budget"]}
 
 

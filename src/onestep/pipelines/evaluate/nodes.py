@@ -31,8 +31,10 @@ def score_models(images, extractor, teacher, student, evaluation: dict, runs: Pa
 
     if evaluation["levels"] == "search":
         file = runs / student.spec["provenance"]["run"] / LEVELS
-        trials = {"count": evaluation["search_count"], "batch_size": evaluation["batch_size"]}
-        student = keep_levels(student, images, extractor, evaluation["student_nfe"], file=file, **trials)
+        trials = {"count": evaluation["search_count"], "batch_size": evaluation["batch_size"], "file": file}
+        nfes = evaluation["student_nfe"]
+        with progress_bar(f"levels of {student.spec['name']}") as bar:
+            student = keep_levels(student, images, extractor, nfes, **trials, on_progress=bar)
     rungs = all_rungs(teacher, student, evaluation)
     sizes = {"count": evaluation["count"], "batch_size": evaluation["batch_size"]}
     with progress_bar("evaluate") as bar:
