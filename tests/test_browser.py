@@ -100,7 +100,7 @@ def address(trained):
 
 def wait_for(address: str) -> str:
     """The address, once it answers."""
-    for _ in range(120):
+    for _ in range(240):
         try:
             urllib.request.urlopen(f"{address}/health").close()
             return address
