@@ -1,15 +1,19 @@
 """Every recipe there is: it builds, gives a loss of each sample, repeats itself, and trains what it declares."""
 
+import gc
 import math
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from weakref import WeakSet
 
 import pytest
 import torch
+from torch.autograd.graph import saved_tensors_hooks
 
 from onestep.diffusion.randomness import StepRandomness
 from onestep.networks import build_network
+from onestep.objectives import Networks
 from onestep.pipelines.configuration import RecipeConfigLoader
 from onestep.pipelines.training import make_job
 from onestep.settings import CONFIG_LOADER_ARGS
@@ -198,3 +202,86 @@ def test_cifar10_has_the_papers_dropout_and_levels_of_scm():
         steps = TrainingSettings(**recipe["training"]).steps
         assert recipe["start"] == "teacher" and recipe["objective"]["warmup"] * steps == pytest.approx(10_000)
         assert tuple(recipe["training"]["betas"]) == (0.9, 0.99)
+
+
+def often(*names: str) -> list:
+    """Every recipe, these in `make test`, the others in `make check`."""
+    return [pytest.param(name, marks=() if name in names else pytest.mark.check) for name in RECIPES]
+
+
+class Kept:
+    """A tensor that autograd keeps, as long as it does, and the network's pass that made it."""
+
+    def __init__(self, tensor, origin):
+        self.tensor, self.origin = tensor, origin
+
+
+@contextmanager
+def kept_of(networks: Networks):
+    """(passes, kept): the (network, number) of each pass that is made meanwhile, and a set of Kept that lives on."""
+    passes, inside, kept = [], [], WeakSet()
+    named = {name: function for name in ("student", "target", "teacher") if (function := getattr(networks, name))}
+    names = {function.network: name for name, function in reversed(named.items())}  # a target may be the student
+
+    def enter(module, _):
+        passes.append((names[module], len(passes)))
+        inside.append(passes[-1])
+
+    def keep(tensor):
+        one = Kept(tensor, inside[-1] if inside else None)
+        kept.add(one)
+        return one
+
+    handles = [module.register_forward_pre_hook(enter) for module in names]
+    handles += [module.register_forward_hook(lambda *_: inside.pop() and None) for module in names]
+    with saved_tensors_hooks(keep, lambda one: one.tensor):
+        yield passes, kept
+    for handle in handles:
+        handle.remove()
+
+
+@pytest.mark.parametrize("recipe", often("cd", "ctm", "facm"))
+def test_no_graph_is_kept_of_what_target_and_teacher_say(recipe, patches, teacher, tmp_path):
+    training = training_of(recipe, patches, teacher, tmp_path)
+    with kept_of(training.networks) as (passes, kept):
+        losses = loss_of(training)  # holds its graph
+    assert losses and (len(passes) > 1 or recipe == "sct")
+    found = {one.origin for one in kept} - {None}
+    assert {name for name, _ in found} == {"student"}
+    assert len(found) == {"ctm": 2, "ctm_gan": 2, "facm": 2}.get(recipe, 1)  # the score, and the anchor
+
+
+def storages(tensors) -> dict[int, int]:
+    """{place in memory: bytes}."""
+    return {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+
+
+@contextmanager
+def new_tensors():
+    """A function that gives every tensor made meanwhile that something holds."""
+
+    def made():
+        gc.collect()
+        return [o for o in gc.get_objects() if issubclass(type(o), torch.Tensor)]
+
+    gc.collect()
+    gc.freeze()  # what is there already is none of them
+    yield made
+    gc.unfreeze()
+
+
+@pytest.mark.parametrize("recipe", often("cd"))
+def test_weights_are_held_once_by_student_average_target_and_teacher(recipe, patches, teacher, tmp_path):
+    with new_tensors() as made:
+        training = training_of(recipe, patches, teacher, tmp_path)
+        for _ in range(3):  # of pd's, the student is the teacher from the second on
+            training.make_step()
+        found = storages(made())
+    networks, objective = training.networks, training.objective
+    beside = [networks.distance, *networks.modules.values()]
+    slots = [tensor for name, tensor in training.state().items() if name.startswith("optimizer.")]
+    for place in storages([*(p for module in beside for p in module.parameters()), *slots]):
+        found.pop(place, None)
+    held = sum(found.values()) / sum(storages(networks.student.parameters()).values())
+    wanted = 2 + objective.needs_teacher + (objective.target_decay(training.progress_at(0)) is not None)
+    assert held == pytest.approx(wanted, abs=0.1)
