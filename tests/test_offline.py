@@ -17,24 +17,39 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
+JOURNEY = ("kedro", "run", "--env=test")
+STUDENT = "--model=models:/onestep-test@champion"
+SAMPLE = ("onestep", "sample", "samples.png", "--n=4", STUDENT)
+EDIT = ("onestep", "edit", "interpolate", "--steps=1", STUDENT)
+REPORT = ("kedro", "run", "--env=test", "--pipelines=report")
+PAGES = ("samples.png", "edited/sheet.png", "data/08_reporting/test/cd/report.html")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.check)])
-def test_the_journey_stays_on_the_machine(workers, project, tmp_path):
+@pytest.mark.parametrize(
+    ("workers", "more"), [(0, [SAMPLE]), pytest.param(1, [SAMPLE, EDIT, REPORT], marks=pytest.mark.check)]
+)
+def test_the_journey_and_what_follows_stay_on_the_machine(workers, more, project, tmp_path):
     log = tmp_path / "attempts"
-    code, output = project.run(
-        "kedro",
-        "run",
-        "--env=test",
-        f"--params=launch.workers={workers},launch.threads=1",
-        wrapper=(sys.executable, "-c", CUT_OFF),
-        PYTHONPATH=f"{WATCH}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
-        ATTEMPTS=str(log),
-    )
-    assert code == 0, output
-    assert "champion" in output
-    seen = log.read_text().splitlines()
-    assert "watching" in seen, "the watch was not there"
-    assert [line for line in seen if line != "watching"] == []
+
+    def cut_off(*words: str) -> str:
+        code, output = project.run(
+            *words,
+            wrapper=(sys.executable, "-c", CUT_OFF),
+            PYTHONPATH=f"{WATCH}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+            ATTEMPTS=str(log),
+        )
+        assert code == 0, output
+        seen = log.read_text().splitlines()
+        assert "watching" in seen, "the watch was not there"
+        assert [line for line in seen if line != "watching"] == []
+        log.write_text("")
+        return output
+
+    assert "champion" in cut_off(*JOURNEY, f"--params=launch.workers={workers},launch.threads=1")
+    for words in more:
+        cut_off(*words)
+    assert [(project.root / page).exists() for page in PAGES[: len(more)]] == [True] * len(more)
 
 
 def test_the_watch_sees_an_attempt(tmp_path):
