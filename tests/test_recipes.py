@@ -228,7 +228,7 @@ def kept_of(networks: Networks):
         inside.append(passes[-1])
 
     def keep(tensor):
-        one = Kept(tensor, inside[-1] if inside else None)
+        one = Kept(tensor.detach(), inside[-1] if inside else None)  # its graph would keep itself
         kept.add(one)
         return one
 
@@ -249,6 +249,8 @@ def test_no_graph_is_kept_of_what_target_and_teacher_say(recipe, patches, teache
     found = {one.origin for one in kept} - {None}
     assert {name for name, _ in found} == {"student"}
     assert len(found) == {"ctm": 2, "ctm_gan": 2, "facm": 2}.get(recipe, 1)  # the score, and the anchor
+    del losses
+    assert not kept
 
 
 def storages(tensors) -> dict[int, int]:
