@@ -240,7 +240,7 @@ def kept_of(networks: Networks):
         handle.remove()
 
 
-@pytest.mark.parametrize("recipe", often("cd", "ctm", "facm"))
+@pytest.mark.parametrize("recipe", often("ict", "ctm", "facm"))
 def test_no_graph_is_kept_of_what_target_and_teacher_say(recipe, patches, teacher, tmp_path):
     training = training_of(recipe, patches, teacher, tmp_path)
     with kept_of(training.networks) as (passes, kept):
