@@ -231,7 +231,7 @@ def test_a_divergence_says_where_and_keeps_the_last_good_checkpoint(workers, tra
 
 @pytest.mark.slow
 def test_a_checkpoint_of_another_configuration_is_not_taken_up(trained):
-    words = "launch.workers=0,student.training.images=64,student.training.batch_size=16"
+    words = "launch.workers=0,launch.threads=1,student.training.images=64,student.training.batch_size=16"
     run = ["--pipeline=distill", f"--params={words},student.training.checkpoint_every=16"]
     assert trained.run("kedro", "run", "--env=test", *run)[0] == 0
     (folder,) = [p.parent for p in trained.glob("runs/test/cd-*/model")]
