@@ -10,7 +10,8 @@ from torch import Tensor
 from onestep.data.space import DataSpace
 from onestep.diffusion.levels import SIGMA_MAX
 from onestep.diffusion.names import check_name
-from onestep.exchange.unpickling import Part, read_pickle, read_state_dict
+from onestep.exchange.parts import Part
+from onestep.exchange.unpickling import read_pickle, read_state_dict
 from onestep.networks import build_network
 from onestep.networks.published import from_published
 from onestep.networks.published_weights import import_weights

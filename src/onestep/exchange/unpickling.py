@@ -6,19 +6,24 @@ made anew for each file, and any other name refuses the file.
 
 import io
 import pickle
+import sys
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, BinaryIO, ClassVar
 
 import torch
 from torch import Tensor
 
+from onestep.exchange.parts import Part
+
 PARTS = ("torch.nn.modules.",)  # their instances are kept as Parts
-LONGEST = 1000  # characters of a tensor's full name, so that depth costs no more than the file has
-DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
+STORED = {  # types of numbers, and what torch.save calls a storage of them
+    "float64": "Double", "float32": "Float", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",
+    "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool",
+}  # fmt: skip
+LEGACY = [0x1950A86A20F9469CFC6C, 1001]  # a file of torch.save before 1.6, and the storages in NVIDIA's, begin so
 KEYS = str | bytes | int | float | None
 HASHED = {  # opcodes, and where on the stack is what they hash
     pickle.SETITEM[0]: slice(-2, -1),
@@ -29,88 +34,75 @@ HASHED = {  # opcodes, and where on the stack is what they hash
 }
 
 
-class Part:
-    """What a pickle says of an object: the name of its class, and its attributes as plain data."""
-
-    kind = "Part"
-    attributes: Mapping = MappingProxyType({})
-
-    def __setstate__(self, state: Any) -> None:
-        if not isinstance(state, Mapping):
-            raise ValueError(f"a {self.kind} whose attributes are {type(state).__name__}")
-        self.__dict__["attributes"] = state
-
-    @property
-    def modules(self) -> Mapping[str, "Part"]:
-        return self._mapping("_modules")
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Parameters and buffers of a torch.nn.Module, by their full names.
-
-        ValueError where something is met twice: a chain of n modules that hold the next one twice has 2^n names.
-        """
-        found, met, left = {}, set(), [("", self)]
-        while left:
-            prefix, part = left.pop()
-            for name, value in part._own():
-                full = prefix + name
-                if id(value) in met or len(full) > LONGEST:
-                    raise ValueError(f"{full[:80]} is met twice, or too deep")
-                met.add(id(value))
-                if isinstance(value, Part):
-                    left.append((f"{full}.", value))
-                else:
-                    found[full] = value
-        return found
-
-    def _own(self) -> Iterator[tuple[str, "Tensor | Part"]]:
-        """Parameters, buffers and modules by their own names."""
-        for group, kind in (("_parameters", Tensor), ("_buffers", Tensor), ("_modules", Part)):
-            for name, value in self._mapping(group).items():
-                if not isinstance(value, kind | None):
-                    raise ValueError(f"{name} is no {kind.__name__.lower()}")
-                if value is not None:
-                    yield name, value
-
-    def _mapping(self, name: str) -> Mapping[str, Any]:
-        found = self.attributes.get(name) or {}
-        if not isinstance(found, Mapping):
-            raise ValueError(f"{name} of a {self.kind} is {type(found).__name__}")
-        return found
-
-
 def read_pickle(path: Path | str) -> Any:
     """NVIDIA's way to store networks: dictionaries of Parts. ValueError for anything but tensors and plain data."""
-    return _reading(path, lambda file: _Reader(file, Path(path).stat().st_size).load())
+    return _reading(path, lambda file, size: _Reader(file, size).load())
 
 
 def read_state_dict(path: Path | str) -> dict[str, Tensor]:
     """A state dictionary as torch.save writes it. ValueError for anything else than tensors by their names."""
-    found = _reading(path, _load)
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+    found = _reading(path, _saved)
+    if not isinstance(found, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()):
         raise ValueError(f"{path} is no state dictionary: tensors by their names, as torch.save writes them.")
-    if sum(value.numel() * value.itemsize for value in found.values()) > Path(path).stat().st_size:
-        raise ValueError(f"{path} is refused: its tensors have more numbers than the file holds.")
     return dict(found)
 
 
-def _load(file: BinaryIO) -> Any:
-    """What torch.save wrote, uncompressed as it does: what is packed may grow at will."""
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-                raise Refused("it is compressed, which torch.save does not do")
+def _saved(file: BinaryIO, size: int) -> Any:
+    """What torch.save wrote, in its zip or as before 1.6."""
+    start = file.read(4)
     file.seek(0)
-    return torch.load(file, map_location="cpu", weights_only=True)
+    return _zipped(file, size) if start == b"PK\x03\x04" else _legacy(file, size)
 
 
-def _reading(path: Path | str, read: Callable) -> Any:
+def _zipped(file: BinaryIO, size: int) -> Any:
+    """A pickle, and beside it each storage as bytes."""
+    with zipfile.ZipFile(file) as archive:
+        entries = {entry.filename: entry for entry in archive.infolist()}
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
+            raise Refused("it is compressed, which torch.save does not do")  # what is packed may grow at will
+        folder = next((name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl")), None)
+        if folder is None:
+            raise Refused("it is a zip of other things than torch.save's")
+        if (order := f"{folder}byteorder") in entries and archive.read(order).decode() != sys.byteorder:
+            raise Refused("it was written on a machine of the other byte order")
+        reader = _SavedReader(io.BytesIO(archive.read(f"{folder}data.pkl")), size)
+        found = reader.load()
+        for key, storage in reader.storages.items():
+            with archive.open(f"{folder}data/{key}") as entry:
+                _fill(storage, entry)
+    return found
+
+
+def _legacy(file: BinaryIO, size: int) -> Any:
+    """Pickles: a number, a version, the machine, what was saved, and its storages' keys; then each storage as bytes."""
+    reader = _SavedReader(file, size)
+    if [reader.load(), reader.load()] != LEGACY:
+        raise Refused("it is not what torch.save writes")
+    _, found, keys = reader.load(), reader.load(), reader.load()
+    _check_keys(keys)
+    if sorted(keys) != sorted(reader.storages):
+        raise Refused("its storages are not those that it names")
+    for key in keys:
+        if int.from_bytes(file.read(8), "little") != len(reader.storages[key]):
+            raise Refused("a storage is not as long as it says")
+        _fill(reader.storages[key], file)
+    return found
+
+
+def _fill(storage: Tensor, file: BinaryIO) -> None:
+    content = storage.view(torch.uint8).numpy()
+    if file.readinto(content) != len(content):
+        raise Refused("a storage is shorter than it says")
+
+
+def _reading(path: Path | str, read: Callable[[BinaryIO, int], Any]) -> Any:
+    """What is read of a file and its size in bytes; ValueError for whatever goes wrong."""
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"there is no file {path}.")
     try:
         with path.open("rb") as file:
-            return read(file)
+            return read(file, path.stat().st_size)
     except Refused as problem:
         raise ValueError(f"{path} is refused, and nothing in it was run: {problem}.") from None
     except Exception as problem:  # a damaged pickle can raise anything
@@ -119,7 +111,7 @@ def _reading(path: Path | str, read: Callable) -> Any:
 
 
 class Refused(Exception):
-    """A name that is neither a tensor's nor plain data's."""
+    """What is neither a tensor nor plain data, or more than the file."""
 
 
 def _of_plain_keys(load: Callable, hashed: slice) -> Callable:
@@ -151,7 +143,8 @@ class _Reader(pickle._Unpickler):
 
     def __init__(self, file: BinaryIO, size: int):
         super().__init__(file)
-        self._known = _known(size)
+        self.spend = _purse(size)
+        self._known = _known(self.spend)
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in self._known:
@@ -163,12 +156,41 @@ class _Reader(pickle._Unpickler):
     def persistent_load(self, pid: Any) -> Any:
         raise Refused("it refers to data outside the file")
 
+    def load_build(self) -> None:
+        """Attributes of a Part; a mapping has its entries alone."""
+        state, target = self.stack.pop(), self.stack[-1]
+        if isinstance(target, Part):
+            target.__setstate__(state)
+        elif not isinstance(target, dict):  # a tensor would take any size as its own
+            raise Refused(f"it changes a {type(target).__name__}")
 
-def _known(file_size: int) -> dict[tuple[str, str], Any]:
-    """All that a pickle may call, fresh objects of our own, so that none can be changed for the next file.
+    def load_bytearray8(self) -> None:
+        raise Refused("it has a bytearray, which is made as large as it says before it is read")
 
-    file_size: bytes. What is made anew of things that a file may name again and again is together no larger.
-    """
+    dispatch[pickle.BUILD[0]] = load_build
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
+
+
+class _SavedReader(_Reader):
+    """Of torch.save's pickles, which name storages that come after: `storages`, still to be filled."""
+
+    def __init__(self, file: BinaryIO, size: int):
+        super().__init__(file, size)
+        self.storages: dict[str, Tensor] = {}
+
+    def persistent_load(self, pid: Any) -> Tensor:
+        kind, dtype, key, _, count, *view = pid
+        _check_keys([key])
+        if kind != "storage" or any(view):
+            raise Refused("it refers to data outside the file")
+        if key not in self.storages:
+            self.spend("storages", count * dtype.itemsize)
+            self.storages[key] = torch.empty(count, dtype=dtype)
+        return self.storages[key]
+
+
+def _purse(file_size: int) -> Callable[[str, int], None]:
+    """What is made of things that a file may name again and again is together no larger than the file, in bytes."""
     spent = Counter()
 
     def spend(kind: str, size: int) -> None:
@@ -176,19 +198,23 @@ def _known(file_size: int) -> dict[tuple[str, str], Any]:
         if spent[kind] > file_size:
             raise Refused(f"it makes more {kind} than the file holds")
 
+    return spend
+
+
+def _known(spend: Callable[[str, int], None]) -> dict[tuple[str, str], Any]:
+    """All that a pickle may call, fresh objects of our own, so that none can be changed for the next file."""
+
     def rebuilt(storage, offset, size, stride, *_) -> Tensor:
-        view = torch.as_strided(storage, tuple(size), tuple(stride), offset)  # checks the bounds, and takes no memory
+        view = torch.as_strided(storage, size, stride, offset)  # checks the bounds, and takes no memory
         spend("numbers", view.numel() * view.itemsize)
-        return view.clone()
+        return view
 
     def parameter(data, *_) -> Tensor:
         return data
 
     def storage(content: bytes) -> Tensor:
         spend("storages", len(content))
-        stored = _load(io.BytesIO(content))
-        untyped = stored._untyped_storage
-        return torch.tensor([], dtype=stored.dtype).set_(untyped, 0, (untyped.nbytes() // stored.dtype.itemsize,))
+        return _legacy(io.BytesIO(content), len(content))
 
     def encoded(text: str, encoding: str) -> bytes:
         spend("text", len(text))
@@ -223,5 +249,6 @@ def _known(file_size: int) -> dict[tuple[str, str], Any]:
         ("torch.storage", "_load_from_bytes"): storage,
         ("torch", "Size"): sizes,
         ("torch", "device"): lambda *words: words,
-        **{("torch", name): getattr(torch, name) for name in DTYPES},
+        **{("torch", name): getattr(torch, name) for name in STORED},
+        **{("torch", f"{word}Storage"): getattr(torch, name) for name, word in STORED.items()},
     }
