@@ -4,6 +4,8 @@ import json
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from onestep.evaluation import FULL_SEEDS
+
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
 
@@ -22,7 +24,7 @@ Scores at each number of network evaluations (NFE): the mean over {seeds} of {co
 
 {table}
 
-**Limits** Scores like `{features}` compare only on the same data, by the same features, of as many samples. {limits}
+**Limits** {limits}
 
 **Licence** of the code: Apache 2.0. That of the data and of a teacher from elsewhere is their owners' to say.
 
@@ -54,10 +56,39 @@ def card(facts: dict, model: "Model", run: "MlflowRun | None" = None) -> str:
         seeds="one seed" if seeds == 1 else f"{seeds} seeds",
         count=judged["count"],
         table=_table(evidence) if evidence else "None are kept.",
-        features=judged["score"].partition("/")[0],
-        limits="One seed is provisional." if judged["provisional"] else "",
+        limits=_limits(facts, model),
         method=json.dumps({key: made_by.get(key) for key in ("objective", "training")} | {"network": spec["network"]}),
     )
+
+
+def _limits(facts: dict, model: "Model") -> str:
+    """What is to be known before the scores are relied on."""
+    judged, evidence, space = facts["judged_by"], facts.get("evidence", {}), model.space
+    shown, score = model.spec.get("provenance", {}).get("images"), judged["score"].partition("/")[0]
+    by = f", by the same features (`{judged['extractor_sha256']:.12}`)" if judged["extractor_sha256"] else ""
+    said = [f"It makes {'x'.join(map(str, space.shape))} {space.kind} like those of {facts['dataset']}, and no others."]
+    if shown:
+        said.append(f"Training showed it {shown:,}, repetitions counted.")
+    if evidence:
+        said.append(f"It was judged at {', '.join(sorted(evidence, key=int))} NFE, and is not known at others.")
+    if judged["provisional"]:
+        said.append(f"Its scores are provisional: of fewer than {FULL_SEEDS} seeds, {judged['count']} samples each.")
+    said.append(f"`{score}` compares with nothing but `{score}` on the same data{by}, of as many samples.")
+    return " ".join([*said, *_copies(facts)])
+
+
+def _copies(facts: dict) -> list[str]:
+    """What of its samples is memorised, beside the same of data that were not trained on."""
+    values = [found["values"].get("memorisation") for found in facts.get("evidence", {}).values()]
+    if None in values or not values:
+        return []
+    floor = facts["scores"].get("memorisation/floor")
+    real = "unknown" if floor is None else f"{floor:.2%}"
+    rate = f"{max(map(fmean, values)):.2%}"
+    return [
+        f"At most {rate} of its samples are memorised: three times nearer to one training sample than to any other.",
+        f"Of held-out data that share is {real}.",
+    ]
 
 
 def _teacher(lineage: dict) -> str:
