@@ -8,7 +8,7 @@ import torch
 from onestep.data.space import DataSpace
 from onestep.diffusion.randomness import SampleRandomness
 from onestep.exchange import export_model
-from onestep.exchange.outgoing import Program
+from onestep.exchange.outgoing import OPSETS, Program
 from onestep.training.model import Model, build_function
 
 
@@ -90,6 +90,34 @@ def test_onnx(model, tmp_path, name, labels, nfe):
     (images,) = session.run(None, {i.name: t.numpy() for i, t in zip(session.get_inputs(), noise, strict=True)})
     expected = Program(given, nfe)(*noise)  # of weights drawn at random it can be large
     assert (torch.from_numpy(images) - expected).abs().max() < 1e-4 * max(1, expected.abs().max())
+
+
+@pytest.mark.parametrize(
+    ("kind", "opset", "words"),
+    [
+        ("onnx", 99, "no opset 99 to write ONNX in. Allowed: 18 to 23"),
+        ("onnx", 17, "no opset 17"),
+        ("pt2", 20, "the format 'pt2' has none"),
+    ],
+)
+def test_an_opset_that_is_not_there_is_refused(model, tmp_path, kind, opset, words):
+    with pytest.raises(ValueError, match=words):
+        export_model(model(), tmp_path / "x.onnx", kind, opset=opset)
+    assert not (tmp_path / "x.onnx").exists()
+
+
+@pytest.mark.check
+@pytest.mark.parametrize("opset", OPSETS)
+def test_onnx_of_each_opset(model, tmp_path, opset):
+    onnx = pytest.importorskip("onnx", reason="of the extra 'export': it writes ONNX")
+    runtime = pytest.importorskip("onnxruntime", reason="of the extra 'export': it runs ONNX")
+    given = model("consistency", True)
+    path = export_model(given, tmp_path / "x.onnx", "onnx", opset=opset)
+    assert {each.domain: each.version for each in onnx.load(path).opset_import}[""] == opset
+    session = runtime.InferenceSession(path)
+    noise = inputs(given, Program(given, 1), 3)
+    (images,) = session.run(None, {i.name: t.numpy() for i, t in zip(session.get_inputs(), noise, strict=True)})
+    assert (torch.from_numpy(images) - Program(given, 1)(*noise)).abs().max() < 1e-4
 
 
 def test_other_formats_are_named(model, tmp_path):

@@ -103,18 +103,22 @@ def _network(model) -> str:
     "--format", "kind", default="folder", show_default=True, help="folder, pt2 (torch.export), onnx or diffusers."
 )
 @click.option("--steps", default=1, show_default=True, type=click.IntRange(1), help="Network evaluations of a program.")
-def export_model(target: Path, model: str, kind: str, steps: int) -> None:
+@click.option("--opset", default=18, show_default=True, help="The version of ONNX's operators, with --format onnx.")
+def export_model(target: Path, model: str, kind: str, steps: int, opset: int) -> None:
     """Write a model to TARGET for other programs: a folder, a program of torch.export, ONNX, or diffusers.
 
     \b
         onestep export digits.pt2 --model models:/onestep-digits@champion --format pt2
+        onestep export digits.onnx --model data/06_models/digits/cd --format onnx --opset 20
         onestep export student --model data/06_models/digits/cd
     """
+    from onestep.exchange import check_format
     from onestep.exchange import export_model as write
 
     if target.exists():
         raise ValueError(f"{target} is there already: name another place.")
-    click.echo(f"{kind} in {write(load(model), target, kind, steps)}")
+    check_format(kind, opset)
+    click.echo(f"{kind} in {write(load(model), target, kind, steps, opset)}")
 
 
 COMMANDS = (refusing(import_model), refusing(export_model))

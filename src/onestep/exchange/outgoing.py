@@ -14,7 +14,7 @@ from onestep.exchange.hugging_face import write_diffusers
 from onestep.training.model import Model
 
 ONNX_NEEDS = ("onnx", "onnxscript")
-OPSET = 18
+OPSET, OPSETS = 18, range(18, 24)  # that torch.onnx translates to
 
 
 class Program(nn.Module):
@@ -58,17 +58,32 @@ def _batch(level: float, x: Tensor) -> Tensor:
     return x.new_full((x.shape[0],), level)
 
 
-def export_model(model: Model, target: Path | str, kind: str, nfe: int = 1) -> Path:
-    """Write a model as one of FORMATS. nfe: evaluations of a program. ValueError where its packages are missing."""
-    FORMATS[check_name("format", kind, FORMATS)](model, Path(target), nfe)
+def check_format(kind: str, opset: int = OPSET) -> None:
+    """ValueError for a format that is not there, or whose packages are not, and for an opset that is never written."""
+    check_name("format", kind, FORMATS)
+    if opset not in OPSETS:
+        raise ValueError(f"There is no opset {opset} to write ONNX in. Allowed: {OPSETS[0]} to {OPSETS[-1]}.")
+    if opset != OPSET and kind != "onnx":
+        raise ValueError(f"opset {opset} is asked for, and the format {kind!r} has none: it is of --format onnx.")
+    if kind == "onnx" and (missing := [name for name in ONNX_NEEDS if not find_spec(name)]):
+        raise ValueError(f"ONNX needs {' and '.join(missing)}, of the extra 'export': pip install 'onestep[export]'")
+
+
+def export_model(model: Model, target: Path | str, kind: str, nfe: int = 1, opset: int = OPSET) -> Path:
+    """Write a model as one of FORMATS; nothing is written where check_format refuses.
+
+    nfe: evaluations of a program. opset: the version of ONNX's operators.
+    """
+    check_format(kind, opset)
+    FORMATS[kind](model, Path(target), nfe, opset)
     return Path(target)
 
 
-def _folder(model: Model, target: Path, nfe: int) -> None:
+def _folder(model: Model, target: Path, *_: int) -> None:
     model.save(target.resolve())
 
 
-def _pt2(model: Model, target: Path, nfe: int) -> None:
+def _pt2(model: Model, target: Path, nfe: int, *_: int) -> None:
     program = Program(model, nfe).eval()
     facts = {
         "name": model.spec["name"],
@@ -79,10 +94,8 @@ def _pt2(model: Model, target: Path, nfe: int) -> None:
     torch.export.save(_traced(program, model), target, extra_files={"model.json": json.dumps(facts)})
 
 
-def _onnx(model: Model, target: Path, nfe: int) -> None:
-    if missing := [name for name in ONNX_NEEDS if not find_spec(name)]:
-        raise ValueError(f"ONNX needs {' and '.join(missing)}, of the extra 'export': pip install 'onestep[export]'")
-    torch.onnx.export(_traced(Program(model, nfe).eval(), model), f=target, dynamo=True, opset_version=OPSET)
+def _onnx(model: Model, target: Path, nfe: int, opset: int) -> None:
+    torch.onnx.export(_traced(Program(model, nfe).eval(), model), f=target, dynamo=True, opset_version=opset)
 
 
 def _traced(program: Program, model: Model) -> torch.export.ExportedProgram:
@@ -95,7 +108,7 @@ def _traced(program: Program, model: Model) -> torch.export.ExportedProgram:
     return torch.export.export(program, tuple(inputs), dynamic_shapes=tuple(shapes), strict=True)  # it follows len(x)
 
 
-def _diffusers(model: Model, target: Path, nfe: int) -> None:
+def _diffusers(model: Model, target: Path, *_: int) -> None:
     write_diffusers(model, target)
 
 
