@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 import torch
 
@@ -35,6 +36,27 @@ def digits(tmp_path_factory):
     from onestep.data import ingest
 
     return ingest({"name": "digits"}, tmp_path_factory.mktemp("data") / "digits")
+
+
+@pytest.fixture
+def takes():
+    """A function that parses words as a command of click's would, and runs nothing. Files need not be there."""
+
+    def parse(command: click.Command, words: list[str]) -> None:
+        while isinstance(command, click.Group):
+            found = command.get_command(click.Context(command), words[0])
+            assert found, f"there is no command {words[0]}"
+            command, words = found, words[1:]
+        if "..." in words:  # in place of what is asked for
+            command.make_parser(click.Context(command)).parse_args([word for word in words if word != "..."])
+            return
+        try:
+            command.make_context(command.name, words)
+        except click.BadParameter as problem:
+            if not problem.message.endswith("does not exist."):
+                raise
+
+    return parse
 
 
 class Project:

@@ -19,7 +19,7 @@ OURS = {path: command for path, command in tree(main).items() if path}
 
 
 @pytest.mark.parametrize("path", OURS, ids=" ".join)
-def test_a_command_has_a_line_and_examples_that_parse(path):
+def test_a_command_has_a_line_and_examples_that_parse(path, takes):
     shown = CliRunner().invoke(main, [*path, "--help"], prog_name="onestep")
     assert shown.exit_code == 0, shown.output
     assert len(OURS[path].get_short_help_str(100)) > 10
@@ -29,10 +29,7 @@ def test_a_command_has_a_line_and_examples_that_parse(path):
     examples += [line for line in lines if line == words and "Usage" not in line]
     assert examples, shown.output
     for example in examples:
-        place, rest = main, shlex.split(example)[1:]
-        while isinstance(place, click.Group):
-            place, rest = place.commands[rest[0]], rest[1:]
-        place.make_context(example, rest, resilient_parsing=True)
+        takes(main, shlex.split(example)[1:])
 
 
 @pytest.mark.parametrize("group", [main, cli], ids=["onestep", "kedro"])
