@@ -28,6 +28,13 @@ def typed(command: str, code: int) -> str:
     return result.output
 
 
+def test_a_format_or_opset_that_is_not_there_is_told_before_the_model_is_looked_for(tmp_path):
+    out = tmp_path / "x"
+    assert "no opset 99" in typed(f"export {out} --model {tmp_path}/none --format onnx --opset 99", 1)
+    assert "no format 'onx'. Did you mean 'onnx'" in typed(f"export {out} --model {tmp_path}/none --format onx", 1)
+    assert "none" in typed(f"export {out} --model {tmp_path}/none", 1)
+
+
 @pytest.mark.check
 def test_files_become_models_of_the_catalog(here, reference, network_pickle):
     theirs = reference("openai")
@@ -58,7 +65,9 @@ def test_files_become_models_of_the_catalog(here, reference, network_pickle):
 
 
 @pytest.mark.check
-def test_a_student_of_an_imported_teacher(make_project, tmp_path, unlabelled, network_pickle):
+def test_models_from_elsewhere_are_distilled_evaluated_and_edited_with(
+    make_project, tmp_path, unlabelled, network_pickle
+):
     project = make_project(tmp_path / "project")
     shutil.copy(network_pickle(unlabelled), project.root / "edm.pkl")
 
@@ -80,7 +89,23 @@ def test_a_student_of_an_imported_teacher(make_project, tmp_path, unlabelled, ne
     overlay = project.root / "conf/test/parameters/test.yml"
     given = yaml.safe_load(overlay.read_text()) | yaml.safe_load(told[told.index("network:") :])
     overlay.write_text(yaml.safe_dump(given))
-    run(0, "kedro", "run", "--pipelines=distill", **brief)
+    run(0, "kedro", "run", "--pipelines=distill,evaluate,edit", **brief)
     student = Model.load(project.root / "data/06_models/test/cd")
     teacher = Model.load(project.root / "data/06_models/test/teacher")
     assert student.spec["provenance"]["teacher_sha256"] == teacher.sha256
+    assert judged(project) == {"cd": student.sha256, "teacher": teacher.sha256}
+
+    run(0, "onestep", "import", "edm.pkl", "--from=nvidia", "--as=student", "--recipe=cd", "--replace")
+    run(0, "kedro", "run", "--pipelines=evaluate,edit", **brief)
+    elsewhere = Model.load(project.root / "data/06_models/test/cd")
+    assert elsewhere.samplers[0] == "multistep" and elsewhere.sha256 != student.sha256
+    assert judged(project) == {"cd": elsewhere.sha256, "teacher": teacher.sha256}
+
+
+def judged(project) -> dict:
+    """The models of the scores, after a look at the scores and the edits."""
+    place = project.root / "data/08_reporting/test/cd"
+    scores = json.loads((place / "scores.json").read_text())
+    assert {row["model"] for row in scores["rows"]} == {"cd", "teacher"}
+    assert {edit["task"] for edit in json.loads((place / "edits.json").read_text())} > {"inpaint", "interpolate"}
+    return scores["models"]
