@@ -13,7 +13,7 @@ import pytest
 PROJECT = Path(__file__).parents[1]
 TEXT = "\n".join(file.read_text() for file in (PROJECT / "README.md", *sorted(PROJECT.glob("docs/*.md"))))
 OURS = {"kedro", "onestep", "make"}  # test_readme
-SYSTEM = {"cp", "git", "mkdir"}
+SYSTEM = {"cp", "export", "git", "mkdir"}
 SPAN = r"`((?:[A-Z_]+=\S+ )?(?:dvc|mlflow|python|pip|ray|curl) [^`]*)`"
 
 
