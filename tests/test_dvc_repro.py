@@ -118,11 +118,11 @@ def test_the_journey_by_dvc_and_its_way_to_a_clone(project, tmp_path):
 
     project(f"dvc remote add --quiet --default away {tmp_path / 'remote'}")
     project("git commit -qam remote")
-    project("dvc push --quiet")
+    project("dvc push --quiet dvc.yaml")
     project(f"git clone -q . {tmp_path / 'clone'}")
     clone = Project(tmp_path / "clone")
-    clone("dvc pull --quiet")
-    assert clone("dvc status").startswith("Data and pipelines are up to date")
+    clone("dvc pull --quiet dvc.yaml")
+    assert clone("dvc status dvc.yaml").startswith("Data and pipelines are up to date")
     said = clone("onestep registry sync --env=base")
     assert said.splitlines() == [
         "onestep-digits-teacher version 1: no alias",

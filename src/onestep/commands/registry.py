@@ -33,7 +33,7 @@ def sync(env: str | None, recipe: str | None) -> None:
     champion is so where there is none. A version that is there stays as it is. On a fresh clone:
 
     \b
-        dvc pull && onestep registry sync
+        dvc pull dvc.yaml && onestep registry sync
     """
     from onestep.tracking import sync as make_again
 
