@@ -9,6 +9,8 @@ from onestep.cli import main
 from onestep.commands.plan import waiting_threads
 from onestep.trial import Cost, try_steps
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_trial_counts_what_a_step_costs(digits):
     from onestep.training.job import Job

@@ -21,6 +21,8 @@ from onestep.training.loop import Training, train
 from onestep.training.model import Model
 from onestep.training.settings import TrainingSettings
 
+pytestmark = pytest.mark.slow
+
 CONF = Path(__file__).parent.parent / "conf"
 OVERLAYS = sorted(p.name for p in CONF.iterdir() if (p / "parameters").is_dir())
 RECIPES = sorted(p.stem for p in (CONF / "base" / "parameters" / "recipes").glob("*.yml"))

@@ -15,6 +15,8 @@ from onestep.training.job import Job
 from onestep.training.loop import Training, train
 from onestep.training.model import Model
 
+pytestmark = pytest.mark.slow
+
 CONF = Path(__file__).parents[1] / "conf"
 TINY = {"images": 32, "batch_size": 8, "checkpoint_every": 1000, "progress_every": 8, "pictures_every": 1000}
 

@@ -9,6 +9,8 @@ from onestep.commands.studio import Studio, shown
 from onestep.editing import build_task, edit_images
 from onestep.tracking import Store, force, register, register_teacher
 
+pytestmark = pytest.mark.slow
+
 CHAMPION = "models:/onestep-digits@champion"
 
 

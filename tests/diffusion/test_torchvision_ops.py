@@ -8,6 +8,8 @@ import torch
 
 from onestep.diffusion import torchvision_ops
 
+pytestmark = pytest.mark.slow
+
 
 def run(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

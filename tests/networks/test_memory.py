@@ -11,6 +11,8 @@ from onestep.networks.memory import keep_freed_memory
 from onestep.training.job import Job
 from onestep.training.loop import Training
 
+pytestmark = pytest.mark.slow
+
 FAULTS = """
 import json, resource, sys, torch
 from pathlib import Path

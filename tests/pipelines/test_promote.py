@@ -9,6 +9,8 @@ from onestep.pipelines.promote.nodes import make_exam, promote_version, race
 from onestep.tracking import Store, register
 from onestep.training.model import Model, build_function
 
+pytestmark = pytest.mark.slow
+
 EVALUATION = {"count": 50, "full_seeds": [0, 1, 2], "batch_size": 25}
 PROMOTION = {"rules": {"first": {"kid": 100.0}, "keep_recall": 0.0, "keep_speed": 0.0}, "version": None}
 

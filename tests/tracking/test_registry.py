@@ -18,6 +18,8 @@ from onestep.tracking import Store, force, history, load_registered, open_run, r
 from onestep.tracking.versions import write_package
 from onestep.training.model import Model
 
+pytestmark = pytest.mark.slow
+
 CHAMPION = "models:/onestep-digits@champion"
 
 

@@ -9,6 +9,8 @@ from onestep.training.job import Job
 from onestep.training.loop import Training, train
 from onestep.training.model import Model
 
+pytestmark = pytest.mark.slow
+
 NETWORK = {"name": "unet", "channels": 8, "channel_mult": [1, 2], "num_blocks": 1, "dropout": 0.2}
 TINY = {"images": 128, "batch_size": 16, "labels": True, "optimizer": "radam"}
 CTM = {"name": "consistency_trajectory", "solver_steps": 2, "gan": True, "gan_start": 0.5, "gan_channels": 8}

@@ -8,6 +8,8 @@ from onestep.training.job import Job
 from onestep.training.loop import Divergence, Training, train
 from onestep.training.model import Model
 
+pytestmark = pytest.mark.slow
+
 NETWORK = {"name": "unet", "channels": 8, "channel_mult": [1, 2], "num_blocks": 1, "dropout": 0.2}
 TINY = {"images": 192, "batch_size": 16, "checkpoint_every": 1000, "progress_every": 64, "pictures_every": 1000}
 PD = {"name": "progressive_distillation", "start_steps": 4}  # of 12 steps: 4 student steps from 0, 2 from 2, 1 from 7
