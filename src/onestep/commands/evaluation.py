@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from onestep.commands.project import check_folder, command_of, context_of, model_of, place_of
+from onestep.commands.project import check_folder, context_of, model_of, needed
 from onestep.commands.refusals import refusing
 
 
@@ -52,7 +52,7 @@ def evaluate(source: str, env: str | None, steps, sampler, count, seeds, beside,
     others = [_read_scores(file) for file in beside]
     context = context_of(env)
     evaluation = context.params["evaluation"]
-    images, extractor = (_needed(context.catalog, name, env) for name in ("images", "extractor"))
+    images, extractor = (needed(context.catalog, name, env, "scores need") for name in ("images", "extractor"))
     usual = others[0] if others else {"count": evaluation["count"], "seeds": evaluation["full_seeds"]}
     sizes = {"count": count or usual["count"], "seeds": list(seeds or usual["seeds"])}
     of_model = source.startswith("models:/") or (Path(source) / "model.json").is_file()
@@ -69,12 +69,6 @@ def evaluate(source: str, env: str | None, steps, sampler, count, seeds, beside,
     if output:
         output.write_text(json.dumps(found, indent=2) + "\n")
     click.echo(scores_table(joined([found, *others])))
-
-
-def _needed(catalog, name: str, env: str | None):
-    if not catalog.exists(name):
-        raise ValueError(f"scores need {name}, not at {place_of(catalog, name)}: {command_of('ingest', env)}")
-    return catalog.load(name)
 
 
 def _read_scores(file: Path) -> dict:

@@ -35,6 +35,13 @@ def command_of(pipelines: str | None = None, env: str | None = None) -> str:
     return " ".join(filter(None, ["kedro run", overlay, pipelines and f"--pipelines={pipelines}"]))
 
 
+def needed(catalog, name: str, env: str | None, by: str):
+    """What ingest makes under a name; ValueError with its command where it is not there. by: as "scores need"."""
+    if not catalog.exists(name):
+        raise ValueError(f"{by} {name}, not at {place_of(catalog, name)}: {command_of('ingest', env)}")
+    return catalog.load(name)
+
+
 def check_folder(file: Path) -> None:
     """Raise ValueError if a file that is to be written has no folder to lie in."""
     if not file.parent.is_dir():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from onestep.commands.project import catalogs_of, command_of, context_of, place_of
+from onestep.commands.project import catalogs_of, command_of, context_of, needed, place_of
 from onestep.commands.refusals import refusing
 
 ENVIRONMENT = click.option("--env", default=None, help="The configuration, as for kedro run.")
@@ -103,7 +103,7 @@ def promote(env: str | None, version: int | None, forced: bool, reason: str) -> 
 
     params, catalog, name = _registry(env)
     if not forced:
-        images, extractor = (_needed(catalog, part, env) for part in ("images", "extractor"))
+        images, extractor = (needed(catalog, part, env, "the gate needs") for part in ("images", "extractor"))
         promotion = params["promotion"] | {"version": version}
         catalog.save(
             "promotions", promote_version(images, extractor, catalog.load("tracking"), promotion, params["evaluation"])
@@ -132,12 +132,6 @@ def _registry(env: str | None) -> tuple[dict, object, str]:
     """Parameters, catalog, and the name of the registered model."""
     context = context_of(env)
     return context.params, context.catalog, f"onestep-{context.params['dataset']}"
-
-
-def _needed(catalog, name: str, env: str | None):
-    if not catalog.exists(name):
-        raise ValueError(f"the gate needs {name}, not at {place_of(catalog, name)}: {command_of('ingest', env)}")
-    return catalog.load(name)
 
 
 def _keep_moves(catalog, name: str) -> None:
