@@ -113,6 +113,33 @@ def test_divergence_names_step_recipe_and_level_and_keeps_the_last_good_checkpoi
     assert [p.name for p in checkpoints(tmp_path / "checkpoints")] == ["step_000000001"]
 
 
+@pytest.mark.parametrize("micro", [0, 4])
+def test_a_single_sample_that_diverges_is_blamed_by_its_level(digits, teacher, tmp_path, micro):
+    training = Training(student_job(digits, teacher, {"target_ema": 0.9}, micro_batch_size=micro), tmp_path)
+    batches, levels = training.batches, []
+
+    def spoiled(step, rows, device):
+        batch = batches(step, rows, device)
+        batch.x0[[row in (5, 9) for row in range(rows.start, rows.stop)]] = float("nan")
+        return batch
+
+    training.batches = spoiled
+    training.networks.student.c_noise.register_forward_pre_hook(lambda _, given: levels.extend(given[0].tolist()))
+    with pytest.raises(Divergence) as caught:
+        training.make_step()
+    assert len(set(levels)) > 2 and f"at level {levels[5]:g}. The last good" in str(caught.value)
+
+
+def test_where_every_loss_is_finite_and_a_gradient_is_not_the_range_of_all_levels_is_named(digits, teacher, tmp_path):
+    training = Training(student_job(digits, teacher, {"target_ema": 0.9}, micro_batch_size=4), tmp_path)
+    levels = []
+    training.networks.student.c_noise.register_forward_pre_hook(lambda _, given: levels.extend(given[0].tolist()))
+    next(training.networks.student.parameters()).register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(Divergence) as caught:
+        training.make_step()
+    assert f"at levels {min(levels):g} to {max(levels):g}. The last good" in str(caught.value)
+
+
 def test_a_checkpoint_of_another_configuration_is_refused(digits, teacher, tmp_path):
     first = Training(student_job(digits, teacher), tmp_path)
     first.save()

@@ -89,6 +89,7 @@ class Training:
         }
         self.optimizers = self._new_optimizers()
         self.sigma = None
+        self.seen = torch.zeros(2, self.settings.batch_size, device=worker.device)  # level and loss of each sample
         self.networks.student.c_noise.register_forward_pre_hook(self._remember_levels)
         self.forward = self.step_module
         if worker.size > 1:
@@ -161,7 +162,7 @@ class Training:
         if not all(torch.isfinite(n) for n in (loss, *norms.values())):
             raise Divergence(
                 f"{self.job.name} diverged at step {self.step} ({progress.images} images): loss {float(loss):g}, "
-                f"gradient norm {float(norms['student']):g}, at levels {self._level_range()}. The last good checkpoint "
+                f"gradient norm {float(norms['student']):g}, at {self._blamed_levels()}. The last good checkpoint "
                 f"stays. Try a lower learning_rate (now {settings.learning_rate:g}) or precision fp32."
             )
         rates = {
@@ -194,6 +195,7 @@ class Training:
                     losses = self.forward(batch, progress, rng)
                 loss = sum(part.float().mean() for part in losses.values()) / micro_batches
                 loss.backward()
+            self.seen[0, rows], self.seen[1, rows] = self.sigma[:size], sum(losses.values()).detach()
             total += losses["student"].detach().float().mean() / micro_batches
         return worker.mean(total)
 
@@ -207,8 +209,13 @@ class Training:
             update_average(target, student, self.objective.target_decay(progress))
         update_average(self.average, student, self.settings.ema_decay_at(stage.images + self.settings.batch_size))
 
-    def _level_range(self) -> str:
-        return f"{self.sigma.min().item():g} to {self.sigma.max().item():g}" if self.sigma is not None else "unknown"
+    def _blamed_levels(self) -> str:
+        """That of the first sample whose loss is not finite; the range of all, where this is so for none or for all."""
+        levels, losses = self.worker.mean(self.seen) * self.worker.size  # a worker knows its own rows, others are 0
+        bad = ~losses.isfinite()
+        if bad.any() and not bad.all():
+            return f"level {levels[bad][0].item():g}"
+        return f"levels {levels.min().item():g} to {levels.max().item():g}"
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the next step depends on, by name."""
