@@ -20,6 +20,12 @@ def test_images_and_steps_are_counted(unit, amount, images, tmp_path):
     assert not (tmp_path / "ledger.json").exists()
 
 
+def test_passes_are_those_of_the_network_by_one_sample(tmp_path, monkeypatch):
+    monkeypatch.setattr(budget, "passes_of_a_sample", lambda job, device: 6.0)
+    job = with_budget(JOB, Budget("passes", 4 * 8 * 6.0), tmp_path / "ledger.json", HERE)
+    assert job.training["images"] == 4 * 8 and not (tmp_path / "ledger.json").exists()
+
+
 def test_seconds_are_turned_into_steps_once_and_for_all(tmp_path, monkeypatch, capsys):
     ledger, trials = tmp_path / "runs" / "ledger.json", iter([0.5, 9.0])
     monkeypatch.setattr(budget, "seconds_per_step", lambda job, launch, seconds: next(trials))

@@ -36,6 +36,8 @@ MADE = {".venv/bin/activate", ".venv/ready", "data/01_raw/images", "src/onestep/
 SETTING = r"([a-z_]+(?:\.[a-z_]+)+)(?:(?:: |=)(\S+))?"
 FILES = (".py", ".md", ".yml", ".yaml", ".json", ".lock", ".toml")
 
+pytestmark = pytest.mark.slow
+
 
 def commands(program: str) -> list[str]:
     """The commands of a program, without comments; options that stand alone in a sentence are `kedro run`'s."""

@@ -20,11 +20,21 @@ from onestep.settings import CONFIG_LOADER_ARGS
 from onestep.training.loop import Training, train
 from onestep.training.model import Model
 from onestep.training.settings import TrainingSettings
+from onestep.trial import passes_of_a_sample
 
 pytestmark = pytest.mark.slow
 
 CONF = Path(__file__).parent.parent / "conf"
 OVERLAYS = sorted(p.name for p in CONF.iterdir() if (p / "parameters").is_dir())
+COSTS = {  # of a step, least and most, in --env=test: student 3; target 1; teacher, by Heun 2; twice where it is guided
+    **dict.fromkeys(("ct", "ect", "ict", "sct"), (4, 4)),
+    "cd": (6, 6),
+    "ctm": (10 + 4, 10 + 4 * 3),  # one to three steps of its guided teacher
+    "ctm_gan": (10 + 2, 10 + 2 * 3 + 5),  # and the discriminator
+    "facm": (9, 9),
+    "pd": (5, 5),
+    "scd": (5, 5),
+}
 RECIPES = sorted(p.stem for p in (CONF / "base" / "parameters" / "recipes").glob("*.yml"))
 
 
@@ -50,6 +60,14 @@ def teacher(patches, tmp_path_factory):
 def training_of(recipe: str, patches, teacher, folder) -> Training:
     student = parameters(recipe)["student"]
     return Training(make_job(student, patches, teacher), folder)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_budget_of_passes_counts_what_the_method_does(recipe, patches, teacher):
+    """Each forward pass is one, and its backward pass two."""
+    job = make_job(parameters(recipe)["student"], patches, teacher)
+    least, most = COSTS[recipe]
+    assert least - 0.02 < passes_of_a_sample(job, torch.device("cpu")) <= most
 
 
 def loss_of(training: Training, step: int = 0) -> torch.Tensor:

@@ -2,22 +2,26 @@
 
 import json
 import math
-import os
 import statistics
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from onestep.data.replacement import write_json
 from onestep.diffusion.names import check_name
 from onestep.launch import LaunchSettings
 from onestep.training.job import Job
-from onestep.trial import cpu_threads, step_seconds, trial_of
+from onestep.trial import cpu_threads, passes_of_a_sample, step_seconds, trial_of
 
+UNITS = ("images", "passes", "seconds", "steps")
 FEWEST = 2  # steps of a trial that are timed
 
 
 @dataclass(frozen=True)
 class Budget:
-    """An amount of images seen, of optimiser steps, or of seconds of training, which a short trial turns into steps."""
+    """An amount of images seen, of optimiser steps, of passes, or of seconds, which a short trial turns into steps.
+
+    passes: forward passes of the network for one sample that the arithmetic of the training is worth, on any machine.
+    """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
@@ -25,7 +29,7 @@ class Budget:
     amount: float
 
     def __post_init__(self):
-        check_name("unit of a budget", self.unit, ("images", "seconds", "steps"))
+        check_name("unit of a budget", self.unit, UNITS)
         if not 0 < self.amount < math.inf:
             raise ValueError(f"amount is {self.amount}: it is above 0 and finite.")
 
@@ -37,9 +41,21 @@ def with_budget(job: Job, budget: Budget, ledger: Path, launch: LaunchSettings) 
     the training will run, which the trial imitates in this process: one worker's share of the batch.
     """
     size = job.training["batch_size"]
-    of_a_step = {"images": size, "steps": 1}.get(budget.unit) or _known_seconds(job, budget, ledger, launch)
-    steps = max(1, round(budget.amount / of_a_step))
+    steps = max(1, round(budget.amount / _cost_of_a_step(job, size, budget, ledger, launch)))
     return replace(job, training={**job.training, "images": steps * size})
+
+
+def _cost_of_a_step(job: Job, size: int, budget: Budget, ledger: Path, launch: LaunchSettings) -> float:
+    """In units of the budget."""
+    match budget.unit:
+        case "images":
+            return size
+        case "passes":
+            return size * passes_of_a_sample(job, launch.device())
+        case "seconds":
+            return _known_seconds(job, budget, ledger, launch)
+        case _:
+            return 1
 
 
 def _known_seconds(job: Job, budget: Budget, ledger: Path, launch: LaunchSettings) -> float:
@@ -49,9 +65,7 @@ def _known_seconds(job: Job, budget: Budget, ledger: Path, launch: LaunchSetting
     if key not in known:
         print(f"{job.name}: timing steps for about {budget.amount / 20:g} s", flush=True)
         known[key] = seconds_per_step(job, launch, budget.amount / 20)
-        ledger.parent.mkdir(parents=True, exist_ok=True)
-        ledger.with_suffix(".new").write_text(json.dumps(known, indent=2) + "\n")
-        os.replace(ledger.with_suffix(".new"), ledger)
+        write_json(ledger, known)
     return known[key]
 
 

@@ -17,6 +17,7 @@ from onestep.training.job import Job
 from onestep.training.loop import Training, Worker
 
 FLOPS_OF_A_STEP = {"cpu": 1e12, "cuda": 2e13}  # of a trial's: seconds
+COUNTED = 16  # steps of which the arithmetic is counted
 GPUS = (8, 12, 16, 24, 32, 40, 48, 80, 141, 192)  # GiB of those that there are
 
 
@@ -58,6 +59,19 @@ def try_steps(job: Job, share: int, device: torch.device, steps: int = 10, secon
     weights = sum(p.numel() for p in training.networks.student.parameters())
     of_a_step = median(times) * share / tried
     return Cost(weights, share, flops * share, of_a_step, state_bytes, sample_bytes, len(times), tried)
+
+
+def passes_of_a_sample(job: Job, device: torch.device) -> float:
+    """What a step costs for each sample, in forward passes of the student: by arithmetic, over steps of all the way."""
+    with trial_of(job, 1, device) as training:
+        batch = training.batches(0, slice(0, 1), device)
+        with torch.no_grad(), FlopCounterMode(display=False) as forward:
+            training.networks.student(batch.x0, torch.ones(1, device=device), batch.labels)
+        places = torch.linspace(0, training.settings.steps - 1, COUNTED).long().tolist()
+        with FlopCounterMode(display=False) as steps:
+            for training.step in places:
+                training.make_step()
+    return steps.get_total_flops() / COUNTED / forward.get_total_flops()
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import torch
 
 from onestep.data import ingest
 from onestep.evaluation.search import CANDIDATES, SEED, at_scored_levels, keep_levels, search_levels
-from onestep.pipelines.compare.nodes import at_best_levels
 from onestep.training.model import Model, build_function
 
 
@@ -117,8 +116,6 @@ def test_the_search_never_sees_what_scores_are_measured_against(moons, tmp_path)
             return store.images(split)
 
     keep_levels(model, Guarded(), None, [1, 2], 20, tmp_path / "levels.json")
-    trials = {"nfe": [1, 2], "search_count": 20, "batch_size": 20}
-    assert "2" in at_best_levels(Guarded(), None, model, trials).spec["levels"]
 
 
 def test_a_model_at_the_levels_of_its_scores_makes_what_was_scored(moons):

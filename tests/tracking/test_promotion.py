@@ -14,6 +14,8 @@ NAME = "onestep-digits"
 CHAMPION = f"models:/{NAME}@champion"
 RULES = Rules(first={"fid": 50.0}, kid_below=0)
 
+pytestmark = pytest.mark.slow
+
 
 def aliases(store):
     return {alias: int(n) for alias, n in store.client().get_registered_model(NAME).aliases.items()}

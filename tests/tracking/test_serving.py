@@ -29,6 +29,8 @@ from onestep.training.model import Model
 
 CHAMPION = "models:/onestep-digits@champion"
 
+pytestmark = pytest.mark.slow
+
 
 def decoded(answer):
     return np.stack([np.asarray(Image.open(io.BytesIO(base64.b64decode(picture)))) for picture in answer["images"]])

@@ -43,7 +43,7 @@ def sample(
     import torch
 
     from onestep.console import progress_bar
-    from onestep.evaluation.parts import draw
+    from onestep.evaluation.drawing import draw
     from onestep.evaluation.stream import in_batches, stream
 
     check_output(output)

@@ -1,12 +1,22 @@
-"""Writing a folder as a whole: all of it or nothing, and the older one until then."""
+"""Writing a folder or a file as a whole: all of it or nothing, and the older one until then."""
 
 import errno
+import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+def write_json(file: Path, facts: dict) -> None:
+    """Write the file, and its folder where there is none."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.partial")
+    partial.write_text(json.dumps(facts, indent=2) + "\n")
+    os.replace(partial, file)
 
 
 @contextmanager

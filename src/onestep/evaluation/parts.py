@@ -3,19 +3,18 @@
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
-from onestep.evaluation.figures import tile
+from onestep.evaluation.drawing import COLUMNS, draw
 from onestep.evaluation.interval import CONFIDENCE
 from onestep.evaluation.ladder import Rung
 from onestep.evaluation.memorisation import TrainingSet
-from onestep.evaluation.plots import ladder_plot, scatter
+from onestep.evaluation.plots import ladder_plot
 from onestep.evaluation.published import published_results
 from onestep.evaluation.report import Figure, Part, Table
 from onestep.evaluation.table import caption, cell, first_score, speed
 from onestep.evaluation.trajectory import trajectories
 
-COLUMNS, SHOWN = 8, 16
+SHOWN = 16
 PHONE = 4.0  # inches of a plot
 
 
@@ -37,11 +36,6 @@ def samples_part(rungs: Sequence[Rung], store, seed: int) -> Part:
     found.insert(0, ("training data", np.array(store.images("train")[:count])))
     words = f"The first {count} of seed {seed}: the same noise for every model, sampler and NFE."
     return Part("Samples", words, [Figure(title, draw(samples)) for title, samples in found])
-
-
-def draw(samples: np.ndarray, columns: int = COLUMNS, title: str = "") -> Image.Image:
-    """A grid of images, or a scatter of points under its title."""
-    return Image.fromarray(tile(samples, columns)) if samples.ndim == 4 else scatter([(title, samples)])
 
 
 def ladder_part(scores: dict) -> Part:

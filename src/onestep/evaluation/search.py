@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from onestep.data.replacement import write_json
 from onestep.diffusion.levels import SIGMA_MAX
 from onestep.evaluation.ladder import Judge
 from onestep.evaluation.stream import in_batches
@@ -59,9 +60,7 @@ def keep_levels(
     if known.get("of") != of:
         found = search_levels(model, Judge.of(store, extractor, "heldout"), nfes, count, batch_size, on_progress)
         known = {"of": of, "levels": found.spec["levels"]}
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.with_suffix(".new").write_text(json.dumps(known, indent=2) + "\n")
-        file.with_suffix(".new").replace(file)
+        write_json(file, known)
     return replace(model, spec={**model.spec, "levels": known["levels"]})
 
 

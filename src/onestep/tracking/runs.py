@@ -2,13 +2,13 @@
 
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onestep.data.replacement import write_json
 from onestep.tracking.calls import find_run, log_points, log_texts, logged_pictures, points_of
 from onestep.tracking.follow import Progress, list_pictures
 from onestep.tracking.lineage import flatten
@@ -172,8 +172,5 @@ class Run:
             change(self.run_id, status=self._state["status"])
 
     def _save(self) -> None:
-        temporary = self._path.with_suffix(".tmp")
         with self._lock:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(self._state, indent=2))
-            os.replace(temporary, self._path)
+            write_json(self._path, self._state)

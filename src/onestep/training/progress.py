@@ -23,13 +23,9 @@ class ProgressLog:
 
     def picture(self, key: str, images: int, samples: np.ndarray):
         """Samples: a grid of uint8 [N, C, H, W], a scatter of points [N, 2]."""
-        from PIL import Image
+        from onestep.evaluation.drawing import draw
 
-        from onestep.evaluation.figures import tile
-        from onestep.evaluation.plots import scatter
-
-        picture = Image.fromarray(tile(samples)) if samples.ndim == 4 else scatter([(key, samples)])
         final = self.pictures / f"{key}_{images:09d}.png"
         with naming_full_disk("a picture", self.pictures):
-            picture.save(final.with_suffix(".new"), format="PNG")
+            draw(samples, title=key).save(final.with_suffix(".new"), format="PNG")
             final.with_suffix(".new").rename(final)

@@ -5,12 +5,12 @@ from pathlib import Path
 from onestep.budget import Budget, with_budget
 from onestep.console import progress_bar
 from onestep.evaluation.choice import best_device
-from onestep.evaluation.figures import sheet
-from onestep.evaluation.ladder import Judge, evaluate, joined, rungs_of
+from onestep.evaluation.drawing import draw_rows
+from onestep.evaluation.ladder import evaluate, joined, rungs_of
 from onestep.evaluation.leaderboard import leaderboard, leaderboard_table
-from onestep.evaluation.plots import cost_plot, ladder_plot, scatter
-from onestep.evaluation.search import search_levels
+from onestep.evaluation.plots import cost_plot, ladder_plot
 from onestep.launch import LaunchSettings
+from onestep.pipelines.levels import at_best_levels
 from onestep.pipelines.training import make_job, run_of, run_training
 
 SHOWN = 16
@@ -26,17 +26,11 @@ def train_contestant(images, teacher, recipe: dict, comparison: dict, runs: Path
 def score_contestant(images, extractor, student, comparison: dict, runs: Path, *records):
     """Scores of a student at the levels that suit it best."""
     student.function.to(best_device())
-    found = at_best_levels(images, extractor, student, comparison)
+    runs = runs / "comparison"
+    found = at_best_levels(student, images, extractor, comparison["nfe"], comparison, runs)
     scores = _evaluate(found, {found.samplers[0]: comparison["nfe"]}, images, extractor, comparison)
-    run_of(student, runs / "comparison", *records, _experiment(images)).log_scores(scores, student.spec["name"])
+    run_of(student, runs, *records, _experiment(images)).log_scores(scores, student.spec["name"])
     return scores
-
-
-def at_best_levels(images, extractor, student, comparison: dict):
-    """The student at the best levels for held-out images, which scores are not measured against."""
-    judge, sizes = Judge.of(images, extractor, "heldout"), (comparison["search_count"], comparison["batch_size"])
-    with progress_bar(f"levels of {student.spec['name']}") as bar:
-        return search_levels(student, judge, comparison["nfe"], *sizes, on_progress=bar)
 
 
 def score_reference(images, extractor, teacher, comparison: dict):
@@ -95,6 +89,4 @@ def _draw(images, teacher, reference: dict, contestants):
         for row in scores["rows"][:2]:
             samples = student.sample(row["nfe"], 0, range(SHOWN), levels=row["levels"])
             rows.append((f"{row['model']}\n{row['nfe']} NFE", samples))
-    if images.space.kind == "points":
-        return scatter([(title.replace("\n", ", "), points) for title, points in rows])
-    return sheet(rows, f"{images.space.name}: the same noise, every method", SHOWN)
+    return draw_rows(rows, f"{images.space.name}: the same noise, every method", SHOWN)

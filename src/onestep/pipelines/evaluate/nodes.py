@@ -6,16 +6,15 @@ import numpy as np
 
 from onestep.console import progress_bar
 from onestep.evaluation.choice import best_device
-from onestep.evaluation.figures import sheet
+from onestep.evaluation.drawing import draw_rows
 from onestep.evaluation.ladder import Rung, evaluate, rungs_of
-from onestep.evaluation.plots import ladder_plot, scatter
-from onestep.evaluation.search import keep_levels
+from onestep.evaluation.plots import ladder_plot
 from onestep.evaluation.table import scores_table
+from onestep.pipelines.levels import LEVELS, at_best_levels
 from onestep.pipelines.training import run_of
 from onestep.tracking.scores import flat_scores
 
-SHOWN = 16
-LEVELS = "levels.json"
+SHOWN, REAL = 16, 2000
 
 
 def score_models(images, extractor, teacher, student, evaluation: dict, runs: Path):
@@ -30,11 +29,7 @@ def score_models(images, extractor, teacher, student, evaluation: dict, runs: Pa
             shown.append((f"{rung.model} {rung.sampler}\n{rung.nfe} NFE", samples))
 
     if evaluation["levels"] == "search":
-        file = runs / student.spec["provenance"]["run"] / LEVELS
-        trials = {"count": evaluation["search_count"], "batch_size": evaluation["batch_size"], "file": file}
-        nfes = evaluation["student_nfe"]
-        with progress_bar(f"levels of {student.spec['name']}") as bar:
-            student = keep_levels(student, images, extractor, nfes, **trials, on_progress=bar)
+        student = at_best_levels(student, images, extractor, evaluation["student_nfe"], evaluation, runs)
     rungs = all_rungs(teacher, student, evaluation)
     sizes = {"count": evaluation["count"], "batch_size": evaluation["batch_size"]}
     with progress_bar("evaluate") as bar:
@@ -43,8 +38,9 @@ def score_models(images, extractor, teacher, student, evaluation: dict, runs: Pa
     scores["models"] = {model.spec["name"]: model.sha256 for model in (student, teacher)}
     print(f"\n{scores_table(scores)}\n", flush=True)
     names = dict.fromkeys(row["model"] for row in scores["rows"])
+    sheet = draw_rows(shown, images.space.name, SHOWN, np.array(images.images("train")[:REAL]))
     metrics = {name: flat_scores(scores, name) for name in names}
-    return scores, metrics, draw_samples(images, shown), ladder_plot(scores)
+    return scores, metrics, sheet, ladder_plot(scores)
 
 
 def all_rungs(teacher, student, evaluation: dict) -> list[Rung]:
@@ -61,14 +57,6 @@ def rungs_drawn_anew(student, evaluation: dict) -> list[Rung]:
     several = [nfe for nfe in evaluation["student_nfe"] if nfe > 1]  # at 1 nothing is drawn
     gammas = evaluation["gammas"] if student.samplers[0] == "gamma" else []
     return [rung for gamma in gammas for rung in rungs_of(student, "gamma", several, gamma)]
-
-
-def draw_samples(images, shown):
-    """A sheet of images with training images above, or a scatter of points."""
-    real = images.images("train")
-    if images.space.kind == "points":
-        return scatter([(title.replace("\n", ", "), points) for title, points in shown], np.array(real[:2000]))
-    return sheet([("training\nimages", np.array(real[:SHOWN])), *shown], images.space.name, SHOWN)
 
 
 def track_scores(scores: dict, student, teacher, sheet, ladder, runs: Path, *records) -> None:
