@@ -42,6 +42,13 @@ def test_sides_are_bounded():
         Classifier((1, 4, 4), 10)
 
 
+def test_what_is_not_square_is_turned_upside_down():
+    images = np.arange(2 * 6, dtype=np.uint8).reshape(2, 1, 2, 3)
+    turned, turns = rotations(images)
+    assert turned.shape == (4, 1, 2, 3) and turns.tolist() == [0, 1, 0, 1]
+    assert (turned[1] == images[0, :, ::-1, ::-1]).all() and (turned[2] == images[1]).all()
+
+
 def test_rotations_turn_and_say_how_far():
     image = np.arange(4, dtype=np.uint8).reshape(1, 1, 2, 2)
     turned, turns = rotations(image)

@@ -80,6 +80,13 @@ def test_an_unknown_name_gets_the_nearest():
         open_extractor("digit")
 
 
+def test_an_extractor_of_other_images_is_refused_when_it_is_chosen(tiny_store, tmp_path):
+    tiny_store.space.shape = (3, 16, 16)
+    with pytest.raises(ValueError, match=r"digits takes images \(1, 8, 8\).*evaluation.features=classifier"):
+        choose_extractor(tiny_store, "digits", None, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("damage", ["weights", "record", "gone"])
 def test_damaged_files_are_named(tmp_path, damage):
     weights, record = tmp_path / "extractor.safetensors", tmp_path / "extractor.json"

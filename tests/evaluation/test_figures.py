@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 
 from onestep.evaluation.figures import FRAME, GAP, sheet, tile
+from onestep.evaluation.interval import interval
 from onestep.evaluation.plots import ladder_plot, scatter
 from onestep.evaluation.table import scores_table
 
 
 def summary(mean, values=()):
-    return {"mean": mean, "values": list(values) or [mean]}
+    values = list(values) or [mean]
+    return {"mean": mean, "interval": interval(values), "values": values}
 
 
 @pytest.fixture

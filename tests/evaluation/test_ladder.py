@@ -77,7 +77,8 @@ def test_scores_of_points(moons_store):
     scores = evaluate([rung(moons_store.space, "cd", 1)], moons_store, None, count=80, seeds=[0])
     assert scores["extractor"] is None
     assert scores["provisional"]
-    assert set(scores["rows"][0]["scores"]) == set(scores["floor"]["scores"]) == {"wasserstein", "memorisation"}
+    names = {"wasserstein", "sliced_wasserstein", "memorisation"}
+    assert set(scores["rows"][0]["scores"]) == set(scores["floor"]["scores"]) == names
     assert scores["floor"]["scores"]["wasserstein"]["mean"] < scores["rows"][0]["scores"]["wasserstein"]["mean"]
 
 

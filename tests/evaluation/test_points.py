@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from onestep.evaluation.points import wasserstein
+from onestep.evaluation.points import sliced_wasserstein, wasserstein
 
 
 @pytest.fixture
@@ -28,6 +28,14 @@ def test_parts_of_larger_clouds_are_the_seeds(cloud):
     first, again, other = (wasserstein(cloud[:100], cloud + 1, seed) for seed in (0, 0, 1))
     assert first == again != other
     assert first == pytest.approx(2**0.5, rel=0.3)
+
+
+def test_a_shadow_of_a_shift_is_shorter(cloud):
+    """On lines in all directions of the plane, a shift has half of its squared length on average."""
+    assert sliced_wasserstein(cloud + np.float32([3, -4]), cloud) == pytest.approx(5 / 2**0.5, rel=0.05)
+    assert sliced_wasserstein(cloud[::-1], cloud) == pytest.approx(0, abs=1e-6)
+    line = cloud[:, :1]
+    assert sliced_wasserstein(2 * line, line) == pytest.approx(wasserstein(2 * line, line))
 
 
 def test_points_that_are_no_numbers_are_refused(cloud):

@@ -111,6 +111,11 @@ def test_the_released_networks_are_known_by_their_shapes(name):
     from onestep.exchange.published import _fitting
 
     facts = full_size(name)
+    if name == "lsun256":  # the file is of a network with scale and shift; the released ones have a shift alone
+        facts["config"]["use_scale_shift_norm"] = False
+        for parameter, shape in facts["parameters"].items():
+            if ".emb_layers." in parameter:
+                shape[0] //= 2
     weights = {n: torch.empty(shape, device="meta") for n, shape in facts["parameters"].items()}
     assert _fitting(weights, "x.pt") == facts["config"]
     with pytest.raises(ValueError, match=r"none of the released networks \(imagenet64: .*missing.*--config FILE"):

@@ -1,7 +1,6 @@
 """A hostile file is refused, and nothing in it is run."""
 
 import codecs
-import contextlib
 import io
 import os
 import pickle
@@ -377,13 +376,13 @@ def test_opcodes_that_take_any_memory_are_refused(tmp_path, content, words):
         read_pickle(tmp_path / "x.pkl")
 
 
-def test_a_zip_with_a_way_out_writes_nothing(tmp_path):
+@pytest.mark.parametrize("name", ["../evil", "x/../../evil", "/evil"])
+def test_a_zip_with_a_way_out_is_refused_and_writes_nothing(tmp_path, name):
     (place := tmp_path / "a" / "b").mkdir(parents=True)
     torch.save({"w": torch.zeros(9)}, place / "x.pt")
     with zipfile.ZipFile(place / "x.pt", "a") as archive:
-        for name in ("../evil", "x/../../evil", str(tmp_path / "evil")):
-            archive.writestr(name, b"evil")
-    with contextlib.suppress(ValueError):
+        archive.writestr(name, b"evil")
+    with pytest.raises(ValueError, match="paths that lead out of it"):
         read_state_dict(place / "x.pt")
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == [place / "x.pt"]
 

@@ -137,6 +137,29 @@ def test_rollback_swaps(store, finished_model, full, exam):
     assert [entry["kind"] for entry in history(store, NAME)] == ["first", "promoted", "rolled back", "rolled back"]
 
 
+def test_after_a_champion_was_deleted_nobody_is_its_own_previous(store, finished_model, full, exam):
+    for seed, value in ((0, 30.0), (1, 20.0)):
+        register(finished_model(seed), full(value), store)
+    promote(store, NAME, exam()[0], RULES)
+    client = store.client()
+    client.delete_registered_model_alias(NAME, "champion")
+    client.delete_model_version(NAME, "2")
+    assert rollback(store, NAME)["to"] == 1
+    assert aliases(store) == {"champion": 1}
+    with pytest.raises(ValueError, match="has no previous"):
+        rollback(store, NAME)
+
+
+def test_a_version_that_nobody_measured_stays_provisional(store, finished_model, full, scores, exam):
+    register(finished_model(0), full(30.0), store)
+    register(finished_model(1), scores(20.0), store)
+    there, _ = exam()
+    there.measured["data_sha256"] = "a" * 64
+    found = promote(store, NAME, there, RULES)
+    assert not found["promoted"] and "not compared" in found["reason"]
+    assert tags(store, 2)["provisional"] == "true" and "not compared" in tags(store, 2)["reason"]
+
+
 def test_force_needs_a_reason_and_is_told(store, finished_model, full):
     register(finished_model(0), full(20.0), store)
     register(finished_model(1), full(30.0), store)

@@ -38,9 +38,11 @@ def edit(task, output, model, images, steps, seed, label, degrade, to, teacher, 
     from onestep.editing import build_task, draw_gallery, write_edited
     from onestep.editing.files import EditOrder, carry_out
 
-    place = (Path(output) / task).resolve()
-    if any(place in (Path(image).resolve(), Path(image).resolve().parent) for image in images):
-        raise ValueError(f"the images are in {place}, where the edited ones would be written: name another OUTPUT.")
+    for name in (task, f"{task}_images"):
+        place = (Path(output) / name).resolve()
+        if any(place in (Path(image).resolve(), Path(image).resolve().parent) for image in images):
+            raise ValueError(f"the images are in {place}, where the edited ones would be written: name another OUTPUT.")
+    _check_options(task, images, degrade, to, teacher)
     given = {name: value for name, value in options.items() if value is not None}
     order = EditOrder(
         task, build_task(task, given), images, steps, seed, seed + 1 if to is None else to, label, degrade
@@ -51,6 +53,19 @@ def edit(task, output, model, images, steps, seed, label, degrade, to, teacher, 
     for name, value in trial.measures.items():
         click.echo(f"{name}: {value}")
     click.echo(f"{len(trial.edited)} images and sheet.png in {output}")
+
+
+def _check_options(task: str, images, degrade: bool, to: int | None, teacher: str | None) -> None:
+    """Raise ValueError for what this task, of these images, has no use for."""
+    between = task == "interpolate"
+    idle = {
+        "--to": to is not None and not (between and not images) and "interpolate between two seeds",
+        "--teacher": teacher and not (between and images) and "interpolate between two images",
+        "--degrade": degrade and between and "tasks that give something back",
+    }
+    for option, where in idle.items():
+        if where:
+            raise ValueError(f"{option} is for: {where}.")
 
 
 COMMANDS = (refusing(edit),)

@@ -30,7 +30,7 @@ from onestep.commands.refusals import refusing
     "--seed",
     "seeds",
     multiple=True,
-    type=click.IntRange(0),
+    type=click.IntRange(0, 2**32 - 1),
     help="May be given again.  [default: those of --beside, or evaluation.full_seeds]",
 )
 @click.option(
@@ -97,7 +97,7 @@ def _samples(source: Path, space) -> np.ndarray:
     from onestep.editing import read_images
 
     if source.suffix == ".npy" and source.is_file():
-        samples = np.load(source, mmap_mode="r", allow_pickle=False)
+        samples = _array(source)
     elif space.kind == "points":
         raise ValueError(f"{source} is no .npy file: points are not in pictures.")
     else:
@@ -108,6 +108,13 @@ def _samples(source: Path, space) -> np.ndarray:
             f"{['N', *space.shape]}."
         )
     return samples
+
+
+def _array(file: Path) -> np.ndarray:
+    try:
+        return np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as problem:
+        raise ValueError(f"{file} is no array of numbers that NumPy wrote: {problem}") from None
 
 
 COMMANDS = (refusing(evaluate),)

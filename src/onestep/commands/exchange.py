@@ -40,6 +40,8 @@ def import_model(
     target, name = place_of(catalog, role), "teacher" if role == "teacher" else params["student"]["name"]
     if target.exists() and not overwrite:
         raise ValueError(f"there is a {role} in {target}: --replace takes its place.")
+    if config and origin != "openai":
+        raise ValueError(f"--config is for --from openai: what comes from {origin} says its own options.")
     options = {"teacher": True} if role == "teacher" else {"teacher": False, "levels": params["student"]["levels"]}
     if origin == "diffusers":
         if role == "teacher":

@@ -35,6 +35,7 @@ def sync(env: str | None, recipe: str | None) -> None:
     \b
         dvc pull dvc.yaml && onestep registry sync
     """
+    from onestep.tracking import champion_of
     from onestep.tracking import sync as make_again
 
     catalogs = catalogs_of(env, recipe)
@@ -47,8 +48,12 @@ def sync(env: str | None, recipe: str | None) -> None:
         if not folder.exists():
             raise ValueError(f"the model of {record['uri']} is not at {folder}. Bring it: dvc pull {folder}")
     moves = catalogs[0].load("promotions") if catalogs[0].exists("promotions") else None
-    for made in make_again(pairs, catalogs[0].load("tracking"), moves):
+    store = catalogs[0].load("tracking")
+    for made in make_again(pairs, store, moves):
         click.echo(f"{made['name']} version {made['version']}: {', '.join(made['aliases']) or 'no alias'}")
+    *_, name = _registry(env)
+    if champion_of(store, name) is None:
+        click.echo(f"{name} has no champion: the one that was is not among these records. onestep registry promote")
 
 
 @click.command()
@@ -103,6 +108,8 @@ def promote(env: str | None, version: int | None, forced: bool, reason: str) -> 
 
     params, catalog, name = _registry(env)
     if not forced:
+        if reason:
+            raise ValueError("--reason is for --force: the gate writes its own.")
         images, extractor = (needed(catalog, part, env, "the gate needs") for part in ("images", "extractor"))
         promotion = params["promotion"] | {"version": version}
         catalog.save(

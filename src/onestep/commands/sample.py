@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from onestep.commands.project import check_folder, model_of
+from onestep.commands.project import check_folder, context_of, model_of
 from onestep.commands.refusals import refusing
 
 
 @click.command()
 @click.argument("output", default="samples.png", type=click.Path(dir_okay=False, writable=True, path_type=Path))
-@click.option("--model", required=True, help="As models:/onestep-digits@champion, or a finished model's folder.")
+@click.option("--model", default=None, help="As models:/onestep-digits@champion, the default, or a model's folder.")
 @click.option("--n", "--count", "count", default=64, show_default=True, type=click.IntRange(1))
 @click.option("--steps", default=1, show_default=True, type=click.IntRange(1), help="Network evaluations an image.")
 @click.option("--sampler", default=None, help="By default the model's own; a teacher has several.")
@@ -21,7 +21,7 @@ from onestep.commands.refusals import refusing
 @click.option("--batch-size", default=256, show_default=True, type=click.IntRange(1))
 def sample(
     output: Path,
-    model: str,
+    model: str | None,
     count: int,
     steps: int,
     sampler: str | None,
@@ -36,7 +36,7 @@ def sample(
     An array is written batch by batch, and an interrupted one is taken up by the same command.
 
     \b
-        onestep sample --model models:/onestep-digits@champion --n 64 --steps 2
+        onestep sample --n 64 --steps 2
         onestep sample all.npy --model data/06_models/digits/cd --n 50000 --batch-size 500
         onestep sample sevens.png --model models:/onestep-digits@champion --label 7
     """
@@ -47,6 +47,7 @@ def sample(
     from onestep.evaluation.stream import in_batches, stream
 
     check_output(output)
+    model = model or f"models:/onestep-{context_of(None).params['dataset']}@champion"
     generator = model_of(model)
 
     def generate(indices):

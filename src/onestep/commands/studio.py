@@ -1,5 +1,6 @@
 """What the demo's page does with a model, without the page."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,8 @@ from onestep.evaluation.choice import best_device
 from onestep.tracking import Store, load_newer
 from onestep.tracking.versions import get_version
 from onestep.training.model import Model
+
+log = logging.getLogger(__name__)
 
 SHOWN = 320  # pixels of a picture's side on the page, at least
 
@@ -120,10 +123,18 @@ class Studio:
         elif number:
             version = get_version(self.store.client(), self.name, number)
             if named := version.tags.get("teacher_version"):
-                teacher = load(f"models:/{named}", self.store)
+                teacher = self._teacher(named)
         for model in filter(None, (student, teacher)):
             model.function.to(best_device())
         return Pair(student, teacher, number)
+
+    def _teacher(self, version: str) -> Model | None:
+        """None where it was deleted since: the student is shown alone."""
+        try:
+            return load(f"models:/{version}", self.store)
+        except ValueError as problem:
+            log.warning("no teacher beside the student: %s", problem)
+            return None
 
 
 def _told(model: Model, label: int | None) -> torch.Tensor | None:

@@ -80,5 +80,5 @@ def images_noise(teacher, x0: Tensor, nfe: int = 78, labels=None) -> Tensor:
     labels: [B], drawn where a class-conditional teacher is not told them.
     """
     check_name("sampler of this teacher", "heun", teacher.samplers)
-    function = teacher.conditioned(labels, SampleRandomness(0, range(len(x0)), teacher.device))
-    return carry_to_noise(function, x0.to(teacher.device), karras_levels(nfe // 2 + 1))
+    denoiser = teacher.denoiser(labels, SampleRandomness(0, range(len(x0)), teacher.device))
+    return carry_to_noise(denoiser, x0.to(teacher.device), karras_levels(nfe // 2 + 1))

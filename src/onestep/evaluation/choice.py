@@ -9,7 +9,7 @@ from onestep.evaluation.features import Extractor, make_extractor, open_extracto
 
 CHOICE = "choice.json"
 WITHOUT_LABELS = (
-    "The data {} have no labels to tell apart: their classifier was trained without, on quarter turns of the images "
+    "The data {} have no labels to tell apart: their classifier was trained without, on turned images "
     "(self-supervised). Scores have no IS."
 )
 
@@ -18,7 +18,7 @@ def choose_extractor(store, features: str, weights: str | None, folder: Path, on
     """Keep in folder what `features` names: "classifier" (trained here, once), a shipped extractor, or "inception".
 
     Points have no features: their folder says so. Returns what a person has to know of it, "" if nothing. Raises
-    ValueError for an extractor that is not there.
+    ValueError for an extractor that is not there or takes other images.
     """
     folder.mkdir(parents=True, exist_ok=True)
     chosen, note = None, ""
@@ -28,9 +28,18 @@ def choose_extractor(store, features: str, weights: str | None, folder: Path, on
             made = make_extractor(store, folder, on_progress=on_progress)
             note = "" if made.has_classes else WITHOUT_LABELS.format(store.space.name)
         else:
-            open_extractor(features, weights)
+            check_images(open_extractor(features, weights), store.space)
     (folder / CHOICE).write_text(json.dumps({"features": chosen, "weights": weights}) + "\n")
     return note
+
+
+def check_images(extractor: Extractor, space) -> None:
+    """Raise ValueError if it takes other images than those of a data space."""
+    if extractor.shape not in (None, space.shape):
+        raise ValueError(
+            f"The extractor {extractor.name} takes images {extractor.shape}, and those of {space.name} are "
+            f"{space.shape}: evaluation.features=classifier trains one for them."
+        )
 
 
 def check_choice(folder: Path, features: str, weights: str | None) -> None:

@@ -112,12 +112,14 @@ def accuracy(classifier: Classifier, images: np.ndarray, labels: np.ndarray) -> 
 
 
 def rotations(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each image in four orientations, and the number of quarter turns as its label (Gidaris et al. 2018).
+    """Each image in four orientations, and the number of the turn as its label (Gidaris et al. 2018).
 
-    A task for images that have no labels of their own. images: square, uint8 [N, C, H, W] -> [4 N, C, H, W], [4 N].
+    A task for images that have no labels of their own. uint8 [N, C, H, W] -> [4 N, C, H, W], [4 N]. Those that are not
+    square have two orientations.
     """
-    turned = np.stack([np.rot90(images, k, axes=(2, 3)) for k in range(4)], axis=1)
-    return turned.reshape(-1, *images.shape[1:]), np.tile(np.arange(4), len(images))
+    turns = range(4) if images.shape[2] == images.shape[3] else (0, 2)
+    turned = np.stack([np.rot90(images, k, axes=(2, 3)) for k in turns], axis=1)
+    return turned.reshape(-1, *images.shape[1:]), np.tile(np.arange(len(turns)), len(images))
 
 
 def _tensor(images: np.ndarray) -> Tensor:

@@ -17,7 +17,7 @@ from onestep.diffusion.names import check_name
 from onestep.evaluation.classifier import Classifier, accuracy, rotations, train_classifier
 
 SHIPPED = Path(__file__).parent / "extractors"
-WITHOUT_LABELS = 50_000  # images that are turned to train on; four orientations of each are held in memory
+TURNED = 50_000  # images that are turned to train on; all orientations of each are held in memory
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def make_extractor(store, folder: str | Path, seed: int = 0, on_progress=None) -
     """Train the classifier of an image store and keep it in folder; one that is there for these data is opened instead.
 
     store: an ArrayStore. It learns the labels of the training images or, where there are none to tell apart, by how
-    many quarter turns an image is rotated; its record says which. Raises ValueError for points.
+    far an image is turned; its record says which. Raises ValueError for points.
     """
     folder, name = Path(folder), store.space.name
     if store.space.kind != "images":
@@ -103,7 +103,7 @@ def make_extractor(store, folder: str | Path, seed: int = 0, on_progress=None) -
     heldout, heldout_labels = store.images("heldout")[:10_000], np.array(store.labels("heldout"))[:10_000]
     by_label = labels.min() >= 0 and labels.max() > 0
     if not by_label:
-        (images, labels), (heldout, heldout_labels) = rotations(images[:WITHOUT_LABELS]), rotations(heldout)
+        (images, labels), (heldout, heldout_labels) = rotations(images[:TURNED]), rotations(heldout)
     num_classes = int(max(labels.max(), heldout_labels.max())) + 1
     classifier = train_classifier(images, labels, num_classes, seed, on_progress=on_progress)
     record = {

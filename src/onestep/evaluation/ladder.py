@@ -8,14 +8,17 @@ from functools import partial
 import numpy as np
 from torch import nn
 
+from onestep.data.space import DataSpace
 from onestep.evaluation import FULL_SEEDS
+from onestep.evaluation.choice import check_images
 from onestep.evaluation.counting import count_evaluations
 from onestep.evaluation.features import Extractor
 from onestep.evaluation.fidelity import register_extractor
 from onestep.evaluation.interval import interval
 from onestep.evaluation.measured import difference
 from onestep.evaluation.memorisation import TrainingSet, memorisation_rate
-from onestep.evaluation.points import wasserstein
+from onestep.evaluation.perception import diversity, find_lpips
+from onestep.evaluation.points import sliced_wasserstein, wasserstein
 from onestep.evaluation.scores import FEWEST, Reference, frechet_distance, score_images
 from onestep.evaluation.stream import in_batches
 
@@ -66,20 +69,26 @@ def asked_labels(indices, classes: int) -> np.ndarray | None:
 
 @dataclass(frozen=True)
 class Judge:
-    """What samples are compared with: made once for all rows. store: an ArrayStore. extractor: None for points."""
+    """What samples are compared with: made once for all rows.
+
+    points: the reference, where there is no extractor. lpips: the distance, where there are weights.
+    """
 
     training: TrainingSet
+    space: DataSpace
     points: np.ndarray | None = None
     extractor: Extractor | None = None
     reference: Reference | None = None
+    lpips: nn.Module | None = None
 
     @classmethod
     def of(cls, store, extractor: Extractor | None, split: str = "train") -> "Judge":
         images = store.images(split)
         if extractor is None:
-            return cls(TrainingSet(images), points=np.array(images))
+            return cls(TrainingSet(images), store.space, points=np.array(images))
         register_extractor(extractor)
-        return cls(TrainingSet(images), extractor=extractor, reference=Reference.of(images, extractor))
+        reference = Reference.of(images, extractor)
+        return cls(TrainingSet(images), store.space, None, extractor, reference, find_lpips(store.space))
 
     def distance(self, samples: np.ndarray, seed: int) -> float:
         """The first of the scores, alone."""
@@ -90,9 +99,12 @@ class Judge:
     def scores(self, samples: np.ndarray, seed: int, labels: np.ndarray | None = None) -> dict[str, float]:
         """All of them. labels: those that the samples were asked for."""
         if self.extractor is None:
-            quality = {"wasserstein": wasserstein(samples, self.points, seed)}
+            distances = {"wasserstein": wasserstein, "sliced_wasserstein": sliced_wasserstein}
+            quality = {name: distance(samples, self.points, seed) for name, distance in distances.items()}
         else:
             quality = score_images(samples, self.reference, self.extractor, seed, labels)
+        if self.lpips:
+            quality["lpips_diversity"] = diversity(samples, self.lpips, self.space)
         return {**quality, "memorisation": memorisation_rate(samples, self.training)}
 
 
@@ -188,6 +200,9 @@ def floor(heldout: np.ndarray, judge: Judge, count: int, seeds: Sequence[int]) -
         "count": len(parts[0]),
         "scores": _summary([judge.scores(*part) for part in zip(parts, seeds, strict=True)]),
     }
+    if len(heldout) <= count:
+        for score in found["scores"].values():
+            score["interval"] = None  # every seed has the same images
     if found["count"] < count:
         found["note"] = (
             f"only {found['count']} images are held out: FID falls with the number, so this floor is too high"
@@ -215,8 +230,8 @@ def _check(store, extractor, count, seeds) -> None:
     if (extractor is None) != (space.kind == "points"):
         given = extractor.name if extractor else None
         raise ValueError(f"The extractor {given} for {space.kind}: images need one, points have none.")
-    if extractor and extractor.shape not in (None, space.shape):
-        raise ValueError(f"The extractor {extractor.name} takes images {extractor.shape}, not {space.shape}.")
+    if extractor:
+        check_images(extractor, space)
     if count < FEWEST:
         raise ValueError(f"An evaluation of {count} samples: at least {FEWEST} are needed.")
     if not seeds or len(set(seeds)) < len(seeds):

@@ -23,3 +23,12 @@ def _short(value) -> str:
     if isinstance(value, dict):
         return f"{value['name']} {value['sha256'][:8]}"
     return str(value)[:16]
+
+
+def check_models(scores: dict, *models) -> None:
+    """Raise ValueError if the scores are not of these models."""
+    for model in models:
+        if scores.get("models", {}).get(model.spec["name"]) != model.sha256:
+            raise ValueError(
+                f"the scores are not of the {model.spec['name']} that is there: kedro run --pipelines=evaluate"
+            )

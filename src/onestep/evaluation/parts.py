@@ -21,12 +21,17 @@ PHONE = 4.0  # inches of a plot
 def lead_of(scores: dict, student) -> str:
     """What the student does, in a sentence."""
     score, name = first_score(scores), student.spec["name"]
-    row = next(row for row in scores["rows"] if row["model"] == name and row["nfe"] == 1)
+    row = row_of(scores, student, 1)
     real = cell(scores["floor"]["scores"][score])
     return (
         f"The student {name} makes a sample in one network evaluation, {row['images_per_second']:,.0f} a second: its "
         f"{score} is {cell(row['scores'][score])}, where data that were held out have {real}."
     )
+
+
+def row_of(scores: dict, model, nfe: int) -> dict:
+    """The first row of a model at so many evaluations."""
+    return next(row for row in scores["rows"] if (row["model"], row["nfe"]) == (model.spec["name"], nfe))
 
 
 def samples_part(rungs: Sequence[Rung], store, seed: int) -> Part:

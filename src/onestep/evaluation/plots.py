@@ -7,7 +7,6 @@ from textwrap import fill
 import numpy as np
 from PIL import Image
 
-from onestep.evaluation.interval import interval
 from onestep.evaluation.table import first_score
 
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C7A00")
@@ -33,7 +32,7 @@ def ladder_plot(scores: dict, score: str | None = None, title: str | None = None
         )
         found, nfe = [row["scores"][score] for row in rows], [row["nfe"] for row in rows]
         mean = np.array([f["mean"] for f in found])
-        span = np.array([reached[1] - f["mean"] if (reached := interval(f["values"])) else 0.0 for f in found])
+        span = np.array([f["interval"][1] - f["mean"] if f["interval"] else 0.0 for f in found])
         style = {"color": colour, "marker": marker, "markersize": 7, "markeredgecolor": "white", "linewidth": 2}
         axes.errorbar(nfe, mean, span if span.any() else None, capsize=3, label=f"{model}, {sampler}", **style)
     real = scores["floor"]["scores"][score]["mean"]

@@ -30,7 +30,7 @@ def search_levels(
         return model
     levels, best = dict(model.spec["levels"]), []
     candidates = [level for level in CANDIDATES if level > model.function.boundary]
-    searched = range(2, min(max(nfes), len(CANDIDATES)) + 1)
+    searched = range(2, min(max(nfes), len(candidates) + 1) + 1)
     total = sum(len(candidates) - (nfe - 2) for nfe in searched)
     trials = iter(range(1, total + 1))
 

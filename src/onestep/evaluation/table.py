@@ -1,6 +1,6 @@
 """Scores as a plain table."""
 
-from onestep.evaluation.interval import CONFIDENCE, interval
+from onestep.evaluation.interval import CONFIDENCE
 
 
 def scores_table(scores: dict) -> str:
@@ -62,7 +62,6 @@ def cell(score: dict | None) -> str:
     """A score for people: its mean over seeds, and half of its interval."""
     if score is None:
         return "-"
-    mean, values = score["mean"], score["values"]
+    mean, reached = score["mean"], score["interval"]
     digits = 1 if abs(mean) >= 100 else 2 if abs(mean) >= 10 else 3 if abs(mean) >= 0.1 else 4
-    reached = interval(values)
     return f"{mean:.{digits}f}" + (f" ±{reached[1] - mean:.{digits}f}" if reached else "")

@@ -20,21 +20,20 @@ OPSET, OPSETS = 18, range(18, 24)  # that torch.onnx translates to
 class Program(nn.Module):
     """From noise to images in [-1, 1] (or points), at the levels of so many evaluations.
 
-    noise: [draws, B, ...] unit Gaussian, a draw for each level of a student, one for a teacher. labels: [B, classes]
-    one-hot, of a class-conditional model.
+    noise: [draws, B, ...] unit Gaussian, a draw for each level of the multistep sampler, one for any other. labels:
+    [B, classes] one-hot, of a class-conditional model.
     """
 
     def __init__(self, model: Model, nfe: int):
         super().__init__()
         self.function, self.scale = model.function, model.space.scale
-        sampler = "multistep" if "multistep" in model.samplers else model.samplers[0]
-        self.sampler = check_name("program of the sampler", sampler, ("multistep", "heun", "euler"))
-        self.levels = model.levels(nfe, sampler).tolist()
+        self.sampler = check_name("program of the sampler", model.samplers[0], ("multistep", "gamma", "heun", "euler"))
+        self.levels = model.levels(nfe).tolist()
         self.draws = len(self.levels) if self.sampler == "multistep" else 1
 
     def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
-        solve = self._multistep if self.sampler == "multistep" else self._ode
-        return solve(lambda x, sigma: self.function(x, sigma, labels), noise) / self.scale
+        solve = {"multistep": self._multistep, "gamma": self._jumps}.get(self.sampler, self._ode)
+        return solve(lambda x, sigma, *ends: self.function(x, sigma, labels, *ends), noise) / self.scale
 
     def _multistep(self, consistency, noise: Tensor) -> Tensor:
         """As samplers.sample_multistep, with nothing that a tracer cannot follow."""
@@ -43,6 +42,13 @@ class Program(nn.Module):
             if number:
                 x = x + (level**2 - boundary**2) ** 0.5 * noise[number]  # Song et al. 2023, Algorithm 1, line 4
             x = consistency(x, _batch(level, x))
+        return x
+
+    def _jumps(self, jump, noise: Tensor) -> Tensor:
+        """As samplers.sample_gamma at gamma 0: no noise but the first."""
+        x = self.levels[0] * noise[0]
+        for level, level_next in pairwise([*self.levels, self.function.boundary]):
+            x = jump(x, _batch(level, x), _batch(level_next, x))
         return x
 
     def _ode(self, denoiser, noise: Tensor) -> Tensor:

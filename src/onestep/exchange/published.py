@@ -25,7 +25,7 @@ OPENAI = {
         "class_cond": True,
     },
     "lsun256": {
-        "attention_resolutions": "32,16,8", "num_head_channels": 64, "use_scale_shift_norm": True,
+        "attention_resolutions": "32,16,8", "num_head_channels": 64, "use_scale_shift_norm": False,
         "resblock_updown": True, "num_heads": 4, "image_size": 256, "num_channels": 256, "num_res_blocks": 2,
         "class_cond": False,
     },

@@ -60,6 +60,8 @@ def _zipped(file: BinaryIO, size: int) -> Any:
         entries = {entry.filename: entry for entry in archive.infolist()}
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
             raise Refused("it is compressed, which torch.save does not do")  # what is packed may grow at will
+        if any(Path(name).is_absolute() or ".." in Path(name).parts for name in entries):
+            raise Refused("it is a zip with paths that lead out of it")
         folder = next((name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl")), None)
         if folder is None:
             raise Refused("it is a zip of other things than torch.save's")

@@ -24,7 +24,7 @@ from onestep.training.settings import TrainingSettings
 from onestep.training.start import check_start
 
 NFE = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # as NumPy has them
 
 
 class Section(BaseModel):

@@ -8,7 +8,7 @@ import os
 from onestep.tracking.follow import Follower, Progress
 from onestep.tracking.gate import Rules, decide
 from onestep.tracking.lineage import git_state, lock_state, run_tags
-from onestep.tracking.moves import history
+from onestep.tracking.moves import champion_of, history
 from onestep.tracking.promotion import Exam, force, promote, rollback
 from onestep.tracking.registry import load_registered, register, register_teacher, sync
 from onestep.tracking.runs import Run, open_run
@@ -29,6 +29,7 @@ __all__ = [
     "Rules",
     "Run",
     "Store",
+    "champion_of",
     "decide",
     "force",
     "git_state",

@@ -55,14 +55,21 @@ class Batches:
             order, result = self._waiting.get()
             alike.setdefault((order.steps, order.label is None), []).append((order, result))
         for pairs in alike.values():
-            try:
-                made = self._make([order for order, _ in pairs])
-            except Exception as problem:
-                for _, result in pairs:
-                    result.set_exception(problem)
+            self._settle(pairs)
+
+    def _settle(self, pairs: list[tuple[Order, Future]]) -> None:
+        """Give each order its samples. Where that fails, each is tried by itself: its failure is its caller's alone."""
+        try:
+            made = self._make([order for order, _ in pairs])
+        except Exception as problem:
+            if len(pairs) == 1:
+                pairs[0][1].set_exception(problem)
             else:
-                for (_, result), samples in zip(pairs, made, strict=True):
-                    result.set_result(samples)
+                for pair in pairs:
+                    self._settle([pair])
+        else:
+            for (_, result), samples in zip(pairs, made, strict=True):
+                result.set_result(samples)
 
     def _make(self, orders: list[Order]) -> list[np.ndarray]:
         """Of orders that have steps in common, and labels or none."""

@@ -23,7 +23,7 @@ from onestep.tracking.batching import Batches, Order
 from onestep.tracking.edits import edited
 from onestep.tracking.request import BadRequest, NotReloaded, Request, check_requests
 from onestep.tracking.store import Store
-from onestep.tracking.versions import load_newer
+from onestep.tracking.versions import check_weights, get_version, load_newer
 from onestep.training.model import Model
 
 FOLLOW, EVERY = "ONESTEP_FOLLOW", 10  # the alias that a server follows; seconds from one look to the next
@@ -44,7 +44,10 @@ class Generator(PythonModel):
         model = Model.load(context.artifacts["model"], best_device())
         if model.sha256 != context.model_config["model_sha256"]:
             raise MlflowException("the weights are not those that were registered: this version is not served")
-        self.served = Served(Batches(model), *_version(Path(context.artifacts["model"]).parents[1]))
+        name, number = _version(Path(context.artifacts["model"]).parents[1])
+        if name:
+            _check_registered(model, name, number)
+        self.served = Served(Batches(model), name, number)
         self.reloading, self.looked = threading.Lock(), time.monotonic()
 
     def predict(self, context, model_input: list[Request], params=None):
@@ -95,6 +98,21 @@ def _answer(served: Served, request: Request, samples: np.ndarray) -> dict:
     asked = {"steps": request.steps, "seed": request.seed, "label": request.label}
     levels = {} if request.edit else {"levels": model.levels(request.steps).tolist()}  # a task has its own
     return {**shown, **asked, **levels, "model_sha256": model.sha256, "model": served.name, "version": served.number}
+
+
+def _check_registered(model: Model, name: str, number: int) -> None:
+    """The registry knows the weights of a version too, however much of its folder was replaced."""
+    try:
+        store = Store.at(Path.cwd(), mlflow.get_tracking_uri())
+        store.check_there()
+        version = get_version(store.client(), name, number)
+    except (ValueError, ConnectionError) as problem:
+        log.warning("the weights of %s version %s are not compared with the registry's: %s", name, number, problem)
+        return
+    try:
+        check_weights(version, model)
+    except ValueError as problem:
+        raise MlflowException(f"{problem}: it is not served") from None
 
 
 def _version(folder: Path) -> tuple[str | None, int | None]:

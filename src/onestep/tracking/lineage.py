@@ -15,21 +15,21 @@ LONGEST_PARAM = 6000  # MLflow's limit
 def git_state(folder: Path | str) -> dict[str, str]:
     """The commit of a working tree, and whether files differ from it; "unknown" where there is none.
 
-    What a run itself writes (data/, dvc.lock) does not count.
+    What a run itself writes (data/, the dvc.lock files) does not count.
     """
 
     def git(*words: str) -> str:
         return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True).stdout
 
     try:
-        changed = git("status", "--short", "--", ".", ":!data", ":!dvc.lock")
+        changed = git("status", "--short", "--", ".", ":!data", ":!dvc.lock", ":!comparison/dvc.lock")
         return {"git_commit": git("rev-parse", "HEAD").strip(), "git_dirty": str(bool(changed)).lower()}
     except (OSError, subprocess.CalledProcessError):
         return {"git_commit": "unknown", "git_dirty": "unknown"}
 
 
 def lock_state(folder: Path | str) -> dict[str, str]:
-    """The hash of dvc.lock, which names every file of data and models by theirs; nothing where there is none."""
+    """The hash of dvc.lock, DVC's last record of data and models by their hashes; nothing where there is none."""
     lock = Path(folder) / "dvc.lock"
     return {"dvc_lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest()} if lock.is_file() else {}
 

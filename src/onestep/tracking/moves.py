@@ -30,6 +30,12 @@ def history(store: Store, name: str) -> list[dict]:
     return moves_of(store.client(), name)
 
 
+def champion_of(store: Store, name: str) -> int | None:
+    """The number of the champion, if there is one."""
+    number = store.client().get_registered_model(name).aliases.get("champion")
+    return number and int(number)
+
+
 def moves_of(client: "MlflowClient", name: str) -> list[dict]:
     from mlflow.exceptions import MlflowException
 
@@ -104,8 +110,11 @@ def settle(client: "MlflowClient", name: str) -> None:
     """Set champion and previous as the log has them, until it stays as it was meanwhile."""
     seen, log = None, moves_of(client, name)
     while log != seen:
-        for alias, version in holders(log).items():
+        held = holders(log)
+        for alias, version in held.items():
             point(client, name, alias, version)
+        if "previous" not in held and "previous" in client.get_registered_model(name).aliases:
+            client.delete_registered_model_alias(name, "previous")
         seen, log = log, moves_of(client, name)
 
 
@@ -116,6 +125,8 @@ def holders(log: list[dict]) -> dict[str, int]:
         before = entry["from"]
         if before not in (None, entry["to"]):
             found["previous"] = before
+        if found.get("previous") == entry["to"]:
+            del found["previous"]  # the champion between was deleted
         found["champion"] = entry["to"]
     return found
 

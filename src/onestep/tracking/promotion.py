@@ -78,7 +78,8 @@ def _compare(
     champion: "ModelVersion | None",
     exam: Exam,
     rules: Rules,
-) -> tuple[bool, str]:
+) -> tuple[bool | None, str]:
+    """Whether it is promoted, None where it was not judged, and why."""
     if champion and champion.version == version.version:
         champion = None
         if version.tags.get("provisional") != "true":
@@ -88,11 +89,11 @@ def _compare(
         try:
             contest.append((champion, load_version(champion, store)))
         except ValueError as problem:
-            return False, f"the champion cannot be compared ({problem}): roll back, or promote with --force"
+            return None, f"the champion cannot be compared ({problem}): roll back, or promote with --force"
     for side, model in contest:
         if model.spec["data_sha256"] != exam.measured["data_sha256"]:
             trained, judged = str(model.spec["data_sha256"])[:16], exam.measured["data_sha256"][:16]
-            return False, f"not compared: the data hash of version {side.version} differs ({trained}, not {judged})"
+            return None, f"not compared: the data hash of version {side.version} differs ({trained}, not {judged})"
     evidence = [_evidence(client, *side, exam, rules) for side in contest]
     speeds = exam.speeds([model for _, model in contest], rules.nfe)
     judged = [{**found, SPEED: speed} for found, speed in zip(evidence, speeds, strict=True)]
@@ -115,16 +116,17 @@ def _registered(version: "ModelVersion", nfe: int) -> dict | None:
 
 
 def _settle(
-    client: "MlflowClient", version: "ModelVersion", champion: "ModelVersion | None", promoted: bool, reason: str
+    client: "MlflowClient", version: "ModelVersion", champion: "ModelVersion | None", promoted: bool | None, reason: str
 ) -> dict:
     against, itself, reason = _number(champion), _number(champion) == int(version.version), reason[:LONGEST]
     if promoted:
         move(client, version.name, "confirmed" if itself else "promoted", version.version, reason)
-    if promoted or not itself:
+    provisional = version.tags.get("provisional") == "true"
+    if promoted is None or (itself and not promoted and provisional):
+        explain(client, version, reason, provisional)
+    elif promoted or not itself:
         explain(client, version, reason, False)
-    elif version.tags.get("provisional") == "true":
-        explain(client, version, reason, True)
-    return {"version": int(version.version), "promoted": promoted, "reason": reason, "against": against}
+    return {"version": int(version.version), "promoted": bool(promoted), "reason": reason, "against": against}
 
 
 def _number(version: "ModelVersion | None") -> int | None:

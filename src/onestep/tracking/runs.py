@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onestep.data.replacement import write_json
 from onestep.tracking.calls import find_run, log_points, log_texts, logged_pictures, points_of
 from onestep.tracking.follow import Progress, list_pictures
 from onestep.tracking.lineage import flatten
@@ -172,5 +171,7 @@ class Run:
             change(self.run_id, status=self._state["status"])
 
     def _save(self) -> None:
+        from onestep.data.replacement import write_json  # and torch with it: not before there is a run
+
         with self._lock:
             write_json(self._path, self._state)

@@ -131,9 +131,14 @@ def load_version(version: "ModelVersion", store: Store) -> "Model":
     except (MlflowException, OSError) as problem:
         raise ValueError(f"{uri}: its files are not to be had: {store.words(problem)}") from None
     model = load_model(folder)
-    if model.sha256 != version.tags.get("model_sha256", model.sha256):
-        raise ValueError(f"{uri}: the weights are not those that were registered")
+    check_weights(version, model)
     return model
+
+
+def check_weights(version: "ModelVersion", model: "Model") -> None:
+    """Raise ValueError if the version was registered with others."""
+    if model.sha256 != version.tags.get("model_sha256", model.sha256):
+        raise ValueError(f"{version.name} version {version.version}: the weights are not those that were registered")
 
 
 def load_newer(store: Store, name: str, alias: str, number: int | None) -> "tuple[int, Model] | None":

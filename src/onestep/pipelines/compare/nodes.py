@@ -83,7 +83,7 @@ def _evaluate(model, nfes: dict, images, extractor, comparison: dict) -> dict:
 
 def _draw(images, teacher, reference: dict, contestants):
     """Rows of samples from the same noise: the teacher at its most, each student at 1 and 2 NFE."""
-    best = reference["rows"][-1]
+    best = max(reference["rows"], key=lambda row: row["nfe"])
     rows = [(f"teacher\n{best['nfe']} NFE", teacher.sample(best["nfe"], 0, range(SHOWN), sampler=best["sampler"]))]
     for student, scores in contestants:
         for row in scores["rows"][:2]:

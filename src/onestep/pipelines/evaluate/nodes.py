@@ -38,7 +38,7 @@ def score_models(images, extractor, teacher, student, evaluation: dict, runs: Pa
     scores["models"] = {model.spec["name"]: model.sha256 for model in (student, teacher)}
     print(f"\n{scores_table(scores)}\n", flush=True)
     names = dict.fromkeys(row["model"] for row in scores["rows"])
-    sheet = draw_rows(shown, images.space.name, SHOWN, np.array(images.images("train")[:REAL]))
+    sheet = draw_rows(shown, images.space.name, SHOWN, images.images("train")[:REAL])
     metrics = {name: flat_scores(scores, name) for name in names}
     return scores, metrics, sheet, ladder_plot(scores)
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from onestep.evaluation.measured import check_models
 from onestep.evaluation.search import at_scored_levels
 from onestep.pipelines.training import run_of
 from onestep.tracking import Store, git_state, lock_state, register, register_teacher
@@ -11,7 +12,9 @@ def register_student(student, teacher, scores: dict, runs: Path, tracking: Store
     """The record of the version: its aliases and why, its scores, its lineage; that of its teacher is in it.
 
     A student whose levels were searched is registered with them, so that it is sampled as it was scored.
+    Raises ValueError for scores of other models.
     """
+    check_models(scores, student, teacher)
     folder = student.folder
     if scores.get("levels") == "search":
         folder = runs / student.spec["provenance"]["run"] / "searched"

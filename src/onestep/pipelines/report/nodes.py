@@ -9,12 +9,14 @@ import numpy as np
 from onestep.console import progress_bar
 from onestep.editing import Trial
 from onestep.evaluation.choice import best_device
+from onestep.evaluation.drawing import draw
 from onestep.evaluation.ladder import evaluate, joined, rungs_of
+from onestep.evaluation.measured import check_models
 from onestep.evaluation.parts import (
-    draw,
     ladder_part,
     lead_of,
     neighbours_part,
+    row_of,
     samples_part,
     scores_part,
     trajectory_part,
@@ -33,11 +35,12 @@ PACKAGES = ("onestep", "torch", "numpy", "torch-fidelity", "kedro", "mlflow")
 
 def score_samplers(images, extractor, teacher, scores: dict, report: dict, evaluation: dict) -> dict:
     """The scores with those of the teacher's other samplers."""
-    known, name = {row["sampler"] for row in scores["rows"]}, teacher.spec["name"]
+    name = teacher.spec["name"]
+    known = {(row["sampler"], row["nfe"]) for row in scores["rows"] if row["model"] == name}
     check_models(scores, teacher)
     teacher.function.to(best_device())
-    others = {sampler: nfes for sampler, nfes in report["teacher_nfe"].items() if sampler not in known}
-    rungs = [rung for sampler, nfes in others.items() for rung in rungs_of(teacher, sampler, nfes)]
+    asked = [rung for sampler, nfes in report["teacher_nfe"].items() for rung in rungs_of(teacher, sampler, nfes)]
+    rungs = [rung for rung in asked if (rung.sampler, rung.nfe) not in known]
     sizes = {"count": scores["count"], "seeds": scores["seeds"], "batch_size": evaluation["batch_size"]}
     with progress_bar(f"samplers of the {name}") as bar:
         return joined([scores, evaluate(rungs, images, extractor, **sizes, on_progress=bar)]) if rungs else scores
@@ -52,22 +55,13 @@ def write_report(images, teacher, student, scores: dict, editing: dict, evaluati
     rungs, seed = all_rungs(teacher, student, evaluation), scores["seeds"][0]
     parts = [samples_part(rungs, images, seed), ladder_part(scores)]
     if images.space.kind == "images":
-        rate = next(row for row in scores["rows"] if row["model"] == student.spec["name"])["scores"]["memorisation"]
+        rate = row_of(scores, student, 1)["scores"]["memorisation"]
         parts += [trajectory_part(teacher, student, seed), *edited_parts(images, student, teacher, editing)]
         parts.append(neighbours_part(student.sample(1, seed, range(8)), images, rate["mean"]))
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     more = {"git commit": git_state(".")["git_commit"], "versions": f"Python {platform.python_version()}, {versions}"}
     parts += [scores_part(scores), used_part(scores, (student, teacher), more)]
     return render(f"{images.space.name}: {student.spec['name']} and its teacher", lead_of(scores, student), parts)
-
-
-def check_models(scores: dict, *models) -> None:
-    """Raise ValueError if the scores are not of these models."""
-    for model in models:
-        if scores.get("models", {}).get(model.spec["name"]) != model.sha256:
-            raise ValueError(
-                f"the scores are not of the {model.spec['name']} that is there: kedro run --pipelines=evaluate"
-            )
 
 
 def edited_parts(images, student, teacher, editing: dict) -> list[Part]:
