@@ -18,7 +18,7 @@ test: .venv/ready
 test-fast: .venv/ready
 	$(PYTEST) -m "not slow and not check"
 
-check: .venv/ready
+check: .venv/extras
 	$(PYTEST)
 
 ui: .venv/ready
@@ -31,4 +31,8 @@ ui: .venv/ready
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+.venv/extras: requirements-extras.lock .venv/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-extras.lock
 	touch $@

@@ -9,11 +9,13 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from onestep.pipelines.register.nodes import register_student
 from onestep.tracking import Store, force, history, load_registered, open_run, register, register_teacher, sync
 from onestep.tracking.versions import write_package
 from onestep.training.model import Model
@@ -50,6 +52,23 @@ def test_the_first_version_is_champion_for_the_time_being(store, finished_model,
         "provisional",
     ):
         assert words in version.description
+
+
+def test_a_version_keeps_the_files_that_show_it(store, finished_model, scores, tmp_path):
+    from mlflow.artifacts import download_artifacts
+
+    (sheet := tmp_path / "sheet.png").write_bytes(b"a picture")
+    register(finished_model(), scores(26.0), store, shown=[sheet])
+    version = store.client().get_model_version("onestep-digits", "1")
+    assert Path(download_artifacts(f"{version.source}/sheet.png", tracking_uri=store.uri)).read_bytes() == b"a picture"
+
+
+def test_scores_of_another_model_of_its_name_are_not_registered(store, finished_model, scores, tmp_path):
+    student, teacher = Model.load(finished_model(0)), Model.load(finished_model(0, teacher=True))
+    of = {"cd": Model.load(finished_model(1)).sha256, "teacher": teacher.sha256}
+    with pytest.raises(ValueError, match="not of the cd that is there: kedro run --pipelines=evaluate"):
+        register_student(student, teacher, {**scores(26.0), "models": of}, tmp_path, store, "base")
+    assert not store.client().search_registered_models()
 
 
 def test_a_second_version_waits_for_the_gate(store, finished_model, scores):

@@ -36,14 +36,20 @@ def build_page(studio: Studio) -> gr.Blocks:
         with gr.Row():
             seed = gr.Slider(0, LARGEST_SEED, 0, step=1, label="seed")
             steps = gr.Slider(1, MOST_STEPS, 1, step=1, label="steps (network evaluations)")
-            names = [("any", ANY), *((name, number) for number, name in enumerate(studio.labels))]
-            label = gr.Dropdown(names, value=ANY, label="label", visible=bool(studio.labels))
+            label = _labels(studio)
         _show(studio.reload, [], words, [again.click, gr.Timer(EVERY).tick, page.load])
+        _show(lambda: _labels(studio), [], label, [words.change])
         controls = Controls(seed, steps, label, [page.load, words.change])
         for name, fill in TABS.items():
             with gr.Tab(name):
                 fill(studio, controls)
     return page
+
+
+def _labels(studio: Studio) -> gr.Dropdown:
+    """Of the version that is shown."""
+    names = [("any", ANY), *((name, number) for number, name in enumerate(studio.labels))]
+    return gr.Dropdown(names, value=ANY, label="label", visible=bool(studio.labels))
 
 
 def _make(studio: Studio, controls: Controls) -> None:

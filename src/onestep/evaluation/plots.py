@@ -1,7 +1,7 @@
 """Plots: quality against network evaluations, and clouds of points. Colours of Okabe and Ito, apart for every eye."""
 
 from collections.abc import Sequence
-from itertools import cycle
+from itertools import cycle, islice
 from textwrap import fill
 
 import numpy as np
@@ -21,12 +21,10 @@ def ladder_plot(scores: dict, score: str | None = None, title: str | None = None
 
     score: by default the first, FID or the Wasserstein distance. With several seeds, bars span their intervals.
     """
-    from matplotlib.ticker import LogLocator
-
     score = score or first_score(scores)
     kinds = dict.fromkeys((row["model"], row["sampler"]) for row in scores["rows"])
     figure, axes = _figure(width, 4.2 + 0.24 * len(kinds))
-    for (model, sampler), colour, marker in zip(kinds, cycle(COLOURS), cycle(MARKERS), strict=False):
+    for (model, sampler), (colour, marker, line) in zip(kinds, _styles(len(kinds)), strict=True):
         rows = sorted(
             (r for r in scores["rows"] if (r["model"], r["sampler"]) == (model, sampler)), key=lambda r: r["nfe"]
         )
@@ -34,6 +32,7 @@ def ladder_plot(scores: dict, score: str | None = None, title: str | None = None
         mean = np.array([f["mean"] for f in found])
         span = np.array([f["interval"][1] - f["mean"] if f["interval"] else 0.0 for f in found])
         style = {"color": colour, "marker": marker, "markersize": 7, "markeredgecolor": "white", "linewidth": 2}
+        style["linestyle"] = line
         axes.errorbar(nfe, mean, span if span.any() else None, capsize=3, label=f"{model}, {sampler}", **style)
     real = scores["floor"]["scores"][score]["mean"]
     axes.axhline(real, color=GRAY, linestyle="--", linewidth=1.4, label=f"floor: held-out data ({_number(real)})")
@@ -45,7 +44,7 @@ def ladder_plot(scores: dict, score: str | None = None, title: str | None = None
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.xaxis.set_minor_formatter(lambda *_: "")  # 3 x 10^0 between 2 and 4
     if scale == "log":
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        _tick_logarithms(axes.yaxis)
     axes.yaxis.set_major_formatter(lambda value, _: _number(value))
     axes.tick_params(which="minor", bottom=False, left=False)
     axes.set_ylabel(f"{_name(score)} (lower is better)" if _falls(score) else _name(score))
@@ -59,18 +58,23 @@ def ladder_plot(scores: dict, score: str | None = None, title: str | None = None
 
 
 def cost_plot(board: dict) -> Image.Image:
-    """Quality (log) against the seconds of training: a point for each method and NFE of a leaderboard."""
-    figure, axes = _figure(7.2, 4.8)
-    for entry, colour in zip(board["methods"], cycle(COLOURS), strict=False):
-        for (nfe, scores), marker in zip(
-            sorted(entry["scores"].items(), key=lambda s: int(s[0])), MARKERS, strict=False
-        ):
-            label = f"{entry['recipe']}, {nfe} NFE"
-            axes.plot(entry["seconds"], scores[board["score"]]["mean"], marker, color=colour, label=label, markersize=9)
-    axes.set(yscale="log", xlabel="seconds of training", ylabel=f"{_name(board['score'])} (lower is better)")
-    axes.yaxis.set_major_formatter(lambda value, _: _number(value))
+    """Quality (log) against the seconds of training, a teacher's among them: a point for each method and NFE."""
+    score, methods = board["score"], board["methods"]
+    figure, axes = _figure(7.2, 4.2 + 0.24 * -(-len(methods) // 4 + 1))
+    for entry, (colour, _, line) in zip(methods, _styles(len(methods)), strict=True):
+        seconds = entry["seconds"] + board["teacher_seconds"] * entry["taught"]
+        found = {int(nfe): scores[score]["mean"] for nfe, scores in entry["scores"].items()}
+        means = [found[nfe] for nfe in sorted(found)]
+        axes.plot([seconds] * len(means), means, line, color=colour, linewidth=1, label=entry["recipe"])
+        for mean, marker in zip(means, MARKERS, strict=False):
+            axes.plot(seconds, mean, marker, color=colour, markersize=8, markeredgecolor="white")
+    for nfe, marker in zip(sorted(found), MARKERS, strict=False):
+        axes.plot([], [], marker, color=GRAY, markersize=8, label=f"{nfe} NFE")
+    axes.set(yscale="log", xlabel="seconds of training, of its teacher too where it has one")
+    axes.set_ylabel(f"{_name(score)} (lower is better)")
+    _tick_logarithms(axes.yaxis)
     axes.set_title(f"{board['dataset']}: quality against the cost of training", loc="left", fontsize=11)
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.legend(frameon=False, fontsize=10, loc="outside lower left", ncols=5)
     return _image(figure)
 
 
@@ -89,6 +93,21 @@ def scatter(clouds: Sequence[tuple[str, np.ndarray]], reference: np.ndarray | No
         axes.set_title(title, fontsize=10)
         axes.tick_params(labelsize=8)
     return _image(figure)
+
+
+def _styles(count: int) -> list[tuple[str, str, str]]:
+    """Colour, marker and line of each: where colours come again, the line is another."""
+    lines = (("-", ":", "--")[n // len(COLOURS) % 3] for n in range(count))
+    return list(zip(islice(cycle(COLOURS), count), islice(cycle(MARKERS), count), lines, strict=True))
+
+
+def _tick_logarithms(axis) -> None:
+    """Labels at 1, 2 and 5 times a power of ten, as plain numbers, and at nothing between."""
+    from matplotlib.ticker import LogLocator
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(lambda value, _: _number(value))
+    axis.set_minor_formatter(lambda *_: "")
 
 
 def _figure(width: float, height: float, columns: int = 1, count: int = 0):

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,12 +38,14 @@ def register(
     tags: dict[str, str] | None = None,
     run_id: str | None = None,
     teacher: dict | None = None,
+    shown: Sequence[Path] = (),
 ) -> dict:
     """Make a finished model the challenger, and champion for the time being if it is the first. Returns its record.
 
     scores: a scores.json with rows of this model. tags: lineage, as from `run_tags`. run_id: the run that trained it.
-    teacher: the record of its teacher's version. The same weights with the same scores are the same version. Raises
-    ValueError for a model that is damaged or not evaluated at 1 NFE, ConnectionError where MLflow is away.
+    teacher: the record of its teacher's version. shown: files to keep with it, such as a sample sheet. The same weights
+    with the same scores are the same version. Raises ValueError for a model that is damaged or not evaluated at 1 NFE,
+    ConnectionError where MLflow is away.
     """
     model, teacher = load_model(folder), teacher or {}
     lineage = {"teacher_sha256": model.spec.get("provenance", {}).get("teacher_sha256"), **(tags or {})}
@@ -52,7 +54,7 @@ def register(
     facts = facts_for(model, scores, f"onestep-{scores['dataset']}", lineage)
     client = store.client()
     with store.alone():
-        version = _find_or_create(client, store, model, facts, run_id)
+        version = _find_or_create(client, store, model, facts, run_id, shown)
         record = _judge(client, version, facts)
     return record | ({"teacher": teacher} if teacher else {})
 
@@ -116,12 +118,17 @@ def load_registered(uri: str, store: Store | None = None) -> "Model":
 
 
 def _find_or_create(
-    client: "MlflowClient", store: Store, model: "Model", facts: dict, run_id: str | None
+    client: "MlflowClient",
+    store: Store,
+    model: "Model",
+    facts: dict,
+    run_id: str | None,
+    shown: Sequence[Path] = (),
 ) -> "ModelVersion":
     """A version that was there before its teacher was is told of it; one without a record of its levels, of these."""
     version = find_version(client, facts)
     if version is None:
-        return create_version(client, store, model, facts, run_id)
+        return create_version(client, store, model, facts, run_id, shown=shown)
     known, teacher = facts_of(version), facts["lineage"].get("teacher_version")
     told = {"levels": facts["levels"], **known}
     if teacher:

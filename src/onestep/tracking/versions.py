@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from collections.abc import Sequence
 from importlib.metadata import version as installed
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,15 +30,23 @@ def load_model(folder: Path | str) -> "Model":
 
 
 def create_version(
-    client: "MlflowClient", store: Store, model: "Model", facts: dict, run_id: str | None, number: int = 1
+    client: "MlflowClient",
+    store: Store,
+    model: "Model",
+    facts: dict,
+    run_id: str | None,
+    number: int = 1,
+    shown: Sequence[Path] = (),
 ) -> "ModelVersion":
-    """A new version of a model in its folder, its number at least `number`."""
+    """A new version of a model in its folder, its number at least `number`. shown: files to keep beside the model."""
     run = find_run(client, run_id)
     name, tags, description = facts["name"], _tags(facts), card(facts, model, run)
     run_id = run and run.info.run_id
     logged = client.create_logged_model(store.experiment(client, facts["dataset"]), facts["recipe"], run_id, tags)
     with TemporaryDirectory() as temporary:
         write_package(model, Path(temporary))
+        for file in shown:
+            shutil.copy(file, Path(temporary, "pyfunc"))
         client.log_model_artifacts(logged.model_id, f"{temporary}/pyfunc")
     client.finalize_logged_model(logged.model_id, "READY")
     if not client.search_registered_models(f"name='{name}'"):
