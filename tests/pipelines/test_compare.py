@@ -68,6 +68,16 @@ def test_nothing_is_trained_twice(compared):
     assert code == 0 and output.count("this training is finished") == 3
 
 
+def test_another_training_seed_is_another_training(compared):
+    project, _ = compared
+    seeded = f"--params={HERE},comparison.training_seed=3"
+    code, output = project.run("kedro", "run", "--env=test", "--pipelines=compare", "--nodes=train_ict", seeded)
+    assert code == 0 and "this training is finished" not in output
+    places = (project.root / "runs/test/comparison").glob("ict-*/model/model.json")
+    seeds = [json.loads(place.read_text())["provenance"]["seed"] for place in places]
+    assert sorted(seeds) == [0, 3]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

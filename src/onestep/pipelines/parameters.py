@@ -86,9 +86,12 @@ class EvaluationParameters(Section):
 
 
 class ComparisonParameters(Section):
-    """budget: of each recipe's training. nfe: of the scores; count: samples of each seed; search_count: of a trial."""
+    """budget, training_seed: of each recipe's training, which adds its own seed. nfe: of the scores; count: samples of
+    each seed; search_count: of a trial.
+    """
 
     budget: Budget
+    training_seed: Seed = 0
     nfe: NFEs = (1, 2, 4)
     seeds: Seeds = (0, 1, 2)
     count: int = Field(400, ge=FEWEST)

@@ -1,5 +1,6 @@
 """Every recipe at one budget, from one teacher, judged alike."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from onestep.budget import Budget, with_budget
@@ -19,6 +20,7 @@ SHOWN = 16
 def train_contestant(images, teacher, recipe: dict, comparison: dict, runs: Path, tracking, env, launch: dict, fresh):
     """A student of a recipe, trained for the budget of the comparison."""
     runs, job = runs / "comparison", make_job(recipe, images, teacher)
+    job = replace(job, seed=job.seed + comparison["training_seed"])
     job = with_budget(job, Budget(**comparison["budget"]), runs / "budgets.json", LaunchSettings(**launch))
     return run_training(job, _experiment(images), runs, tracking, env, launch, fresh)
 
