@@ -61,6 +61,8 @@ def import_nvidia(
 ) -> Model:
     """The model of an EDM or ECT network pickle: its average of weights ("ema"). Nothing in the file is run.
 
+    What the network knows of augmentations of its training images is left out, as in its sampling.
+
     teacher: an EDM denoiser, or else a consistency model (ECT). levels: as in import_openai. Raises ValueError for a
     pickle of other things, and for networks that are preconditioned in other ways.
     """
@@ -115,7 +117,7 @@ def sampled(kind: dict, levels: Levels | None) -> dict:
 def _model(weights: Mapping[str, Tensor], config: Mapping, kind: dict, name: str, dataset: str, path) -> Model:
     hidden = config.get("label_dropout")  # NVIDIA's networks hide labels themselves
     trained = {"label_dropout": float(hidden)} if hidden else None
-    return model_of(*_checked(weights, config, path), kind, name, dataset, path, trained)
+    return model_of(*_unaugmented(*_checked(weights, config, path)), kind, name, dataset, path, trained)
 
 
 def model_of(
@@ -162,6 +164,12 @@ def _checked(weights: Mapping[str, Tensor], config: Mapping, path) -> tuple[dict
     if problem := _difference(renamed, ours):
         raise ValueError(f"{path} holds another network than its configuration says: {problem}.")
     return published, renamed
+
+
+def _unaugmented(published: dict, renamed: dict[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
+    """Without the layer of augmentation labels: sampling gives none, so that the function is the same."""
+    spec = {**published["spec"], "augment_dim": 0}
+    return {**published, "spec": spec}, {n: w for n, w in renamed.items() if not n.startswith("embed.augment.")}
 
 
 def too_large(spec: Mapping, num_classes: int, weights: Mapping[str, Tensor]) -> str | None:
