@@ -17,7 +17,7 @@ from onestep.objectives import Networks
 from onestep.pipelines.configuration import RecipeConfigLoader
 from onestep.pipelines.training import make_job
 from onestep.settings import CONFIG_LOADER_ARGS
-from onestep.training.loop import Training, train
+from onestep.training.loop import Divergence, Training, train
 from onestep.training.model import Model
 from onestep.training.settings import TrainingSettings
 from onestep.trial import passes_of_a_sample
@@ -126,6 +126,18 @@ def test_the_passes_of_a_step_share_their_dropout_mask(recipe, patches, teacher,
     monkeypatch.setattr(StepRandomness, "dropout", lambda self: nullcontext())
     first, *others = masks_of(training_of(recipe, patches, teacher, tmp_path))
     assert not any(torch.equal(mask, first) for mask in others), "it is the seed that makes them equal"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_tells_its_divergence_before_any_weight_has_changed(recipe, patches, teacher, tmp_path):
+    training = training_of(recipe, patches, teacher, tmp_path)
+    training.make_step()
+    with torch.no_grad():
+        next(training.networks.student.parameters()).view(-1)[0] = math.nan
+    before = {name: tensor.clone() for name, tensor in training.state().items()}
+    with pytest.raises(Divergence, match=rf"{recipe} diverged at step 1 .* at levels? .*last good checkpoint"):
+        training.make_step()
+    assert all(torch.equal(tensor.nan_to_num(), before[name].nan_to_num()) for name, tensor in training.state().items())
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
