@@ -32,7 +32,14 @@ COMMENTS = [
 ]
 # What the reader makes, in the README's words.
 RECIPE = "conf/base/parameters/recipes/mine.yml"
-MADE = {".venv/bin/activate", ".venv/ready", "data/01_raw/images", "src/onestep/objectives/mine.py", RECIPE}
+MADE = {
+    ".venv/bin/activate",
+    ".venv/ready",
+    ".venv/extras",
+    "data/01_raw/images",
+    "src/onestep/objectives/mine.py",
+    RECIPE,
+}
 SETTING = r"([a-z_]+(?:\.[a-z_]+)+)(?:(?:: |=)(\S+))?"
 FILES = (".py", ".md", ".yml", ".yaml", ".json", ".lock", ".toml")
 
