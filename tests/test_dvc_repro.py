@@ -127,6 +127,7 @@ def test_the_journey_by_dvc_and_its_way_to_a_clone(project, tmp_path):
     assert said.splitlines() == [
         "onestep-digits-teacher version 1: no alias",
         "onestep-digits version 2: challenger",
+        "onestep-digits has no champion: the one that was is not among these records. onestep registry promote",
     ]
     assert clone("onestep registry sync --env=base") == said
 
