@@ -58,14 +58,14 @@ def edit(task, output, model, images, steps, seed, label, degrade, to, teacher, 
 def _check_options(task: str, images, degrade: bool, to: int | None, teacher: str | None) -> None:
     """Raise ValueError for what this task, of these images, has no use for."""
     between = task == "interpolate"
-    idle = {
-        "--to": to is not None and not (between and not images) and "interpolate between two seeds",
-        "--teacher": teacher and not (between and images) and "interpolate between two images",
-        "--degrade": degrade and between and "tasks that give something back",
-    }
-    for option, where in idle.items():
-        if where:
-            raise ValueError(f"{option} is for: {where}.")
+    options = (  # what it is called, whether it is given, whether it has a use, and where it has one
+        ("--to", to is not None, between and not images, "interpolate between two seeds"),
+        ("--teacher", teacher is not None, between and images, "interpolate between two images"),
+        ("--degrade", degrade, not between, "tasks that give something back"),
+    )
+    for name, given, useful, where in options:
+        if given and not useful:
+            raise ValueError(f"{name} is for: {where}.")
 
 
 COMMANDS = (refusing(edit),)
