@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from onestep.commands.project import command_of, context_of, load, place_of
+from onestep.commands.project import check_folder, command_of, context_of, load, place_of
 from onestep.commands.refusals import refusing
 
 
@@ -119,6 +119,7 @@ def export_model(target: Path, model: str, kind: str, steps: int, opset: int) ->
 
     if target.exists():
         raise ValueError(f"{target} is there already: name another place.")
+    check_folder(target)
     check_format(kind, opset)
     click.echo(f"{kind} in {write(load(model), target, kind, steps, opset)}")
 
