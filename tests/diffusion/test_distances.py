@@ -53,7 +53,9 @@ def test_missing_lpips_weights_are_named_with_their_place(tmp_path):
     [
         ("l3", "no distance 'l3'.*Allowed: l1, l2"),
         ("pseudo_hubert", "Did you mean 'pseudo_huber'"),
-        ({"name": "pseudo_huber", "c": -1}, "c = -1: it is positive"),
+        ({"name": "pseudo_huber", "c": -1}, "c = -1: it is a positive number"),
+        ({"name": "pseudo_huber", "c": math.nan}, "c = nan: it is a positive number"),
+        ({"name": "pseudo_huber", "c": "abc"}, "c = abc: it is a positive number"),
         ({"name": "l2", "c": 1}, "distance l2"),
         ({"name": "lpips_random", "net": "vg"}, "Allowed: alex, squeeze, vgg"),
     ],

@@ -166,6 +166,8 @@ def test_forward_mode(case):
         ({"name": "unet", "channels": 18}, (1, 8, 8), "multiple of 4"),
         ({"name": "unet", "num_heads": 3}, (1, 8, 8), "3 attention heads"),
         ({"name": "unet", "resample_filter": [1, 2, 1]}, (1, 8, 8), "even"),
+        ({"name": "unet", "resample_filter": [1, -1]}, (1, 8, 8), "their sum, which divides them, is not 0"),
+        ({"name": "unet", "channels": 20, "channel_mult_noise": 0.35}, (1, 8, 8), "7 channels of sines and cosines"),
         ({"name": "unet"}, (2,), "mlp"),
         ({"name": "unet", "double_norm": True, "adaptive_scale": False}, (1, 8, 8), "adaptive_scale"),
         ({"name": "mlp"}, (1, 8, 8), "unet"),

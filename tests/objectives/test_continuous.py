@@ -169,7 +169,8 @@ def test_guidance_goes_beyond_what_the_label_says_in_one_pass_of_two_batches():
     ("network", "objective", "message"),
     [
         ({}, {}, "network.second_time is true"),
-        ({"second_time": True}, {"expanded_interval": True}, "c_noise is then angle"),
+        ({"second_time": True}, {"expanded_interval": True}, "network.second_time is false"),
+        ({}, {"expanded_interval": True}, "c_noise is then angle"),
     ],
 )
 def test_facm_refuses_a_network_without_the_anchors_condition(network, objective, message):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from onestep.training.lock import sole_training
+from onestep.training.lock import clear, sole_training
 
 HOLDER = """
 import sys, time
@@ -27,3 +27,13 @@ def test_a_held_folder_is_refused_by_the_holders_name_and_free_when_it_is_killed
     with sole_training(tmp_path, patience=5):
         assert (tmp_path / "lock.holder").exists()
     assert not (tmp_path / "lock.holder").exists()
+
+
+def test_a_folder_that_a_training_holds_is_not_cleared(tmp_path):
+    (tmp_path / "checkpoints" / "step_1").mkdir(parents=True)
+    (tmp_path / "progress.jsonl").write_text("{}\n")
+    with sole_training(tmp_path), pytest.raises(ValueError, match="is training in"):
+        clear(tmp_path, patience=0.3)
+    assert (tmp_path / "checkpoints" / "step_1").is_dir()
+    clear(tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} <= {"lock"}

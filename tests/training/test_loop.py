@@ -1,6 +1,7 @@
 """The loop: a run that was stopped and resumed is the run that was not, to the bit."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -106,7 +107,10 @@ def test_divergence_names_step_recipe_and_level_and_keeps_the_last_good_checkpoi
     training.save()
     before = {k: v.clone() for k, v in training.state().items()}
     next(training.networks.teacher.parameters()).data.fill_(float("nan"))
-    with pytest.raises(Divergence, match=r"cd diverged at step 1 \(16 images\).*at levels .*last good checkpoint"):
+    with pytest.raises(
+        Divergence,
+        match=r"cd diverged at step 1 \(16 images\).*at levels .*last good checkpoint stays \(step_000000001\)",
+    ):
         training.make_step()
     after = training.state()
     assert all(torch.equal(before[k], after[k]) for k in before)
@@ -127,7 +131,34 @@ def test_a_single_sample_that_diverges_is_blamed_by_its_level(digits, teacher, t
     training.networks.student.c_noise.register_forward_pre_hook(lambda _, given: levels.extend(given[0].tolist()))
     with pytest.raises(Divergence) as caught:
         training.make_step()
-    assert len(set(levels)) > 2 and f"at level {levels[5]:g}. The last good" in str(caught.value)
+    assert len(set(levels)) > 2 and f"at level {levels[5]:g}. There was no checkpoint yet." in str(caught.value)
+
+
+def test_a_jump_that_diverges_is_blamed_by_its_two_levels(digits, teacher, tmp_path):
+    objective = {"name": "consistency_trajectory", "num_levels": 8, "solver_steps": 3, "denoising": 0.0}
+    facts = {
+        "network": NETWORK | {"second_time": True},
+        "preconditioning": {"name": "trajectory"},
+        "objective": objective,
+    }
+    job = replace(student_job(digits, teacher), start_new=("embed.second",), **facts)
+    training, told = Training(job, tmp_path), []
+    batches = training.batches
+
+    def spoiled(step, rows, device):
+        batch = batches(step, rows, device)
+        batch.x0[5] = float("nan")
+        return batch
+
+    training.batches = spoiled
+    student = training.networks.student
+    student.register_forward_pre_hook(
+        lambda _, given, named: told.append((named["sigma_next"], given[1])), with_kwargs=True
+    )
+    with pytest.raises(Divergence) as caught:
+        training.make_step()
+    ((end, start),) = told
+    assert f"at levels {end[5]:g}, {start[5]:g}. There was" in str(caught.value)
 
 
 def test_where_every_loss_is_finite_and_a_gradient_is_not_the_range_of_all_levels_is_named(digits, teacher, tmp_path):
@@ -137,7 +168,7 @@ def test_where_every_loss_is_finite_and_a_gradient_is_not_the_range_of_all_level
     next(training.networks.student.parameters()).register_hook(lambda gradient: gradient * float("inf"))
     with pytest.raises(Divergence) as caught:
         training.make_step()
-    assert f"at levels {min(levels):g} to {max(levels):g}. The last good" in str(caught.value)
+    assert f"at levels {min(levels):g} to {max(levels):g}. There was no" in str(caught.value)
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(digits, teacher, tmp_path):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -160,10 +161,40 @@ def test_a_student_of_several_strengths_is_told_one_by_the_length_of_its_label(t
         sample(3.5)
 
 
-@pytest.mark.parametrize("levels", [[80.0, 90.0], [90.0], [80.0, 0.002], [float("nan")], []])
+@pytest.mark.parametrize("levels", [[80.0, 90.0], [90.0], [80.0, 0.002], [float("nan")]])
 def test_levels_outside_of_what_was_trained_are_refused(model, levels):
     with pytest.raises(ValueError, match="above 0.002, at most 80"):
         model.sample(len(levels), 0, range(1), levels=levels)
+
+
+def test_a_model_whose_boundary_is_0_takes_none_below_sigma_min_and_as_many_as_the_evaluations(model):
+    teacher = Model(model.function, SPACE, SPEC | {"preconditioning": {"name": "edm"}})
+    teacher = replace(teacher, function=build_function(teacher.spec, SPACE))
+    teacher.sample(2, 0, range(1), sampler="euler", levels=[80.0, 0.002])
+    with pytest.raises(ValueError, match="above 0.002, at most 80"):
+        teacher.sample(2, 0, range(1), sampler="euler", levels=[80.0, 0.001])
+    with pytest.raises(ValueError, match=r"levels are \[80.0\]: 3 of them make these evaluations"):
+        teacher.sample(5, 0, range(1), sampler="heun", levels=[80.0])
+
+
+def test_saving_keeps_the_older_model_until_the_new_one_is_whole(model, tmp_path, monkeypatch):
+    kept = model.save(tmp_path / "model")
+
+    def killed(folder, *_):
+        (folder / "model.json").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("onestep.training.model.write_folder", killed)
+    with pytest.raises(KeyboardInterrupt):
+        model.save(tmp_path / "model")
+    assert Model.load(tmp_path / "model").sha256 == kept.sha256 and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_of_other_things_is_not_replaced_by_a_model(model, tmp_path):
+    (tmp_path / "mine.txt").write_text("dear")
+    with pytest.raises(ValueError, match="not empty and holds no model.json"):
+        model.save(tmp_path)
+    assert (tmp_path / "mine.txt").read_text() == "dear"
 
 
 def test_the_nearest_sampler_is_named(model):

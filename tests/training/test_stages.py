@@ -94,10 +94,10 @@ def test_a_teacher_that_only_gives_its_weights_is_not_kept(digits, teacher, tmp_
 
 
 def test_a_student_may_have_what_its_teacher_lacks_where_the_recipe_says_so(digits, teacher, tmp_path):
-    network = NETWORK | {"second_time": True}
+    facm = OTHERS[-1]
     with pytest.raises(ValueError, match=r"embed.second_hidden.bias is not the same \(4 parameters.*start_new"):
-        Training(job_of(PD, digits, teacher, network=network), tmp_path / "refused")
-    job = job_of(PD, digits, teacher, network=network, start_new=("embed.second",))
+        Training(job_of(facm, digits, teacher, start_new=()), tmp_path / "refused")
+    job = job_of(facm, digits, teacher)
     mine = Training(job, tmp_path / "new").networks.student.state_dict()
     its = teacher.function.state_dict()
     assert {n for n in mine if n not in its} and all(torch.equal(mine[n], its[n]) for n in its)

@@ -37,8 +37,8 @@ class PseudoHuber(nn.Module):
 
     def __init__(self, c: float | None = None):
         super().__init__()
-        if c is not None and c <= 0:
-            raise ValueError(f"pseudo_huber with c = {c}: it is positive, or left out for .00054 sqrt(d)")
+        if c is not None and not (isinstance(c, int | float) and 0 < c < math.inf):
+            raise ValueError(f"pseudo_huber with c = {c}: it is a positive number, or left out for .00054 sqrt(d)")
         self.c = c
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:

@@ -146,7 +146,7 @@ def model_of(
     function.network.load_state_dict(renamed)
     model = Model(function.eval().requires_grad_(False), space, spec)
     for nfe in kind["levels"]:
-        model.check_levels(model.levels(int(nfe)))
+        model.check_levels(model.levels(int(nfe)), int(nfe))
     return model
 
 

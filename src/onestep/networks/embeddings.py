@@ -58,6 +58,9 @@ class Conditioning(nn.Module):
     ):
         super().__init__()
         check_name("embedding", embedding, EMBEDDINGS)
+        if noise_channels < 2 or noise_channels % 2:
+            found = f"{noise_channels} channels of sines and cosines"
+            raise ValueError(f"channels x channel_mult_noise makes {found}: an even number, at least 2.")
         self.c_noise = c_noise
         init = INITS[check_name("init", init, INITS)]
         self.num_classes, self.c_noise_scale, self.labels_first = num_classes, c_noise_scale, labels_first

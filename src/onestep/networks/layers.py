@@ -73,6 +73,8 @@ class Resample(nn.Module):
             raise ValueError(
                 f"resample_filter {list(resample_filter)}: it has an even number of weights, [1, 1] usually."
             )
+        if not sum(resample_filter):
+            raise ValueError(f"resample_filter {list(resample_filter)}: their sum, which divides them, is not 0.")
         line = torch.tensor(resample_filter, dtype=torch.float32)
         self.register_buffer("kernel", torch.outer(line, line) / line.sum() ** 2, persistent=False)
         self.padding = (len(resample_filter) - 1) // 2

@@ -38,7 +38,7 @@ class ConsistencyTraining(Objective):
         return training_distance(networks, batch, sigma, sigma_next, rng)  # Eq. 10
 
     def num_levels(self, progress) -> int:
-        """N(k), from s0 to s1. Appendix C."""
+        """N(k), from s0 to s1 + 1. Appendix C."""
         first, last = self.start_levels**2, (self.end_levels + 1) ** 2
         return math.ceil(math.sqrt(progress.step / progress.total_steps * (last - first) + first) - 1) + 1
 

@@ -63,6 +63,7 @@ class ConsistencyTrajectory(Objective):
     rho: float = RHO
 
     needs_teacher = True
+    second_time = True  # where a jump ends
     preconditioner = "trajectory"
     sampler = "gamma"
 
@@ -95,8 +96,7 @@ class ConsistencyTrajectory(Objective):
         return self.denoising > 0 or self.gan  # their weights are of the whole batch's gradients
 
     def check_student(self, student):
-        if student.network.embed.second_hidden is None:
-            raise ValueError("a jump has an end as well as a beginning: network.second_time is true.")
+        super().check_student(student)
         if self.gan and self.gan_backbone:
             check_backbone(self.gan_backbone, student.network.shape)
 

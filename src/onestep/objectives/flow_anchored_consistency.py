@@ -47,14 +47,15 @@ class FlowAnchoredConsistency(Objective):
     def needs_teacher(self) -> bool:
         return not self.from_data
 
+    @property
+    def second_time(self) -> bool:
+        return not self.expanded_interval  # one of the two is the anchor's condition
+
     def check_student(self, student):
+        super().check_student(student)
         if self.expanded_interval and student.network.c_noise != "angle":
             raise ValueError(
                 "expanded_interval is true: the network's c_noise is then angle, which goes on beyond the data."
-            )
-        if not self.expanded_interval and student.network.embed.second_hidden is None:
-            raise ValueError(
-                "the anchor has a condition of its own: network.second_time is true, or expanded_interval is."
             )
 
     def __call__(self, networks, batch, progress, rng):

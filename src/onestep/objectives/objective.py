@@ -45,7 +45,8 @@ class Objective:
     """Base of the methods: frozen dataclasses whose fields are their constants; schedules are functions of progress.
 
     A method is a file of this folder named after it, with one such class. A recipe names the file.
-    needs_teacher: the loss calls it. sampler: with which the student is sampled, if nobody says another.
+    needs_teacher: the loss calls it. second_time: the student's network is told one. sampler: with which the student is
+    sampled, if nobody says another.
     has_idle_modules: some extra modules have no part in some steps. needs_whole_batch: the losses of a batch depend on
     each other, so that a worker's share is not cut into micro-batches.
     """
@@ -53,6 +54,7 @@ class Objective:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     needs_teacher = False
+    second_time = False
     preconditioner = "consistency"
     sampler = "multistep"
     has_idle_modules = False
@@ -64,7 +66,13 @@ class Objective:
         raise NotImplementedError
 
     def check_student(self, student: nn.Module) -> None:
-        """Raise ValueError if the student's network has not what the loss needs."""
+        """Raise ValueError if the student's network has not what the loss needs, or parts that it leaves idle."""
+        settings = student.network.settings
+        if settings["second_time"] != self.second_time:
+            tells = "tells its network a second time" if self.second_time else "leaves the network's second time idle"
+            raise ValueError(f"this method {tells}: network.second_time is {str(self.second_time).lower()}.")
+        if settings["augment_dim"]:
+            raise ValueError(f"network.augment_dim is {settings['augment_dim']}: no method here augments, so it is 0.")
 
     def modules(self, student: nn.Module, scale: float) -> dict[str, nn.Module]:
         """Extra modules to train, each with an optimiser of its own. scale: the data's, as in DataSpace."""

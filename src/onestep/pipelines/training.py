@@ -3,7 +3,6 @@
 RECORDS and WORKPLACE are inputs that say where and how work is done. What it makes does not depend on them.
 """
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from onestep.launch import LaunchSettings, launch
 from onestep.pipelines.recipe import Recipe
 from onestep.tracking import Follower, Run, Store, open_run, run_tags
 from onestep.training.job import Job, needs_teacher
+from onestep.training.lock import clear
 from onestep.training.model import Model
 
 RECORDS = ["runs", "tracking", "params:env"]
@@ -41,7 +41,7 @@ def run_training(
     """Train, with a progress bar and an MLflow run; an interrupted training is taken up, a finished one is reused."""
     run_dir = runs / job.run_name
     if fresh:
-        shutil.rmtree(run_dir, ignore_errors=True)
+        clear(run_dir)
     if (run_dir / "model").exists():
         print(f"{job.name}: this training is finished in {run_dir}; --params=fresh=true trains again.", flush=True)
         return finished_model(run_dir, job)

@@ -1,6 +1,7 @@
 """One training at a time in a run folder."""
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,3 +34,13 @@ def sole_training(run_dir: Path, patience: float = 30.0) -> Iterator[None]:
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def clear(run_dir: Path, patience: float = 30.0) -> None:
+    """Remove what a training left in its folder. Raises what sole_training does."""
+    with sole_training(run_dir, patience):
+        for left in run_dir.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left)
+            elif not left.name.startswith("lock"):
+                left.unlink()

@@ -22,7 +22,7 @@ from onestep.diffusion.randomness import StepRandomness, derive_seed
 from onestep.networks.memory import keep_freed_memory
 from onestep.objectives import Networks, Progress, build_objective
 from onestep.training.batches import Batches
-from onestep.training.checkpoint import flatten, load_newest, part_of, save_checkpoint
+from onestep.training.checkpoint import checkpoints, flatten, load_newest, part_of, save_checkpoint
 from onestep.training.ema import update_average
 from onestep.training.job import Job
 from onestep.training.lock import sole_training
@@ -88,8 +88,7 @@ class Training:
             for name in self.step_module.trained
         }
         self.optimizers = self._new_optimizers()
-        self.sigma = None
-        self.seen = torch.zeros(2, self.settings.batch_size, device=worker.device)  # level and loss of each sample
+        self.levels: list[Tensor] = []  # of each call of the student that has a gradient, in a micro-batch
         self.networks.student.c_noise.register_forward_pre_hook(self._remember_levels)
         self.forward = self.step_module
         if worker.size > 1:
@@ -144,7 +143,8 @@ class Training:
         return 0 < self.objective.stage(progress).step < progress.step
 
     def _remember_levels(self, _, inputs):
-        self.sigma = inputs[0].detach()
+        if torch.is_grad_enabled():
+            self.levels.append(inputs[0].detach().float())
 
     def make_step(self) -> dict[str, float]:
         """One optimiser step. Returns its loss and gradient norm, averaged over workers.
@@ -162,8 +162,8 @@ class Training:
         if not all(torch.isfinite(n) for n in (loss, *norms.values())):
             raise Divergence(
                 f"{self.job.name} diverged at step {self.step} ({progress.images} images): loss {float(loss):g}, "
-                f"gradient norm {float(norms['student']):g}, at {self._blamed_levels()}. The last good checkpoint "
-                f"stays. Try a lower learning_rate (now {settings.learning_rate:g}) or precision fp32."
+                f"gradient norm {float(norms['student']):g}, at {self._blamed_levels()}. "
+                f"{self._kept()} Try a lower learning_rate (now {settings.learning_rate:g}) or precision fp32."
             )
         rates = {
             name: numbers.learning_rate_at(stage.images, stage.total_images)
@@ -182,21 +182,25 @@ class Training:
         """The mean loss over the global batch; its gradient is in the parameters."""
         settings, worker = self.settings, self.worker
         micro_batches = settings.micro_batches(worker.size, self.objective.needs_whole_batch)
-        size = settings.batch_size // worker.size // micro_batches
+        share = settings.batch_size // worker.size
+        size, seen = share // micro_batches, []
         total = torch.zeros((), device=worker.device)
         for micro in range(micro_batches):
             first = (worker.rank * micro_batches + micro) * size
             rows = slice(first, first + size)
             rng = StepRandomness(self.job.seed, self.step, settings.batch_size, rows, worker.device)
             batch = self.batches(self.step, rows, worker.device)
+            self.levels.clear()
             waits = worker.size > 1 and micro < micro_batches - 1
             with self.forward.no_sync() if waits else nullcontext():
                 with torch.autocast(worker.device.type, torch.bfloat16, enabled=self._uses_bf16()):
                     losses = self.forward(batch, progress, rng)
                 loss = sum(part.float().mean() for part in losses.values()) / micro_batches
                 loss.backward()
-            self.seen[0, rows], self.seen[1, rows] = self.sigma[:size], sum(losses.values()).detach()
+            seen.append(torch.stack([sum(losses.values()).detach().float(), *self.levels]))
             total += losses["student"].detach().float().mean() / micro_batches
+        self.seen = torch.zeros(len(seen[0]), settings.batch_size, device=worker.device)
+        self.seen[:, worker.rank * share : (worker.rank + 1) * share] = torch.cat(seen, dim=1)
         return worker.mean(total)
 
     def _uses_bf16(self) -> bool:
@@ -210,12 +214,17 @@ class Training:
         update_average(self.average, student, self.settings.ema_decay_at(stage.images + self.settings.batch_size))
 
     def _blamed_levels(self) -> str:
-        """That of the first sample whose loss is not finite; the range of all, where this is so for none or for all."""
-        levels, losses = self.worker.mean(self.seen) * self.worker.size  # a worker knows its own rows, others are 0
-        bad = ~losses.isfinite()
-        if bad.any() and not bad.all():
-            return f"level {levels[bad][0].item():g}"
-        return f"levels {levels.min().item():g} to {levels.max().item():g}"
+        """Of the first sample whose loss is not finite; the range of all, where this is so for none or for all."""
+        seen = self.worker.mean(self.seen) * self.worker.size  # a worker knows its own rows, others are 0
+        bad, levels = ~seen[0].isfinite(), seen[1:]
+        if bad.all() or not bad.any():
+            return f"levels {levels.min().item():g} to {levels.max().item():g}"
+        found = dict.fromkeys(f"{level:g}" for level in levels[:, bad][:, 0].tolist())
+        return f"level{'s' * (len(found) > 1)} {', '.join(found)}"
+
+    def _kept(self) -> str:
+        kept = checkpoints(self.run_dir / "checkpoints")
+        return f"The last good checkpoint stays ({kept[-1].name})." if kept else "There was no checkpoint yet."
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the next step depends on, by name."""

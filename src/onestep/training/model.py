@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import shutil
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from onestep.data.replacement import replaced_folder
 from onestep.data.space import DataSpace
 from onestep.diffusion.guidance import guided
 from onestep.diffusion.levels import SIGMA_MAX, SIGMA_MIN, karras_levels
@@ -90,7 +91,7 @@ class Model:
         denoiser is sampled any, and each of its evaluations is of two batches in one.
         """
         sampler = self._sampler(sampler)
-        levels = self.levels(nfe, sampler) if levels is None else self.check_levels(levels)
+        levels = self.levels(nfe, sampler) if levels is None else self.check_levels(levels, count_levels(sampler, nfe))
         rng = SampleRandomness(seed, indices, self.device)
         noise = rng.normal(self.space.shape)
         if gamma and sampler != "gamma":
@@ -150,9 +151,13 @@ class Model:
         hidden = 0.0 if training is None else training.get("label_dropout", TrainingSettings.label_dropout)
         return self.spec["labels"] and hidden > 0
 
-    def check_levels(self, levels) -> Tensor:
-        """Levels that were given, float64. Raises ValueError unless they decrease within what was trained."""
-        return check_levels(torch.as_tensor(levels, dtype=torch.float64), self.function.boundary, SIGMA_MAX)
+    def check_levels(self, levels, count: int) -> Tensor:
+        """`count` levels that were given, float64. Raises ValueError unless they decrease within what was trained."""
+        levels, boundary = torch.as_tensor(levels, dtype=torch.float64), self.function.boundary
+        check_levels(levels, boundary or math.nextafter(SIGMA_MIN, 0), SIGMA_MAX)  # a grid may end at sigma_min
+        if len(levels) != count:
+            raise ValueError(f"levels are {levels.tolist()}: {count} of them make these evaluations.")
+        return levels
 
     def _sampler(self, name: str | None) -> str:
         return check_name("sampler of this model", name or self.samplers[0], self.samplers)
@@ -172,15 +177,12 @@ class Model:
         return F.one_hot(labels, classes).float()
 
     def save(self, folder: Path) -> "Model":
-        """Write the folder, replacing what is there, and return the model as loaded from it."""
-        temporary = folder.with_name(f".{folder.name}.new")
-        shutil.rmtree(temporary, ignore_errors=True)
+        """Write the folder, replacing an older model, and return the model as loaded from it."""
         weights = self.function.state_dict()
         facts = {"format": 1, **self.spec, "space": self.space.to_dict(), "sha256": hash_tensors(weights)}
-        with naming_full_disk("the model", folder):
-            write_folder(temporary, "model", weights, {**facts, "seal": seal(facts)})
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
+        size = sum(tensor.nbytes for tensor in weights.values())
+        with naming_full_disk("the model", folder), replaced_folder(folder, "model.json", size) as partial:
+            write_folder(partial, "model", weights, {**facts, "seal": seal(facts)})
         return Model.load(folder)
 
     @classmethod

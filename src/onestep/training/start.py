@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-FREE = ("augment_dim", "dropout", "second_time")  # settings in which a student's network may differ from its teacher's
+FREE = ("dropout", "second_time")  # settings in which a student's network may differ from its teacher's
 
 
 def start_from(network: nn.Module, teacher: nn.Module, new: Sequence[str] = ()):
