@@ -42,7 +42,7 @@ def test_count_and_seeds_are_those_of_the_scores_beside(project):
     "words, message",
     [
         ("b.npy --beside=a.json --count=30", "the sample count differs (30 here, 40 there)"),
-        ("b.npy --beside=a.json --seed=1", "the seeds differs ([1] here, [7] there)"),
+        ("b.npy --beside=a.json --seed=1", "the set of seeds differs ([1] here, [7] there)"),
         ("b.npy --beside=conf/base/globals.yml", "it is no scores.json"),
         ("b.npy --output=nowhere/b.json", "there is no folder nowhere"),
         ("b.npy --steps=5", "--steps and --sampler are of a model, and b.npy was made already"),

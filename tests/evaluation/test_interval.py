@@ -39,7 +39,7 @@ def evaluation(**changes):
         ({"extractor": None}, r"the extractor differs \(digits e* here, None there\)"),
         ({"split": "heldout"}, r"the split differs \(train here, heldout there\)"),
         ({"count": 50}, r"the sample count differs \(400 here, 50 there\)"),
-        ({"seeds": [0]}, r"the seeds differs \(\[0, 1, 2\] here, \[0\] there\)"),
+        ({"seeds": [0]}, r"the set of seeds differs \(\[0, 1, 2\] here, \[0\] there\)"),
     ],
 )
 def test_what_was_measured_differently_is_not_joined(change, words):

@@ -67,7 +67,7 @@ def test_fid_decides_where_there_are_many_samples():
         ({"data_sha256": "f" * 64}, "data hash differs (ffff"),
         ({"extractor_sha256": "f" * 64}, "extractor differs"),
         ({"count": 50}, "sample count differs (50 here, 400 there)"),
-        ({"seeds": [1, 2, 3]}, "seeds differs"),
+        ({"seeds": [1, 2, 3]}, "set of seeds differs ([1, 2, 3] here, [0, 1, 2] there)"),
         ({"nfe": 2}, "NFE differs (2 here, 1 there)"),
     ],
 )

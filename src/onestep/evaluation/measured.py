@@ -6,7 +6,7 @@ MEASURED = {
     "extractor_sha256": "extractor",
     "split": "split",
     "count": "sample count",
-    "seeds": "seeds",
+    "seeds": "set of seeds",
     "nfe": "NFE",
 }
 
