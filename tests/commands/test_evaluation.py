@@ -38,11 +38,18 @@ def test_count_and_seeds_are_those_of_the_scores_beside(project):
     assert (made["count"], made["seeds"]) == (40, [7])
 
 
+def test_without_a_count_there_are_as_many_as_the_samples_give(project):
+    typed("b.npy --output=b.json", 0)
+    made = json.loads((project / "b.json").read_text())
+    assert (made["count"], made["seeds"]) == (30, [0, 1, 2])
+
+
 @pytest.mark.parametrize(
     "words, message",
     [
         ("b.npy --beside=a.json --count=30", "the sample count differs (30 here, 40 there)"),
         ("b.npy --beside=a.json --seed=1", "the set of seeds differs ([1] here, [7] there)"),
+        ("b.npy --count=91 --seed=7", "b.npy has 90 samples: 91 of each seed (7) are 91"),
         ("b.npy --beside=conf/base/globals.yml", "it is no scores.json"),
         ("b.npy --output=nowhere/b.json", "there is no folder nowhere"),
         ("b.npy --steps=5", "--steps and --sampler are of a model, and b.npy was made already"),

@@ -60,7 +60,8 @@ def evaluate(source: str, env: str | None, steps, sampler, count, seeds, beside,
         if steps or sampler:
             raise ValueError(f"--steps and --sampler are of a model, and {source} was made already: leave them out.")
         samples = _samples(Path(source).expanduser(), images.space)
-        sizes["count"] = min(sizes["count"], len(samples) // len(sizes["seeds"]))
+        if not count:
+            sizes["count"] = min(sizes["count"], len(samples) // len(sizes["seeds"]))
     joined([{**measured(images, extractor, **sizes), "rows": [{"model": source}]}, *others])  # before any work
     if of_model:
         found = _of_model(source, images, extractor, steps or (1,), sampler, evaluation["batch_size"], sizes)

@@ -164,10 +164,14 @@ def evaluate_given(
     """Scores of samples that were made anywhere, as `evaluate` gives them.
 
     samples: stored values, uint8 [N, C, H, W] or float32 [N, D]. For each seed a part of them is taken by chance, none
-    in two parts: `count` samples, or as many as there are.
+    in two parts. ValueError where there are not as many.
     """
-    count = min(count, len(samples) // max(1, len(seeds)))
     _check(store, extractor, count, seeds)
+    if count * len(seeds) > len(samples):
+        raise ValueError(
+            f"{name} has {len(samples)} samples: {count} of each seed ({', '.join(map(str, seeds))}) are "
+            f"{count * len(seeds)}."
+        )
     judge, order = Judge.of(store, extractor), np.random.RandomState(seeds[0]).permutation(len(samples))
     parts = [samples[np.sort(order[i * count : (i + 1) * count])] for i in range(len(seeds))]
     scores = _summary([judge.scores(part, seed) for part, seed in zip(parts, seeds, strict=True)])
