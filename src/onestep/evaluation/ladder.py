@@ -18,7 +18,7 @@ from onestep.evaluation.interval import interval
 from onestep.evaluation.measured import difference
 from onestep.evaluation.memorisation import TrainingSet, memorisation_rate
 from onestep.evaluation.perception import diversity, find_lpips
-from onestep.evaluation.points import sliced_wasserstein, wasserstein
+from onestep.evaluation.points import equal_parts, sliced_wasserstein, wasserstein
 from onestep.evaluation.scores import FEWEST, Reference, frechet_distance, score_images
 from onestep.evaluation.stream import in_batches
 
@@ -93,14 +93,14 @@ class Judge:
     def distance(self, samples: np.ndarray, seed: int) -> float:
         """The first of the scores, alone."""
         if self.extractor is None:
-            return wasserstein(samples, self.points, seed)
+            return wasserstein(*equal_parts(samples, self.points, seed))
         return frechet_distance(self.extractor(samples), self.reference)
 
     def scores(self, samples: np.ndarray, seed: int, labels: np.ndarray | None = None) -> dict[str, float]:
         """All of them. labels: those that the samples were asked for."""
         if self.extractor is None:
-            distances = {"wasserstein": wasserstein, "sliced_wasserstein": sliced_wasserstein}
-            quality = {name: distance(samples, self.points, seed) for name, distance in distances.items()}
+            clouds = equal_parts(samples, self.points, seed)
+            quality = {"wasserstein": wasserstein(*clouds), "sliced_wasserstein": sliced_wasserstein(*clouds, seed)}
         else:
             quality = score_images(samples, self.reference, self.extractor, seed, labels)
         if self.lpips:
