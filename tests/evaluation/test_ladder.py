@@ -7,10 +7,13 @@ import torch
 from torch import nn
 
 from onestep.data import ingest
+from onestep.diffusion.distances import build_distance
 from onestep.diffusion.randomness import SampleRandomness
+from onestep.evaluation import ladder
 from onestep.evaluation.counting import count_evaluations
 from onestep.evaluation.features import Extractor
 from onestep.evaluation.ladder import Judge, Rung, evaluate, evaluate_given, floor, rungs_of
+from onestep.evaluation.perception import diversity
 from onestep.evaluation.table import scores_table
 from onestep.training.model import Model, build_function
 
@@ -80,6 +83,17 @@ def test_scores_of_points(moons_store):
     names = {"wasserstein", "sliced_wasserstein", "memorisation"}
     assert set(scores["rows"][0]["scores"]) == set(scores["floor"]["scores"]) == names
     assert scores["floor"]["scores"]["wasserstein"]["mean"] < scores["rows"][0]["scores"]["wasserstein"]["mean"]
+
+
+def test_lpips_is_built_once_and_for_scores_alone(digits, extractor, monkeypatch):
+    distance, built = build_distance({"name": "lpips_random", "net": "squeeze"}, digits.space.scale), []
+    monkeypatch.setattr(ladder, "find_lpips", lambda space: built.append(space) or distance)
+    judge, samples = Judge.of(digits, extractor), np.array(digits.images("heldout")[:40])
+    judge.distance(samples, 0)  # as a search of levels asks
+    assert not built
+    found = [judge.scores(samples, seed)["lpips_diversity"] for seed in (0, 1)]
+    assert found == [diversity(samples, distance, digits.space)] * 2 and found[0] > 0
+    assert built == [digits.space]
 
 
 def test_nfe_is_counted(moons_store):

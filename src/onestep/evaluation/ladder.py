@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from torch import nn
@@ -71,7 +71,7 @@ def asked_labels(indices, classes: int) -> np.ndarray | None:
 class Judge:
     """What samples are compared with: made once for all rows.
 
-    points: the reference, where there is no extractor. lpips: the distance, where there are weights.
+    points: the reference, where there is no extractor.
     """
 
     training: TrainingSet
@@ -79,7 +79,6 @@ class Judge:
     points: np.ndarray | None = None
     extractor: Extractor | None = None
     reference: Reference | None = None
-    lpips: nn.Module | None = None
 
     @classmethod
     def of(cls, store, extractor: Extractor | None, split: str = "train") -> "Judge":
@@ -87,8 +86,12 @@ class Judge:
         if extractor is None:
             return cls(TrainingSet(images), store.space, points=np.array(images))
         register_extractor(extractor)
-        reference = Reference.of(images, extractor)
-        return cls(TrainingSet(images), store.space, None, extractor, reference, find_lpips(store.space))
+        return cls(TrainingSet(images), store.space, None, extractor, Reference.of(images, extractor))
+
+    @cached_property
+    def lpips(self) -> nn.Module | None:
+        """The distance, where there are weights."""
+        return find_lpips(self.space)
 
     def distance(self, samples: np.ndarray, seed: int) -> float:
         """The first of the scores, alone."""
