@@ -43,9 +43,7 @@ def ladder_plot(scores: dict, score: str | None = None, title: str | None = None
     axes.set(xscale="log", yscale=scale, xlabel="network evaluations per sample (NFE)")
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.xaxis.set_minor_formatter(lambda *_: "")  # 3 x 10^0 between 2 and 4
-    if scale == "log":
-        _tick_logarithms(axes.yaxis)
-    axes.yaxis.set_major_formatter(lambda value, _: _number(value))
+    _tick(axes.yaxis)
     axes.tick_params(which="minor", bottom=False, left=False)
     axes.set_ylabel(f"{_name(score)} (lower is better)" if _falls(score) else _name(score))
     note = f"{scores['count']} samples, {len(scores['seeds'])} seed{'s' * (len(scores['seeds']) > 1)}"
@@ -72,7 +70,7 @@ def cost_plot(board: dict) -> Image.Image:
         axes.plot([], [], marker, color=GRAY, markersize=8, label=f"{nfe} NFE")
     axes.set(yscale="log", xlabel="seconds of training, of its teacher too where it has one")
     axes.set_ylabel(f"{_name(score)} (lower is better)")
-    _tick_logarithms(axes.yaxis)
+    _tick(axes.yaxis)
     axes.set_title(f"{board['dataset']}: quality against the cost of training", loc="left", fontsize=11)
     figure.legend(frameon=False, fontsize=10, loc="outside lower left", ncols=5)
     return _image(figure)
@@ -101,13 +99,14 @@ def _styles(count: int) -> list[tuple[str, str, str]]:
     return list(zip(islice(cycle(COLOURS), count), islice(cycle(MARKERS), count), lines, strict=True))
 
 
-def _tick_logarithms(axis) -> None:
-    """Labels at 1, 2 and 5 times a power of ten, as plain numbers, and at nothing between."""
+def _tick(axis) -> None:
+    """Labels as plain numbers; of logarithms at 1, 2 and 5 times a power of ten, and at nothing between."""
     from matplotlib.ticker import LogLocator
 
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    if axis.get_scale() == "log":
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_minor_formatter(lambda *_: "")
     axis.set_major_formatter(lambda value, _: _number(value))
-    axis.set_minor_formatter(lambda *_: "")
 
 
 def _figure(width: float, height: float, columns: int = 1, count: int = 0):
