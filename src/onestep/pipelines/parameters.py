@@ -32,7 +32,7 @@ def _of_samplers(nfes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]
     return nfes
 
 
-NFEs = Annotated[tuple[NFE, ...], AfterValidator(_distinct)]
+NFEs = Annotated[tuple[NFE, ...], Field(min_length=1), AfterValidator(_distinct)]
 TeacherNFEs = Annotated[dict[str, NFEs], Field(min_length=1), AfterValidator(_of_samplers)]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
 
