@@ -59,10 +59,10 @@ def check_pip(words: list[str], _) -> None:
 
 
 def check_curl(words: list[str], _) -> None:
-    from onestep.tracking.request import Request
+    from onestep.tracking.request import Request, check_fields
 
     for given in json.loads(words[words.index("-d") + 1])["inputs"]:
-        assert not Request.model_validate(given).model_extra
+        check_fields(Request.model_validate(given))
     port = re.search(r"mlflow models serve .*--port (\d+)", TEXT)[1]
     assert f"localhost:{port}/invocations" in words
 

@@ -208,22 +208,16 @@ def test_what_is_missing_or_not_what_was_registered_is_neither_promoted_nor_serv
     assert aliases(store)["champion"] == 1
 
 
-def test_a_folder_that_was_replaced_as_a_whole_is_not_served(store, finished_model, full):
-    import mlflow
+def test_a_folder_that_was_replaced_as_a_whole_is_not_served(store, finished_model, full, monkeypatch):
+    from mlflow.pyfunc import load_model
 
     register(finished_model(0), full(30.0), store)
     register(finished_model(1), full(20.0), store)
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    mlflow.set_tracking_uri(store.uri)
-    mlflow.set_registry_uri(store.uri)
-    try:
-        mlflow.pyfunc.load_model(f"models:/{NAME}/2")
-        shutil.copytree(files_of(store, 1).parents[1], files_of(store, 2).parents[1], dirs_exist_ok=True)
-        with pytest.raises(Exception, match="version 2: the weights are not those that were registered"):
-            mlflow.pyfunc.load_model(f"models:/{NAME}/2")
-    finally:
-        mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(before[1])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    load_model(f"models:/{NAME}/2")
+    shutil.copytree(files_of(store, 1).parents[1], files_of(store, 2).parents[1], dirs_exist_ok=True)
+    with pytest.raises(Exception, match="version 2: the weights are not those that were registered"):
+        load_model(f"models:/{NAME}/2")
 
 
 def test_a_champion_without_files_is_not_compared(store, finished_model, full, exam):

@@ -39,15 +39,12 @@ def decoded(answer):
 @pytest.fixture
 def served(store, finished_model, scores, monkeypatch):
     """The champion in MLflow's application: a function of (body, content type) -> (status, answer)."""
-    import mlflow
     from mlflow.pyfunc import load_model, scoring_server
 
     folder = finished_model(labels=True)
     register(folder, scores(26.0), store)
     monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")  # as the application does, and here no longer
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    mlflow.set_tracking_uri(store.uri)
-    mlflow.set_registry_uri(store.uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
     application = scoring_server.init(load_model(CHAMPION))
 
     async def post(body: bytes, kind: str):
@@ -65,9 +62,7 @@ def served(store, finished_model, scores, monkeypatch):
         await application(scope, receive, send)
         return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:]).decode()
 
-    yield folder, lambda body, kind="application/json": asyncio.run(post(body, kind))
-    mlflow.set_tracking_uri(before[0])
-    mlflow.set_registry_uri(before[1])
+    return folder, lambda body, kind="application/json": asyncio.run(post(body, kind))
 
 
 def asked(*requests):
@@ -101,12 +96,15 @@ def test_many_pictures_are_those_of_smaller_requests(served):
         (asked({"num_images": 1_000_000}), "num_images = 1000000: it is between 1 and 256"),
         (asked({"num_images": 0}), "num_images = 0: it is between 1 and 256"),
         (asked({"num_images": 200}, {"num_images": 200}), "400 images in one call: they are at most 256"),
+        (asked({"num_images": 256, "steps": 5}), "1280 evaluations (images x steps) in one call: at most 1024"),
+        (asked({"num_images": 10, "steps": 64}, {"num_images": 7, "steps": 64}), "1088 evaluations"),
         (asked({"steps": 65}), "steps = 65: it is between 1 and 64"),
         (asked({"label": 10}), "label = 10: it is between 0 and 9"),
         (asked({"label": -1}), "label = -1"),
         (asked({"num_image": 1}), "Did you mean 'num_images'"),
-        (asked({"seed": "one"}), "seed"),
-        (asked({"steps": 1.5}), "steps"),
+        (asked({"seed": "one"}), "seed: Input should be a valid integer"),
+        (asked({"steps": 1.5}), "steps: Input should be a valid integer"),
+        (asked({"reload": "x"}), "reload: Input should be a valid boolean"),
         (asked("three"), "three"),
         (b'{"inputs": {"steps": 1}}', "list"),
         (b'{"instance": []}', "inputs"),
@@ -119,6 +117,16 @@ def test_a_bad_request_is_told_in_words(served, body, words):
     said = json.loads(answer)
     assert words in said["message"]
     assert "Traceback" not in answer
+
+
+def test_a_refusal_is_a_sentence_without_the_request(served):
+    pictures = ["x" * 10_000]
+    for edit, words in (
+        ({"task": "inpaint", "images": pictures}, "edit: image 1 is no PNG in base64"),
+        ({"images": pictures}, "edit.task: Field required"),
+        ({"task": 1, "images": pictures}, "edit.task: Input should be a valid string"),
+    ):
+        assert json.loads(served[1](asked({"edit": edit}))[1])["message"] == words
 
 
 def test_another_content_is_refused(served):
@@ -152,8 +160,13 @@ def test_an_edit_is_that_of_the_model(served):
 
     expected = model.space.decode(edit_images(model, Task(), start, 2, 5, torch.tensor([4, 4])))
     assert abs(made.astype(int) - expected[:, 0]).max() <= 1
+    made_by = {"steps": 2, "seed": 5, "label": 4, "levels": model.levels(2).tolist(), "model_sha256": model.sha256}
+    assert {key: answer[key] for key in made_by} == made_by
     strip = json.loads(post(asked({"edit": {"task": "interpolate", "frames": 3}, "label": 4}))[1])["predictions"][0]
     assert len(strip["images"]) == 3
+    painting = {"task": "stroke", "images": [encoded(picture)], "first": 4.0, "last": 2.0}
+    (painted,) = json.loads(post(asked({"steps": 2, "edit": painting}))[1])["predictions"]
+    assert painted["levels"] == pytest.approx([4.0, 2.0])
 
 
 @pytest.mark.parametrize(
@@ -169,7 +182,7 @@ def test_an_edit_is_that_of_the_model(served):
         ({"task": "inpaint", "mask": "/etc/passwd"}, "mask is no PNG in base64"),
         ({"task": "interpolate", "frames": 10**6}, "1000000 images in one call"),
         ({"task": "denoise", "factor": 2}, "no option of denoise 'factor'"),
-        ({"task": "inpaint", "file": "x"}, "file"),
+        ({"task": "inpaint", "file": "x"}, "edit.file: Extra inputs are not permitted"),
     ],
 )
 def test_a_bad_edit_is_told_in_words(served, edit, words):

@@ -8,11 +8,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from onestep.editing import build_task
 from onestep.editing.files import EditOrder, carry_out
 from onestep.editing.projection import MASKS
-from onestep.tracking.request import BadRequest, Request
+from onestep.tracking.request import BadRequest, Edit, Request
 from onestep.training.model import Model
 
 OPTIONS = ("factor", "level", "first", "last", "frames")
@@ -23,7 +24,7 @@ def edited(model: Model, request: Request) -> np.ndarray:
     asked, seed = request.edit, request.seed
     if model.space.kind != "images":
         raise BadRequest(f"edit: this model makes {model.space.kind}")
-    options = {name: getattr(asked, name) for name in OPTIONS if getattr(asked, name) is not None}
+    options = _options(asked)
     with TemporaryDirectory() as folder:
         try:
             if asked.mask is not None:
@@ -35,6 +36,17 @@ def edited(model: Model, request: Request) -> np.ndarray:
             return carry_out(order, model)[0].edited
         except ValueError as problem:
             raise BadRequest(f"edit: {problem}".replace(f"{folder}/", "")) from None
+
+
+def edit_levels(model: Model, request: Request) -> Tensor:
+    """The noise levels of an edit's steps: its task's, or the model's where that has none of its own."""
+    own = build_task(request.edit.task, _options(request.edit)).levels(request.steps, model.function.boundary)
+    return model.levels(request.steps, "multistep") if own is None else own
+
+
+def _options(asked: Edit) -> dict:
+    """Of the task, without the mask."""
+    return {name: getattr(asked, name) for name in OPTIONS if getattr(asked, name) is not None}
 
 
 def _stored(picture: str, model: Model, folder: str, name: str) -> str:

@@ -20,7 +20,7 @@ from mlflow.utils.yaml_utils import read_yaml
 from onestep.editing.pictures import as_picture
 from onestep.evaluation.choice import best_device
 from onestep.tracking.batching import Batches, Order
-from onestep.tracking.edits import edited
+from onestep.tracking.edits import edit_levels, edited
 from onestep.tracking.request import BadRequest, NotReloaded, Request, check_requests
 from onestep.tracking.store import Store
 from onestep.tracking.versions import check_weights, get_version, load_newer
@@ -52,7 +52,7 @@ class Generator(PythonModel):
 
     def predict(self, context, model_input: list[Request], params=None):
         """A dictionary per request: images (base64 PNGs) or points, and what made them."""
-        if any(request.reload for request in model_input):
+        if any(request.reload is True for request in model_input):
             self._reload()
         elif os.environ.get(FOLLOW) and time.monotonic() > self.looked + EVERY:
             self.looked = time.monotonic()
@@ -96,8 +96,9 @@ def _answer(served: Served, request: Request, samples: np.ndarray) -> dict:
     model = served.batches.model
     shown = {"points": samples.tolist()} if model.space.kind == "points" else {"images": [_png(i) for i in samples]}
     asked = {"steps": request.steps, "seed": request.seed, "label": request.label}
-    levels = {} if request.edit else {"levels": model.levels(request.steps).tolist()}  # a task has its own
-    return {**shown, **asked, **levels, "model_sha256": model.sha256, "model": served.name, "version": served.number}
+    levels = edit_levels(model, request) if request.edit else model.levels(request.steps)
+    made_by = {"model_sha256": model.sha256, "model": served.name, "version": served.number}
+    return {**shown, **asked, "levels": levels.tolist(), **made_by}
 
 
 def _check_registered(model: Model, name: str, number: int) -> None:

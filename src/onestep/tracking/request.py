@@ -2,13 +2,18 @@
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from onestep.diffusion.names import check_name
 from onestep.editing.tasks import Interpolate
 from onestep.training.model import Model
 
 MOST_IMAGES, MOST_STEPS = 256, 64  # of one call, of one image
+MOST_EVALUATIONS = 1024  # of one call, images x steps: all of the images by 4 steps, 16 of them by all of the steps
+
+
+class Wrong(str):
+    """In place of a field's value, why it cannot be: MLflow would tell that with the whole request beside it."""
 
 
 class Edit(BaseModel):
@@ -33,13 +38,14 @@ class Edit(BaseModel):
 
 
 class Request(BaseModel):
-    """num_images: 1 to 256. steps: network evaluations an image, 1 to 64. label: a class by its number.
+    """num_images: 1 to 256. steps: network evaluations an image, 1 to 64; num_images x steps: to 1024. label: a class
+    by its number.
 
     edit: what to make of given images, in place of num_images. reload: look at the registry first, and serve the
     version that now holds the alias that the server follows.
     """
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True)
 
     num_images: int = 1
     steps: int = 1
@@ -48,20 +54,37 @@ class Request(BaseModel):
     edit: Edit | None = None
     reload: bool = False
 
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _or_wrong(cls, value, validate, info):
+        try:
+            return validate(value)
+        except ValidationError as problem:
+            first = problem.errors()[0]
+            return Wrong(f"{'.'.join([info.field_name, *map(str, first['loc'])])}: {first['msg']}")
+
     @property
     def count(self) -> int:
         """How many images are asked for."""
         return self.edit.count if self.edit else self.num_images
 
 
-class BadRequest(MlflowException, ValueError):
+class Refusal(MlflowException):
+    """Its message stays a sentence: MLflow's server would put the whole request before it, pictures and all."""
+
+    def __setattr__(self, name, value):
+        if name != "message" or "message" not in vars(self):
+            super().__setattr__(name, value)
+
+
+class BadRequest(Refusal, ValueError):
     """What a caller got wrong: a ValueError in Python, a 400 with a sentence from a server."""
 
     def __init__(self, message: str):
         super().__init__(message, error_code=INVALID_PARAMETER_VALUE)
 
 
-class NotReloaded(MlflowException):
+class NotReloaded(Refusal):
     """A 503 from a server, which serves what it served before."""
 
     def __init__(self, message: str):
@@ -72,16 +95,25 @@ def check_requests(requests: list[Request], model: Model) -> None:
     """Raise BadRequest unless a call of these can be answered by this model."""
     for request in requests:
         _check(request, model)
-    if (total := sum(request.count for request in requests)) > MOST_IMAGES:
-        raise BadRequest(f"{total} images in one call: they are at most {MOST_IMAGES}")
+    if (images := sum(request.count for request in requests)) > MOST_IMAGES:
+        raise BadRequest(f"{images} images in one call: they are at most {MOST_IMAGES}")
+    if (evaluations := sum(request.count * request.steps for request in requests)) > MOST_EVALUATIONS:
+        raise BadRequest(f"{evaluations} evaluations (images x steps) in one call: at most {MOST_EVALUATIONS}")
+
+
+def check_fields(request: Request) -> None:
+    """Raise BadRequest for a field that there is not, or for a value that it cannot have."""
+    try:
+        for name, value in request:
+            check_name("field of a request", name, Request.model_fields)
+            if isinstance(value, Wrong):
+                raise ValueError(value)
+    except ValueError as problem:
+        raise BadRequest(str(problem)) from None
 
 
 def _check(request: Request, model: Model) -> None:
-    try:
-        for name in request.model_extra or {}:
-            check_name("field of a request", name, Request.model_fields)
-    except ValueError as problem:
-        raise BadRequest(str(problem)) from None
+    check_fields(request)
     for name, most in (("num_images", MOST_IMAGES), ("steps", MOST_STEPS)):
         if not 1 <= getattr(request, name) <= most:
             raise BadRequest(f"{name} = {getattr(request, name)}: it is between 1 and {most}")
