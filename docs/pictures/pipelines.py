@@ -42,7 +42,14 @@ def main():
         axes.text((first + last + READS - 0.06 + RIGHT) / 2, 0.7, stage, ha="center", fontsize=11, weight="bold")
     axes.set(xlim=(-1.7, len(nodes) - 0.4), ylim=(-len(rows) - 0.5, 1.1))
     axes.axis("off")
-    figure.savefig(Path(__file__).with_suffix(".png"), dpi=90)
+    words = "\n".join(told(stage, node, rows) for stage, node in nodes)
+    figure.savefig(Path(__file__).with_suffix(".png"), dpi=90, metadata={"Description": words})
+
+
+def told(stage, node, rows) -> str:
+    """What is drawn of a node, in words that the file keeps."""
+    read, written = (", ".join(name for name in names if name in rows) for names in (node.inputs, node.outputs))
+    return f"{stage}, {node.name}: {read} -> {written}"
 
 
 def draw_layers(axes, rows, layers, columns):
