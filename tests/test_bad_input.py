@@ -102,6 +102,7 @@ REFUSED = {
         {"recipes": {"ict": {"training": {"learnin_rate": 1}}}},
         "students.ict.training.learnin_rate'.* Did you mean 'learning_rate'",
     ),
+    "a recipe of another's name": ({"recipes": {"reference": {}}}, "a recipe is called reference, as something else"),
     "another network than the teacher's": (
         {"student__network__channels": 32},
         "student can start .* only with the same",

@@ -12,7 +12,8 @@ from onestep.diffusion.names import check_name
 from onestep.pipelines.parameters import Parameters
 from onestep.pipelines.recipe import Recipe
 
-RESERVED = {"teacher", "reference", "comparison"}
+EVERY = "every"  # of an overlay's recipes: what it says of all of them
+RESERVED = {"teacher", "reference", "comparison", EVERY}
 
 
 class RecipeConfigLoader(OmegaConfigLoader):
@@ -27,7 +28,7 @@ class RecipeConfigLoader(OmegaConfigLoader):
         config = super().__getitem__(key)
         if key != "parameters" or "recipes" not in config:
             return config
-        return chosen({**merged(config, self.runtime_params or {}), "env": self.env or self.default_run_env})
+        return chosen({**overlaid(config, self.runtime_params or {}), "env": self.env or self.default_run_env})
 
     def recipes(self) -> list[str]:
         """The students there are."""
@@ -43,7 +44,16 @@ class RecipeConfigLoader(OmegaConfigLoader):
 
     @staticmethod
     def _soft_merge(config: dict, env_config: dict, env_path: str | None = None) -> dict[str, Any]:
-        return merged(config, env_config)
+        return overlaid(config, env_config)
+
+
+def overlaid(config: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    """The overlay over the configuration; what it says of every recipe first, then what it says of one."""
+    recipes = overlay.get("recipes", {})
+    if EVERY in recipes:
+        config = merged(config, {"recipes": dict.fromkeys(config["recipes"], recipes[EVERY])})
+        overlay = {**overlay, "recipes": {**recipes, EVERY: None}}
+    return merged(config, overlay)
 
 
 def merged(below: Any, above: Any) -> Any:
