@@ -4,7 +4,8 @@
 
 After `kedro run`. Generation at one evaluation is timed beside bare forward passes, in turn within each round; then
 `--count` digits are streamed to a file, and a tenth of them, each in a process of its own, whose peak memory tells
-whether it grows; then they are evaluated, and generation and feature extraction are timed within.
+whether it grows; then they are evaluated, and generation and feature extraction are timed within. The status is 1
+where a figure is beyond its bound.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from bounds import Bounds
 from memory import peak_bytes
 
 from onestep.data import ArrayStore
@@ -27,6 +29,7 @@ from onestep.training.model import Model
 
 BATCH, LARGER = 64, 256
 FORWARDS, SECONDS, BEYOND = 1.1, 120, 0.2  # the most that an image, 50,000 of them, and their evaluation should cost
+GROWTH = 1.05  # of memory, from a tenth of them to all, at most
 
 
 def seconds_of(work) -> float:
@@ -105,6 +108,12 @@ def main() -> None:
     store, extractor = ArrayStore.open(options.images), open_choice(options.extractor)
     whole, share = beyond(model, store, extractor, count)
     print(f"their evaluation: {whole:.1f} s, {share:+.1%} beyond generation and features (at most {BEYOND:+.0%})")
+    bounds = Bounds()
+    bounds.at_most("bare forward passes an image", ratio, FORWARDS)
+    bounds.at_most(f"seconds of {count:,} images", seconds, most)
+    bounds.at_most(f"megabytes of {count:,} images", much, GROWTH * little)
+    bounds.at_most("evaluation beyond generation and features", share, BEYOND)
+    bounds.settle()
 
 
 if __name__ == "__main__":

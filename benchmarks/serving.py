@@ -4,6 +4,7 @@
 
 The model is packaged as the registry does and served as `mlflow models serve` does. Printed: medians of a bare
 forward, of `Model.sample`, of the generator in Python, of a request over a kept connection; images a second of many.
+The status is 1 where a request takes more than it should.
 """
 
 import argparse
@@ -21,10 +22,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
+from bounds import Bounds
 
 from onestep.tracking.versions import write_package
 from onestep.training.model import Model
 
+FORWARDS = 3  # the most that a request should take
 BODY = json.dumps({"inputs": [{"num_images": 1, "steps": 1, "seed": 1}]})
 
 
@@ -106,7 +109,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--callers", type=int, default=16)
     options = parser.parse_args()
-    model = Model.load(options.model)
+    model, bounds = Model.load(options.model), Bounds()
     from mlflow import pyfunc
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -125,10 +128,12 @@ def main() -> None:
             for name, call in ways.items():
                 taken = median(call, options.rounds)
                 print(f"{name:20} {1000 * taken:7.2f} ms, {taken / bare:.2f} forwards", flush=True)
+            bounds.at_most(f"bare forwards of a {name}", taken / bare, FORWARDS)
             served = crowd(server, options.callers, 4 * options.rounds)
             print(f"{options.callers} callers           {served:7.0f} images/s; batches of {size_of(generator)}")
         finally:
             server.stop()
+    bounds.settle()
 
 
 def size_of(generator) -> int:

@@ -3,7 +3,8 @@
     python benchmarks/step_cost.py [--quick] [--rounds 15] [--threads 1] [--only CTM "guided denoiser"]
 
 Everything that is compared is timed in turn within each round; a ratio is taken within its round, and the median over
-rounds is printed. The bare step is losses and backward; clipping, optimiser and average are apart.
+rounds is printed. The bare step is losses and backward; clipping, optimiser and average are apart. The status is 1
+where a figure is beyond its bound.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from bounds import Bounds
 from memory import peak_bytes
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -64,6 +66,7 @@ COUNTED = {"EDM": 3, "CT": 4, "iCT": 4, "ECT": 4, "CD Euler": 5, "CD Heun": 6, "
 # teacher 2 (Heun), target 2, student 3, the target after the student 2 (its weights want no gradient), score 3
 COUNTED |= {"CTM": 12}
 SMALLER = 1.15  # what the dual pass may cost more at the digits' size
+GENERIC, BF16, UPDATE = 1.5, 1.2, 2.5  # times faster, at least: dual layers, bf16 of 64 channels, the update of weights
 SHALLOW = {"name": "unet", "num_blocks": 1, "middle_attention": False, "second_time": True}  # which CTM needs
 DIGITS = {**SHALLOW, "channels": 24, "channel_mult": [1, 2]}
 LARGER = {**SHALLOW, "channels": 64, "channel_mult": [1, 1]}
@@ -228,7 +231,8 @@ def kept_for_backward(spec: dict, shape: tuple, size: int) -> dict[str, float]:
 def copies_of_weights(folder: Path) -> dict[str, tuple[float, int]]:
     """How often a training holds the weights, and how often it should: student and average, target, teacher."""
     store = ingest({"name": "digits"}, folder / "digits")
-    spec = {"name": "teacher", "network": DIGITS, "preconditioning": {"name": "edm"}, "labels": False, "levels": {}}
+    spec = {"name": "teacher", "network": DIGITS | {"second_time": False}, "preconditioning": {"name": "edm"}}
+    spec |= {"labels": False, "levels": {}}
     teacher = Model(build_function(spec, store.space), store.space, spec).save(folder / "teacher")
     wanted = {"EDM": 2, "CT": 3, "iCT": 2, "ECT": 2, "CD Euler": 3, "CD Heun": 4, "PD": 3, "CTM": 4}
     wanted |= {"sCT": 2, "sCD": 3, "FACM, data's velocity": 2, "FACM": 3}
@@ -240,10 +244,11 @@ def copies_of_weights(folder: Path) -> dict[str, tuple[float, int]]:
 
 def _job(name: str, method: dict, store, teacher: Model) -> Job:
     method = method | ({"target_ema": 0.95} if name == "CD Heun" else {"start_steps": 2} if name == "PD" else {})
-    kind = {"name": build_objective(method).preconditioner}
+    objective = build_objective(method)
+    kind, network = {"name": objective.preconditioner}, DIGITS | {"second_time": objective.second_time}
     data, numbers = (str(store.folder), store.sha256), {"images": 4, "batch_size": 2}
-    start = {"teacher": str(teacher.folder), "start": "teacher"} if name in FROM_TEACHER else {}
-    return Job(name, *data, DIGITS, kind, method, numbers, **start)
+    start = {"teacher": str(teacher.folder), "start": "teacher", "start_new": ("embed.second",)}
+    return Job(name, *data, network, kind, method, numbers, **(start if name in FROM_TEACHER else {}))
 
 
 def _copies(job: Job, run_dir: Path) -> float:
@@ -312,6 +317,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     keep_freed_memory()  # as a training does
+    bounds = Bounds()
 
     for title, (spec, shape, size) in NETWORKS.items():
         costs = step_costs(rounds, spec, shape, size, options.only)
@@ -324,36 +330,46 @@ def main() -> None:
             if name in costs:
                 counted, held = COUNTED.get(name, ""), f"{kept[name]:.2f}" if name in kept else ""
                 print(f"{name:24}{costs[name]:16.2f}{counted:>9}{most:9.1f}{held:>19}")
+                bounds.at_most(f"{name}, {title}", costs[name], most)
         if options.only:
             continue
         for name in ("sCT, torch.func.jvp", "clipping", "optimiser (RAdam)", "average"):
             print(f"{name:24}{costs[name]:16.2f}")
-        print(f"sCT is {costs['sCT, torch.func.jvp'] / costs['sCT']:.2f} times faster by dual layers", end=", ")
-        print(
-            "and a process of it takes {:.0f} MiB at most, {:.0f} by torch.func.jvp".format(
-                *(m / 2**20 for m in peaks((spec, shape, size)))
-            )
-        )
+        faster, (dual, generic) = costs["sCT, torch.func.jvp"] / costs["sCT"], peaks((spec, shape, size))
+        print(f"sCT is {faster:.2f} times faster by dual layers", end=", ")
+        print(f"and a process of it takes {dual / 2**20:.0f} MiB at most, {generic / 2**20:.0f} by torch.func.jvp")
+        bounds.at_least(f"sCT by dual layers, times faster, {title}", faster, GENERIC)
+        bounds.at_most(f"sCT by dual layers, bytes, {title}", dual, generic)
 
-    if options.only:
-        return
+    if not options.only:
+        the_rest(rounds, bounds)
+    bounds.settle()
 
+
+def the_rest(rounds: int, bounds: Bounds) -> None:
+    """What is not the cost of a step: derivatives, bf16, the update of the weights, how often they are held."""
     print(f"\n{'the derivative too':40}{'dual':>8}{'at most':>9}{'torch.func.jvp':>16}{'forward with graph':>20}")
     for title, (*network, most) in DUALS.items():
         costs = dual_costs(rounds, *network)
         print(f"{title:40}{costs['dual']:8.2f}{most:9.2f}{costs['torch.func.jvp']:16.2f}{costs['tracked']:20.2f}")
+        bounds.at_most(f"dual pass, {title}", costs["dual"], most)
 
     print("\nbf16 autocast against fp32, EDM's step")
     for title, network in NETWORKS.items():
-        print(f"{title:40}{bf16_speed(rounds, *network):6.2f} times faster")
+        faster = bf16_speed(rounds, *network)
+        print(f"{title:40}{faster:6.2f} times faster")
+        if network[0] is LARGER and "avx512_bf16" in Path("/proc/cpuinfo").read_text():
+            bounds.at_least(f"bf16, times faster, {title}", faster, BF16)
     count, speeds = update_speed(max(3, rounds // 2))
     print(f"\nfused Adam and foreach average against default Adam and a Python loop, {count / 1e6:.1f} M weights")
     for name, speed in speeds.items():
         print(f"{name:40}{speed:6.2f} times faster")
+    bounds.at_least("update of the weights, times faster", speeds["together"], UPDATE)
     print(f"\n{'copies of the weights':24}{'held':>6}{'should be':>12}")
     with tempfile.TemporaryDirectory() as folder:
         for name, (held, wanted) in copies_of_weights(Path(folder)).items():
             print(f"{name:24}{held:6.2f}{wanted:12}")
+            bounds.at_most(f"copies of the weights, {name}", round(held, 2), wanted)
 
 
 if __name__ == "__main__":
