@@ -7,7 +7,8 @@ from PIL import Image
 
 from onestep.data.space import DataSpace
 from onestep.diffusion.randomness import SampleRandomness
-from onestep.editing import TASKS, build_task, edit_images, images_noise, interpolate, seeds_noise, try_pair
+from onestep.editing import TASKS, build_task, edit_images, image_ends, interpolate, seed_ends, try_pair
+from onestep.editing.interpolation import KnownNoise
 from onestep.editing.measures import psnr
 from onestep.editing.pictures import find_mask, read_images
 from onestep.editing.projection import known_means
@@ -87,8 +88,7 @@ def test_one_step_of_denoising_is_the_function(student, stored):
 @pytest.mark.parametrize("steps", [1, 2, 4])
 def test_interpolation_begins_and_ends_with_the_samples_of_its_seeds(student, steps):
     for model in (student(), student(labels=True)):
-        ends = seeds_noise(model, [3, 8], 2)
-        frames = interpolate(model, build_task("interpolate", {"frames": 5}), ends, steps, (3, 8))
+        frames = interpolate(model, build_task("interpolate", {"frames": 5}), seed_ends(model, (3, 8), 2), steps)
         assert frames.shape == (10, 3, 8, 8)
         decoded = SPACE.decode(frames).astype(int)
         assert np.abs(decoded[::5] - model.sample(steps, 3, range(2))).max() <= 1
@@ -113,14 +113,47 @@ class Classes(torch.nn.Module):
         return (0.25 * x + sigma**2 * mean) / (0.25 + sigma**2)
 
 
+@pytest.fixture
+def exact():
+    """Student and teacher of Classes."""
+    spec = {**SPEC, "labels": True}
+    teacher = Model(Classes(False), SPACE, {**spec, "preconditioning": {"name": "edm"}})
+    return Model(Classes(True), SPACE, spec), teacher
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
 @pytest.mark.parametrize("labels", [[0, 1], [1, 1], None])
-def test_an_interpolation_of_labelled_images_begins_and_ends_with_them(stored, labels):
-    teacher = Model(Classes(False), SPACE, {**SPEC, "labels": True, "preconditioning": {"name": "edm"}})
-    model, task = Model(Classes(True), SPACE, {**SPEC, "labels": True}), build_task("interpolate", {"frames": 5})
-    trial = try_pair(model, teacher, task, stored[:2], 1, 0, labels and torch.tensor(labels))
+def test_an_interpolation_of_images_begins_and_ends_with_them_in_any_number_of_steps(exact, stored, labels, steps):
+    task = build_task("interpolate", {"frames": 5})
+    trial = try_pair(*exact, task, stored[:2], steps, 0, labels and torch.tensor(labels))
     assert np.abs(trial.edited[[0, -1]].astype(int) - stored[:2]).max() <= 3
-    ends = torch.zeros(2, 1, 3, 8, 8)
-    middle = interpolate(model, task, ends, 1, (0, 0), torch.tensor([[0], [1]]))[:, 0, 0, 0]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_ends_are_the_images_to_the_error_of_the_solver(exact, stored, steps):
+    task, labels, x0 = build_task("interpolate", {"frames": 3}), torch.tensor([0, 1]), SPACE.encode(stored[:2])
+    off = []
+    for nfe in (38, 78):
+        ends = image_ends(*exact, x0, steps, labels, nfe)
+        off.append((interpolate(exact[0], task, ends, steps, labels[:, None])[[0, -1]] - x0).abs().max().item())
+    assert off[0] < 0.1 and off[1] < max(off[0] / 3, 1e-6)
+
+
+def test_a_student_that_errs_is_called_where_the_images_passed(student, stored):
+    """So an end is what it makes of a point at its last level, and nearer the lower that is."""
+    model, teacher, x0 = student(), student(preconditioning={"name": "edm"}), SPACE.encode(stored[:2])
+    level = torch.tensor(0.3)
+    for parameter in teacher.function.parameters():  # the denoiser of N(0, .5^2)
+        torch.nn.init.zeros_(parameter)
+    point = x0 * ((0.25 + level**2) / (0.25 + 0.002**2)).sqrt()
+    frames = interpolate(model, build_task("interpolate"), image_ends(model, teacher, x0, 2, nfe=600), 2)
+    torch.testing.assert_close(frames[[0, -1]], model.function(point, level.expand(2)), rtol=1e-3, atol=1e-3)
+
+
+def test_what_a_model_is_told_goes_evenly_from_the_label_of_one_end_to_that_of_the_other(exact):
+    ends = [KnownNoise(torch.zeros(1, 1, 3, 8, 8)) for _ in range(2)]
+    task, labels = build_task("interpolate", {"frames": 5}), torch.tensor([[0], [1]])
+    middle = interpolate(exact[0], task, ends, 1, labels)[:, 0, 0, 0]
     torch.testing.assert_close(
         middle, torch.linspace(-0.3, 0.3, 5) * (1 - middle.new_tensor(0.5 / 80)), rtol=1e-3, atol=1e-4
     )
@@ -141,7 +174,7 @@ def test_a_trajectory_is_edited_by_its_multistep_sampler(student, stored):
     edited = edit_images(model, build_task("inpaint"), SPACE.encode(stored), 2, seed=0)
     known = ~find_mask("center", (8, 8))
     assert torch.equal(edited[..., known], SPACE.encode(stored)[..., known])
-    frames = interpolate(model, build_task("interpolate", {"frames": 2}), seeds_noise(model, [3, 8], 1), 2, (3, 8))
+    frames = interpolate(model, build_task("interpolate", {"frames": 2}), seed_ends(model, (3, 8)), 2)
     for frame, seed in zip(SPACE.decode(frames).astype(int), (3, 8), strict=True):
         assert np.abs(frame - model.sample(2, seed, [0], sampler="multistep")[0]).max() <= 1
 
@@ -159,11 +192,13 @@ def test_images_are_carried_to_the_noise_that_leads_to_them(student, stored):
     for parameter in teacher.function.parameters():
         torch.nn.init.zeros_(parameter)
     x0 = SPACE.encode(stored)
-    with count_evaluations(teacher.function) as counted:
-        noise = images_noise(teacher, x0, nfe=600)
-    assert counted.samples == 600 * 4
-    scale = (0.25 + 80.0**2) ** 0.5 / (0.25 + 0.002**2) ** 0.5 / 80
-    torch.testing.assert_close(noise, scale * x0, rtol=0.02, atol=1e-3)
+    for steps, nfe in ((1, 600), (2, 602)):
+        with count_evaluations(teacher.function) as counted:
+            ends = image_ends(student(), teacher, x0, steps, nfe=600)
+        assert counted.samples == nfe * 4
+        noise = torch.cat([end.normal(SPACE.shape) for end in ends])
+        scale = (0.25 + 80.0**2) ** 0.5 / (0.25 + 0.002**2) ** 0.5 / 80
+        torch.testing.assert_close(noise, scale * x0, rtol=0.02, atol=1e-3)
 
 
 def test_conditional_students_take_labels(student, stored):
@@ -199,7 +234,7 @@ def test_what_is_no_consistency_function_does_not_edit(student, stored):
     with pytest.raises(ValueError, match="sampled with heun: what edits is a consistency function"):
         edit_images(teacher, build_task("inpaint"), SPACE.encode(stored), 1, 0)
     with pytest.raises(ValueError, match="no sampler of this teacher 'heun'"):
-        images_noise(student(), SPACE.encode(stored))
+        image_ends(student(), student(), SPACE.encode(stored), 1)
 
 
 def test_psnr():

@@ -1,11 +1,13 @@
 """Samplers of a student against the exact consistency function and flow of Gaussian data, float64."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from onestep.diffusion.levels import karras_levels
 from onestep.diffusion.randomness import SampleRandomness
-from onestep.samplers import sample_gamma, sample_multistep
+from onestep.samplers import noises_along, sample_gamma, sample_multistep
 
 BOUNDARY = 0.3
 LEVELS = [[80.0], [80.0, 0.8], [80.0, 5.0, 0.8, 0.4]]
@@ -99,3 +101,22 @@ def test_levels_decrease_and_stay_above_the_boundary(data, noise, levels):
 def test_gamma_is_a_share(data, noise, gamma):
     with pytest.raises(ValueError, match="between 0 and 1"):
         sample_gamma(data.flow, noise, karras_levels(3)[:-1], None, gamma)
+
+
+def test_noises_along_points_lead_a_wrong_function_there(counted):
+    levels = torch.tensor([80.0, 5.0, 0.8], dtype=torch.float64)
+    points = torch.randn(3, 7, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    called = []
+
+    def wrong(x, sigma):
+        called.append(x)
+        return x.sin() + sigma[:, None]
+
+    function, count = counted(wrong)
+    with count as seen:
+        noises = noises_along(function, points, levels, BOUNDARY)
+    assert seen.samples == 2 * 7
+    called.clear()
+    rest = iter(noises[1:])
+    sample_multistep(wrong, noises[0], levels, SimpleNamespace(normal=lambda shape: next(rest)), boundary=BOUNDARY)
+    torch.testing.assert_close(torch.stack(called), points)

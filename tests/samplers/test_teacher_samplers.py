@@ -9,7 +9,7 @@ from onestep.diffusion.levels import karras_levels, per_sample
 from onestep.diffusion.randomness import SampleRandomness, StepRandomness
 from onestep.samplers import (
     DENOISER_SAMPLERS,
-    carry_to_noise,
+    carry_up,
     count_levels,
     sample_ancestral,
     sample_churn,
@@ -142,9 +142,12 @@ def test_what_is_carried_to_noise_comes_back(data, counted):
     off = []
     for steps in (80, 160):
         function, count = counted(data.denoiser)
+        levels = karras_levels(steps)
         with count as seen:
-            noise = carry_to_noise(function, x0, karras_levels(steps))
+            points = carry_up(function, x0, levels)
         assert seen.samples == (2 * steps - 2) * len(x0)
-        off.append((sample_heun(data.denoiser, noise, karras_levels(steps)) - x0).abs().max().item())
+        off.append((sample_heun(data.denoiser, points[0] / levels[0], levels) - x0).abs().max().item())
+        exact = torch.stack([data.flow(x0, levels[-1:].expand(9), level.expand(9)) for level in levels])
+        torch.testing.assert_close(points, exact, rtol=40 / steps**2, atol=1e-12)
     assert off[1] < 1e-3
     assert math.log2(off[0] / off[1]) > 1.8

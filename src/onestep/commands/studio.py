@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from onestep.commands.project import load
-from onestep.editing import build_task, edit_images, interpolate, seeds_noise
+from onestep.editing import build_task, edit_images, interpolate, seed_ends
 from onestep.editing.pictures import as_picture
 from onestep.evaluation.choice import best_device
 from onestep.tracking import Store, load_newer
@@ -89,8 +89,7 @@ class Studio:
     def interpolate(self, seed: int, other: int, frames: int, steps: int, label: int | None = None) -> Image.Image:
         """A strip of images from one seed's to another's."""
         student, task = self.served.student, build_task("interpolate", {"frames": frames})
-        ends = seeds_noise(student, (seed, other), 1)
-        made = interpolate(student, task, ends, steps, (seed, other), _told(student, label))
+        made = interpolate(student, task, seed_ends(student, (seed, other)), steps, _told(student, label))
         return shown(np.concatenate(list(student.space.decode(made)), axis=2))
 
     @property

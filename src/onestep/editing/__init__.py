@@ -3,7 +3,7 @@
 from onestep.editing.edit import Edit
 from onestep.editing.gallery import Trial, draw_gallery, try_pair, try_seeds, try_task, write_edited
 from onestep.editing.pictures import read_images
-from onestep.editing.run import edit_images, images_noise, interpolate, seeds_noise
+from onestep.editing.run import edit_images, image_ends, interpolate, levels_of, seed_ends
 from onestep.editing.tasks import TASKS, Task, build_task
 
 __all__ = [
@@ -14,10 +14,11 @@ __all__ = [
     "build_task",
     "draw_gallery",
     "edit_images",
-    "images_noise",
+    "image_ends",
     "interpolate",
+    "levels_of",
     "read_images",
-    "seeds_noise",
+    "seed_ends",
     "try_pair",
     "try_seeds",
     "try_task",

@@ -11,7 +11,7 @@ from onestep.diffusion.randomness import SampleRandomness, derive_seed
 from onestep.editing.measures import measure
 from onestep.editing.pictures import write_image
 from onestep.editing.projection import Projection
-from onestep.editing.run import edit_images, images_noise, interpolate, seeds_noise
+from onestep.editing.run import check_model, edit_images, image_ends, interpolate, seed_ends
 from onestep.editing.tasks import Interpolate, Task
 from onestep.evaluation.figures import sheet
 
@@ -48,31 +48,23 @@ def try_seeds(model, task: Interpolate, seeds: tuple[int, int], steps: int, labe
     """From the first sample of one seed to that of another."""
     task.check(model.space)
     labels = None if label is None else [label]
-    frames = interpolate(model, task, seeds_noise(model, seeds, 1), steps, seeds, labels)
+    frames = interpolate(model, task, seed_ends(model, seeds), steps, labels)
     return Trial("interpolate", None, model.space.decode(frames), {"steps": steps, "seeds": list(seeds)})
 
 
 def try_pair(model, teacher, task: Interpolate, images: np.ndarray, steps: int, seed: int, labels=None) -> Trial:
     """From one image to another: two, uint8 [2, C, H, W], which the teacher's ODE carries to noise.
 
-    labels: [2], with which each goes up, and comes down again; drawn where they are not told. One step comes down to
-    the images; more draw noise, the same for all frames, and the ends move.
+    labels: [2], with which each goes up, and comes down again; drawn by the seed where they are not told.
     """
-    task.check(model.space)
+    check_model(model, task, steps)
     if len(images) != 2:
         raise ValueError(f"{len(images)} images: an interpolation has two ends.")
-    up, down = (_told(side, labels, seed) for side in (teacher, model))
-    ends = images_noise(teacher, model.space.encode(images), labels=up)[:, None].to(model.device)
-    frames = interpolate(model, task, ends, steps, (seed, seed), None if down is None else down[:, None])
+    if labels is None and (classes := len(model.space.classes)):
+        labels = SampleRandomness(seed, range(2), model.device).integers(classes)
+    ends = image_ends(model, teacher, model.space.encode(images), steps, labels)
+    frames = interpolate(model, task, ends, steps, labels[:, None] if model.spec["labels"] else None)
     return Trial("interpolate images", images, model.space.decode(frames), {"steps": steps})
-
-
-def _told(model, labels, seed: int):
-    """The labels of two images, where a model takes any: the same for every model of these classes."""
-    if not model.spec["labels"]:
-        return None
-    drawn = SampleRandomness(seed, range(2), model.device).integers(len(model.space.classes))
-    return drawn if labels is None else labels
 
 
 def draw_gallery(trials: list[Trial], originals: np.ndarray | None, title: str, columns: int = 8) -> Image.Image:

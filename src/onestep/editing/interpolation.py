@@ -29,12 +29,22 @@ def strip(a: Tensor, b: Tensor, frames: int) -> Tensor:
     return spherical(a.repeat_interleave(frames, 0), b.repeat_interleave(frames, 0), share)
 
 
-class StripRandomness:
-    """The random numbers of frames: every noise goes from that of one seed's samples to that of another's."""
+class KnownNoise:
+    """What is no longer random, as SampleRandomness has it: noises [draws, B, ...], one a draw."""
 
-    def __init__(self, seeds: tuple[int, int], indices: Sequence[int], frames: int, device: torch.device):
-        self.device, self._frames = device, frames
-        self._ends = [SampleRandomness(seed, indices, device) for seed in seeds]
+    def __init__(self, noises: Tensor):
+        self.device, self._left = noises.device, iter(noises)
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """The next noise, [B, *shape]."""
+        return next(self._left)
+
+
+class StripRandomness:
+    """The random numbers of frames: every noise goes from that of one end to that of the other."""
+
+    def __init__(self, ends: Sequence[SampleRandomness | KnownNoise], frames: int):
+        self.device, self._ends, self._frames = ends[0].device, ends, frames
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Standard Gaussian noise, [B * frames, *shape]: the next draw of each end, and what is between."""

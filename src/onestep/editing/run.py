@@ -8,9 +8,9 @@ from torch import Tensor
 from onestep.diffusion.levels import karras_levels
 from onestep.diffusion.names import check_name
 from onestep.diffusion.randomness import SampleRandomness
-from onestep.editing.interpolation import StripRandomness
+from onestep.editing.interpolation import KnownNoise, StripRandomness
 from onestep.editing.tasks import Interpolate, Task
-from onestep.samplers import carry_to_noise
+from onestep.samplers import carry_up, noises_along, sample_multistep
 
 
 def check_model(model, task: Task, steps: int) -> None:
@@ -24,6 +24,7 @@ def check_model(model, task: Task, steps: int) -> None:
     task.check(model.space)
 
 
+@torch.inference_mode()
 def edit_images(
     model, task: Task, y: Tensor, steps: int, seed: int, labels=None, indices: Sequence[int] = ()
 ) -> Tensor:
@@ -32,32 +33,35 @@ def edit_images(
     y: what the task is given, model values. seed: an image's result is a function of it and of its index, by default
     its place. labels: [B], as for Model.sample; or mixtures of classes, [B, classes].
     """
-    rng = SampleRandomness(seed, indices or range(len(y)), model.device)
-    return _edited(model, task, y, steps, rng, labels)
-
-
-@torch.inference_mode()
-def _edited(model, task: Task, y: Tensor, steps: int, rng, labels) -> Tensor:
     check_model(model, task, steps)
-    edit = task.edit(y.to(model.device))
-    levels = task.levels(steps, model.function.boundary)
-    levels = model.levels(steps, "multistep") if levels is None else model.check_levels(levels)
+    rng = SampleRandomness(seed, indices or range(len(y)), model.device)
     noise = rng.normal(model.space.shape)  # before labels: the draws are those of Model.sample
+    edit, levels = task.edit(y.to(model.device)), levels_of(model, task, steps)
     return edit(model.conditioned(labels, rng), noise, levels, rng, model.function.boundary)
 
 
-def interpolate(model, task: Interpolate, ends: Tensor, steps: int, seeds: tuple[int, int], labels=None) -> Tensor:
-    """Frames between noises, [2, B, ...] -> [B * frames, ...].
+def levels_of(model, task: Task, steps: int) -> Tensor:
+    """The levels at which the model is called, [steps]: the task's own, or those of its multistep sampler."""
+    own = task.levels(steps, model.function.boundary)
+    return model.levels(steps, "multistep") if own is None else model.check_levels(own, steps)
 
-    seeds: of each end's later noise, between which it goes as the first does: where ends are the noise of these seeds,
-    they are their samples in as many steps. labels: [B], of all frames of a pair; or [2, B], of its ends, between which
-    what the model is told of them is mixed.
+
+@torch.inference_mode()
+def interpolate(model, task: Interpolate, ends, steps: int, labels=None) -> Tensor:
+    """Frames between two ends of B samples each, [B * frames, ...]. NFE = steps.
+
+    ends: where the noises of each come from, seed_ends or image_ends. labels: [B], of all frames of a pair; or [2, B],
+    of its ends, between which what the model is told of them is mixed; drawn by the first end where they are not told,
+    if that is one of a seed.
     """
-    rng = StripRandomness(seeds, range(ends.shape[1]), task.frames, model.device)
+    check_model(model, task, steps)
+    rng, levels = StripRandomness(ends, task.frames), levels_of(model, task, steps)
+    noise = rng.normal(model.space.shape)
     if labels is not None:
         labels = torch.as_tensor(labels)
         labels = _mixed(model, labels, task) if labels.ndim == 2 else labels.repeat_interleave(task.frames)
-    return _edited(model, task, ends, steps, rng, labels)
+    function, boundary = model.conditioned(labels, rng), model.function.boundary
+    return sample_multistep(function, noise, levels, rng, boundary=boundary)
 
 
 def _mixed(model, labels: Tensor, task: Interpolate) -> Tensor:
@@ -68,17 +72,29 @@ def _mixed(model, labels: Tensor, task: Interpolate) -> Tensor:
     return torch.lerp(*one_hot, share)
 
 
-def seeds_noise(model, seeds: Sequence[int], count: int) -> Tensor:
-    """The noises of samples 0 to count - 1 of each seed, [seeds, count, ...]."""
-    return torch.stack([SampleRandomness(s, range(count), model.device).normal(model.space.shape) for s in seeds])
+def seed_ends(model, seeds: Sequence[int], count: int = 1) -> list[SampleRandomness]:
+    """Ends that are the samples 0 to count - 1 of seeds."""
+    return [SampleRandomness(seed, range(count), model.device) for seed in seeds]
 
 
 @torch.inference_mode()
-def images_noise(teacher, x0: Tensor, nfe: int = 78, labels=None) -> Tensor:
-    """The noises of images [B, ...], model values: carried there by the teacher's ODE.
+def image_ends(model, teacher, x0: Tensor, steps: int, labels=None, nfe: int = 78) -> list[KnownNoise]:
+    """Ends that are images, each one of x0 [B, ...], model values.
 
-    labels: [B], drawn where a class-conditional teacher is not told them.
+    The teacher's ODE carries them to noise, and the model is called on their way there at each of its levels: the lower
+    the last one, the nearer does it come back. labels: [B], told to teacher and model where they take any. nfe: of the
+    teacher, beside two for each level that is not on its grid.
     """
     check_name("sampler of this teacher", "heun", teacher.samplers)
-    denoiser = teacher.denoiser(labels, SampleRandomness(0, range(len(x0)), teacher.device))
-    return carry_to_noise(denoiser, x0.to(teacher.device), karras_levels(nfe // 2 + 1))
+    denoiser = teacher.denoiser(*_told(teacher, labels, len(x0)))
+    consistency = model.conditioned(*_told(model, labels, len(x0)))
+    levels = model.levels(steps, "multistep")
+    grid = torch.cat([karras_levels(nfe // 2 + 1), levels]).unique().flip(0)
+    points = carry_up(denoiser, x0.to(teacher.device), grid)[torch.isin(grid, levels)].to(model.device)
+    noises = noises_along(consistency, points, levels, model.function.boundary)
+    return [KnownNoise(own) for own in noises.split(1, dim=1)]
+
+
+def _told(model, labels, count: int):
+    """Labels for a model that takes any, and what draws them where they are not given."""
+    return labels if model.spec["labels"] else None, SampleRandomness(0, range(count), model.device)

@@ -10,7 +10,6 @@ from onestep.data.space import DataSpace
 from onestep.diffusion.levels import SIGMA_MAX, SIGMA_MIN, karras_levels, per_sample
 from onestep.diffusion.names import check_name
 from onestep.editing.edit import Edit
-from onestep.editing.interpolation import strip
 from onestep.editing.pictures import find_mask
 from onestep.editing.projection import check_factor, grey, known_grey, known_means, known_pixels
 
@@ -145,18 +144,13 @@ class Denoise(Task):
 
 @dataclass(frozen=True)
 class Interpolate(Task):
-    """From one noise to another: those of two seeds, or those that two images were carried to."""
+    """From one noise to another, for onestep.editing.interpolate: of two seeds, or that two images were carried to."""
 
     frames: int = 8
 
     def __post_init__(self):
         if self.frames < 2:
             raise ValueError(f"frames is {self.frames}: 2 at least, the two ends.")
-
-    def edit(self, y):
-        """y: the two noises, [2, B, ...]; frames of a pair follow each other."""
-        noise = strip(*y, self.frames)
-        return Edit(torch.zeros_like(noise), noise=noise)
 
 
 TASKS: dict[str, type[Task]] = {

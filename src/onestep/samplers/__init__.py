@@ -1,8 +1,8 @@
 """Pure functions from noise to data."""
 
 from onestep.samplers.gamma import sample_gamma
-from onestep.samplers.multistep import sample_multistep
-from onestep.samplers.ode import carry_to_noise, sample_euler, sample_heun
+from onestep.samplers.multistep import noises_along, sample_multistep
+from onestep.samplers.ode import carry_up, sample_euler, sample_heun
 from onestep.samplers.polynomial import sample_deis_3, sample_dpm_solver_2, sample_dpm_solver_3
 from onestep.samplers.stochastic import sample_ancestral, sample_churn
 
@@ -29,8 +29,9 @@ def count_levels(sampler: str, nfe: int) -> int:
 
 __all__ = [
     "DENOISER_SAMPLERS",
-    "carry_to_noise",
+    "carry_up",
     "count_levels",
+    "noises_along",
     "sample_ancestral",
     "sample_churn",
     "sample_deis_3",

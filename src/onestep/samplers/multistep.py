@@ -1,7 +1,9 @@
 """Sampling of a consistency function."""
 
+import torch
 from torch import Tensor
 
+from onestep.diffusion.levels import per_sample
 from onestep.samplers.levels import check_levels, each
 
 
@@ -25,3 +27,14 @@ def sample_multistep(consistency, noise: Tensor, levels: Tensor, rng=None, start
         x = x + extra * rng.normal(x.shape[1:]).to(x)
         x = project(consistency(x, each(level, x)))
     return x
+
+
+def noises_along(consistency, points: Tensor, levels: Tensor, boundary=0.002) -> Tensor:
+    """The noises by which sample_multistep calls the function at these points, one a level, [N, B, ...] both.
+
+    Those after the first lead there from its estimates, whatever their errors. NFE = len(levels) - 1.
+    """
+    called = zip(points[:-1], levels, strict=False)
+    left = [torch.zeros_like(points[0]), *(consistency(x, each(level, x)) for x, level in called)]
+    widths = torch.cat([levels[:1], (levels[1:] ** 2 - boundary**2).sqrt()])
+    return (points - torch.stack(left)) / per_sample(widths, points)

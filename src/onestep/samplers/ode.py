@@ -4,8 +4,10 @@ denoiser: a function of (x, sigma), labels and guidance already bound. noise: [B
 decreasing, above 0; a last step goes to 0. rng: nothing here is drawn, and every sampler is called alike.
 """
 
+from collections.abc import Iterator
 from itertools import pairwise
 
+import torch
 from torch import Tensor
 
 from onestep.diffusion.solvers import euler_step, heun_step
@@ -22,22 +24,25 @@ def sample_heun(denoiser, noise: Tensor, levels: Tensor, rng=None) -> Tensor:
     return _solve(denoiser, noise, levels, heun_step)
 
 
-def carry_to_noise(denoiser, x0: Tensor, levels: Tensor) -> Tensor:
-    """The noise [B, ...] that leads to x0: the ODE upwards by Heun's method. NFE = 2 len(levels) - 2.
+def carry_up(denoiser, x0: Tensor, levels: Tensor) -> Tensor:
+    """The trajectory that leads to x0 at each level, [N, B, ...]: the ODE upwards, by Heun. NFE = 2 len(levels) - 2.
 
     x0: clean data, which is taken for a point of its trajectory at the last and lowest level.
     """
     check_levels(levels)
-    return _walk(denoiser, x0, levels.flip(0), heun_step) / levels[0].to(x0)
+    return torch.stack([*_walk(denoiser, x0, levels.flip(0), heun_step)]).flip(0)
 
 
 def _solve(denoiser, noise, levels, step):
     check_levels(levels)
-    x = _walk(denoiser, noise * levels[0].to(noise), levels, step)
-    return denoiser(x, each(levels[-1], x))  # Euler's step to 0
+    for x in _walk(denoiser, noise * levels[0].to(noise), levels, step):
+        last = x
+    return denoiser(last, each(levels[-1], last))  # Euler's step to 0
 
 
-def _walk(denoiser, x, levels, step):
+def _walk(denoiser, x, levels, step) -> Iterator[Tensor]:
+    """A point for each level, x first."""
+    yield x
     for level, level_next in pairwise(levels):
         x = step(denoiser, x, each(level, x), each(level_next, x))
-    return x
+        yield x
