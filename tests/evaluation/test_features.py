@@ -1,8 +1,5 @@
 import json
 import shutil
-import socket
-import urllib.request
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +10,7 @@ from onestep.evaluation import features
 from onestep.evaluation.choice import choose_extractor
 from onestep.evaluation.classifier import accuracy
 from onestep.evaluation.features import SHIPPED, make_extractor, open_extractor
-from onestep.evaluation.fidelity import import_fidelity
+from onestep.evaluation.scores import Reference, score_images
 
 
 @pytest.fixture
@@ -67,11 +64,19 @@ def test_without_labels_it_learns_rotations_and_says_so(tiny_store, tmp_path):
     made = make_extractor(tiny_store, tmp_path)
     assert made.record["task"] == "rotations"
     assert not made.has_classes
+    images = tiny_store.images("train")
+    assert "is_halves" not in score_images(images, Reference.of(images, made), made)
 
 
 def test_points_have_no_extractor(tiny_store, tmp_path):
     tiny_store.space.kind = "points"
     with pytest.raises(ValueError, match="points have none"):
+        make_extractor(tiny_store, tmp_path)
+
+
+def test_a_data_set_is_not_called_as_a_pretrained_network_is(tiny_store, tmp_path):
+    tiny_store.space.name = "dinov2-vit-s-14"
+    with pytest.raises(ValueError, match="called dinov2-vit-s-14.*another name"):
         make_extractor(tiny_store, tmp_path)
 
 
@@ -108,41 +113,6 @@ def test_damaged_files_are_named(tmp_path, damage):
 def test_other_images_are_refused(extractor, images):
     with pytest.raises(ValueError, match=r"uint8 \[N, 1, 8, 8\]"):
         extractor(images)
-
-
-def test_inception_without_its_file_says_where_to_put_it(tmp_path, monkeypatch):
-    def no_network(*_, **__):
-        raise socket.gaierror("no network")
-
-    monkeypatch.setattr(urllib.request, "urlopen", no_network)
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(torch.hub, "urlopen", no_network)
-    for weights in (None, tmp_path / "absent.pth"):
-        with pytest.raises(ValueError, match=r"weights-inception-2015-12-05-6726825d.pth.*features_weights"):
-            open_extractor("inception", weights)
-
-
-def test_inception_weights_are_tensors_only(tmp_path):
-    torch.save(replace, tmp_path / "code.pth")
-    with pytest.raises(ValueError, match="does not hold Inception weights"):
-        open_extractor("inception", tmp_path / "code.pth")
-
-
-@pytest.mark.slow
-def test_inception_of_gray_images(tmp_path, monkeypatch):
-    import_fidelity()
-    from torch_fidelity import feature_extractor_inceptionv3 as module
-
-    with monkeypatch.context() as patched:
-        patched.setattr(module, "load_state_dict_from_url", lambda *_, **__: {})
-        patched.setattr(module.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
-        random = module.FeatureExtractorInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"])
-    torch.save(random.state_dict(), tmp_path / "inception.pth")
-    gray = np.random.default_rng(0).integers(0, 256, (2, 1, 8, 8)).astype(np.uint8)
-    found = open_extractor("inception", tmp_path / "inception.pth")(gray)
-    features, logits = random(torch.from_numpy(gray.repeat(3, axis=1)))
-    assert torch.equal(found.features, features)
-    assert torch.equal(found.logits, logits)
 
 
 def test_a_choice_without_labels_is_said(tiny_store, tmp_path):

@@ -15,7 +15,7 @@ WITHOUT_LABELS = (
 
 
 def choose_extractor(store, features: str, weights: str | None, folder: Path, on_progress=None) -> str:
-    """Keep in folder what `features` names: "classifier" (trained here, once), a shipped extractor, or "inception".
+    """Keep in folder what `features` names: "classifier" (trained here, once), a shipped or a pretrained extractor.
 
     Points have no features: their folder says so. Returns what a person has to know of it, "" if nothing. Raises
     ValueError for an extractor that is not there or takes other images.

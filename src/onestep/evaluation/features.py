@@ -22,10 +22,10 @@ TURNED = 50_000  # images that are turned to train on; all orientations of each 
 
 @dataclass(frozen=True)
 class Features:
-    """features: [N, D], logits: [N, K], float32 on the CPU: of N images, from one pass."""
+    """features: [N, D], logits: [N, K] of labels, if any; float32 on the CPU: of N images, from one pass."""
 
     features: Tensor
-    logits: Tensor
+    logits: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.features)
@@ -35,20 +35,20 @@ class Features:
 class Extractor:
     """A network from uint8 images to features, under the name by which scores are called.
 
-    sha256: of its file of weights. network: uint8 [B, C, H, W] -> (features [B, D], logits [B, K]). shape: of the
-    images that it takes, None for any. has_classes: its logits are of labels, so that an inception score has a meaning.
+    sha256: of its weights. network: uint8 [B, C, H, W] -> (features [B, D], logits [B, K] if it has them). shape: of
+    the images that it takes, None for any. has_classes: it has logits, of labels: an inception score has a meaning.
     """
 
     name: str
     sha256: str
-    network: Callable[[Tensor], tuple[Tensor, Tensor]]
+    network: Callable[[Tensor], tuple[Tensor, ...]]
     shape: tuple[int, int, int] | None = None
     has_classes: bool = True
     record: dict = field(default_factory=dict)
     device: str = "cpu"
 
     def __call__(self, images: np.ndarray, batch_size: int = 64) -> Features:
-        """Features and logits of uint8 images [N, C, H, W], in one pass over batches."""
+        """Features, and logits of labels, of uint8 images [N, C, H, W], in one pass over batches."""
         if images.dtype != np.uint8 or images.ndim != 4 or (self.shape and images.shape[1:] != self.shape):
             wanted = f"[N, {', '.join(map(str, self.shape or ('C', 'H', 'W')))}]"
             given = f"{images.dtype} {list(images.shape)}"
@@ -58,22 +58,23 @@ class Extractor:
                 torch.from_numpy(np.array(images[i : i + batch_size])) for i in range(0, len(images), batch_size)
             )
             parts = [[part.float().cpu() for part in self.network(batch.to(self.device))] for batch in batches]
-        return Features(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        features, *logits = (torch.cat(part) for part in zip(*parts, strict=True))
+        return Features(features, *(logits if self.has_classes else []))
 
 
 def open_extractor(source: str | Path, weights: str | Path | None = None, device: str = "cpu") -> Extractor:
-    """An extractor that ships with the package ("digits"), "inception", or one in a folder by `make_extractor`.
+    """An extractor that ships with the package ("digits"), a pretrained one, or one in a folder by `make_extractor`.
 
-    weights: a file for "inception"; without it the weights are looked for in torch.hub's cache, then downloaded.
+    weights: of a pretrained one ("inception", "clip-vit-b-32", "dinov2-vit-s-14" ...), as `open_pretrained` takes them.
     Raises ValueError, before any work, if there is no such extractor or its files are missing or changed.
     """
-    if source == "inception":
-        from onestep.evaluation.inception import open_inception
+    from onestep.evaluation.pretrained import PRETRAINED, open_pretrained
 
-        return open_inception(weights, device)
+    if source in PRETRAINED:
+        return open_pretrained(source, weights, device)
     if (Path(source) / "extractor.json").is_file():
         return _open_classifier(Path(source) / "extractor", device)
-    return _open_classifier(SHIPPED / check_name("feature extractor", str(source), [*shipped(), "inception"]), device)
+    return _open_classifier(SHIPPED / check_name("feature extractor", str(source), [*shipped(), *PRETRAINED]), device)
 
 
 def shipped() -> list[str]:
@@ -83,18 +84,25 @@ def shipped() -> list[str]:
 
 def check_features(name: str) -> str:
     """A name of what a data set can be judged by. Raises ValueError with the nearest if it is none."""
-    return check_name("kind of features", name, [*shipped(), "classifier", "inception"])
+    from onestep.evaluation.pretrained import PRETRAINED
+
+    return check_name("kind of features", name, [*shipped(), "classifier", *PRETRAINED])
 
 
 def make_extractor(store, folder: str | Path, seed: int = 0, on_progress=None) -> Extractor:
     """Train the classifier of an image store and keep it in folder; one that is there for these data is opened instead.
 
     store: an ArrayStore. It learns the labels of the training images or, where there are none to tell apart, by how
-    far an image is turned; its record says which. Raises ValueError for points.
+    far an image is turned; its record says which. Raises ValueError for points, and for the name of a pretrained
+    network, by which its scores are called.
     """
+    from onestep.evaluation.pretrained import PRETRAINED
+
     folder, name = Path(folder), store.space.name
     if store.space.kind != "images":
         raise ValueError(f"The data set {name} has {store.space.kind}: features are for images, points have none.")
+    if name in PRETRAINED:
+        raise ValueError(f"The data set is called {name}, as scores by that network are: give it another name.")
     if (folder / "extractor.json").is_file():
         found = open_extractor(folder)
         if (found.record["data_sha256"], found.record["seed"]) == (store.sha256, seed):

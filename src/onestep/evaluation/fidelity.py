@@ -16,8 +16,11 @@ def register_extractor(extractor: Extractor) -> str:
     """Make an extractor known to torch_fidelity.calculate_metrics(feature_extractor=...) by its name; returns that.
 
     Its layers are called "features" and "logits". Registering the same again changes nothing; another of the same name
-    takes its place. Raises ValueError for a name of torch-fidelity's own.
+    takes its place. One of torch-fidelity's own networks is known already, its layers by other names. Raises ValueError
+    for another extractor by such a name.
     """
+    from onestep.evaluation.pretrained import PRETRAINED
+
     import_fidelity()
     from torch_fidelity.feature_extractor_base import FeatureExtractorBase
     from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
@@ -50,5 +53,7 @@ def register_extractor(extractor: Extractor) -> str:
     earlier = FEATURE_EXTRACTORS_REGISTRY.get(extractor.name)
     if hasattr(earlier, "ours"):
         del FEATURE_EXTRACTORS_REGISTRY[extractor.name]
+    elif earlier and extractor.name in PRETRAINED:
+        return extractor.name
     register_feature_extractor(extractor.name, Registered)
     return extractor.name

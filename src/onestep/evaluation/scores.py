@@ -58,8 +58,6 @@ def score_images(
     """
     found = extractor(images)
     scores = score_features(found, reference, seed)
-    if not extractor.has_classes:
-        del scores["is"]
     if labels is not None and extractor.record.get("task") == "labels":
         scores["label_agreement"] = float((found.logits.argmax(1).numpy() == labels).mean())
     return {f"{score}_{extractor.name}": value for score, value in scores.items()}
@@ -70,6 +68,7 @@ def score_features(samples: Features, reference: Reference, seed: int = 0) -> di
     """FID (Heusel et al. 2017), KID (Binkowski et al. 2018), precision and recall (Kynkaanniemi et al. 2019), IS.
 
     FID falls with the number of samples, so compare it at equal numbers; KID does not, and may be slightly negative.
+    IS is of logits, where there are any.
     """
     fewest = min(len(samples), len(reference.features))
     if fewest < FEWEST:
@@ -79,13 +78,15 @@ def score_features(samples: Features, reference: Reference, seed: int = 0) -> di
 
     found, known = samples.features, reference.features.features
     precision, recall = _precision_and_recall(_some(found), _some(known))
-    return {
+    scores = {
         "fid": frechet_distance(samples, reference),
         "kid": _kernel_distance(found, known, seed),
         "precision": precision,
         "recall": recall,
-        "is": isc_features_to_metric(samples.logits, rng_seed=seed)["inception_score_mean"],
     }
+    if samples.logits is not None:
+        scores["is"] = isc_features_to_metric(samples.logits, rng_seed=seed)["inception_score_mean"]
+    return scores
 
 
 @one_thread()
