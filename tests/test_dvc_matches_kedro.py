@@ -8,6 +8,9 @@ import pytest
 import yaml
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+from kedro.pipeline import Pipeline
+
+from onestep.pipeline_registry import recipe_names
 
 PROJECT = Path(__file__).parents[1]
 CONF = PROJECT / "conf" / "base"
@@ -21,14 +24,20 @@ TRAINING = rf"{SHOWS}|tracking|evaluation|samplers|data\.(content|replacement)"
 SCORING = (
     rf"{SHOWS}|tracking(?!\.scores)|pipelines\.(recipe|training)|training\.(?!model)|objectives|data(?!\.(space|store))"
 )
+TEACHERS = rf"{SCORING}|tracking|budget|trial|pipelines\.levels"
 IRRELEVANT = {
     "ingest": rf"{SHOWS}|evaluation\.fidelity",
     "teacher": TRAINING,
     "distill": TRAINING,
     "evaluate": SCORING,
     "register": r"(?!tracking|pipelines\.register)",
+    "contest": rf"{SHOWS}|tracking|data(?!\.(space|store))",
+    "reference": TEACHERS,
+    "leaderboard": TEACHERS,
 }
-NAMES = list(IRRELEVANT)
+DEFAULTS = {"ingest", "evaluate", "contest", "reference"}  # whose are in pipelines.parameters; the others' in recipe
+NAMES = ["ingest", "teacher", "distill", "evaluate", "register"]
+COMPARED = [*map("contest@{}".format, recipe_names()), "reference", "leaderboard"]
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +54,8 @@ def files():
 
 @pytest.fixture(scope="module")
 def stages(files):
-    """{name: its stage}, of the journey."""
-    return files["."]
+    """{name: its stage}."""
+    return {**files["."], **files["comparison"]}
 
 
 @pytest.fixture(scope="module")
@@ -68,25 +77,26 @@ def imports():
     return graph
 
 
-def test_a_stage_for_each_pipeline(stages, project):
-    assert (
-        set(stages) == set(project[0]) - {"__default__", "train", "compare", "edit", "promote", "report"} == set(NAMES)
-    )
+def test_a_stage_for_each_pipeline(files, project):
+    others = {"__default__", "train", "compare", "edit", "promote", "report"}
+    assert set(files["."]) == set(project[0]) - others == set(NAMES)
+    assert set(files["comparison"]) == set(COMPARED)
 
 
 def test_the_comparison_has_the_nodes_of_its_pipeline(files, project):
     """Each node is in one stage, whose data are its own: a new recipe has its line in the matrix."""
     pipelines, catalog, _ = project
-    nodes = {node.name: node for node in pipelines["compare"].nodes}
+    left = {node.name for node in pipelines["compare"].nodes}
     for stage in files["comparison"].values():
-        mine = [nodes.pop(name) for name in re.search("--nodes=(.*)", stage.cmd)[1].split(",")]
-        outs = {name for node in mine for name in node.outputs}
-        inputs = {name for node in mine for name in node.inputs} - outs - HOW
-        for datasets, edges in ((inputs, stage.deps), (outs, stage.outs)):
+        part = part_of(stage, pipelines)
+        mine = {node.name for node in part.nodes}
+        assert mine <= left
+        left -= mine
+        for datasets, edges in ((part.inputs() - HOW, stage.deps), (part.all_outputs(), stage.outs)):
             places = {place_of(catalog, d) for d in datasets if not d.startswith("params:")}
             assert all(any(is_below(p, e) for e in data_of(edges)) for p in places), stage.name
             assert all(any(is_below(p, e) for p in places) for e in data_of(edges)), stage.name
-    assert not nodes
+    assert not left
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -106,30 +116,39 @@ def test_data(stages, project, name):
     assert data_of(stages[name].outs) == places(pipelines[name].all_outputs())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *COMPARED])
 def test_parameters(stages, project, name):
     pipelines, _, parameters = project
-    used = {p.removeprefix("params:") for p in pipelines[name].inputs() - HOW if p.startswith("params:")}
+    inputs = part_of(stages[name], pipelines).inputs() - HOW
+    used = {p.removeprefix("params:") for p in inputs if p.startswith("params:")}
     expected = {place for parameter in used for place in places_of(parameter, parameters["recipe"])}
     tracked = {(str(dep.def_path), key) for dep in stages[name].deps for key in getattr(dep, "params", ())}
     assert tracked == expected
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *COMPARED])
 def test_code(stages, project, imports, name):
-    reached = {name_of(m) for m in imports.find_upstream_modules(f"onestep.pipelines.{name}.nodes")} - {"onestep"}
-    reached |= {f"pipelines.{name}.nodes", f"pipelines.{name}.pipeline"}
-    if name in ("teacher", "distill"):
-        spec = project[2]["teacher" if name == "teacher" else "student"]
+    kind, _, recipe = name.partition("@")
+    folder = f"pipelines.{kind if kind in NAMES else 'compare'}"
+    reached = {name_of(m) for m in imports.find_upstream_modules(f"onestep.{folder}.nodes")} - {"onestep"}
+    reached |= {f"{folder}.nodes", f"{folder}.pipeline"}
+    trained = {"teacher": project[2]["teacher"], "distill": project[2]["student"], **project[2]["students"]}
+    if spec := trained.get(recipe or kind):
         reached |= {f"objectives.{spec['objective']['name']}"}
-    if name in ("ingest", "evaluate"):
-        reached |= {"pipelines.parameters"}  # defaults; the others' are a recipe's
-    relevant = {module for module in reached if not re.match(IRRELEVANT[name], module)}
+    if kind in DEFAULTS:
+        reached |= {"pipelines.parameters"}
+    relevant = {module for module in reached if not re.match(IRRELEVANT[kind], module)}
     code = [d.def_path for d in stages[name].deps if d.def_path.startswith("src/")]
     places = {module: file_of(module).relative_to(PROJECT).as_posix() for module in relevant}
     assert {m for m, place in places.items() if not any(is_below(place, c) for c in code)} == set()
     python = [c for c in code if c.endswith(".py") or any((PROJECT / c).glob("*.py"))]
     assert {c for c in python if not any(is_below(place, c) for place in places.values())} == set()
+
+
+def part_of(stage, pipelines: dict[str, Pipeline]) -> Pipeline:
+    """What a stage runs of a pipeline."""
+    name, nodes = re.search(r"--pipelines=(\w+)(?: --nodes=(\S+))?$", stage.cmd).groups()
+    return pipelines[name].only_nodes(*nodes.split(",")) if nodes else pipelines[name]
 
 
 def place_of(catalog, name: str) -> str:
@@ -143,6 +162,8 @@ def data_of(edges) -> set[str]:
 def places_of(parameter: str, recipe: str) -> set[tuple[str, str]]:
     """(file, key) of all that feeds a parameter of a node in conf/base; `student` is made of several."""
     root, _, rest = parameter.partition(".")
+    if root == "students":
+        root, rest, recipe = "student", "", rest
     roots = {"student": {"student", "network", "recipes"}, "teacher": {"teacher", "network"}}.get(root, {root})
     found = set()
     for file in (CONF / "parameters").rglob("*.yml"):
