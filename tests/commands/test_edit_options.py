@@ -1,7 +1,10 @@
-"""Options of `onestep edit` that a task has no use for."""
+"""Options of `onestep edit` that a task has no use for, and images where it would write."""
 
 import pytest
+from click.testing import CliRunner
+from PIL import Image
 
+from onestep.cli import main
 from onestep.commands.edit import _check_options
 
 IMAGES = ("a.png", "b.png")
@@ -32,3 +35,18 @@ def test_an_idle_option_is_refused(task, images, degrade, to, teacher, words):
 )
 def test_an_option_of_use_is_taken(task, images, degrade, to, teacher):
     _check_options(task, images, degrade, to, teacher)
+
+
+@pytest.mark.parametrize("name", ["1.png", ""])
+@pytest.mark.parametrize(
+    ("task", "written"), [("denoise", "denoise"), ("interpolate", "interpolate_images"), ("inpaint", "inpaint")]
+)
+def test_images_are_refused_where_the_edited_ones_would_be_written_and_there_alone(task, written, name, make, tmp_path):
+    model = make("teacher").folder  # which is refused once the images were read
+    for folder in ("denoise", "denoise_images", "interpolate", "interpolate_images"):
+        (tmp_path / folder).mkdir()
+        Image.new("L", (8, 8)).save(tmp_path / folder / "1.png")
+        words = ["edit", task, str(tmp_path), "--model", str(model), "--image", str(tmp_path / folder / name)]
+        told = CliRunner().invoke(main, words).output
+        assert ("name another OUTPUT" in told) == (folder == written), told
+        assert ("sampled with heun" in told) == (folder != written), told

@@ -213,6 +213,8 @@ REFUSED = {
     "task": ("inpain", {}, SPACE, "no editing task 'inpain'. Did you mean 'inpaint'"),
     "option": ("superresolve", {"fator": 2}, SPACE, "no option of superresolve 'fator'. Did you mean 'factor'"),
     "type": ("superresolve", {"factor": "two"}, SPACE, "factor is 'two'.*int"),
+    "kind of mask": ("inpaint", {"mask": 3}, SPACE, "mask is 3: it is of the type str"),
+    "whole mask": ("inpaint", {"mask": torch.ones(8, 8).bool()}, SPACE, "the mask is all of one kind"),
     "factor": ("superresolve", {"factor": 3}, SPACE, r"a factor of 3.*\(2, 4, 8\)"),
     "grey": ("colorize", {}, GREY, "colorization needs colour: digits have 1 channel"),
     "mask": ("inpaint", {"mask": "centre"}, SPACE, "Did you mean 'center'"),
@@ -284,8 +286,13 @@ class TestFiles:
         mask[2:4] = 255
         Image.fromarray(mask).save(tmp_path / "mask.png")
         assert torch.equal(find_mask(str(tmp_path / "mask.png"), (8, 8)), torch.from_numpy(mask > 0))
-        with pytest.raises(ValueError, match="has 8 x 8 pixels, and the images 16 x 16"):
-            find_mask(str(tmp_path / "mask.png"), (16, 16))
+        missing = torch.from_numpy(mask > 0)
+        assert torch.equal(
+            build_task("inpaint", {"mask": missing}).edit(torch.zeros(1, 1, 8, 8)).project.unknown[0, 0], missing
+        )
+        for given in (str(tmp_path / "mask.png"), missing):
+            with pytest.raises(ValueError, match="has 8 x 8 pixels, and the images 16 x 16"):
+                find_mask(given, (16, 16))
         with pytest.raises(ValueError, match="all of one kind"):
             find_mask(str(tmp_path / "black.png"), (8, 8))
         Image.fromarray(mask).save(tmp_path / "mask.ppm")

@@ -22,8 +22,7 @@ import torch
 from PIL import Image
 
 from onestep.editing import edit_images
-from onestep.editing.projection import known_pixels
-from onestep.editing.tasks import Inpaint, _projected
+from onestep.editing.tasks import Inpaint
 from onestep.tracking import force, register, rollback
 from onestep.training.model import Model
 
@@ -151,14 +150,8 @@ def test_an_edit_is_that_of_the_model(served):
     made = decoded(answer)
     assert np.array_equal(made[:, mask == 0], np.stack([picture[mask == 0]] * 2))
     model = Model.load(folder)
-    missing = torch.from_numpy(mask > 0)
-    start = model.space.encode(np.stack([picture[None]] * 2))
-
-    class Task(Inpaint):
-        def edit(self, y):
-            return _projected(known_pixels(y, missing))
-
-    expected = model.space.decode(edit_images(model, Task(), start, 2, 5, torch.tensor([4, 4])))
+    start, task = model.space.encode(np.stack([picture[None]] * 2)), Inpaint(torch.from_numpy(mask > 0))
+    expected = model.space.decode(edit_images(model, task, start, 2, 5, torch.tensor([4, 4])))
     assert abs(made.astype(int) - expected[:, 0]).max() <= 1
     made_by = {"steps": 2, "seed": 5, "label": 4, "levels": model.levels(2).tolist(), "model_sha256": model.sha256}
     assert {key: answer[key] for key in made_by} == made_by
@@ -178,9 +171,10 @@ def test_an_edit_is_that_of_the_model(served):
         ({"task": "inpaint", "images": [encoded(np.zeros((8, 8), np.uint8), "bmp")]}, "image 1 is no PNG in base64"),
         ({"task": "inpaint", "mask": encoded(np.eye(8, dtype=np.uint8), "gif")}, "mask is no PNG in base64"),
         ({"task": "inpaint", "images": [encoded(np.zeros((9, 8), np.uint8))]}, "image 1 has 8 x 9 pixels, more than"),
-        ({"task": "inpaint", "images": [encoded(np.zeros((6, 8), np.uint8))]}, "image 1.png has 8 x 6 pixels"),
+        ({"task": "inpaint", "images": [encoded(np.zeros((6, 8), np.uint8))]}, "image 1 has 8 x 6 pixels"),
         ({"task": "inpaint", "mask": "/etc/passwd"}, "mask is no PNG in base64"),
-        ({"task": "interpolate", "frames": 10**6}, "1000000 images in one call"),
+        ({"task": "interpolate", "frames": 10**6}, "edit.frames: Input should be less than or equal to 256"),
+        ({"task": "interpolate", "frames": -(10**6)}, "edit.frames: Input should be greater than or equal to 2"),
         ({"task": "denoise", "factor": 2}, "no option of denoise 'factor'"),
         ({"task": "inpaint", "file": "x"}, "edit.file: Extra inputs are not permitted"),
     ],

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+import numpy as np
 
 from onestep.commands.project import model_of
 from onestep.commands.refusals import refusing
@@ -36,23 +37,36 @@ def edit(task, output, model, images, steps, seed, label, degrade, to, teacher, 
         onestep edit interpolate --seed 3 --to 5 --frames 8 --model models:/onestep-digits@champion
     """
     from onestep.editing import build_task, draw_gallery, write_edited
-    from onestep.editing.files import EditOrder, carry_out
+    from onestep.editing.order import EditOrder, carry_out
 
-    for name in (task, f"{task}_images"):
-        place = (Path(output) / name).resolve()
-        if any(place in (Path(image).resolve(), Path(image).resolve().parent) for image in images):
-            raise ValueError(f"the images are in {place}, where the edited ones would be written: name another OUTPUT.")
+    _check_place(Path(output) / ("interpolate_images" if task == "interpolate" else task), images)
     _check_options(task, images, degrade, to, teacher)
-    given = {name: value for name, value in options.items() if value is not None}
-    order = EditOrder(
-        task, build_task(task, given), images, steps, seed, seed + 1 if to is None else to, label, degrade
-    )
-    trial, names = carry_out(order, model_of(model), teacher and model_of(teacher))
+    asked = build_task(task, {name: value for name, value in options.items() if value is not None})
+    student = model_of(model)
+    names, given = _read(images, asked, student.space)
+    order = EditOrder(task, asked, given, steps, seed, seed + 1 if to is None else to, label, degrade)
+    trial = carry_out(order, student, teacher and model_of(teacher))
     write_edited([trial], Path(output), names)
     draw_gallery([trial], None, f"{model}, {steps} steps").save(Path(output) / "sheet.png")
     for name, value in trial.measures.items():
         click.echo(f"{name}: {value}")
     click.echo(f"{len(trial.edited)} images and sheet.png in {output}")
+
+
+def _check_place(edited: Path, images) -> None:
+    """Raise ValueError where images are in the folder that the edited ones are written to."""
+    place = edited.resolve()
+    if any(place in (Path(image).resolve(), Path(image).resolve().parent) for image in images):
+        raise ValueError(f"the images are in {place}, where the edited ones would be written: name another OUTPUT.")
+
+
+def _read(sources, task, space) -> tuple[list[str], np.ndarray | None]:
+    """Names and images of pictures, or folders of them, that the task is given."""
+    from onestep.editing import read_images
+
+    task.check(space)
+    found = [read_images(source, space, task.factor) for source in sources]
+    return [name for names, _ in found for name in names], np.concatenate([i for _, i in found]) if found else None
 
 
 def _check_options(task: str, images, degrade: bool, to: int | None, teacher: str | None) -> None:

@@ -3,7 +3,6 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -77,10 +76,8 @@ class Studio:
     ) -> Image.Image:
         """picture: as drawn here, or of the model's size. missing: [H, W] of any size, above 0 where painted over."""
         mask = Image.fromarray(np.where(missing > 0, 255, 0).astype(np.uint8)).resize(self._size, Image.BOX)
-        with TemporaryDirectory() as temporary:
-            file = Path(temporary) / "mask.png"
-            mask.point(lambda value: 255 * (value >= 64)).save(file)  # a quarter of a pixel is enough
-            return self._edit(build_task("inpaint", {"mask": str(file)}), picture, steps, seed, label)
+        covered = torch.from_numpy(np.asarray(mask) >= 64)  # a quarter of a pixel is enough
+        return self._edit(build_task("inpaint", {"mask": covered}), picture, steps, seed, label)
 
     def stroke(self, painting: Image.Image, steps: int, seed: int, label: int | None = None) -> Image.Image:
         """An image after a painting."""

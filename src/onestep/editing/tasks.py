@@ -1,6 +1,7 @@
 """What can be done to images without training. Each task is a start and a projection; its fields are its options."""
 
 from dataclasses import dataclass, fields
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,8 @@ TONE = 0.5  # of a painting, in model values: a standard deviation of the data
 
 class Task:
     """Base of the tasks: images [B, C, H, W], model values, come in and an Edit goes out."""
+
+    factor = 1  # by which images may come in smaller
 
     def check(self, space: DataSpace) -> None:
         """Raise ValueError, in words, where data of this kind cannot be edited so."""
@@ -43,9 +46,9 @@ class Task:
 
 @dataclass(frozen=True)
 class Inpaint(Task):
-    """Make what is missing. mask: one of MASKS, or a picture's file whose white is missing."""
+    """Make what is missing. mask: True there, [H, W]; or one of MASKS, or a picture's file whose white is missing."""
 
-    mask: str = "center"
+    mask: Tensor | str = "center"
 
     def check(self, space):
         super().check(space)
@@ -169,9 +172,9 @@ def build_task(name: str, options: dict | None = None) -> Task:
     known = {field.name: field.type for field in fields(kind)}
     for option, value in (options or {}).items():
         check_name(f"option of {name}", option, known)
-        kinds = (int, float) if known[option] is float else (known[option],)
+        kinds = (int, float) if known[option] is float else get_args(known[option]) or (known[option],)
         if isinstance(value, bool) or not isinstance(value, kinds):
-            raise ValueError(f"{name}: {option} is {value!r}: it is of the type {known[option].__name__}.")
+            raise ValueError(f"{name}: {option} is {value!r}: it is of the type {kinds[-1].__name__}.")
     return kind(**(options or {}))
 
 
