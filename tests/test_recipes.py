@@ -142,6 +142,26 @@ def test_a_recipe_tells_its_divergence_before_any_weight_has_changed(recipe, pat
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_trains_in_bf16_and_is_taken_up_in_the_same_bits(recipe, patches, teacher, tmp_path, randomised):
+    student, steps, bits = parameters(recipe)["student"], {}, {}
+    for name, precision in (("plain", "fp32"), ("whole", "bf16"), ("broken", "bf16")):
+        job = make_job({**student, "training": student["training"] | {"precision": precision}}, patches, teacher)
+        training = Training(job, tmp_path / name)
+        randomised(training.step_module.trained, std=0.1)
+        steps[name] = [training.make_step()]
+        if name == "broken":
+            training.save()
+            training = Training(job, tmp_path / name)
+        steps[name].append(training.make_step())
+        bits[name] = training.state()
+    for rounded, exact in zip(steps["whole"], steps["plain"], strict=True):
+        assert rounded != exact and rounded == pytest.approx(exact, rel=0.05)
+    assert steps["broken"] == steps["whole"]
+    assert all(torch.equal(tensor, bits["broken"][key]) for key, tensor in bits["whole"].items())
+    assert not any(tensor.dtype == torch.bfloat16 for tensor in bits["whole"].values())
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_trains_and_its_model_samples(recipe, patches, teacher, tmp_path):
     training = training_of(recipe, patches, teacher, tmp_path)
     training.make_step()
