@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,7 +17,17 @@ import pytest
 from PIL import Image
 
 from onestep.pipelines.register.nodes import register_student
-from onestep.tracking import Store, force, history, load_registered, open_run, register, register_teacher, sync
+from onestep.tracking import (
+    Store,
+    attach,
+    force,
+    history,
+    load_registered,
+    open_run,
+    register,
+    register_teacher,
+    sync,
+)
 from onestep.tracking.versions import write_package
 from onestep.training.model import Model
 
@@ -61,6 +72,70 @@ def test_a_version_keeps_the_files_that_show_it(store, finished_model, scores, t
     register(finished_model(), scores(26.0), store, shown=[sheet])
     version = store.client().get_model_version("onestep-digits", "1")
     assert Path(download_artifacts(f"{version.source}/sheet.png", tracking_uri=store.uri)).read_bytes() == b"a picture"
+
+
+def test_a_report_is_kept_with_every_version_of_its_model(store, finished_model, scores, tmp_path):
+    for seed, value in ((0, 26.0), (0, 25.0), (1, 24.0)):
+        register(finished_model(seed), scores(value), store)
+    (report := tmp_path / "report.html").write_text("a report")
+    attach(Model.load(finished_model(0)), store, report)
+    assert [(place_of(store, n) / "report.html").exists() for n in (1, 2, 3)] == [True, True, False]
+
+
+def place_of(store, number) -> Path:
+    return Path(store.client().get_model_version("onestep-digits", str(number)).source)
+
+
+def damaged(store, place: Path, how: str) -> None:
+    """What befalls the files of version 1."""
+    if how == "gone":
+        shutil.rmtree(place)
+    elif how == "others":
+        shutil.copytree(place_of(store, 2), place, dirs_exist_ok=True)
+    elif how == "torn":
+        (place / "artifacts" / "model" / "model.safetensors").write_bytes(b"")
+    else:
+        (place / how).unlink()
+
+
+@pytest.mark.parametrize("how", ["gone", "others", "torn", "MLmodel", "generator.py"])
+@pytest.mark.parametrize("by", ["register", "sync"])
+def test_lost_or_damaged_files_of_a_version_are_made_again(
+    store, finished_model, scores, tmp_path, monkeypatch, how, by
+):
+    from mlflow.pyfunc import load_model
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    folder, levels = finished_model(), {"2": [1.5]}
+    model = Model.load(folder)
+    searched = replace(model, spec={**model.spec, "levels": levels}).save(tmp_path / "searched")
+    (sheet := tmp_path / "sheet.png").write_bytes(b"a picture")
+    record = register(searched.folder, scores(26.0), store)
+    register(finished_model(1), scores(20.0), store)
+    moves, place = history(store, "onestep-digits"), place_of(store, 1)
+    damaged(store, place, how)
+    with pytest.raises(ValueError, match="version 1"):
+        load_registered(CHAMPION, store)
+    if by == "register":
+        register(searched.folder, scores(26.0), store, shown=[sheet])
+    else:
+        sync([(record, folder, sheet)], store)
+    assert load_registered(CHAMPION, store).spec["levels"] == levels
+    (answer,) = load_model(CHAMPION).predict([{"steps": 2}])
+    assert (answer["version"], answer["levels"][1:]) == (1, [1.5])
+    assert history(store, "onestep-digits") == moves
+    client = store.client()
+    assert [("mended" in client.get_model_version("onestep-digits", n).tags) for n in "12"] == [True, False]
+    assert (place / "sheet.png").exists()
+
+
+def test_a_version_that_is_whole_is_not_made_again(store, finished_model, scores):
+    record = register(finished_model(), scores(26.0), store)
+    made = (place_of(store, 1) / "MLmodel").stat().st_mtime_ns
+    register(finished_model(), scores(26.0), store)
+    sync([(record, finished_model())], store)
+    assert (place_of(store, 1) / "MLmodel").stat().st_mtime_ns == made
+    assert "mended" not in store.client().get_model_version("onestep-digits", "1").tags
 
 
 def test_scores_of_another_model_of_its_name_are_not_registered(store, finished_model, scores, tmp_path):
@@ -210,6 +285,16 @@ def test_sync_makes_teachers_too_and_students_name_them_as_they_are_now(store, f
     assert made[1]["lineage"]["teacher_version"] == "onestep-digits-teacher/2"
     assert sync(pairs, elsewhere) == made
     assert load_registered("models:/onestep-digits-teacher/2", elsewhere).sha256 == taught_by["model_sha256"]
+
+
+def test_an_earlier_champion_comes_with_its_record(store, finished_model, scores, elsewhere):
+    folders = [finished_model(seed) for seed in range(2)]
+    first, second = (register(folder, scores(26.0 - n), store) for n, folder in enumerate(folders))
+    sync([(second, folders[1])], elsewhere)
+    assert aliases(elsewhere) == {"challenger": 2}
+    (made,) = sync([(first, folders[0])], elsewhere)
+    assert (made["version"], aliases(elsewhere)["champion"]) == (3, 3)  # 1 was passed over, for 2 to keep its number
+    assert load_registered(CHAMPION, elsewhere).sha256 == first["model_sha256"]
 
 
 def test_sync_without_moves_leaves_a_champion_that_is_there(store, finished_model, scores, elsewhere):

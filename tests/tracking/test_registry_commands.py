@@ -41,10 +41,44 @@ def typed(command: str, code: int) -> str:
 def test_sync_makes_a_lost_version_again(project, empty_database):
     shutil.copy(empty_database, project / "mlflow.db")
     told = typed("registry sync --env=base", 0)
-    both = "onestep-digits-teacher version 1: no alias\nonestep-digits version 1: challenger, champion\n"
-    assert told == both
+    shown = ", ".join(f"data/08_reporting/digits/cd/{name}" for name in ("ladder.png", "report.html", "sheet.png"))
+    assert told.splitlines() == [
+        "onestep-digits-teacher version 1: no alias",
+        "onestep-digits version 1: challenger, champion",
+        f"not here, or of other weights: {shown}",
+    ]
     assert typed("registry sync --env=base", 0) == told
     assert onestep.load("models:/onestep-digits@champion").sample(1, 0, range(2)).shape == (2, 1, 8, 8)
+
+
+@pytest.mark.slow
+def test_sync_brings_what_shows_the_version(project, empty_database):
+    place = project / "data/08_reporting/digits/cd"
+    sha256 = json.loads((place / "registration.json").read_text())["model_sha256"]
+    (place / "scores.json").write_text(json.dumps({"models": {"cd": sha256}}))
+    for name in ("sheet.png", "ladder.png"):
+        (place / name).write_bytes(b"a picture")
+    (place / "report.html").write_text("of other weights")
+    shutil.copy(empty_database, project / "mlflow.db")
+    told = typed("registry sync --env=base", 0)
+    assert told.endswith("not here, or of other weights: data/08_reporting/digits/cd/report.html\n")
+    kept = [file.name for file in project.glob("mlartifacts/digits/models/*/artifacts/*")]
+    assert (kept.count("sheet.png"), kept.count("ladder.png"), kept.count("report.html")) == (1, 1, 0)
+
+
+@pytest.mark.slow
+def test_sync_says_which_champion_is_not_here(project, empty_database):
+    place = project / "data/08_reporting/digits"
+    record = json.loads((place / "cd/registration.json").read_text()) | {"version": 2, "aliases": ["challenger"]}
+    (place / "cd/registration.json").write_text(json.dumps(record))
+    moves = [{"kind": "first", "from": None, "to": 1, "who": "me", "when": "then", "why": "there was none"}]
+    (place / "promotions.json").write_text(json.dumps({"name": "onestep-digits", "moves": moves}))
+    shutil.copy(empty_database, project / "mlflow.db")
+    *_, lacking, way = typed("registry sync --env=base", 0).splitlines()
+    assert lacking.startswith("onestep-digits has no champion: version 1, which was, is not among these records")
+    assert "git log data/08_reporting/digits/cd/registration.json" in way
+    (place / "promotions.json").unlink()
+    assert "the one that was is not among these records" in typed("registry sync --env=base", 0)
 
 
 @pytest.mark.slow
@@ -66,6 +100,7 @@ def test_sync_says_what_is_missing(project):
 def test_a_forced_promotion_its_history_and_the_way_back(project, store, finished_model, scores):
     register(finished_model(1), scores(30.0), store)
     assert "names its version" in typed("registry promote --env=base --force --reason=x", 1)
+    assert "--reason is for --force" in typed("registry promote --env=base --reason=x", 1)
     assert "needs a reason" in typed("registry promote --env=base --version=2 --force", 1)
     assert "has no previous" in typed("registry rollback --env=base", 1)
     assert "the gate needs images" in typed("registry promote --env=base --version=2", 1)
@@ -76,7 +111,7 @@ def test_a_forced_promotion_its_history_and_the_way_back(project, store, finishe
     told = typed("registry history --env=base", 0).splitlines()
     assert [line.split("  ")[1] for line in told] == ["- -> 1", "1 -> 2", "2 -> 1"]
     assert "forced by" in told[1] and told[2].endswith("eights")
-    assert "there is no onestep-moons in the registry" in typed("registry history --env=moons", 1)
+    assert "onestep-moons is not in the registry" in typed("registry history --env=moons", 1)
 
 
 @pytest.mark.slow

@@ -1,11 +1,14 @@
 """Where MLflow keeps things."""
 
+import json
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from onestep.tracking import Store
+from onestep.tracking import Store, history, load_newer, load_registered
 
 
 def test_what_is_given_comes_before_the_environment_and_the_default(tmp_path, monkeypatch):
@@ -28,6 +31,58 @@ def test_a_store_that_is_away_says_so_soon_and_without_its_password(tmp_path):
     with pytest.raises(ConnectionError, match=r"MLflow at http://127.0.0.1:9 does not answer") as problem:
         store.client()
     assert "secret" not in str(problem.value)
+
+
+@pytest.fixture
+def answering():
+    """A function that starts a server: it knows experiments, and what is asked of models has this answer, or none."""
+    started = []
+
+    def start(status, code):
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                there = "experiments" in self.path
+                if status or there:
+                    self.send_response(200 if there else status)
+                    self.end_headers()
+                    self.wfile.write(json.dumps({} if there else {"error_code": code, "message": "as it is"}).encode())
+
+            do_POST = do_GET
+
+            def log_message(self, *_):
+                pass
+
+        started.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=started[-1].serve_forever, daemon=True).start()
+        return Store(f"http://me:secret@127.0.0.1:{started[-1].server_port}")
+
+    yield start
+    for server in started:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "words"),
+    [
+        (404, "RESOURCE_DOES_NOT_EXIST", ValueError, "is not in the registry at http://127.0.0.1"),
+        (403, "PERMISSION_DENIED", ValueError, "cannot be read in the registry at http://127.0.0.1"),
+        (503, "TEMPORARILY_UNAVAILABLE", ConnectionError, "MLflow at http://127.0.0.1:[0-9]+ does not answer"),
+        (None, None, ConnectionError, "MLflow at http://127.0.0.1:[0-9]+ does not answer"),
+    ],
+)
+def test_what_is_not_there_is_not_what_cannot_be_had(answering, monkeypatch, status, code, kind, words):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    store = answering(status, code)
+    for ask in (
+        lambda: load_registered("models:/onestep-digits/1", store),
+        lambda: load_newer(store, "onestep-digits", "champion", 1),
+        lambda: history(store, "onestep-digits"),
+    ):
+        with pytest.raises(kind, match=words) as problem:
+            ask()
+        assert "secret" not in str(problem.value)
 
 
 def test_a_file_that_is_no_database_is_left_alone(tmp_path):

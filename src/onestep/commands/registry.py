@@ -8,6 +8,7 @@ from onestep.commands.project import catalogs_of, command_of, context_of, needed
 from onestep.commands.refusals import refusing
 
 ENVIRONMENT = click.option("--env", default=None, help="The configuration, as for kedro run.")
+SHOWN = {"sheet": "scores", "ladder": "scores", "report": "report"}  # and what names the weights that it is of
 REASON = click.option("--reason", default="", help="Kept in the history.")
 
 
@@ -29,8 +30,9 @@ def sync(env: str | None, recipe: str | None) -> None:
 
     The registry is no file that DVC could restore. What the pipelines `register` and `promote` wrote
     (registration.json, promotions.json) and the models' folders are enough to make the same version again, with its
-    number where that is free and the levels that it was scored at. The last one made is challenger; one that was
-    champion is so where there is none. A version that is there stays as it is. On a fresh clone:
+    number where that is free, the levels that it was scored at, and the sheet, plot and report that are here. The last
+    one made is challenger; one that was champion is so where there is none. A version that is there stays as it is;
+    only files of it that are missing or damaged are made again. On a fresh clone:
 
     \b
         dvc pull dvc.yaml && onestep registry sync
@@ -43,17 +45,23 @@ def sync(env: str | None, recipe: str | None) -> None:
     if not registered:
         place = place_of(catalogs[0], "registration")
         raise ValueError(f"there is no {place}. Bring it (git pull), or run: {command_of(env=env)}")
-    pairs = [pair for catalog in registered for pair in _models(catalog)]
-    for record, folder in pairs:
+    found = [each for catalog in registered for each in _models(catalog)]
+    for record, folder, *_ in found:
         if not folder.exists():
             raise ValueError(f"the model of {record['uri']} is not at {folder}. Bring it: dvc pull {folder}")
     moves = catalogs[0].load("promotions") if catalogs[0].exists("promotions") else None
     store = catalogs[0].load("tracking")
-    for made in make_again(pairs, store, moves):
+    for made in make_again(found, store, moves):
         click.echo(f"{made['name']} version {made['version']}: {', '.join(made['aliases']) or 'no alias'}")
+    shown = [place_of(catalog, name) for catalog in registered for name in SHOWN]
+    if lacking := set(shown).difference(*(places for _, _, *places in found)):
+        click.echo(f"not here, or of other weights: {', '.join(sorted(map(str, lacking)))}")
     *_, name = _registry(env)
     if champion_of(store, name) is None:
-        click.echo(f"{name} has no champion: the one that was is not among these records. onestep registry promote")
+        was = f"version {moves['moves'][-1]['to']}, which was," if moves and moves["moves"] else "the one that was"
+        place = place_of(registered[0], "registration")
+        click.echo(f"{name} has no champion: {was} is not among these records. onestep registry promote")
+        click.echo(f"Or, at a commit that has it (git log {place}): dvc pull dvc.yaml && onestep registry sync")
 
 
 @click.command()
@@ -128,11 +136,21 @@ for command in (sync, history, rollback, promote):
 COMMANDS = (registry,)
 
 
-def _models(catalog) -> list[tuple[dict, Path]]:
-    """Records and folders: the student's, and its teacher's where it has one."""
+def _models(catalog) -> list[tuple]:
+    """Records and folders: the student's, with what shows it, and its teacher's where it has one."""
     record = catalog.load("registration")
     taught_by = [(record["teacher"], place_of(catalog, "teacher"))] if "teacher" in record else []
-    return [*taught_by, (record, place_of(catalog, "student"))]
+    return [*taught_by, (record, place_of(catalog, "student"), *_shown(catalog))]
+
+
+def _shown(catalog) -> list[Path]:
+    """What shows a registered student and is here, where what it was made with names the same weights."""
+    sha256 = catalog.load("registration")["model_sha256"]
+    return [
+        place_of(catalog, name)
+        for name, made_with in SHOWN.items()
+        if catalog.exists(name) and catalog.exists(made_with) and sha256 in place_of(catalog, made_with).read_text()
+    ]
 
 
 def _registry(env: str | None) -> tuple[dict, object, str]:

@@ -10,7 +10,7 @@ from onestep.tracking.gate import Rules, decide
 from onestep.tracking.lineage import git_state, lock_state, run_tags
 from onestep.tracking.moves import champion_of, history
 from onestep.tracking.promotion import Exam, force, promote, rollback
-from onestep.tracking.registry import load_registered, register, register_teacher, sync
+from onestep.tracking.registry import attach, load_registered, register, register_teacher, sync
 from onestep.tracking.runs import Run, open_run
 from onestep.tracking.store import Store
 from onestep.tracking.versions import load_newer
@@ -29,6 +29,7 @@ __all__ = [
     "Rules",
     "Run",
     "Store",
+    "attach",
     "champion_of",
     "decide",
     "force",

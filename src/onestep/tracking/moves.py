@@ -27,23 +27,21 @@ PREFIX, LONGEST = "move.", 3000  # characters of a reason, in the history and on
 
 def history(store: Store, name: str) -> list[dict]:
     """Every move of the champion, oldest first: kind, from, to (versions), who, when, why."""
-    return moves_of(store.client(), name)
+    client = store.client()
+    with store.asked_for(name):
+        return moves_of(client, name)
 
 
 def champion_of(store: Store, name: str) -> int | None:
     """The number of the champion, if there is one."""
-    number = store.client().get_registered_model(name).aliases.get("champion")
+    client = store.client()
+    with store.asked_for(name):
+        number = client.get_registered_model(name).aliases.get("champion")
     return number and int(number)
 
 
 def moves_of(client: "MlflowClient", name: str) -> list[dict]:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        tags = client.get_registered_model(name).tags
-    except MlflowException as problem:
-        raise ValueError(f"there is no {name} in the registry: {problem.message}") from None
-    return list(_log(tags).values())
+    return list(_log(client.get_registered_model(name).tags).values())
 
 
 def _log(tags: dict[str, str]) -> dict[str, dict]:

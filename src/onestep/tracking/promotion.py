@@ -121,11 +121,9 @@ def _settle(
     against, itself, reason = _number(champion), _number(champion) == int(version.version), reason[:LONGEST]
     if promoted:
         move(client, version.name, "confirmed" if itself else "promoted", version.version, reason)
-    provisional = version.tags.get("provisional") == "true"
-    if promoted is None or (itself and not promoted and provisional):
-        explain(client, version, reason, provisional)
-    elif promoted or not itself:
-        explain(client, version, reason, False)
+    provisional, open_still = version.tags.get("provisional") == "true", promoted is None or (itself and not promoted)
+    if provisional or not (itself and open_still):  # a champion that was confirmed keeps the reason for it
+        explain(client, version, reason, provisional and open_still)
     return {"version": int(version.version), "promoted": bool(promoted), "reason": reason, "against": against}
 
 

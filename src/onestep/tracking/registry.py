@@ -3,9 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from onestep.tracking.facts import FACTS, facts_for
@@ -20,8 +18,11 @@ from onestep.tracking.versions import (
     find_version,
     get_version,
     holder_of,
+    is_whole,
     load_model,
     load_version,
+    mend_version,
+    show,
 )
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ def register(
 
     scores: a scores.json with rows of this model. tags: lineage, as from `run_tags`. run_id: the run that trained it.
     teacher: the record of its teacher's version. shown: files to keep with it, such as a sample sheet. The same weights
-    with the same scores are the same version. Raises ValueError for a model that is damaged or not evaluated at 1 NFE,
-    ConnectionError where MLflow is away.
+    with the same scores are the same version, whose files are made again where they are missing or damaged. Raises
+    ValueError for a model that is damaged or not evaluated at 1 NFE, ConnectionError where MLflow is away.
     """
     model, teacher = load_model(folder), teacher or {}
     lineage = {"teacher_sha256": model.spec.get("provenance", {}).get("teacher_sha256"), **(tags or {})}
@@ -77,18 +78,26 @@ def register_teacher(
     return _record(client, version.name, version.version)
 
 
-def sync(pairs: Iterable[tuple[dict | Path | str, Path | str]], store: Store, moves: dict | None = None) -> list[dict]:
+def attach(model: "Model", store: Store, *files: Path) -> None:
+    """Keep files with every version of a model, such as a report on it."""
+    client = store.client()
+    for version in client.search_model_versions(f"tags.model_sha256='{model.sha256}'"):
+        show(version, store, files)
+
+
+def sync(found: Iterable[tuple], store: Store, moves: dict | None = None) -> list[dict]:
     """Make the versions of records again from their model folders, with their numbers where these are free.
 
-    pairs: (record or the path of its JSON, folder of the finished model), teachers among them. A version that is there
-    stays as it is. Of those that are made, the last is the challenger; one that was champion is so where there is none.
-    moves: {name, moves} of a registry that was there before; taken up where this one has had none.
+    found: (record or the path of its JSON, folder of the finished model, and files to keep with it), teachers among
+    them. A version that is there stays as it is; only files of it that are missing or damaged are made again. Of those
+    that are made, the last is the challenger; one that was champion is so where there is none. moves: {name, moves} of
+    a registry that was there before; taken up where this one has had none.
     """
-    loaded = sorted(((_read_record(record), folder) for record, folder in pairs), key=_teachers_first)
+    loaded = sorted(((_read_record(record), *files) for record, *files in found), key=_teachers_first)
     client, made, numbers = store.client(), [], {}
     with store.alone():
-        for record, folder in loaded:
-            version = _restore(client, store, record, folder, numbers)
+        for record, folder, *shown in loaded:
+            version = _restore(client, store, record, folder, numbers, shown)
             numbers[_version_of(record)] = f"{version.name}/{version.version}"
             made.append((record, version))
         if moves and moves["moves"] and not moves_of(client, moves["name"]):
@@ -104,16 +113,13 @@ def load_registered(uri: str, store: Store | None = None) -> "Model":
 
     store: that of the working folder if not given. ValueError if there is no such version, or its weights were changed.
     """
-    from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.utils.models import get_model_name_and_version
 
     store = store or Store.at(Path.cwd())
     store.check_there()
     client = store.client()
-    try:
+    with store.asked_for(uri):
         version = client.get_model_version(*get_model_name_and_version(client, uri))
-    except MlflowException as problem:
-        raise ValueError(f"{uri} is not in the registry at {store.address}: {problem.message}") from None
     return load_version(version, store)
 
 
@@ -129,6 +135,9 @@ def _find_or_create(
     version = find_version(client, facts)
     if version is None:
         return create_version(client, store, model, facts, run_id, shown=shown)
+    if not is_whole(version, store):
+        mend_version(client, store, version, model)
+    show(version, store, shown)
     known, teacher = facts_of(version), facts["lineage"].get("teacher_version")
     told = {"levels": facts["levels"], **known}
     if teacher:
@@ -140,8 +149,8 @@ def _version_of(record: dict) -> str:
     return f"{record['name']}/{record['version']}"
 
 
-def _teachers_first(pair: tuple[dict, Path | str]) -> tuple[bool, int]:
-    record, _ = pair
+def _teachers_first(found: tuple) -> tuple[bool, int]:
+    record, *_ = found
     return "teacher_sha256" in record["lineage"], record["version"]
 
 
@@ -174,31 +183,31 @@ def _record(client: "MlflowClient", name: str, number: str) -> dict:
 
 
 def _restore(
-    client: "MlflowClient", store: Store, record: dict, folder: Path | str, numbers: dict[str, str]
+    client: "MlflowClient",
+    store: Store,
+    record: dict,
+    folder: Path | str,
+    numbers: dict[str, str],
+    shown: Sequence[Path],
 ) -> "ModelVersion":
     """numbers: {version in the records: here}, of teachers."""
     facts = {key: record[key] for key in FACTS if key in record}
     if (teacher := facts["lineage"].get("teacher_version")) in numbers:
         facts["lineage"] = facts["lineage"] | {"teacher_version": numbers[teacher]}
-    if version := find_version(client, facts):
+    if (version := find_version(client, facts)) and is_whole(version, store):
         return version
     model = load_model(folder)
     if model.sha256 != record["model_sha256"]:
         raise ValueError(f"{folder} is not the model of {record['uri']}: bring both to one state (dvc pull)")
-    with TemporaryDirectory() as temporary:
-        model = _at_levels(model, record.get("levels"), Path(temporary) / "model")
-        version = create_version(client, store, model, facts, None, record["version"])
+    if version:
+        mend_version(client, store, version, model)
+        show(version, store, shown)
+        return version
+    version = create_version(client, store, model, facts, None, record["version"], shown)
     explain(client, version, record["reason"], record["provisional"])
     if "challenger" in record["aliases"]:
         point(client, record["name"], "challenger", version.version)
     return version
-
-
-def _at_levels(model: "Model", levels: dict | None, place: Path) -> "Model":
-    """The model, or a copy with these levels: searched ones are not in what DVC keeps. None: its own."""
-    if levels is None or levels == model.spec.get("levels", {}):
-        return model
-    return replace(model, spec={**model.spec, "levels": levels}).save(place)
 
 
 def _take_up(client: "MlflowClient", name: str, moves: list[dict]) -> None:

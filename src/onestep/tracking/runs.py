@@ -85,10 +85,10 @@ class Run:
         self._state["scores"] = flat_scores(scores, model)
         self.push()
 
-    def attach(self, *files: Path | str) -> None:
-        """Files to keep with the run, such as a sample sheet."""
+    def attach(self, *files: Path | str) -> bool:
+        """Files to keep with the run, such as a sample sheet; whether MLflow has them by now."""
         self._state["files"] += [str(Path(file).resolve()) for file in files]
-        self.push()
+        return self.push()
 
     def push(self) -> bool:
         """Bring MLflow up to date; False, and one warning, where it cannot be reached."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SQLITE = "sqlite:///"
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the latter is said of an alias
+AWAY = ("TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED")
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,21 @@ class Store:
         except Exception as problem:
             raise ConnectionError(f"MLflow at {self.address} does not answer: {self.words(problem)}") from None
         return client
+
+    @contextmanager
+    def asked_for(self, what: str) -> Iterator[None]:
+        """What MLflow says instead of an answer, in words: a ConnectionError where it is away, else a ValueError."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except MlflowException as problem:
+            words = self.words(problem)
+            if problem.error_code in ABSENT:
+                raise ValueError(f"{what} is not in the registry at {self.address}: {words}") from None
+            if problem.error_code in AWAY or isinstance(problem.__context__, OSError):
+                raise ConnectionError(f"MLflow at {self.address} does not answer: {words}") from None
+            raise ValueError(f"{what} cannot be read in the registry at {self.address}: {words}") from None
 
     @contextmanager
     def alone(self) -> Iterator[None]:

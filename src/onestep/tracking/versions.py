@@ -1,26 +1,27 @@
-"""One version in the model registry: its facts, its package, and how it is found again."""
+"""One version in the model registry: its facts, its files, and how it is found again."""
 
 import json
-import logging
 import shutil
-from collections.abc import Sequence
-from importlib.metadata import version as installed
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from onestep.tracking.calls import find_run
 from onestep.tracking.card import card
+from onestep.tracking.package import PARTS, write_package
 from onestep.tracking.scores import SAMPLING_SPEED
 from onestep.tracking.store import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
     from onestep.training.model import Model
-
-NEEDED = ("onestep", "mlflow", "numpy", "pillow", "pydantic", "safetensors", "torch")
 
 
 def load_model(folder: Path | str) -> "Model":
@@ -43,11 +44,10 @@ def create_version(
     name, tags, description = facts["name"], _tags(facts), card(facts, model, run)
     run_id = run and run.info.run_id
     logged = client.create_logged_model(store.experiment(client, facts["dataset"]), facts["recipe"], run_id, tags)
-    with TemporaryDirectory() as temporary:
-        write_package(model, Path(temporary))
+    with packaged(model, facts.get("levels")) as folder:
         for file in shown:
-            shutil.copy(file, Path(temporary, "pyfunc"))
-        client.log_model_artifacts(logged.model_id, f"{temporary}/pyfunc")
+            shutil.copy(file, folder)
+        client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, "READY")
     if not client.search_registered_models(f"name='{name}'"):
         client.create_registered_model(name)
@@ -62,6 +62,17 @@ def create_version(
         client.delete_model_version(name, version.version)
 
 
+@contextmanager
+def packaged(model: "Model", levels: dict | None) -> Iterator[Path]:
+    """The files of a model at these levels, in a folder for a while. None: its own; DVC keeps no searched ones."""
+    with TemporaryDirectory() as temporary:
+        place = Path(temporary)
+        if levels not in (None, model.spec.get("levels", {})):
+            model = replace(model, spec={**model.spec, "levels": levels}).save(place / "at_levels")
+        write_package(model, place)
+        yield place / "pyfunc"
+
+
 def describe(client: "MlflowClient", version: "ModelVersion", facts: dict, model: "Model") -> "ModelVersion":
     """The version with these facts in its tags and on its card, in place of others."""
     name, number = version.name, version.version
@@ -70,23 +81,6 @@ def describe(client: "MlflowClient", version: "ModelVersion", facts: dict, model
             client.set_model_version_tag(name, number, key, value)
     client.update_model_version(name, number, card(facts, model, find_run(client, version.run_id)))
     return client.get_model_version(name, number)
-
-
-def write_package(model: "Model", temporary: Path) -> None:
-    """The folder that MLflow loads a generator from: our generator.py, with the finished model as its artifact."""
-    from mlflow import pyfunc
-
-    logging.getLogger("mlflow.models.signature").setLevel(logging.WARNING)  # "no output type hint"
-    (temporary / "model").mkdir()
-    for file in ("model.json", "model.safetensors"):
-        shutil.copy(model.folder / file, temporary / "model")
-    pyfunc.save_model(
-        temporary / "pyfunc",
-        python_model=str(Path(__file__).with_name("generator.py")),
-        artifacts={"model": str(temporary / "model")},
-        model_config={"model_sha256": model.sha256},
-        pip_requirements=[f"{package}=={installed(package).partition('+')[0]}" for package in NEEDED],
-    )
 
 
 def _tags(facts: dict) -> dict[str, str]:
@@ -118,12 +112,8 @@ def holder_of(client: "MlflowClient", name: str, alias: str) -> "ModelVersion | 
 
 def get_version(client: "MlflowClient", name: str, place: int | str) -> "ModelVersion":
     """The version of a number or an alias. ValueError if there is none."""
-    from mlflow.exceptions import MlflowException
-
-    try:
+    with Store(client.tracking_uri).asked_for(f"{name}, version {place},"):
         found = client.get_model_version(name, str(place)) if isinstance(place, int) else holder_of(client, name, place)
-    except MlflowException as problem:
-        raise ValueError(f"{name}, version {place}, is not in the registry: {problem.message}") from None
     if found is None:
         raise ValueError(f"{name} has no {place} in the registry")
     return found
@@ -136,12 +126,45 @@ def load_version(version: "ModelVersion", store: Store) -> "Model":
 
     uri = f"{version.name} version {version.version}"
     try:
-        folder = download_artifacts(artifact_uri=f"{version.source}/artifacts/model", tracking_uri=store.uri)
+        *_, folder = [download_artifacts(f"{version.source}/{part}", tracking_uri=store.uri) for part in PARTS]
     except (MlflowException, OSError) as problem:
         raise ValueError(f"{uri}: its files are not to be had: {store.words(problem)}") from None
-    model = load_model(folder)
+    try:
+        model = load_model(folder)
+    except ValueError as problem:
+        raise ValueError(f"{uri}: its files are damaged: onestep registry sync makes them again ({problem})") from None
     check_weights(version, model)
     return model
+
+
+def is_whole(version: "ModelVersion", store: Store) -> bool:
+    """Whether its files are all there, and those that were registered."""
+    try:
+        load_version(version, store)
+    except ValueError:
+        return False
+    return True
+
+
+def mend_version(client: "MlflowClient", store: Store, version: "ModelVersion", model: "Model") -> None:
+    """Make the files of a version again, and keep on it that they were. ValueError for another model."""
+    check_weights(version, model)
+    with packaged(model, facts_of(version).get("levels")) as folder:
+        _files_of(version, store).log_artifacts(str(folder))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    client.set_model_version_tag(version.name, version.version, "mended", now)
+
+
+def show(version: "ModelVersion", store: Store, files: Sequence[Path]) -> None:
+    """Keep files, such as a sample sheet, beside the model."""
+    for file in files:
+        _files_of(version, store).log_artifact(str(file))
+
+
+def _files_of(version: "ModelVersion", store: Store) -> "ArtifactRepository":
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    return get_artifact_repository(version.source, tracking_uri=store.uri)
 
 
 def check_weights(version: "ModelVersion", model: "Model") -> None:

@@ -27,7 +27,7 @@ from onestep.evaluation.search import at_scored_levels
 from onestep.pipelines.edit.nodes import try_tasks
 from onestep.pipelines.evaluate.nodes import all_rungs
 from onestep.pipelines.training import run_of
-from onestep.tracking import git_state
+from onestep.tracking import Store, attach, git_state
 
 BETWEEN = {"interpolate": "from one seed to another", "interpolate images": "from one image to another"}
 PACKAGES = ("onestep", "torch", "numpy", "torch-fidelity", "kedro", "mlflow")
@@ -87,8 +87,9 @@ def _said(trial: Trial) -> str:
     return f"{trial.name}: before, after{measured}"
 
 
-def track_report(report: str, student, runs: Path, *records) -> None:
-    """The report, on the MLflow run that trained the student."""
-    run, file = run_of(student, runs, *records), runs / student.spec["provenance"]["run"] / "report.html"
+def track_report(report: str, student, runs: Path, tracking: Store, env: str) -> None:
+    """The report, on the MLflow run that trained the student, and on its versions where it is registered."""
+    run, file = run_of(student, runs, tracking, env), runs / student.spec["provenance"]["run"] / "report.html"
     file.write_text(report)
-    run.attach(file)
+    if run.attach(file):
+        attach(student, tracking, file)

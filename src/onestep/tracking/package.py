@@ -1,0 +1,30 @@
+"""The files of a version, which MLflow loads a generator from."""
+
+import logging
+import shutil
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onestep.training.model import Model
+
+NEEDED = ("onestep", "mlflow", "numpy", "pillow", "pydantic", "safetensors", "torch")
+PARTS = ("MLmodel", "generator.py", "artifacts/model")  # what nothing is served without
+
+
+def write_package(model: "Model", temporary: Path) -> None:
+    """The folder `pyfunc`: our generator.py, with the finished model as its artifact."""
+    from mlflow import pyfunc
+
+    logging.getLogger("mlflow.models.signature").setLevel(logging.WARNING)  # "no output type hint"
+    (temporary / "model").mkdir()
+    for file in ("model.json", "model.safetensors"):
+        shutil.copy(model.folder / file, temporary / "model")
+    pyfunc.save_model(
+        temporary / "pyfunc",
+        python_model=str(Path(__file__).with_name("generator.py")),
+        artifacts={"model": str(temporary / "model")},
+        model_config={"model_sha256": model.sha256},
+        pip_requirements=[f"{package}=={installed(package).partition('+')[0]}" for package in NEEDED],
+    )
