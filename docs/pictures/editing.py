@@ -24,7 +24,7 @@ def main():
     editing = yaml.safe_load((PROJECT / "conf/base/parameters/editing.yml").read_text())["editing"]
     editing = {"source": None, "degrade": True, **editing}
     models = Model.load(given.student), Model.load(given.teacher)
-    gallery, _, _ = edit_gallery(ArrayStore.open(given.images), *models, editing)
+    gallery, _, _ = edit_gallery(ArrayStore.open(given.images), *models, editing, PROJECT / "runs/digits")
     gallery.quantize(64).save(Path(__file__).with_suffix(".png"), optimize=True)
 
 

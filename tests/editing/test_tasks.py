@@ -127,6 +127,9 @@ def test_an_interpolation_of_images_begins_and_ends_with_them_in_any_number_of_s
     task = build_task("interpolate", {"frames": 5})
     trial = try_pair(*exact, task, stored[:2], steps, 0, labels and torch.tensor(labels))
     assert np.abs(trial.edited[[0, -1]].astype(int) - stored[:2]).max() <= 3
+    assert trial.measures["psnr_ends"] == pytest.approx(
+        np.minimum(psnr(trial.edited[[0, -1]], stored[:2]), 99).mean(), abs=1e-3
+    )
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4])

@@ -27,7 +27,7 @@ def test_limits_of_a_provisional_version(model, scores):
     assert limits(model, given) == (
         "It makes 1x8x8 images like those of digits, and no others. Training showed it 64,000, repetitions counted. "
         "It was judged at 1, 2 NFE, and is not known at others. "
-        "Its scores are provisional: of fewer than 3 seeds, 100 samples each. "
+        "Its scores at 1, 2 NFE are provisional: of fewer than 3 seeds. "
         "`fid_digits` compares with nothing but `fid_digits` on the same data, by the same features "
         "(`eeeeeeeeeeee`), of as many samples. "
         "At most 2.50% of its samples are memorised: three times nearer to one training sample than to any other. "

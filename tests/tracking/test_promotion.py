@@ -3,12 +3,14 @@
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from onestep.tracking import Exam, Rules, force, history, load_registered, promote, register, rollback
 from onestep.tracking.moves import append, holders, move
+from onestep.training.model import Model
 
 NAME = "onestep-digits"
 CHAMPION = f"models:/{NAME}@champion"
@@ -101,6 +103,35 @@ def test_who_was_not_evaluated_in_full_is_evaluated_before_he_is_compared(store,
     assert aliases(store)["champion"] == second["version"]
 
 
+def test_what_an_exam_found_is_on_the_card_with_its_interval(store, finished_model, scores, exam):
+    record = register(finished_model(0), scores(20.0), store)
+
+    def card():
+        return store.client().get_model_version(NAME, "1").description
+
+    assert "| 1 | 1 | 20 | 0 |" in card() and "scores at 1, 2 NFE are provisional" in card()
+    promote(store, NAME, exam({record["model_sha256"]: 30.0})[0], RULES)
+    assert "| 1 | 3 | 30.17 ± 3.1 | 0 |" in card() and "| 2 | 1 | 19 | 0 |" in card()
+    assert "scores at 2 NFE are provisional" in card()
+
+
+def test_the_gate_looks_at_the_evaluations_that_it_names(store, finished_model, full, exam):
+    for seed, (once, twice) in enumerate([(30.0, 20.0), (20.0, 30.0)]):
+        found = full(once)
+        found["rows"][1]["scores"]["fid_digits"] = {"mean": twice, "values": [twice - 1, twice, twice + 1]}
+        register(finished_model(seed), found, store)
+    timed = []
+
+    def speeds(models, nfe):
+        timed.append(nfe)
+        return [900.0] * len(models)
+
+    test = Exam(exam()[0].measured, exam()[0].scores, speeds)
+    refused = promote(store, NAME, test, Rules(nfe=2, kid_below=0))
+    assert not refused["promoted"] and "at 2 NFE" in refused["reason"] and timed == [2]
+    assert promote(store, NAME, test, RULES)["promoted"] and timed == [2, 1]
+
+
 def test_a_provisional_champion_is_confirmed_or_stays_provisional(store, finished_model, scores, exam):
     record = register(finished_model(0), scores(20.0), store)
     bad = promote(store, NAME, exam({record["model_sha256"]: 60.0})[0], RULES)
@@ -173,6 +204,16 @@ def test_force_needs_a_reason_and_is_told(store, finished_model, full):
     assert history(store, NAME)[-1]["kind"] == "forced"
 
 
+def test_a_forced_version_that_was_not_measured_in_full_is_so_later(store, finished_model, full, scores, exam):
+    register(finished_model(0), full(20.0), store)
+    record = register(finished_model(1), scores(30.0), store)
+    force(store, NAME, 2, "the gate is blind to colour")
+    assert tags(store, 2)["provisional"] == "true"
+    test, examined = exam({record["model_sha256"]: 30.0})
+    assert promote(store, NAME, test, RULES)["promoted"] and examined == [record["model_sha256"]]
+    assert tags(store, 2)["provisional"] == "false" and history(store, NAME)[-1]["kind"] == "confirmed"
+
+
 def test_a_long_reason_is_the_same_in_the_history_and_on_the_version(store, finished_model, full):
     for seed in range(2):
         register(finished_model(seed), full(30.0 - seed), store)
@@ -206,6 +247,25 @@ def test_what_is_missing_or_not_what_was_registered_is_neither_promoted_nor_serv
         with pytest.raises(ValueError, match="version 2: its files are not to be had"):
             attempt()
     assert aliases(store)["champion"] == 1
+
+
+def test_the_same_weights_with_another_description_are_neither_promoted_nor_served(store, finished_model, full):
+    from mlflow import pyfunc
+
+    register(finished_model(0), full(30.0), store)
+    register(finished_model(1), full(20.0), store)
+    model = Model.load(files_of(store, 2))
+    replace(model, spec=model.spec | {"levels": {"2": [77.0]}}).save(files_of(store, 2))
+    attempts = [
+        lambda: force(store, NAME, 2, "I want it"),
+        lambda: load_registered(f"models:/{NAME}/2", store),
+        lambda: pyfunc.load_model(str(files_of(store, 2).parents[1])),
+    ]
+    for attempt in attempts:
+        with pytest.raises(Exception, match="files are not those that were registered"):
+            attempt()
+    register(finished_model(1), full(20.0), store)
+    assert load_registered(f"models:/{NAME}/2", store).spec["levels"] == {}, "the files are made again"
 
 
 def test_a_folder_that_was_replaced_as_a_whole_is_not_served(store, finished_model, full, monkeypatch):

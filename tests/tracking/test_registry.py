@@ -57,7 +57,7 @@ def test_the_first_version_is_champion_for_the_time_being(store, finished_model,
     assert version.description.startswith("# onestep-digits: cd\n\nTrained by Onestep. It makes 1x8x8 images, without")
     for words in (
         "| 1 | 26 | 0 |",
-        "| 2 | 25 | 0 |",
+        "| 2 | 1 | 25 | 0 |",
         f"commit `{'c' * 12}`",
         f"**Teacher** `{'7' * 12}`",
         "provisional",
@@ -142,8 +142,19 @@ def test_scores_of_another_model_of_its_name_are_not_registered(store, finished_
     student, teacher = Model.load(finished_model(0)), Model.load(finished_model(0, teacher=True))
     of = {"cd": Model.load(finished_model(1)).sha256, "teacher": teacher.sha256}
     with pytest.raises(ValueError, match="not of the cd that is there: kedro run --pipelines=evaluate"):
-        register_student(student, teacher, {**scores(26.0), "models": of}, tmp_path, store, "base")
+        register_student(student, teacher, {**scores(26.0), "models": of}, None, None, tmp_path, store, "base")
     assert not store.client().search_registered_models()
+
+
+def test_a_version_names_the_code_that_trained_it_and_keeps_its_pictures(store, finished_model, scores, tmp_path):
+    student, teacher = Model.load(finished_model(0)), Model.load(finished_model(0, teacher=True))
+    student = replace(student, spec=student.spec | {"provenance": {**student.spec["provenance"], "run": "cd-1"}})
+    open_run(tmp_path / "cd-1", "digits", "cd", store, {}, {"git_commit": "a" * 40, "git_dirty": "false"})
+    found = {**scores(26.0), "models": {"cd": student.sha256, "teacher": teacher.sha256}}
+    pictures = [Image.new("RGB", (2, 2)), Image.new("RGB", (3, 3))]
+    record = register_student(student, teacher, found, *pictures, tmp_path, store, "base")
+    assert (record["lineage"]["git_commit"], record["lineage"]["git_dirty"]) == ("a" * 40, "false")
+    assert Image.open(place_of(store, 1) / "ladder.png").width == 3
 
 
 def test_a_second_version_waits_for_the_gate(store, finished_model, scores):

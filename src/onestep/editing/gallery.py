@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from onestep.diffusion.randomness import SampleRandomness, derive_seed
-from onestep.editing.measures import measure
+from onestep.editing.measures import mean, measure, psnr
 from onestep.editing.pictures import write_image
 from onestep.editing.projection import Projection
 from onestep.editing.run import check_model, edit_images, image_ends, interpolate, seed_ends
@@ -55,7 +55,8 @@ def try_seeds(model, task: Interpolate, seeds: tuple[int, int], steps: int, labe
 def try_pair(model, teacher, task: Interpolate, images: np.ndarray, steps: int, seed: int, labels=None) -> Trial:
     """From one image to another: two, uint8 [2, C, H, W], which the teacher's ODE carries to noise.
 
-    labels: [2], with which each goes up, and comes down again; drawn by the seed where they are not told.
+    labels: [2], with which each goes up, and comes down again; drawn by the seed where they are not told. psnr_ends: of
+    the two ends, which are to be these images.
     """
     check_model(model, task, steps)
     if len(images) != 2:
@@ -64,7 +65,8 @@ def try_pair(model, teacher, task: Interpolate, images: np.ndarray, steps: int, 
         labels = SampleRandomness(seed, range(2), model.device).integers(classes)
     ends = image_ends(model, teacher, model.space.encode(images), steps, labels)
     frames = interpolate(model, task, ends, steps, labels[:, None] if model.spec["labels"] else None)
-    return Trial("interpolate images", images, model.space.decode(frames), {"steps": steps})
+    made = model.space.decode(frames)
+    return Trial("interpolate images", images, made, {"steps": steps, "psnr_ends": mean(psnr(made[[0, -1]], images))})
 
 
 def draw_gallery(trials: list[Trial], originals: np.ndarray | None, title: str, columns: int = 8) -> Image.Image:

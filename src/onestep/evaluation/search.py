@@ -43,7 +43,7 @@ def search_levels(
     for nfe in searched:
         best = min((sorted([*best, new], reverse=True) for new in candidates if new not in best), key=distance)
         levels[str(nfe)] = best
-    return replace(model, spec={**model.spec, "levels": levels})
+    return _at(model, levels)
 
 
 def keep_levels(
@@ -56,19 +56,34 @@ def keep_levels(
     """
     of = {"model_sha256": model.sha256, "data_sha256": store.sha256, "extractor": extractor and extractor.sha256}
     of |= {"nfe": max(nfes), "count": count, "own": model.spec["levels"], "candidates": list(CANDIDATES)}
-    known = json.loads(file.read_text()) if file.exists() else {}
+    known = _kept(file)
     if known.get("of") != of:
         found = search_levels(model, Judge.of(store, extractor, "heldout"), nfes, count, batch_size, on_progress)
         known = {"of": of, "levels": found.spec["levels"]}
         write_json(file, known)
-    return replace(model, spec={**model.spec, "levels": known["levels"]})
+    return _at(model, known["levels"])
+
+
+def at_kept_levels(model, file: Path):
+    """The model at the levels that a search for it has left in the file, where there was one."""
+    known = _kept(file)
+    found = known and known["of"]["model_sha256"] == model.sha256
+    return _at(model, known["levels"]) if found else model
+
+
+def _kept(file: Path) -> dict:
+    return json.loads(file.read_text()) if file.exists() else {}
 
 
 def at_scored_levels(model, scores: dict):
     """The model at the levels that its scores were measured at, by its usual sampler."""
     rows = [r for r in scores["rows"] if (r["model"], r["sampler"]) == (model.spec["name"], model.samplers[0])]
     levels = {str(row["nfe"]): row["levels"][1:] for row in rows}
-    return replace(model, spec={**model.spec, "levels": {**model.spec.get("levels", {}), **levels}})
+    return _at(model, {**model.spec.get("levels", {}), **levels})
+
+
+def _at(model, levels: dict):
+    return replace(model, spec={**model.spec, "levels": levels})
 
 
 def _distance(model, judge: Judge, nfe: int, levels: list[float], count: int, batch_size: int) -> float:

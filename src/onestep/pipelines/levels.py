@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from onestep.console import progress_bar
-from onestep.evaluation.search import keep_levels
+from onestep.evaluation.search import at_kept_levels, keep_levels
 
 LEVELS = "levels.json"  # in the folder of the training
 
@@ -14,7 +14,15 @@ def at_best_levels(student, images, extractor, nfes: Sequence[int], trials: dict
 
     trials: {search_count, batch_size}. runs: where the training's folder is.
     """
-    file = runs / student.spec["provenance"]["run"] / LEVELS
     count, batch_size = trials["search_count"], trials["batch_size"]
     with progress_bar(f"levels of {student.spec['name']}") as bar:
-        return keep_levels(student, images, extractor, nfes, count, file, batch_size, on_progress=bar)
+        return keep_levels(student, images, extractor, nfes, count, _file(student, runs), batch_size, on_progress=bar)
+
+
+def at_found_levels(student, runs: Path):
+    """The student at the best levels, as far as they were looked for."""
+    return at_kept_levels(student, _file(student, runs))
+
+
+def _file(student, runs: Path) -> Path:
+    return runs / student.spec["provenance"]["run"] / LEVELS

@@ -5,6 +5,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from onestep.evaluation import FULL_SEEDS
+from onestep.evaluation.interval import interval
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
@@ -20,7 +21,7 @@ CARD = """# {name}: {recipe}
 **Weights** `{model_sha256:.12}`, {weights:,} of them. **Training** {cost}{run}. **Teacher** {teacher}.
 **Code** commit `{git_commit:.12}`{dirty}.{lock} **Data** {dataset}, `{data_sha256:.12}`.
 
-Scores at each number of network evaluations (NFE): the mean over {seeds} of {count} samples, and its range.
+Scores at each number of network evaluations (NFE): means over seeds of {count} samples, ± half of the 95 % interval.
 
 {table}
 
@@ -39,7 +40,6 @@ def card(facts: dict, model: "Model", run: "MlflowRun | None" = None) -> str:
     spec, space, lineage, judged = model.spec, model.space, facts["lineage"], facts["judged_by"]
     made_by = spec.get("provenance", {})
     evidence = facts.get("evidence", {})
-    seeds = max((len(found["seeds"]) for found in evidence.values()), default=1)
     return CARD.format(
         **{key: facts[key] for key in ("name", "recipe", "dataset", "model_sha256")},
         made=f"Imported from {made_by['source']}." if "source" in made_by else "Trained by Onestep.",
@@ -53,7 +53,6 @@ def card(facts: dict, model: "Model", run: "MlflowRun | None" = None) -> str:
         dirty=", with changes that were not committed" if lineage.get("git_dirty") == "true" else "",
         weights=sum(parameter.numel() for parameter in model.function.parameters()),
         cost=f"{made_by['seconds']:,.0f} s" if made_by.get("seconds") else "of unknown cost",
-        seeds="one seed" if seeds == 1 else f"{seeds} seeds",
         count=judged["count"],
         table=_table(evidence) if evidence else "None are kept.",
         limits=_limits(facts, model),
@@ -71,8 +70,8 @@ def _limits(facts: dict, model: "Model") -> str:
         said.append(f"Training showed it {shown:,}, repetitions counted.")
     if evidence:
         said.append(f"It was judged at {', '.join(sorted(evidence, key=int))} NFE, and is not known at others.")
-    if judged["provisional"]:
-        said.append(f"Its scores are provisional: of fewer than {FULL_SEEDS} seeds, {judged['count']} samples each.")
+    if few := [nfe for nfe in sorted(evidence, key=int) if len(evidence[nfe]["seeds"]) < FULL_SEEDS]:
+        said.append(f"Its scores at {', '.join(few)} NFE are provisional: of fewer than {FULL_SEEDS} seeds.")
     said.append(f"`{score}` compares with nothing but `{score}` on the same data{by}, of as many samples.")
     return " ".join([*said, *_copies(facts)])
 
@@ -104,13 +103,12 @@ def _table(evidence: dict[str, dict]) -> str:
     """A row for each NFE."""
     first = next(iter(evidence.values()))["values"]
     names = [name for name in first if name.partition("_")[0] in SHOWN]
-    head = [f"| NFE | {' | '.join(names)} |", "|--" * (len(names) + 1) + "|"]
-    rows = [
-        f"| {nfe} | {' | '.join(_shown(found['values'][name]) for name in names)} |" for nfe, found in evidence.items()
-    ]
-    return "\n".join(head + rows)
+    rows = [["NFE", "seeds", *names], ["--"] * (len(names) + 2)]
+    for nfe, found in evidence.items():
+        rows.append([nfe, str(len(found["seeds"])), *(_shown(found["values"][name]) for name in names)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _shown(values: list[float]) -> str:
-    spread = f" ({min(values):.3g} to {max(values):.3g})" if len(values) > 1 else ""
-    return f"{fmean(values):.4g}{spread}"
+    mean, sure = fmean(values), interval(values)
+    return f"{mean:.4g}{f' ± {sure[1] - mean:.2g}' if sure else ''}"

@@ -21,9 +21,10 @@ from onestep.editing.pictures import as_picture
 from onestep.evaluation.choice import best_device
 from onestep.tracking.batching import Batches, Order
 from onestep.tracking.edits import edit_levels, edited
+from onestep.tracking.package import SEAL, seal_of
 from onestep.tracking.request import BadRequest, NotReloaded, Request, check_requests
 from onestep.tracking.store import Store
-from onestep.tracking.versions import check_weights, get_version, load_newer
+from onestep.tracking.versions import check_files, get_version, load_newer
 from onestep.training.model import Model
 
 FOLLOW, EVERY = "ONESTEP_FOLLOW", 10  # the alias that a server follows; seconds from one look to the next
@@ -42,8 +43,9 @@ class Served:
 class Generator(PythonModel):
     def load_context(self, context) -> None:
         model = Model.load(context.artifacts["model"], best_device())
-        if model.sha256 != context.model_config["model_sha256"]:
-            raise MlflowException("the weights are not those that were registered: this version is not served")
+        known = context.model_config
+        if (model.sha256, seal_of(model)) != (known["model_sha256"], known[SEAL]):
+            raise MlflowException("the files are not those that were registered: this version is not served")
         name, number = _version(Path(context.artifacts["model"]).parents[1])
         if name:
             _check_registered(model, name, number)
@@ -111,7 +113,7 @@ def _check_registered(model: Model, name: str, number: int) -> None:
         log.warning("the weights of %s version %s are not compared with the registry's: %s", name, number, problem)
         return
     try:
-        check_weights(version, model)
+        check_files(version, model)
     except ValueError as problem:
         raise MlflowException(f"{problem}: it is not served") from None
 

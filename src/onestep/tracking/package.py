@@ -1,5 +1,6 @@
 """The files of a version, which MLflow loads a generator from."""
 
+import json
 import logging
 import shutil
 from importlib.metadata import version as installed
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from onestep.training.model import Model
 
 NEEDED = ("onestep", "mlflow", "numpy", "pillow", "pydantic", "safetensors", "torch")
+SEAL = "model_seal"
 PARTS = ("MLmodel", "generator.py", "artifacts/model")  # what nothing is served without
 
 
@@ -25,6 +27,11 @@ def write_package(model: "Model", temporary: Path) -> None:
         temporary / "pyfunc",
         python_model=str(Path(__file__).with_name("generator.py")),
         artifacts={"model": str(temporary / "model")},
-        model_config={"model_sha256": model.sha256},
+        model_config={"model_sha256": model.sha256, SEAL: seal_of(model)},
         pip_requirements=[f"{package}=={installed(package).partition('+')[0]}" for package in NEEDED],
     )
+
+
+def seal_of(model: "Model") -> str:
+    """That of a model's description in its folder: levels, the data's scale, and where the weights come from."""
+    return json.loads((model.folder / "model.json").read_text())["seal"]

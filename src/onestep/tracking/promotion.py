@@ -1,6 +1,5 @@
 """Promotion: a version is judged against the champion, and the decision is kept on it in words."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from onestep.tracking.gate import Rules, decide, is_full
 from onestep.tracking.moves import LONGEST, move
 from onestep.tracking.scores import SPEED, evidence_of
 from onestep.tracking.store import Store
-from onestep.tracking.versions import explain, facts_of, get_version, holder_of, load_version
+from onestep.tracking.versions import describe, explain, facts_of, get_version, holder_of, load_version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -58,7 +57,7 @@ def force(store: Store, name: str, number: int, reason: str) -> dict:
     load_version(version, store)
     with store.alone():
         made = move(client, name, "forced", version.version, reason)
-    explain(client, version, f"forced by {made['who']}: {reason}", False)
+    explain(client, version, f"forced by {made['who']}: {reason}", version.tags.get("provisional") == "true")
     return {"version": number, "promoted": True, "reason": reason, "against": made["from"]}
 
 
@@ -101,18 +100,13 @@ def _compare(
 
 
 def _evidence(client: "MlflowClient", version: "ModelVersion", model: "Model", exam: Exam, rules: Rules) -> dict:
-    """That of the version, if it was measured as the exam would; else the exam's, kept on the version."""
-    wanted = {**exam.measured, "nfe": rules.nfe}
-    for found in (json.loads(version.tags.get("evidence", "null")), _registered(version, rules.nfe)):
-        if is_full(found) and not difference(found, wanted):
-            return found
-    found = evidence_of(exam.scores(model, rules.nfe), model.spec["name"], rules.nfe)
-    client.set_model_version_tag(version.name, version.version, "evidence", json.dumps(found))
+    """That of the version, if it was measured as the exam would; else the exam's, kept on the version and its card."""
+    facts, nfe = facts_of(version), str(rules.nfe)
+    found = facts.get("evidence", {}).get(nfe)
+    if not is_full(found) or difference(found, {**exam.measured, "nfe": rules.nfe}):
+        found = evidence_of(exam.scores(model, rules.nfe), model.spec["name"], rules.nfe)
+        describe(client, version, {**facts, "evidence": {**facts.get("evidence", {}), nfe: found}}, model)
     return found
-
-
-def _registered(version: "ModelVersion", nfe: int) -> dict | None:
-    return facts_of(version).get("evidence", {}).get(str(nfe))
 
 
 def _settle(

@@ -16,7 +16,6 @@ from onestep.tracking.versions import (
     explain,
     facts_of,
     find_version,
-    get_version,
     holder_of,
     is_whole,
     load_model,
@@ -212,8 +211,9 @@ def _restore(
 
 def _take_up(client: "MlflowClient", name: str, moves: list[dict]) -> None:
     append(client, name, *moves)
-    if moves[-1]["kind"] in DECIDED and holder_of(client, name, "champion"):
-        explain(client, get_version(client, name, "champion"), moves[-1]["why"], False)
+    if moves[-1]["kind"] in DECIDED and (champion := holder_of(client, name, "champion")):
+        unmeasured = moves[-1]["kind"] == "forced" and champion.tags["provisional"] == "true"
+        explain(client, champion, moves[-1]["why"], unmeasured)
 
 
 def _read_record(record: dict | Path | str) -> dict:

@@ -2,7 +2,7 @@
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from onestep.diffusion.names import check_name
 from onestep.editing.tasks import Interpolate
@@ -28,7 +28,7 @@ class Edit(BaseModel):
     level: float | None = None
     first: float | None = None
     last: float | None = None
-    frames: int | None = None
+    frames: int | None = Field(None, ge=2, le=MOST_IMAGES)
     to: int | None = None
 
     @property

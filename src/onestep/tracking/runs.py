@@ -65,6 +65,11 @@ class Run:
         """MLflow's id; None until MLflow was first reached."""
         return self._state["run_id"]
 
+    @property
+    def code(self) -> dict[str, str]:
+        """The commit that it began with and whether files differed from it, as git_state has them."""
+        return {key: value for key, value in self._state["tags"].items() if key.startswith("git_")}
+
     def __call__(self, entries: object = (), pictures: object = ()) -> None:
         """Push, now and then. What is new is read from the run folder, not from the arguments."""
         if time.monotonic() >= self._due:

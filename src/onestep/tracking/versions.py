@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from onestep.tracking.calls import find_run
 from onestep.tracking.card import card
-from onestep.tracking.package import PARTS, write_package
+from onestep.tracking.package import PARTS, SEAL, seal_of, write_package
 from onestep.tracking.scores import SAMPLING_SPEED
 from onestep.tracking.store import Store
 
@@ -48,6 +48,7 @@ def create_version(
         for file in shown:
             shutil.copy(file, folder)
         client.log_model_artifacts(logged.model_id, str(folder))
+        tags |= {SEAL: seal_of(load_model(folder / PARTS[-1]))}
     client.finalize_logged_model(logged.model_id, "READY")
     if not client.search_registered_models(f"name='{name}'"):
         client.create_registered_model(name)
@@ -133,7 +134,7 @@ def load_version(version: "ModelVersion", store: Store) -> "Model":
         model = load_model(folder)
     except ValueError as problem:
         raise ValueError(f"{uri}: its files are damaged: onestep registry sync makes them again ({problem})") from None
-    check_weights(version, model)
+    check_files(version, model)
     return model
 
 
@@ -151,6 +152,7 @@ def mend_version(client: "MlflowClient", store: Store, version: "ModelVersion", 
     check_weights(version, model)
     with packaged(model, facts_of(version).get("levels")) as folder:
         _files_of(version, store).log_artifacts(str(folder))
+        client.set_model_version_tag(version.name, version.version, SEAL, seal_of(load_model(folder / PARTS[-1])))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     client.set_model_version_tag(version.name, version.version, "mended", now)
 
@@ -171,6 +173,13 @@ def check_weights(version: "ModelVersion", model: "Model") -> None:
     """Raise ValueError if the version was registered with others."""
     if model.sha256 != version.tags.get("model_sha256", model.sha256):
         raise ValueError(f"{version.name} version {version.version}: the weights are not those that were registered")
+
+
+def check_files(version: "ModelVersion", model: "Model") -> None:
+    """Raise ValueError if the version was registered with other weights, or with another description of them."""
+    check_weights(version, model)
+    if (found := seal_of(model)) != version.tags.get(SEAL, found):
+        raise ValueError(f"{version.name} version {version.version}: its files are not those that were registered")
 
 
 def load_newer(store: Store, name: str, alias: str, number: int | None) -> "tuple[int, Model] | None":

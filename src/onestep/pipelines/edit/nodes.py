@@ -10,19 +10,21 @@ import torch
 from onestep.console import progress_bar
 from onestep.editing import Trial, build_task, draw_gallery, read_images, try_pair, try_seeds, try_task, write_edited
 from onestep.evaluation.choice import best_device
+from onestep.pipelines.levels import at_found_levels
 from onestep.pipelines.training import run_of
 
 
-def edit_gallery(images, student, teacher, editing: dict):
+def edit_gallery(images, student, teacher, editing: dict, runs: Path):
     """The gallery, the measures of each task, and what writes the edited images to a folder."""
-    trials, originals = try_tasks(images, student, teacher, editing)
+    trials, originals = try_tasks(images, student, teacher, editing, runs)
     edits = [{"task": trial.name, "count": len(trial.edited), **trial.measures} for trial in trials]
     gallery = draw_gallery(trials, originals, f"{student.space.name}: {student.spec['name']}")
     return gallery, edits, partial(_write, trials)
 
 
-def try_tasks(images, student, teacher, editing: dict) -> tuple[list[Trial], np.ndarray]:
-    """What each task comes to, and the images that it was tried on."""
+def try_tasks(images, student, teacher, editing: dict, runs: Path) -> tuple[list[Trial], np.ndarray]:
+    """What each task comes to, at the best levels that were found, and the images that it was tried on."""
+    student = at_found_levels(student, runs)
     for model in (student, teacher):
         model.function.to(best_device())
     tasks = {name: build_task(name, options) for name, options in editing["tasks"].items()}

@@ -8,7 +8,7 @@ from onestep.pipelines.training import RECORDS
 
 def create_pipeline() -> Pipeline:
     """Images, student, teacher -> gallery, edits, edited."""
-    inputs = ["images", "student", "teacher", "params:editing"]
+    inputs = ["images", "student", "teacher", "params:editing", "runs"]
     return Pipeline(
         [
             Node(edit_gallery, inputs, ["gallery", "edits", "edited"], name="edit_gallery"),

@@ -46,7 +46,7 @@ def score_samplers(images, extractor, teacher, scores: dict, report: dict, evalu
         return joined([scores, evaluate(rungs, images, extractor, **sizes, on_progress=bar)]) if rungs else scores
 
 
-def write_report(images, teacher, student, scores: dict, editing: dict, evaluation: dict) -> str:
+def write_report(images, teacher, student, scores: dict, editing: dict, evaluation: dict, runs: Path) -> str:
     """The report, one HTML file."""
     check_models(scores, teacher, student)
     student = at_scored_levels(student, scores)
@@ -56,7 +56,7 @@ def write_report(images, teacher, student, scores: dict, editing: dict, evaluati
     parts = [samples_part(rungs, images, seed), ladder_part(scores)]
     if images.space.kind == "images":
         rate = row_of(scores, student, 1)["scores"]["memorisation"]
-        parts += [trajectory_part(teacher, student, seed), *edited_parts(images, student, teacher, editing)]
+        parts += [trajectory_part(teacher, student, seed), *edited_parts(images, student, teacher, editing, runs)]
         parts.append(neighbours_part(student.sample(1, seed, range(8)), images, rate["mean"]))
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     more = {"git commit": git_state(".")["git_commit"], "versions": f"Python {platform.python_version()}, {versions}"}
@@ -64,10 +64,10 @@ def write_report(images, teacher, student, scores: dict, editing: dict, evaluati
     return render(f"{images.space.name}: {student.spec['name']} and its teacher", lead_of(scores, student), parts)
 
 
-def edited_parts(images, student, teacher, editing: dict) -> list[Part]:
+def edited_parts(images, student, teacher, editing: dict, runs: Path) -> list[Part]:
     """Interpolations, and every other task before and after; or why there are none."""
     try:
-        trials, _ = try_tasks(images, student, teacher, editing)
+        trials, _ = try_tasks(images, student, teacher, editing, runs)
     except ValueError as refusal:
         return [Part("Editing", f"There is none: {refusal}")]
     strips = [trial for trial in trials if trial.name in BETWEEN]

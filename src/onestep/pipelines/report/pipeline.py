@@ -9,7 +9,7 @@ from onestep.pipelines.training import RECORDS
 def create_pipeline() -> Pipeline:
     """Images, extractor, teacher, student, scores -> sampler_scores, report."""
     judged = ["images", "extractor", "teacher", "scores", "params:report", "params:evaluation"]
-    shown = ["images", "teacher", "student", "sampler_scores", "params:editing", "params:evaluation"]
+    shown = ["images", "teacher", "student", "sampler_scores", "params:editing", "params:evaluation", "runs"]
     return Pipeline(
         [
             Node(score_samplers, judged, "sampler_scores", name="score_samplers"),
