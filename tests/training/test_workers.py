@@ -23,6 +23,7 @@ OBJECTIVES = {
     "facm": {"name": "flow_anchored_consistency", "guidance": 2.0},
     "ctm": {"name": "consistency_trajectory", "solver_steps": 2, "gan": True, "gan_start": 0.5},  # on in the third step
 }
+IN_PIECES = [name for name in OBJECTIVES if not build_objective(OBJECTIVES[name]).needs_whole_batch]
 PROCESS = """
 import json, sys
 from pathlib import Path
@@ -30,6 +31,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from torch import distributed
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from onestep.training.job import Job
 from onestep.training.loop import Training, Worker
@@ -38,35 +40,55 @@ folder, rank, size = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 torch.set_num_threads(1)
 if size > 1:
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=size)
-for way in ("within", "around"):
-    for name, job in json.loads((folder / "jobs.json").read_text()).items():
-        training = Training(Job(**job), folder / "run", Worker(rank, size))
+
+
+def counted(sent, bucket):
+    sent.append(bucket.buffer().numel())
+    return allreduce_hook(None, bucket)
+
+
+for way in ("within", "around", "pieces"):
+    for name, job in json.loads((folder / f"{way}.json").read_text()).items():
+        training, sent = Training(Job(**job), folder / "run", Worker(rank, size)), []
+        if size > 1:
+            training.forward.register_comm_hook(sent, counted)
         for _ in range(2):
             training.make_step()
         if way == "around":
             training.forward = training.step_module  # past DistributedDataParallel's forward
+        sent.clear()
         training._accumulate_gradients(training.progress_at(2))
         gradients = {n: p.grad for n, p in training.step_module.trained.named_parameters() if p.grad is not None}
         save_file(gradients, folder / f"{way}-{name}-{rank}of{size}.safetensors")
+        known = sum(p.numel() for p in training.step_module.parameters() if p.requires_grad)
+        (folder / f"{way}-{name}-{rank}of{size}.sent").write_text(str(sum(sent) / known))
 """
 
 
 @pytest.fixture(scope="module")
-def gradients(digits, tmp_path_factory):
-    """A function of (way, recipe, rank, size): the gradient of the third step as one vector, and its names."""
+def trained(digits, tmp_path_factory):
+    """A folder with the gradients of each way's and recipe's third step, by every worker of one and of two."""
     folder = tmp_path_factory.mktemp("workers")
     data = (str(digits.folder), digits.sha256)
     first = Job("teacher", *data, NETWORK, {"name": "edm"}, {"name": "denoising"}, TINY | {"images": 32})
     teacher = Model.load(train(first, folder / "teacher"))
     jobs = {name: asdict(job_of(name, data, teacher)) for name in OBJECTIVES}
-    (folder / "jobs.json").write_text(json.dumps(jobs))
+    pieces = {name: jobs[name] | {"training": TINY | {"micro_batch_size": 4}} for name in IN_PIECES}
+    for way, its in (("within", jobs), ("around", jobs), ("pieces", pieces)):
+        (folder / f"{way}.json").write_text(json.dumps(its))
     command = [sys.executable, "-c", PROCESS, str(folder)]
     for size in (1, 2):
         processes = [subprocess.Popen([*command, str(rank), str(size)]) for rank in range(size)]
         assert [process.wait(timeout=300) for process in processes] == [0] * size
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gradients(trained):
+    """A function of (way, recipe, rank, size): the gradient of the third step as one vector, and its names."""
 
     def of(way, name, rank, size):
-        found = load_file(folder / f"{way}-{name}-{rank}of{size}.safetensors")
+        found = load_file(trained / f"{way}-{name}-{rank}of{size}.safetensors")
         return torch.cat([found[key].flatten() for key in sorted(found)]), sorted(found)
 
     return of
@@ -97,3 +119,12 @@ def test_past_ddps_forward_each_worker_would_keep_its_own(name, gradients):
     one, mine, others = (gradients("around", name, *place)[0] for place in ((0, 1), (0, 2), (1, 2)))
     assert (mine - one).norm() > 0.01 * one.norm() and (mine - others).norm() > 0.01 * one.norm()
     torch.testing.assert_close((mine + others) / 2, one, rtol=1e-2, atol=1e-3 * float(one.norm()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", IN_PIECES)
+def test_two_workers_that_take_their_share_in_pieces_meet_once_a_step(name, gradients, trained):
+    """Without no_sync every piece would be sent; with it for the last one too, nothing would."""
+    one, *twos = (gradients(*place)[0] for place in (("within", name, 0, 1), *(("pieces", name, r, 2) for r in (0, 1))))
+    assert all((two - one).norm() < 1e-3 * one.norm() for two in twos) and torch.equal(*twos)
+    assert [float((trained / f"pieces-{name}-{rank}of2.sent").read_text()) for rank in (0, 1)] == [1, 1]
