@@ -130,10 +130,9 @@ def ray_here():
     ray.shutdown()
 
 
-@pytest.fixture(scope="session")
-def committed_metrics():
-    """The digits' scores as git has them: a run of the project writes its own over the file."""
-    place = "data/08_reporting/digits/cd/metrics.json"
+def committed(place: str) -> dict:
+    """A report of digits as git has it: a run of the project writes its own over the file."""
+    place = f"data/08_reporting/digits/{place}"
     shown = subprocess.run(["git", "show", f":{place}"], cwd=Project.ORIGIN, capture_output=True, text=True)
     return json.loads(shown.stdout if shown.returncode == 0 else (Project.ORIGIN / place).read_text())
 
@@ -155,3 +154,15 @@ def small_disk(tmp_path):
     yield mount
     for place in mounted:
         subprocess.run(["umount", str(place)], check=True)
+@pytest.fixture(scope="session")
+def committed_metrics():
+    """The scores of the main job."""
+    return committed("cd/metrics.json")
+
+
+@pytest.fixture(scope="session")
+def committed_leaderboard():
+    """The comparison of every recipe."""
+    return committed("comparison/leaderboard.json")
+
+

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from onestep.cli import main, run
+from onestep.evaluation.leaderboard import leaderboard_table
 from onestep.pipeline_registry import register_pipelines
 from onestep.pipelines.configuration import RecipeConfigLoader
 from onestep.settings import CONFIG_LOADER_ARGS
@@ -204,3 +205,8 @@ def test_the_results_are_all_of_the_committed_scores(committed_metrics):
             seen.add((model, f"{name}/{place}"))
     kept = {(m, k) for m, facts in committed_metrics.items() for k in facts if not k.startswith("sampling_")}
     assert seen == {("floor" if key.endswith("/floor") else model, key) for model, key in kept}
+
+
+def test_the_results_have_the_leaderboard_that_is_committed(committed_leaderboard):
+    _, methods, reference, *_ = leaderboard_table(committed_leaderboard).split("\n\n")
+    assert re.search(r"```\n(method .*?)\n```", RESULTS, re.DOTALL)[1] == f"{methods}\n\n{reference}"
