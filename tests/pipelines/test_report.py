@@ -12,8 +12,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, make_project):
-    """A project with teacher, student, scores at searched levels, and a report."""
+    """A project with teacher, student, scores at searched levels (those of 2 on the way to 3), and a report."""
     project = make_project(tmp_path_factory.mktemp("report") / "project")
+    overlay = project.root / "conf/test/parameters/test.yml"
+    overlay.write_text(overlay.read_text().replace("student_nfe: [1, 2]", "student_nfe: [1, 3]"))
     settings = "launch.workers=0,launch.threads=1,teacher.training.images=64,student.training.images=64"
     command = ("kedro", "run", "--env=test", "--pipelines=ingest,teacher,distill,evaluate,register,report")
     code, output = project.run(*command, f"--params={settings},evaluation.levels=search")
@@ -42,10 +44,11 @@ def test_the_report_has_its_parts_and_all_samplers(trained, folder):
 def test_searched_levels_are_scored_kept_and_registered(trained, folder):
     found = json.loads(next(trained.root.glob("runs/test/*/levels.json")).read_text())
     rows = json.loads((folder / "scores.json").read_text())["rows"]
-    scored = next(row["levels"] for row in rows if (row["model"], row["nfe"]) == ("cd", 2))
-    assert scored[1:] == found["levels"]["2"]
+    scored = next(row["levels"] for row in rows if (row["model"], row["nfe"]) == ("cd", 3))
+    assert scored[1:] == found["levels"]["3"]
     registered = [json.loads(file.read_text()) for file in trained.root.glob("ml*/**/model.json")]
-    assert [kept["levels"]["2"] for kept in registered if kept["name"] == "cd"] == [found["levels"]["2"]]
+    assert [kept["levels"] for kept in registered if kept["name"] == "cd"] == [{"1": [], **found["levels"]}]
+    assert found["levels"].keys() >= {"2", "3"}
 
 
 def test_a_report_of_other_scores_is_refused(trained, folder):

@@ -5,6 +5,7 @@ from tempfile import TemporaryDirectory
 
 from onestep.evaluation.measured import check_models
 from onestep.evaluation.search import at_scored_levels
+from onestep.pipelines.levels import at_found_levels
 from onestep.pipelines.training import run_of
 from onestep.tracking import Run, Store, lock_state, register, register_teacher
 
@@ -12,14 +13,15 @@ from onestep.tracking import Run, Store, lock_state, register, register_teacher
 def register_student(student, teacher, scores: dict, sheet, ladder, runs: Path, tracking: Store, env: str) -> dict:
     """The record of the version: its aliases and why, its scores, its lineage; that of its teacher is in it.
 
-    A student whose levels were searched is registered with them, so that it is sampled as it was scored. Sheet and plot
-    go with it, and the report if there is one. Raises ValueError for scores of other models.
+    A student whose levels were searched is registered with them, so that it is sampled as it was scored, and with those
+    found on the way. Sheet and plot go with it, and the report if there is one. Raises ValueError for scores of other
+    models.
     """
     check_models(scores, student, teacher)
     folder, trained_in = student.folder, runs / student.spec["provenance"]["run"]
     if scores.get("levels") == "search":
         folder = trained_in / "searched"
-        at_scored_levels(student, scores).save(folder)
+        at_scored_levels(at_found_levels(student, runs), scores).save(folder)
     taught_by = None
     if student.spec["provenance"]["teacher_sha256"] == teacher.sha256:
         run = run_of(teacher, runs, tracking, env)
