@@ -12,6 +12,7 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from onestep import trial
+from onestep.diffusion.levels import karras_levels
 from onestep.diffusion.randomness import StepRandomness
 from onestep.networks import build_network
 from onestep.objectives import Networks
@@ -237,8 +238,69 @@ def test_overlays_have_the_published_settings(env, recipe, iterations, batch, ra
     assert settings.ema_decay_at(batch) == pytest.approx(decay, abs=5e-7), "no ramp-up"
 
 
+EDM = {"optimizer": "adam", "learning_rate_decay": "constant", "clip": 0.0, "learning_rate_warmup": 10_000_000}
+PD = {"optimizer": "adam", "learning_rate": 5e-5, "learning_rate_decay": "linear", "clip": 1.0}
+STAGES = 11 * 50_000 + 2 * 100_000  # 4096, 2048, ... 1 steps, the last two longer
+CONSTANTS = [  # of the table above, what is not the same for all
+    ("cifar10", "teacher", "training", {**EDM, "learning_rate": 1e-3, "batch_size": 512, "images": 200_000_000}),
+    ("cifar10", "teacher", "training", {"ema_halflife": 500_000, "flips": True}),
+    ("cifar10", "teacher", "network", {"dropout": 0.13}),
+    ("imagenet64", "teacher", "training", {**EDM, "learning_rate": 1e-4, "batch_size": 4096, "images": 2_500_000_000}),
+    ("imagenet64", "teacher", "training", {"ema_halflife": 50_000_000, "labels": True}),
+    ("imagenet64", "teacher", "network", {"dropout": 0.1}),
+    ("lsun256", "teacher", "training", {"optimizer": "adam", "learning_rate": 1e-4, "batch_size": 256}),
+    ("lsun256", "teacher", "network", {"dropout": 0.1}),
+    ("cifar10", "cd", "objective", {"num_levels": 18, "target_ema": 0.0, "solver": "heun", "distance": "lpips"}),
+    ("imagenet64", "cd", "objective", {"num_levels": 40, "target_ema": 0.95, "solver": "heun", "distance": "lpips"}),
+    ("lsun256", "cd", "objective", {"num_levels": 40, "target_ema": 0.95, "solver": "heun", "distance": "lpips"}),
+    ("cifar10", "ct", "objective", {"start_levels": 2, "end_levels": 150, "start_ema": 0.9, "distance": "lpips"}),
+    ("imagenet64", "ct", "objective", {"start_levels": 2, "end_levels": 200, "start_ema": 0.95, "distance": "lpips"}),
+    ("lsun256", "ct", "objective", {"start_levels": 2, "end_levels": 150, "start_ema": 0.95, "distance": "lpips"}),
+    ("cifar10", "ict", "network", {"dropout": 0.3, "embedding": "fourier", "fourier_scale": 0.02}),
+    ("imagenet64", "ict", "network", {"dropout": 0.2, "embedding": "fourier", "fourier_scale": 0.02}),
+    ("cifar10", "ict", "objective", {"start_levels": 10, "end_levels": 1280, "level_mean": -1.1, "level_std": 2.0}),
+    ("cifar10", "ict", "levels", {"2": [0.821]}),
+    ("cifar10", "ect", "network", {"dropout": 0.2}),
+    ("cifar10", "ect", "objective", {"q": 2.0, "k": 8.0, "b": 1.0, "num_stages": 8}),
+    ("cifar10", "ect", "levels", {"2": [0.821]}),
+    ("cifar10", "pd", "training", {**PD, "batch_size": 512, "images": STAGES * 512}),
+    ("cifar10", "pd", "objective", {"start_steps": 4096, "end_steps": 1}),
+    ("imagenet64", "pd", "training", {**PD, "batch_size": 2048, "images": STAGES * 2048}),
+    ("imagenet64", "pd", "objective", {"start_steps": 4096, "end_steps": 1}),
+]
+
+
+@pytest.mark.parametrize(("env", "recipe", "section", "published"), CONSTANTS)
+def test_overlays_have_the_published_constants(env, recipe, section, published):
+    known = parameters("cd", env)
+    found = {"teacher": known["teacher"], **known["students"]}[recipe][section]
+    assert {name: found[name] for name in published} == published
+
+
+@pytest.mark.parametrize("env", ["cifar10", "imagenet64", "lsun256"])
+def test_cd_and_ct_have_no_dropout(env):
+    students = parameters("cd", env)["students"]
+    assert [students[recipe]["network"].get("dropout", 0.0) for recipe in ("cd", "ct")] == [0.0, 0.0]
+
+
 @pytest.mark.parametrize(
-    ("env", "side", "classes", "millions"), [("cifar10", 32, 0, 55.7), ("imagenet64", 64, 1000, 295.9)]
+    ("env", "recipe", "num_levels", "point", "level"),
+    [
+        ("cifar10", "cd", 18, 11, 0.585),
+        ("imagenet64", "cd", 40, 22, 1.3824),
+        ("imagenet64", "ct", 201, 106, 1.9128),
+        ("lsun256", "cd", 40, 17, 4.3656),
+        ("lsun256", "ct", 151, 67, 3.9912),
+    ],
+)
+def test_second_levels_are_the_points_of_the_grid_that_the_authors_found(env, recipe, num_levels, point, level):
+    assert parameters(recipe, env)["student"]["levels"] == {"2": [level]}
+    assert karras_levels(num_levels)[point].item() == pytest.approx(level, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("env", "side", "classes", "millions"),
+    [("cifar10", 32, 0, 55.7), ("imagenet64", 64, 1000, 295.9), ("lsun256", 256, 0, 526.3)],
 )
 def test_overlays_have_networks_of_the_published_size(env, side, classes, millions):
     with torch.device("meta"):
