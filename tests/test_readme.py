@@ -139,6 +139,12 @@ def test_links_lead_somewhere(document):
     assert [link for link in links if "://" not in link and not (file.parent / link).exists()] == []
 
 
+def test_a_file_has_as_many_lines_as_a_sentence_says():
+    said = re.findall(r"`(\w+\.py)` is (\d+) lines", "\n".join([README, *PAGES.values()]))
+    found = [(name, str(len(file.read_text().splitlines()))) for name, _ in said for file in SOURCE.glob(f"*/{name}")]
+    assert said == found != []
+
+
 def test_the_readme_leads_to_every_page():
     assert [name for name in PAGES if f"({name})" not in README] == []
 
