@@ -127,7 +127,9 @@ def test_the_journey_by_dvc_and_its_way_to_a_clone(project, tmp_path):
     assert said.splitlines() == [
         "onestep-digits-teacher version 1: no alias",
         "onestep-digits version 2: challenger",
+        f"not here, or of other weights: {RECORD.with_name('report.html')}",
         "onestep-digits has no champion: the one that was is not among these records. onestep registry promote",
+        f"Or, at a commit that has it (git log {RECORD}): dvc pull dvc.yaml && onestep registry sync",
     ]
     assert clone("onestep registry sync --env=base") == said
 

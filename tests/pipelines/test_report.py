@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -49,6 +50,16 @@ def test_searched_levels_are_scored_kept_and_registered(trained, folder):
     registered = [json.loads(file.read_text()) for file in trained.root.glob("ml*/**/model.json")]
     assert [kept["levels"] for kept in registered if kept["name"] == "cd"] == [{"1": [], **found["levels"]}]
     assert found["levels"].keys() >= {"2", "3"}
+
+
+def test_the_report_is_on_the_version_whichever_was_made_first(trained):
+    place = "mlartifacts/test/models/*/artifacts/report.html"
+    assert len(trained.glob(place)) == 1, "of the student, which was registered first"
+    shutil.rmtree(trained.root / "mlartifacts")
+    for file in trained.glob("mlflow.db*"):
+        file.unlink()
+    code, output = trained.run("kedro", "run", "--env=test", "--pipelines=register")
+    assert code == 0 and len(trained.glob(place)) == 1, output
 
 
 def test_a_report_of_other_scores_is_refused(trained, folder):
