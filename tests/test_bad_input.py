@@ -164,8 +164,16 @@ def made(project) -> list[Path]:
             r"lpips needs the ImageNet weights of vgg, .* put torchvision's",
         ),
         (["--pipelines=distill"], r"distill needs 'images'.*kedro run --env=test --pipelines=ingest"),
-        (["--pipelines=register", "--params=recipe=ict"], r"needs 'scores'|needs 'student'.*train --params=recipe=ict"),
+        (["--pipelines=register", "--params=recipe=ict"], "needs 'ladder'.*evaluate --params=recipe=ict"),
         (["--params=teacher.network.num_heads=3"], "32 channels cannot be shared by 3"),
+        (
+            ["--pipelines=ingest", "--params=evaluation.features=digits"],
+            r"digits takes images \(1, 8, 8\), and those of",
+        ),
+        (
+            ["--pipelines=ingest", "--params=evaluation.features=inception,evaluation.features_weights=nowhere.pth"],
+            "Inception features need the file .* put it at nowhere.pth",
+        ),
     ],
 )
 def test_a_command_fails_in_words_before_any_work(words, message, project):
@@ -277,4 +285,4 @@ def test_a_full_disk_ends_a_run_in_words(trained, small_disk):
 def test_missing_inception_weights_fail_at_once(project):
     output = refused(project, "--params=evaluation.features=inception,evaluation.features_weights=nowhere.pth")
     assert re.search(r"nowhere.pth", output) and "Inception" in output
-    assert not project.glob("data/06_models/**/*")
+    assert made(project) == []

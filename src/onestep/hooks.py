@@ -6,8 +6,9 @@ from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 
 from onestep.commands.project import command_of
+from onestep.data import expected_space
 from onestep.diffusion.distances import check_distance
-from onestep.evaluation.choice import check_choice
+from onestep.evaluation.choice import check_choice, check_extractor
 from onestep.pipelines.recipe import Recipe
 
 PICTURES = ("sheet", "ladder", "gallery", "report", "leaderboard")
@@ -28,9 +29,8 @@ class Journal:
         for recipe in self.recipes:
             check_distance(recipe.objective.get("distance", "l2"))
             check_maker(recipe, nodes, env)
-        if "extractor" in pipeline.inputs() and catalog.exists("extractor"):
-            evaluation = catalog.load("params:evaluation")
-            check_choice(Path(place(catalog, "extractor")), evaluation["features"], evaluation["features_weights"])
+        if "extractor" in pipeline.datasets():
+            check_scoring(catalog, chosen="extractor" in pipeline.inputs())
         for name in sorted(pipeline.inputs()):
             if (maker := maker_of(name, catalog)) and not catalog.exists(name):
                 raise ValueError(
@@ -67,12 +67,22 @@ class Journal:
             )
 
 
+def check_scoring(catalog, chosen: bool) -> None:
+    """Raise ValueError if what scores are measured by is not there or does not fit. chosen: by an ingestion before."""
+    evaluation, data = catalog.load("params:evaluation"), catalog.load("params:data")
+    given = evaluation["features"], evaluation["features_weights"]
+    if chosen and catalog.exists("extractor"):
+        check_choice(Path(place(catalog, "extractor")), *given)
+    check_extractor(*given, expected_space(data["source"], catalog.load("params:dataset")))
+
+
 def maker_of(name: str, catalog) -> str | None:
-    """The pipeline that makes a data set, with the recipe where it makes several."""
-    if name == "student":
-        student = Recipe.model_validate(catalog.load("params:student"))
-        return f"{student.trainer[0]} --params=recipe={student.name}"
-    return next((p for p, made in pipelines.items() if p != "__default__" and name in made.all_outputs()), None)
+    """The pipeline that makes a data set, with the recipe where each has its own."""
+    student = Recipe.model_validate(catalog.load("params:student"))
+    makers = (p for p, made in pipelines.items() if p != "__default__" and name in made.all_outputs())
+    maker = student.trainer[0] if name == "student" else next(makers, None)
+    has_own = maker and student.name in Path(place(catalog, name)).parts
+    return f"{maker} --params=recipe={student.name}" if has_own else maker
 
 
 def check_maker(student: Recipe, nodes: set[str], env: str | None) -> None:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from onestep.data import expected_space
 from onestep.evaluation import features
-from onestep.evaluation.choice import choose_extractor
+from onestep.evaluation.choice import check_extractor, choose_extractor
 from onestep.evaluation.classifier import accuracy
 from onestep.evaluation.features import SHIPPED, make_extractor, open_extractor
 from onestep.evaluation.scores import Reference, score_images
@@ -90,6 +91,18 @@ def test_an_extractor_of_other_images_is_refused_when_it_is_chosen(tiny_store, t
     with pytest.raises(ValueError, match=r"digits takes images \(1, 8, 8\).*evaluation.features=classifier"):
         choose_extractor(tiny_store, "digits", None, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_before_there_are_data_an_extractor_is_held_to_what_is_known_of_them():
+    patches, moons = {"name": "patches", "count": 16}, {"name": "moons"}
+    with pytest.raises(ValueError, match=r"digits takes images \(1, 8, 8\), and those of mine are \(3, 16, 16\)"):
+        check_extractor("digits", None, expected_space(patches, "mine"))
+    for missing in (expected_space(patches, "mine"), None):
+        with pytest.raises(ValueError, match="Inception features need the file .*: put it at nowhere.pth"):
+            check_extractor("inception", "nowhere.pth", missing)
+    check_extractor("digits", None, None)
+    check_extractor("classifier", None, expected_space(patches, "mine"))
+    check_extractor("inception", "nowhere.pth", expected_space(moons, "mine"))  # points have no features
 
 
 @pytest.mark.parametrize("damage", ["weights", "record", "gone"])

@@ -18,7 +18,17 @@ from onestep.data.split import stored_positions, stratified_split
 from onestep.data.store import ArrayStore, write_store
 from onestep.diffusion.names import check_name
 
-__all__ = ["SOURCES", "ArrayStore", "DataSpace", "Source", "Survey", "ingest", "load_source", "write_store"]
+__all__ = [
+    "SOURCES",
+    "ArrayStore",
+    "DataSpace",
+    "Source",
+    "Survey",
+    "expected_space",
+    "ingest",
+    "load_source",
+    "write_store",
+]
 
 SOURCES: dict[str, type[Source]] = {
     source.name: source for source in (Digits, Moons, Patches, Folder, Parquet, Cifar10)
@@ -34,6 +44,12 @@ def load_source(spec: dict) -> Source:
     if missing := [f.name for f in fields(source) if f.default is MISSING and f.name not in arguments]:
         raise ValueError(f"The data source {source.name} needs {', '.join(missing)}.")
     return source(**arguments)
+
+
+def expected_space(source: dict, name: str) -> DataSpace | None:
+    """What a source is to give, before any of it is read; None where only the data can tell. Classes are not known."""
+    shape = load_source(source).shape
+    return shape and DataSpace(name, "points" if len(shape) == 1 else "images", shape, 1.0, ("any",))
 
 
 def ingest(

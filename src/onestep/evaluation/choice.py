@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from onestep.evaluation.features import Extractor, make_extractor, open_extractor
+from onestep.evaluation.pretrained import PRETRAINED
 
 CHOICE = "choice.json"
 WITHOUT_LABELS = (
@@ -31,6 +32,19 @@ def choose_extractor(store, features: str, weights: str | None, folder: Path, on
             check_images(open_extractor(features, weights), store.space)
     (folder / CHOICE).write_text(json.dumps({"features": chosen, "weights": weights}) + "\n")
     return note
+
+
+def check_extractor(features: str, weights: str | None, space) -> None:
+    """Raise ValueError, before any data are read, if the extractor is not there or takes other images.
+
+    space: of the data, None where only they can tell.
+    """
+    if features == "classifier" or (space and space.kind == "points"):
+        return
+    if features in PRETRAINED:
+        PRETRAINED[features].find(weights)
+    elif space:
+        check_images(open_extractor(features), space)
 
 
 def check_images(extractor: Extractor, space) -> None:

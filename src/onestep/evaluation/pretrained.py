@@ -21,11 +21,10 @@ def open_pretrained(name: str, weights: str | Path | None = None, device: str = 
     Meta's code (facebookresearch/dinov2) from its folder, downloaded if need be, which unpickles the weights. Raises
     ValueError where weights are missing or are not of this network.
     """
-    import_fidelity()
-    from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
-
     chosen = PRETRAINED[name]
     file = chosen.find(weights)
+    from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
+
     try:
         if file:
             chosen.check(chosen.entry, file)
@@ -60,6 +59,7 @@ class Pretrained:
 
     def find(self, weights: str | Path | None) -> Path | None:
         """The file of weights, downloaded if need be; None where torch.hub finds them."""
+        import_fidelity()
         if not self.check:
             if weights:
                 raise ValueError(f"{self.kind} takes no features_weights ({weights}): torch.hub has it in its folder.")

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic import field_validator as check
 
 from onestep.budget import Budget
-from onestep.data import DataSpace, load_source
+from onestep.data import expected_space, load_source
 from onestep.diffusion.names import check_name
 from onestep.editing import build_task
 from onestep.evaluation import FULL_SEEDS
@@ -157,8 +157,7 @@ class Parameters(Section):
     def _agree(self):
         if self.teacher.needs_teacher:
             raise ValueError("parameter teacher: it has no teacher of its own, so it starts from scratch by denoising.")
-        if shape := load_source(self.data.source).shape:
-            space = DataSpace(self.dataset, "points" if len(shape) == 1 else "images", shape, 1.0, ("any",))
+        if space := expected_space(self.data.source, self.dataset):
             for recipe in (self.teacher, self.student):
                 recipe.check_fits(space, self.teacher, self.launch.workers)
         return self
