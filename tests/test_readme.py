@@ -203,8 +203,8 @@ def test_the_results_are_all_of_the_committed_scores(committed_metrics):
     head, *rows = [line.split() for line in re.search(r"```\n(model .*?)```", RESULTS, re.DOTALL)[1].splitlines()]
     names, seen = head[3:-1], set()  # the speed is each machine's own
     for model, sampler, *shown in (row for row in rows if len(row) > 1):
-        euler = "euler_" if sampler == "euler" else ""
-        place = f"{euler}nfe_{int(shown.pop(0)):02d}" if model != "floor" else "floor"
+        other = "" if sampler in ("multistep", "heun") else f"{sampler}_"
+        place = f"{other}nfe_{int(shown.pop(0)):02d}" if model != "floor" else "floor"
         for name, value in zip(names, shown, strict=False):
             facts = committed_metrics["teacher" if model == "floor" else model]
             assert value == as_shown(facts[f"{name}/{place}"], value), f"{model}, {name}/{place}"
