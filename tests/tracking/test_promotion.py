@@ -143,6 +143,7 @@ def test_a_provisional_champion_is_confirmed_or_stays_provisional(store, finishe
     assert [entry["kind"] for entry in history(store, NAME)] == ["first", "confirmed"]
     assert "previous" not in aliases(store)
     assert promote(store, NAME, exam()[0], RULES)["reason"] == "it is the champion"
+    assert tags(store, 1)["reason"] == good["reason"]
 
 
 def test_other_data_are_not_compared(store, finished_model, full, exam):

@@ -10,7 +10,8 @@ import time
 import pytest
 from PIL import Image
 
-from onestep.tracking import Store, load_registered, open_run, register
+from onestep.tracking import Store, attach, load_registered, open_run, register
+from onestep.training.model import Model
 
 
 @pytest.fixture
@@ -52,3 +53,22 @@ def test_a_training_that_starts_before_its_server(server, write_progress, finish
     with pytest.raises(ValueError, match="is not in the registry"):
         load_registered("models:/onestep-digits@best", server)
     assert "secret" not in caplog.text + "".join(capfd.readouterr())
+
+
+@pytest.mark.check
+def test_a_version_of_no_run_on_a_server_is_made_whole_and_takes_a_report(server, finished_model, scores, tmp_path):
+    for _ in range(60):
+        try:
+            record = register(finished_model(), scores(26.0), server)
+            break
+        except ConnectionError:
+            time.sleep(1)
+    (report := tmp_path / "report.html").write_text("a report")
+    attach(Model.load(finished_model()), server, report)
+    (place,) = (file.parent for file in tmp_path.glob("mlartifacts/**/report.html"))
+    for name in ("MLmodel", "artifacts/model/model.safetensors"):
+        (place / name).unlink()
+        with pytest.raises(ValueError, match="onestep-digits version 1: its files are"):
+            load_registered(record["uri"], server)
+        register(finished_model(), scores(26.0), server)
+        assert load_registered(record["uri"], server).sha256 == record["model_sha256"]

@@ -52,8 +52,8 @@ def create_version(
     client.finalize_logged_model(logged.model_id, "READY")
     if not client.search_registered_models(f"name='{name}'"):
         client.create_registered_model(name)
-    # Without a run, MLflow would look the logged model up in its global store instead of this client's.
-    model_id = logged.model_id if run_id else None
+    # Without a run, a server asks for the logged model, and a database would look it up in MLflow's global store.
+    model_id = logged.model_id if run_id or store.uri.startswith("http") else None
     while True:
         version = client.create_model_version(
             name, logged.artifact_location, run_id, tags, description=description, model_id=model_id
