@@ -1,10 +1,14 @@
-"""What tests share: real digits in a store, networks drawn at random, a project of one's own, Ray, a full disk."""
+"""What tests share: real digits, networks drawn at random, a project of one's own, a browser, Ray, a full disk."""
 
+import base64
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
+import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -118,6 +122,101 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+class Page:
+    """A page in headless Chromium, by its DevTools protocol: what a person does, as a test does it.
+
+    `with Page(browser, folder, address) as page:`. folder: an empty one makes a new visitor.
+    """
+
+    BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+    ALONE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"  # asks nothing beyond the machine
+    QUIET = ("--headless", "--no-sandbox", "--disable-dev-shm-usage", "--no-first-run", "--mute-audio")
+    CANVAS = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")  # WebGL without a GPU: the editor paints by it
+
+    def __init__(self, browser: str, folder: Path, address: str, height: int):
+        profile = folder / "profile"
+        ways = (f"--user-data-dir={profile}", "--remote-debugging-port=0", f"--window-size=1500,{height}")
+        words = [browser, *self.QUIET, *self.CANVAS, self.ALONE, *ways, address]
+        with (folder / "browser.log").open("wb") as log:
+            self.process = subprocess.Popen(words, env={**os.environ, "HOME": str(folder)}, stdout=log, stderr=log)
+        port = self._wait(lambda: (profile / "DevToolsActivePort").read_text().split()[0])
+        targets = self._wait(lambda: json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list")))
+        from websockets.sync.client import connect
+
+        place = next(target["webSocketDebuggerUrl"] for target in targets if target["type"] == "page")
+        self.stack, self.number = ExitStack(), 0
+        self.socket = self.stack.enter_context(connect(place, max_size=None))
+
+    def __enter__(self) -> "Page":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stack.close()
+        self.process.terminate()
+        self.process.wait(20)
+
+    def send(self, method: str, **params) -> dict:
+        self.number += 1
+        self.socket.send(json.dumps({"id": self.number, "method": method, "params": params}))
+        while (answer := json.loads(self.socket.recv(60))).get("id") != self.number:
+            pass
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def value(self, script: str):
+        """Of an expression in the page."""
+        found = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in found, found
+        return found["result"].get("value")
+
+    def wait(self, script: str):
+        """The value of an expression, once it is true."""
+        return self._wait(lambda: self.value(script) or 1 / 0)
+
+    def read(self, *words: str) -> str:
+        """The page as HTML, once all of these words are in its text."""
+
+        def look() -> str:
+            text = " ".join(self.value("document.body.innerText").split())
+            assert [word for word in words if word not in text] == [], text
+            return self.value("document.documentElement.outerHTML")
+
+        return self._wait(look)
+
+    def click(self, x: float, y: float, *way: tuple[float, float]) -> None:
+        """Press, move along the way, release."""
+        self._mouse("mousePressed", x, y)
+        for x, y in way:
+            self._mouse("mouseMoved", x, y)
+            time.sleep(0.05)
+        self._mouse("mouseReleased", x, y)
+
+    def picture(self, file: Path) -> None:
+        file.write_bytes(base64.b64decode(self.send("Page.captureScreenshot")["data"]))
+
+    def _mouse(self, kind: str, x: float, y: float) -> None:
+        self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+
+    def _wait(self, look, seconds: float = 60):
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return look()
+            except (OSError, ArithmeticError, AssertionError, IndexError):
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
+
+
+@pytest.fixture(scope="session")
+def open_page(tmp_path_factory):
+    """A function that opens an address in a browser, as a new visitor."""
+    if not (browser := next(filter(None, map(shutil.which, Page.BROWSERS)), None)):
+        pytest.skip(f"no browser: none of {', '.join(Page.BROWSERS)} is on PATH")
+    pytest.importorskip("websockets", reason="of requirements-extras.lock: it speaks to the browser")
+    return lambda address, height=1000: Page(browser, tmp_path_factory.mktemp("page"), address, height)
+
+
 @pytest.fixture(scope="session")
 def ray_here():
     """Ray on this machine, started once."""
@@ -137,6 +236,18 @@ def committed(place: str) -> dict:
     return json.loads(shown.stdout if shown.returncode == 0 else (Project.ORIGIN / place).read_text())
 
 
+@pytest.fixture(scope="session")
+def committed_metrics():
+    """The scores of the main job."""
+    return committed("cd/metrics.json")
+
+
+@pytest.fixture(scope="session")
+def committed_leaderboard():
+    """The comparison of every recipe."""
+    return committed("comparison/leaderboard.json")
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A function that mounts a disk of so many bytes, where the system lets us."""
@@ -154,15 +265,3 @@ def small_disk(tmp_path):
     yield mount
     for place in mounted:
         subprocess.run(["umount", str(place)], check=True)
-@pytest.fixture(scope="session")
-def committed_metrics():
-    """The scores of the main job."""
-    return committed("cd/metrics.json")
-
-
-@pytest.fixture(scope="session")
-def committed_leaderboard():
-    """The comparison of every recipe."""
-    return committed("comparison/leaderboard.json")
-
-
