@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +17,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 from onestep.cli import main
+from onestep.commands.studio import Studio
+from onestep.tracking import force, register
 
 
 @pytest.fixture
 def model(make):
-    return make("cd", labels=True)
+    return make("cd", 3, labels=True)  # bright in the middle, where tests paint
 
 
 def test_without_gradio_the_extra_is_named(model):
@@ -43,7 +47,6 @@ def test_what_is_painted_over_is_where_a_layer_is():
 def test_what_is_painted_becomes_one_of_the_label(model):
     gr = pytest.importorskip("gradio", reason="of the extra 'demo': it is the page")
     from onestep.commands.page import build_page
-    from onestep.commands.studio import Studio
 
     studio = Studio(str(model.folder))
     page, picture, layer = build_page(studio), studio.draw(0, 1), Image.new("RGBA", (320, 320))
@@ -56,17 +59,15 @@ def test_what_is_painted_becomes_one_of_the_label(model):
         assert three.tobytes() != four.tobytes()
 
 
-@pytest.fixture
-def address(model):
-    """The page of a command as typed."""
-    pytest.importorskip("gradio", reason="of the extra 'demo': it is the page")
+@contextmanager
+def served(*words, folder: Path, every: int = 3600):
+    """The address of the page of a command as typed in a folder. every: seconds between looks at the registry."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = ["demo", "--model", model.folder, "--teacher", model.folder, "--port", str(port)]
-    code = "from onestep.cli import main; main()"
-    process = subprocess.Popen([sys.executable, "-c", code, *words], start_new_session=True)
-    address = f"http://127.0.0.1:{port}"
+    code = f"from onestep.commands import page; page.EVERY = {every}; from onestep.cli import main; main()"
+    command = [sys.executable, "-c", code, "demo", *words, "--port", str(port)]
+    process, address = subprocess.Popen(command, cwd=folder, start_new_session=True), f"http://127.0.0.1:{port}"
     try:
         for _ in range(120):
             assert process.poll() is None
@@ -87,25 +88,40 @@ SHOWN = (
 
 
 @pytest.fixture
-def page(address, open_page):
-    """The page in a browser, once its pictures are there."""
-    with open_page(address) as page:
+def page(model, open_page, tmp_path):
+    """A student's page in a browser, once its pictures are there."""
+    pytest.importorskip("gradio", reason="of the extra 'demo': it is the page")
+    words = ("--model", model.folder, "--teacher", model.folder)
+    with served(*words, folder=tmp_path) as address, open_page(address) as page:
         page.wait(f"{SHOWN}.length == 2")
         yield page
 
 
 def place_of(page, script: str) -> tuple[float, float]:
-    """The middle of an element."""
+    """The middle of an element, once it stays where it is."""
     box = f"(r => [r.x + r.width / 2, r.y + r.height / 2, r.width])(({script}).getBoundingClientRect())"
-    x, y, width = page.wait(box)
+    before = None
+    while (found := page.wait(box)) != before:
+        before = found
+        time.sleep(0.3)
+    x, y, width = found
     assert width
     return x, y
 
 
-def choose(page, tab: str) -> None:
-    page.click(
-        *place_of(page, f"[...document.querySelectorAll('[role=tab]')].find(t => t.innerText.trim() == '{tab}')")
-    )
+def press(page, kind: str, words: str) -> None:
+    """Click on what has these words."""
+    page.click(*place_of(page, f"[...document.querySelectorAll('{kind}')].find(t => t.innerText.trim() == '{words}')"))
+
+
+def pixels(picture: Image.Image) -> np.ndarray:
+    """At the model's size."""
+    return np.asarray(picture.convert("L").resize((8, 8), Image.NEAREST))
+
+
+def seen(place: str) -> np.ndarray:
+    """Of a picture on the page."""
+    return pixels(Image.open(urllib.request.urlopen(place)))
 
 
 @pytest.mark.check
@@ -125,16 +141,20 @@ def test_a_moved_slider_makes_other_pictures(page, tmp_path):
     assert [name for name in asked if not name.startswith(("http://127.0.0.1", "data:", "blob:"))] == []
 
 
-@pytest.mark.check
-def test_painting_over_a_picture_makes_that_part_anew(page, model, tmp_path):
-    choose(page, "inpaint")
+def paint(page) -> None:
+    """A stroke in the middle of the canvas."""
     x, y = place_of(page, "[...document.querySelectorAll('canvas')].find(c => c.offsetParent)")
     time.sleep(3)  # the editor draws its background
     page.click(x - 40, y - 40, *((x - 40 + 8 * n, y - 40 + 8 * (n % 3)) for n in range(12)))
+
+
+@pytest.mark.check
+def test_painting_over_a_picture_makes_that_part_anew(page, model, tmp_path):
+    press(page, "[role=tab]", "inpaint")
+    paint(page)
     (place,) = page.wait(f"(now => now.length == 1 && now)({SHOWN})")
     page.picture(tmp_path / "inpainted.png")
-    before = model.sample(1, 0, range(1))[0, 0]
-    after = np.asarray(Image.open(urllib.request.urlopen(place)).convert("L").resize((8, 8), Image.NEAREST))
+    before, after = model.sample(1, 0, range(1))[0, 0], seen(place)
     painted = np.zeros((8, 8), bool)
     painted[1:6, 1:7] = True
     assert np.array_equal(after[~painted], before[~painted])
@@ -142,10 +162,45 @@ def test_painting_over_a_picture_makes_that_part_anew(page, model, tmp_path):
 
 
 @pytest.mark.check
+def test_a_painting_becomes_an_image(page, model, tmp_path):
+    studio = Studio(str(model.folder))
+    press(page, "[role=tab]", "strokes")
+    (before,) = page.wait(f"(now => now.length == 1 && now)({SHOWN})")
+    assert np.array_equal(seen(before), pixels(studio.stroke(studio.draw(0, 1), 1, 0)))
+    paint(page)
+    page.wait(f"{SHOWN}[0] != '{before}'")
+    page.picture(tmp_path / "painted.png")
+
+
+@pytest.mark.check
 def test_a_strip_between_two_seeds(page, tmp_path):
-    choose(page, "interpolate")
+    press(page, "[role=tab]", "interpolate")
     (before,) = page.wait(f"(now => now.length == 1 && now)({SHOWN})")
     x, y = place_of(page, "[...document.querySelectorAll('input[type=range]')].filter(i => i.offsetParent)[2]")
     page.click(x, y)
     page.wait(f"{SHOWN}[0] != '{before}'")
     page.picture(tmp_path / "strip.png")
+
+
+@pytest.mark.check
+@pytest.mark.parametrize("way, every", [("button", 3600), ("visit", 3600), ("clock", 1)])
+def test_another_champion_is_shown(way, every, make, store, scores, open_page, tmp_path):
+    """At once by the button and to who comes, and now and then to who stays; with its picture and its labels."""
+    pytest.importorskip("gradio", reason="of the extra 'demo': it is the page")
+    other = make("cd", 1, labels=True)
+    for number, folder in enumerate((make("cd").folder, other.folder)):
+        register(folder, scores(9.0 - number), store)
+    words = ("--model", "models:/onestep-digits@champion")
+    with served(*words, folder=tmp_path, every=every) as address, open_page(address) as page:
+        page.read("onestep-digits version 1", "seed")
+        assert "label" not in page.value("document.body.innerText")
+        (before,) = page.wait(f"(now => now.length == 1 && now)({SHOWN})")
+        force(store, "onestep-digits", 2, "better")
+        if way == "button":
+            press(page, "button", "reload the model")
+        elif way == "visit":
+            page.send("Page.reload")
+        page.read("onestep-digits version 2", "label")
+        (place,) = page.wait(f"(now => now.length == 1 && now[0] != '{before}' && now)({SHOWN})")
+        page.picture(tmp_path / "promoted.png")
+        assert np.array_equal(seen(place), other.sample(1, 0, range(1))[0, 0])

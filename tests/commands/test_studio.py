@@ -7,16 +7,11 @@ from PIL import Image
 
 from onestep.commands.studio import Studio, shown
 from onestep.editing import build_task, edit_images
-from onestep.tracking import Store, force, register, register_teacher
+from onestep.tracking import force, register, register_teacher
 
 pytestmark = pytest.mark.slow
 
 CHAMPION = "models:/onestep-digits@champion"
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store.at(tmp_path, "sqlite:///mlflow.db")
 
 
 @pytest.fixture
@@ -27,17 +22,6 @@ def studio(make):
 def small(picture):
     """A picture of the page at the model's size."""
     return np.asarray(picture.resize((8, 8), Image.NEAREST)).astype(int)
-
-
-def scores(value):
-    def row(model, sampler, nfe):
-        found = {"fid_digits": {"mean": value, "values": [value]}}
-        return {"model": model, "sampler": sampler, "nfe": nfe, "scores": found, "images_per_second": 9.0}
-
-    extractor = {"name": "digits", "sha256": "e" * 64}
-    facts = {"dataset": "digits", "data_sha256": "d" * 64, "extractor": extractor, "count": 100, "seeds": [0]}
-    rows = [row("cd", "multistep", 1), row("teacher", "heun", 9)]
-    return {**facts, "provisional": True, "floor": {"count": 100, "scores": {}}, "rows": rows}
 
 
 def test_pictures_are_those_of_the_models(studio):
@@ -96,7 +80,7 @@ def test_colours_and_wide_pictures_are_shown():
     assert shown(np.zeros((3, 512, 512), np.uint8)).size == (512, 512)
 
 
-def test_the_page_follows_the_alias_and_shows_the_versions_teacher(make, store):
+def test_the_page_follows_the_alias_and_shows_the_versions_teacher(make, store, scores):
     teacher = make("teacher")
     taught_by = register_teacher(teacher.folder, scores(9.0), store)
     register(make("cd").folder, scores(9.0), store, teacher=taught_by)

@@ -88,7 +88,7 @@ def _stroke(studio: Studio, controls: Controls) -> None:
         return edit and edit["composite"] and studio.stroke(edit["composite"], int(steps), int(seed), _label(label))
 
     _show(_drawing(studio), controls.values, canvas, controls.fresh)
-    _show(stroke, [canvas, *controls.values], made, _changes([canvas, *controls.values]))
+    _show(stroke, [canvas, *controls.values], made, [canvas.input, *_changes([canvas, *controls.values])])
 
 
 def _interpolate(studio: Studio, controls: Controls) -> None:
