@@ -45,8 +45,8 @@ def test_the_gate_measures_what_it_needs(digits, student, tmp_path, capsys):
     again = promote_version(digits, extractor, store, PROMOTION | {"version": 1}, EVALUATION)
     assert again["moves"] == moved["moves"]
     assert "version 1: refused" in capsys.readouterr().out
-    kept = json.loads(store.client().get_model_version("onestep-digits", "1").tags["evidence"])
-    assert kept["seeds"] == [0, 1, 2]
+    kept = json.loads(store.client().get_model_version("onestep-digits", "1").tags["facts"])
+    assert kept["evidence"]["1"]["seeds"] == [0, 1, 2]
 
 
 def test_the_speed_is_of_the_sampling(student):
