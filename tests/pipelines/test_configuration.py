@@ -46,6 +46,7 @@ def renamed(tmp_path_factory):
     return parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env", OVERLAYS)
 def test_a_new_recipe_is_one_file_in_every_overlay(env, renamed):
     """Its labels, its flips and what it shows while it trains are those of the others."""
