@@ -14,7 +14,7 @@ from onestep.data.space import DataSpace
 from onestep.diffusion.gaussian import Gaussian
 from onestep.evaluation.ladder import Rung
 from onestep.evaluation.parts import neighbours_part, samples_part, scores_part
-from onestep.evaluation.report import Figure, Part, Table, render
+from onestep.evaluation.report import Figure, Part, Table, render, write_pictures
 from onestep.evaluation.trajectory import trajectories
 from onestep.training.model import Model
 
@@ -42,6 +42,14 @@ def page(picture=None):
     return render(
         "title", "lead", [Part("Samples", "", figures), Part("Used", tables=[Table([["x", "1"]], ["a", "b"])])]
     )
+
+
+def test_a_figure_has_its_file_and_others_go(tmp_path):
+    tones = [Figure("", Image.new("L", (2, 2), tone)) for tone in (10, 20, 30)]
+    write_pictures([Part("Samples", figures=[tones[2]] * 2)], tmp_path / "report")
+    write_pictures([Part("Samples", figures=tones[:1]), Part("One noise", figures=tones[1:])], tmp_path / "report")
+    found = {file.name: Image.open(file).getpixel((0, 0)) for file in (tmp_path / "report").iterdir()}
+    assert found == {"samples_01.png": 10, "one_noise_01.png": 20, "one_noise_02.png": 30}
 
 
 def test_a_page_refers_to_nothing_outside():

@@ -52,6 +52,15 @@ def test_searched_levels_are_scored_kept_and_registered(trained, folder):
     assert found["levels"].keys() >= {"2", "3"}
 
 
+def test_the_students_run_has_every_picture_of_the_report(trained, folder):
+    (place,) = trained.glob("mlartifacts/test/*/artifacts/report")
+    found = [file.name for file in place.iterdir()]
+    assert len(found) == (folder / "report.html").read_text().count("<img ") > 10
+    parts = {"samples", "quality_against_cost", "one_noise_through_the_levels", "interpolation"}
+    parts |= {"editing_without_training", "nearest_training_images"}
+    assert {name.rpartition("_")[0] for name in found} == parts
+
+
 def test_the_report_is_on_the_version_whichever_was_made_first(trained):
     place = "mlartifacts/test/models/*/artifacts/report.html"
     assert len(trained.glob(place)) == 1, "of the student, which was registered first"

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,15 @@ def render(title: str, lead: str, parts: Sequence[Part]) -> str:
     )
     environment.filters["data_uri"] = data_uri
     return environment.get_template("report.html").render(title=title, lead=lead, parts=parts)
+
+
+def write_pictures(parts: Sequence[Part], folder: Path) -> None:
+    """A file of each figure, as quality_against_cost_01.png, in a folder of its own."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for part in parts:
+        for number, figure in enumerate(part.figures, 1):
+            figure.picture.save(folder / f"{part.title.lower().replace(' ', '_')}_{number:02d}.png")
 
 
 def data_uri(picture: Image.Image) -> str:

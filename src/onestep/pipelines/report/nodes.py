@@ -1,6 +1,7 @@
 """A report for people: what student and teacher make, how good it is, and what it was made with."""
 
 import platform
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from onestep.evaluation.parts import (
     trajectory_part,
     used_part,
 )
-from onestep.evaluation.report import Figure, Part, render
+from onestep.evaluation.report import Figure, Part, render, write_pictures
 from onestep.evaluation.search import at_scored_levels
 from onestep.pipelines.edit.nodes import try_tasks
 from onestep.pipelines.evaluate.nodes import all_rungs
@@ -46,8 +47,8 @@ def score_samplers(images, extractor, teacher, scores: dict, report: dict, evalu
         return joined([scores, evaluate(rungs, images, extractor, **sizes, on_progress=bar)]) if rungs else scores
 
 
-def write_report(images, teacher, student, scores: dict, editing: dict, evaluation: dict, runs: Path) -> str:
-    """The report, one HTML file."""
+def write_report(images, teacher, student, scores: dict, editing: dict, evaluation: dict, runs: Path):
+    """The report, one HTML file, and what writes its pictures to a folder."""
     check_models(scores, teacher, student)
     student = at_scored_levels(student, scores)
     for model in (teacher, student):
@@ -61,7 +62,8 @@ def write_report(images, teacher, student, scores: dict, editing: dict, evaluati
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     more = {"git commit": git_state(".")["git_commit"], "versions": f"Python {platform.python_version()}, {versions}"}
     parts += [scores_part(scores), used_part(scores, (student, teacher), more)]
-    return render(f"{images.space.name}: {student.spec['name']} and its teacher", lead_of(scores, student), parts)
+    title = f"{images.space.name}: {student.spec['name']} and its teacher"
+    return render(title, lead_of(scores, student), parts), partial(write_pictures, parts)
 
 
 def edited_parts(images, student, teacher, editing: dict, runs: Path) -> list[Part]:
@@ -87,9 +89,9 @@ def _said(trial: Trial) -> str:
     return f"{trial.name}: before, after{measured}"
 
 
-def track_report(report: str, student, runs: Path, tracking: Store, env: str) -> None:
-    """The report, on the MLflow run that trained the student, and on its versions where it is registered."""
+def track_report(report: str, pictures: Path, student, runs: Path, tracking: Store, env: str) -> None:
+    """Report and pictures on the MLflow run that trained the student; the report on its registered versions too."""
     run, file = run_of(student, runs, tracking, env), runs / student.spec["provenance"]["run"] / "report.html"
     file.write_text(report)
-    if run.attach(file):
+    if run.attach(file, pictures):
         attach(student, tracking, file)
