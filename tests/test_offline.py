@@ -7,16 +7,6 @@ from pathlib import Path
 import pytest
 
 WATCH = Path(__file__).parent / "offline"
-# Runs a command where there is no network but the machine's own, if the system lets us; else as it is.
-CUT_OFF = """
-import ctypes, fcntl, os, socket, struct, sys
-if ctypes.CDLL(None).unshare(0x40000000) == 0:  # CLONE_NEWNET
-    up = struct.pack("16sh", b"lo", 0x1 | 0x40)  # IFF_UP, IFF_RUNNING
-    fcntl.ioctl(socket.socket(), 0x8914, up)  # SIOCSIFFLAGS
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-
-
 JOURNEY = ("kedro", "run", "--env=test")
 STUDENT = "--model=models:/onestep-test@champion"
 SAMPLE = ("onestep", "sample", "samples.png", "--n=4", STUDENT)
@@ -29,13 +19,13 @@ PAGES = ("samples.png", "edited/sheet.png", "data/08_reporting/test/cd/report.ht
 @pytest.mark.parametrize(
     ("workers", "more"), [(0, []), pytest.param(1, [SAMPLE, EDIT, REPORT], marks=pytest.mark.check)]
 )
-def test_the_journey_and_what_follows_stay_on_the_machine(workers, more, project, tmp_path):
+def test_the_journey_and_what_follows_stay_on_the_machine(workers, more, project, cut_off, tmp_path):
     log = tmp_path / "attempts"
 
-    def cut_off(*words: str) -> str:
+    def watched(*words: str) -> str:
         code, output = project.run(
             *words,
-            wrapper=(sys.executable, "-c", CUT_OFF),
+            wrapper=cut_off,
             PYTHONPATH=f"{WATCH}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
             ATTEMPTS=str(log),
         )
@@ -46,9 +36,9 @@ def test_the_journey_and_what_follows_stay_on_the_machine(workers, more, project
         log.write_text("")
         return output
 
-    assert "champion" in cut_off(*JOURNEY, f"--params=launch.workers={workers},launch.threads=1")
+    assert "champion" in watched(*JOURNEY, f"--params=launch.workers={workers},launch.threads=1")
     for words in more:
-        cut_off(*words)
+        watched(*words)
     assert [(project.root / page).exists() for page in PAGES[: len(more)]] == [True] * len(more)
 
 
