@@ -227,19 +227,23 @@ def files_of(store, number):
     return Path(store.client().get_model_version(NAME, str(number)).source) / "artifacts" / "model"
 
 
-def test_what_is_missing_or_not_what_was_registered_is_neither_promoted_nor_served(store, finished_model, full, exam):
+def ways_to_serve(store):
+    """Of version 2: each is to be refused."""
     from mlflow import pyfunc
 
-    register(finished_model(0), full(30.0), store)
-    register(finished_model(1), full(20.0), store)
-    for name in ("model.json", "model.safetensors"):  # a whole model, and another one
-        shutil.copy(files_of(store, 1) / name, files_of(store, 2) / name)
-    attempts = [
-        lambda: promote(store, NAME, exam()[0], RULES),
+    return [
         lambda: force(store, NAME, 2, "I want it"),
         lambda: load_registered(f"models:/{NAME}/2", store),
         lambda: pyfunc.load_model(str(files_of(store, 2).parents[1])),
     ]
+
+
+def test_what_is_missing_or_not_what_was_registered_is_neither_promoted_nor_served(store, finished_model, full, exam):
+    register(finished_model(0), full(30.0), store)
+    register(finished_model(1), full(20.0), store)
+    for name in ("model.json", "model.safetensors"):  # a whole model, and another one
+        shutil.copy(files_of(store, 1) / name, files_of(store, 2) / name)
+    attempts = [lambda: promote(store, NAME, exam()[0], RULES), *ways_to_serve(store)]
     for attempt in attempts:
         with pytest.raises(Exception, match="not those that were registered"):
             attempt()
@@ -251,18 +255,11 @@ def test_what_is_missing_or_not_what_was_registered_is_neither_promoted_nor_serv
 
 
 def test_the_same_weights_with_another_description_are_neither_promoted_nor_served(store, finished_model, full):
-    from mlflow import pyfunc
-
     register(finished_model(0), full(30.0), store)
     register(finished_model(1), full(20.0), store)
     model = Model.load(files_of(store, 2))
     replace(model, spec=model.spec | {"levels": {"2": [77.0]}}).save(files_of(store, 2))
-    attempts = [
-        lambda: force(store, NAME, 2, "I want it"),
-        lambda: load_registered(f"models:/{NAME}/2", store),
-        lambda: pyfunc.load_model(str(files_of(store, 2).parents[1])),
-    ]
-    for attempt in attempts:
+    for attempt in ways_to_serve(store):
         with pytest.raises(Exception, match="files are not those that were registered"):
             attempt()
     register(finished_model(1), full(20.0), store)

@@ -44,7 +44,7 @@ class Generator(PythonModel):
     def load_context(self, context) -> None:
         model = Model.load(context.artifacts["model"], best_device())
         known = context.model_config
-        if (model.sha256, seal_of(model)) != (known["model_sha256"], known[SEAL]):
+        if (model.sha256, seal_of(model.folder)) != (known["model_sha256"], known[SEAL]):
             raise MlflowException("the files are not those that were registered: this version is not served")
         name, number = _version(Path(context.artifacts["model"]).parents[1])
         if name:

@@ -27,11 +27,11 @@ def write_package(model: "Model", temporary: Path) -> None:
         temporary / "pyfunc",
         python_model=str(Path(__file__).with_name("generator.py")),
         artifacts={"model": str(temporary / "model")},
-        model_config={"model_sha256": model.sha256, SEAL: seal_of(model)},
+        model_config={"model_sha256": model.sha256, SEAL: seal_of(model.folder)},
         pip_requirements=[f"{package}=={installed(package).partition('+')[0]}" for package in NEEDED],
     )
 
 
-def seal_of(model: "Model") -> str:
-    """That of a model's description in its folder: levels, the data's scale, and where the weights come from."""
-    return json.loads((model.folder / "model.json").read_text())["seal"]
+def seal_of(folder: Path) -> str:
+    """That of the description in a finished model's folder: levels, the data's scale, and where weights come from."""
+    return json.loads((folder / "model.json").read_text())["seal"]

@@ -48,7 +48,7 @@ def create_version(
         for file in shown:
             shutil.copy(file, folder)
         client.log_model_artifacts(logged.model_id, str(folder))
-        tags |= {SEAL: seal_of(load_model(folder / PARTS[-1]))}
+        tags |= {SEAL: seal_of(folder / PARTS[-1])}
     client.finalize_logged_model(logged.model_id, "READY")
     if not client.search_registered_models(f"name='{name}'"):
         client.create_registered_model(name)
@@ -152,7 +152,7 @@ def mend_version(client: "MlflowClient", store: Store, version: "ModelVersion", 
     check_weights(version, model)
     with packaged(model, facts_of(version).get("levels")) as folder:
         _files_of(version, store).log_artifacts(str(folder))
-        client.set_model_version_tag(version.name, version.version, SEAL, seal_of(load_model(folder / PARTS[-1])))
+        client.set_model_version_tag(version.name, version.version, SEAL, seal_of(folder / PARTS[-1]))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     client.set_model_version_tag(version.name, version.version, "mended", now)
 
@@ -178,7 +178,7 @@ def check_weights(version: "ModelVersion", model: "Model") -> None:
 def check_files(version: "ModelVersion", model: "Model") -> None:
     """Raise ValueError if the version was registered with other weights, or with another description of them."""
     check_weights(version, model)
-    if (found := seal_of(model)) != version.tags.get(SEAL, found):
+    if (found := seal_of(model.folder)) != version.tags.get(SEAL, found):
         raise ValueError(f"{version.name} version {version.version}: its files are not those that were registered")
 
 
