@@ -6,9 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from onestep.evaluation.choice import choose_extractor
-from onestep.training.model import Model, build_function
-
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -34,25 +31,33 @@ def test_what_is_beyond_its_bound_is_told(benchmark):
     ]
 
 
+LITTLE = """
+network: {channels: 8, num_blocks: 1}
+teacher: {training: {images: 64}}
+recipes: {every: {training: {images: 64}}}
+evaluation: {count: 16, teacher_nfe: {euler: [1]}}
+launch: {workers: 0}
+"""
+
+
 @pytest.mark.slow
-def test_sampling_is_held_to_its_bounds(benchmark, digits, randomised, tmp_path, monkeypatch, capsys):
-    spec = {"name": "cd", "network": {"name": "unet", "channels": 8}, "preconditioning": {"name": "consistency"}}
-    spec |= {"labels": False, "levels": {}}
-    model = Model(randomised(build_function(spec, digits.space)), digits.space, spec).save(tmp_path / "cd")
-    choose_extractor(digits, "digits", None, tmp_path / "extractor")
-    places = {"model": model.folder, "images": digits.folder, "extractor": tmp_path / "extractor"}
-    words = [f"--{name}={place}" for name, place in places.items()]
-    monkeypatch.setattr(sys, "argv", ["sampling.py", "--count=100", "--rounds=1", "--threads=1", *words])
+def test_sampling_is_held_to_its_bounds(benchmark, project, monkeypatch, capsys):
+    (project.root / "conf/local/parameters.yml").write_text(LITTLE)
+    code, output = project.run("kedro", "run", "--pipelines=ingest,teacher,distill")
+    assert code == 0, output
+    monkeypatch.chdir(project.root)
+    monkeypatch.setattr(sys, "argv", ["sampling.py", "--count=100", "--rounds=1", "--threads=1"])
     sampling = benchmark("sampling")
-    for name, most in {"FORWARDS": 0, "SECONDS": 0, "GROWTH": 0, "BEYOND": -1}.items():
+    for name, most in {"FORWARDS": 0, "SECONDS": 0, "GROWTH": 0, "BEYOND": -1, "PROVISIONAL": 0}.items():
         monkeypatch.setattr(sampling, name, most)
     with pytest.raises(SystemExit) as end:
         sampling.main()
-    assert capsys.readouterr().out.count("\n") == 4
+    assert capsys.readouterr().out.count("\n") == 5
     told = [line.partition(":")[0] for line in end.value.code.splitlines()[1:]]
     assert told == [
         "bare forward passes an image",
         "seconds of 100 images",
         "megabytes of 100 images",
         "evaluation beyond generation and features",
+        "seconds of the main job's evaluation",
     ]
