@@ -16,7 +16,7 @@ PROJECT = Path(__file__).parents[1]
 CONF = PROJECT / "conf" / "base"
 
 # Inputs that say where and how work is done, and not what it makes.
-HOW = {"runs", "tracking", "params:env", "params:launch", "params:fresh"}
+HOW = {"runs", "tracking", "registry", "params:env", "params:launch", "params:fresh"}
 
 # Code that a stage runs through, and that its outs do not depend on: what shows, carries or names things.
 SHOWS = r"console|exchange|launch|diffusion\.(names|torchvision_ops)"
@@ -73,7 +73,8 @@ def project():
 def imports():
     """Who imports whom in onestep; without the root's onestep.load, which only a user calls."""
     graph = grimp.build_graph("onestep", exclude_type_checking_imports=True)
-    graph.remove_import(importer="onestep", imported="onestep.tracking")
+    for imported in ("onestep.tracking", "onestep.training.model"):
+        graph.remove_import(importer="onestep", imported=imported)
     return graph
 
 

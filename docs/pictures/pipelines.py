@@ -28,7 +28,7 @@ def main():
     nodes = [(stage, node) for stage, module in STAGES.items() for node in module.create_pipeline().nodes]
     makers = {name: column for column, (_, node) in enumerate(nodes) for name in node.outputs}
     layers = {name: layer for name, layer in folders().items() if name in makers}
-    rows = {name: -row for row, name in enumerate(sorted(makers, key=lambda name: (layers[name], makers[name])), 1)}
+    rows = {name: -row for row, name in enumerate(sorted(layers, key=lambda name: (layers[name], makers[name])), 1)}
     figure, axes = plt.subplots(figsize=(10, 5), layout="constrained")
     draw_layers(axes, rows, layers, len(nodes))
     for name, row in rows.items():

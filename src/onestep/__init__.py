@@ -16,11 +16,13 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 
-def load(uri: str):
-    """The model of `models:/onestep-digits@champion` or `models:/onestep-digits/2`, whose `sample` gives arrays.
+def load(place: str, store=None):
+    """The model of a folder, `models:/onestep-digits@champion` or `models:/onestep-digits/2`, to `sample` from.
 
-    ValueError if there is none in the registry of the working folder, or of MLFLOW_TRACKING_URI.
+    store: the registry; that of the working folder, or of MLFLOW_TRACKING_URI, if not given. ValueError if there is no
+    such model.
     """
     from onestep.tracking import load_registered
+    from onestep.training.model import Model
 
-    return load_registered(uri)
+    return load_registered(place, store) if place.startswith("models:/") else Model.load(place)

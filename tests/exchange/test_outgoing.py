@@ -69,6 +69,7 @@ def test_a_folder_is_a_finished_model(model, tmp_path):
     loaded = Model.load(export_model(given, tmp_path / "out", "folder"))
     assert loaded.sha256 == given.sha256
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["model.json", "model.safetensors"]
+    assert len({file.stat().st_mode for file in (tmp_path / "out").iterdir()}) == 1  # who reads one reads both
 
 
 def test_onnx_without_its_packages_names_the_extra(model, tmp_path):
@@ -86,6 +87,8 @@ def test_onnx(model, tmp_path, name, labels, nfe):
     runtime = pytest.importorskip("onnxruntime", reason="of the extra 'export': it runs ONNX")
     given = model(name, labels)
     session = runtime.InferenceSession(export_model(given, tmp_path / "x.onnx", "onnx", nfe))
+    assert [file.name for file in tmp_path.glob("x.onnx*")] == ["x.onnx"]
+    assert [output.name for output in session.get_outputs()] == ["samples"]
     noise = inputs(given, Program(given, nfe), 5)
     (images,) = session.run(None, {i.name: t.numpy() for i, t in zip(session.get_inputs(), noise, strict=True)})
     expected = Program(given, nfe)(*noise)  # of weights drawn at random it can be large

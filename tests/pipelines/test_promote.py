@@ -5,6 +5,8 @@ import json
 import pytest
 
 from onestep.evaluation.features import open_extractor
+from onestep.pipelines import promote
+from onestep.pipelines import register as registration
 from onestep.pipelines.promote.nodes import make_exam, promote_version, race
 from onestep.tracking import Store, register
 from onestep.training.model import Model, build_function
@@ -47,6 +49,11 @@ def test_the_gate_measures_what_it_needs(digits, student, tmp_path, capsys):
     assert "version 1: refused" in capsys.readouterr().out
     kept = json.loads(store.client().get_model_version("onestep-digits", "1").tags["facts"])
     assert kept["evidence"]["1"]["seeds"] == [0, 1, 2]
+
+
+def test_what_is_registered_in_the_same_run_is_judged():
+    both = promote.create_pipeline() + registration.create_pipeline()
+    assert [node.name for node in both.nodes] == ["register_student", "promote_version"]
 
 
 def test_the_speed_is_of_the_sampling(student):

@@ -152,7 +152,7 @@ def test_a_version_names_the_code_that_trained_it_and_keeps_its_pictures(store, 
     open_run(tmp_path / "cd-1", "digits", "cd", store, {}, {"git_commit": "a" * 40, "git_dirty": "false"})
     found = {**scores(26.0), "models": {"cd": student.sha256, "teacher": teacher.sha256}}
     pictures = [Image.new("RGB", (2, 2)), Image.new("RGB", (3, 3))]
-    record = register_student(student, teacher, found, *pictures, tmp_path, store, "base")
+    record, _ = register_student(student, teacher, found, *pictures, tmp_path, store, "base")
     assert (record["lineage"]["git_commit"], record["lineage"]["git_dirty"]) == ("a" * 40, "false")
     assert Image.open(place_of(store, 1) / "ladder.png").width == 3
 

@@ -48,7 +48,9 @@ def test_sync_makes_a_lost_version_again(project, empty_database):
         f"not here, or of other weights: {shown}",
     ]
     assert typed("registry sync --env=base", 0) == told
-    assert onestep.load("models:/onestep-digits@champion").sample(1, 0, range(2)).shape == (2, 1, 8, 8)
+    registered = onestep.load("models:/onestep-digits@champion")
+    assert registered.sample(1, 0, range(2)).shape == (2, 1, 8, 8)
+    assert onestep.load(str(registered.folder)).sha256 == registered.sha256
 
 
 @pytest.mark.slow

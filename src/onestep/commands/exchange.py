@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from onestep.commands.project import check_folder, command_of, context_of, load, place_of
+from onestep import load
+from onestep.commands.project import check_folder, command_of, context_of, place_of
 from onestep.commands.refusals import refusing
 
 

@@ -45,7 +45,8 @@ def plan(env: str | None, params: dict, steps: int, seconds: float) -> None:
     roles = ["teacher", "student"] if student.needs_teacher and not catalog.exists("teacher") else ["student"]
     with TemporaryDirectory() as folder:
         for role, job in _jobs(roles, given, catalog, Path(folder)):
-            click.echo(f"\n{role}: {given[role]['network']['name']}, {given[role]['objective']['name']}")
+            names = f"{given[role]['network']['name']}, {given[role]['objective']['name']}"
+            click.echo(f"\n{role}: {names}; trying a few steps")
             for line in _costs(job, given["launch"], steps, seconds):
                 click.echo(f"  {line}")
 

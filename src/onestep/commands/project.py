@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from onestep import load
+
 
 def catalogs_of(env: str | None, recipe: str | None) -> list:
     """The catalog of each recipe, or of the one that was asked for."""
@@ -48,16 +50,8 @@ def check_folder(file: Path) -> None:
         raise ValueError(f"{file}: there is no folder {file.parent}: make it, or name another place.")
 
 
-def load(place: str, store=None):
-    """A registered model, or that of a folder. store: that of the working folder if not given."""
-    from onestep.tracking import load_registered
-    from onestep.training.model import Model
-
-    return load_registered(place, store) if place.startswith("models:/") else Model.load(place)
-
-
 def model_of(place: str):
-    """The same on the best device there is."""
+    """A registered model, or that of a folder, on the best device there is."""
     from onestep.evaluation.choice import best_device
 
     model = load(place)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from onestep.commands.project import load
+from onestep import load
 from onestep.editing import build_task, edit_images, interpolate, seed_ends
 from onestep.editing.pictures import as_picture
 from onestep.evaluation.choice import best_device

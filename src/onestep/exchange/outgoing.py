@@ -1,6 +1,7 @@
 """A finished model for programs that are not ours: its folder, a program of torch.export, ONNX, or diffusers."""
 
 import json
+import shutil
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ from onestep.exchange.hugging_face import write_diffusers
 from onestep.training.model import Model
 
 ONNX_NEEDS = ("onnx", "onnxscript")
+ONNX_HOLDS = 2**31 - 2**24  # bytes of weights: a protobuf message has at most 2 GiB
 OPSET, OPSETS = 18, range(18, 24)  # that torch.onnx translates to
 
 
@@ -86,7 +88,8 @@ def export_model(model: Model, target: Path | str, kind: str, nfe: int = 1, opse
 
 
 def _folder(model: Model, target: Path, *_: int) -> None:
-    model.save(target.resolve())
+    folder = model.save(target.resolve()).folder
+    shutil.copymode(folder / "model.json", folder / "model.safetensors")  # which safetensors lets its owner alone read
 
 
 def _pt2(model: Model, target: Path, nfe: int, *_: int) -> None:
@@ -101,7 +104,11 @@ def _pt2(model: Model, target: Path, nfe: int, *_: int) -> None:
 
 
 def _onnx(model: Model, target: Path, nfe: int, opset: int) -> None:
-    torch.onnx.export(_traced(Program(model, nfe).eval(), model), f=target, dynamo=True, opset_version=opset)
+    """One file, but for weights that a file of ONNX cannot hold: these lie beside it."""
+    program = Program(model, nfe).eval()
+    large = sum(weights.numel() * weights.itemsize for weights in program.parameters()) > ONNX_HOLDS
+    names = {"output_names": ["samples"], "external_data": large}
+    torch.onnx.export(_traced(program, model), f=target, dynamo=True, opset_version=opset, **names)
 
 
 def _traced(program: Program, model: Model) -> torch.export.ExportedProgram:

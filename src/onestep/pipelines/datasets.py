@@ -3,13 +3,16 @@
 import base64
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview
 from kedro_datasets.pillow import ImageDataset
 
 from onestep.evaluation.choice import CHOICE
+
+if TYPE_CHECKING:
+    from onestep.tracking import Store
 
 
 class PictureDataset(ImageDataset):
@@ -89,8 +92,8 @@ class TrackingDataset(AbstractDataset):
 
         return Store.at(self._filepath, self._uri)
 
-    def save(self, data: None) -> None:
-        raise NotImplementedError("MLflow keeps itself")
+    def save(self, data: "Store") -> None:
+        """Nothing to do: MLflow keeps itself."""
 
     def _exists(self) -> bool:
         return True

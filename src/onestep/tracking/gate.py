@@ -66,7 +66,7 @@ def decide(challenger: dict, champion: dict | None, rules: Rules) -> tuple[bool,
     else:
         thresholds, words = _against(challenger, champion, score, rules)
     failures = _failures(thresholds, _means(challenger), champion and _means(champion))
-    return not failures, f"{words}{': ' + failures if failures else ''}"
+    return not failures, "; ".join([words, *failures])
 
 
 def decisive(evidence: dict, rules: Rules) -> str | None:
@@ -129,18 +129,27 @@ def _against(challenger: dict, champion: dict, score: str, rules: Rules) -> tupl
     return thresholds, words
 
 
-def _failures(thresholds: "dict[str, MetricThreshold]", candidate: dict, baseline: dict | None) -> str:
-    """What MLflow's validation says; nothing if it is content."""
+def _failures(thresholds: "dict[str, MetricThreshold]", candidate: dict, baseline: dict | None) -> list[str]:
+    """What MLflow's validation does not let pass, in words."""
     import mlflow
     from mlflow.models import EvaluationResult
     from mlflow.models.evaluation.validation import ModelValidationFailedException
 
     results = [EvaluationResult(metrics, {}, run_id="") if metrics else None for metrics in (candidate, baseline)]
-    try:
-        mlflow.validate_evaluation_results(thresholds, *results)
-    except ModelValidationFailedException as refusal:
-        return " ".join(refusal.message.split())
-    return ""
+    failures = []
+    for name, threshold in thresholds.items():
+        try:
+            mlflow.validate_evaluation_results({name: threshold}, *results)
+        except ModelValidationFailedException:
+            failures.append(_told(name, threshold, candidate[name]))
+    return failures
+
+
+def _told(name: str, threshold: "MetricThreshold", found: float) -> str:
+    if threshold.threshold is None:
+        return f"{name} is not lower by more than the noise"
+    side = "least" if threshold.greater_is_better else "most"
+    return f"{name} is {found:.4g}, and at {side} {threshold.threshold:.4g} is asked"
 
 
 def _means(evidence: dict) -> dict[str, float]:

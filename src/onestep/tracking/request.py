@@ -123,5 +123,5 @@ def _check(request: Request, model: Model) -> None:
         raise BadRequest(f"steps = {request.steps}: {problem}") from None
     classes = len(model.space.classes) if model.spec["labels"] else 0
     if request.label is not None and not 0 <= request.label < classes:
-        allowed = f"between 0 and {classes - 1}" if classes else "left out: this model was trained without labels"
-        raise BadRequest(f"label = {request.label}: it is {allowed}")
+        allowed = f"it is between 0 and {classes - 1}" if classes else "leave it out (trained without labels)"
+        raise BadRequest(f"label = {request.label}: {allowed}")

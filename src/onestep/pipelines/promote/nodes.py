@@ -11,12 +11,12 @@ from onestep.tracking import Exam, Rules, Store, history, promote
 ROUNDS = 5
 
 
-def promote_version(images, extractor, tracking: Store, promotion: dict, evaluation: dict) -> dict:
+def promote_version(images, extractor, registry: Store, promotion: dict, evaluation: dict) -> dict:
     """The moves of the champion, this one's among them if there was one; says why or why not."""
     name, exam = f"onestep-{images.space.name}", make_exam(images, extractor, evaluation)
-    made = promote(tracking, name, exam, Rules(**promotion["rules"]), promotion["version"])
+    made = promote(registry, name, exam, Rules(**promotion["rules"]), promotion["version"])
     print(f"\n{name} version {made['version']}: {'promoted' if made['promoted'] else 'refused'}; {made['reason']}.")
-    return {"name": name, "moves": history(tracking, name)}
+    return {"name": name, "moves": history(registry, name)}
 
 
 def make_exam(images, extractor, evaluation: dict) -> Exam:

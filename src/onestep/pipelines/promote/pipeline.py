@@ -1,4 +1,4 @@
-"""promote: images, extractor, the registry -> promotions."""
+"""promote: images, extractor, registry -> promotions."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,6 +6,6 @@ from onestep.pipelines.promote.nodes import promote_version
 
 
 def create_pipeline() -> Pipeline:
-    """Images, extractor, the registry -> promotions."""
-    given = ["images", "extractor", "tracking", "params:promotion", "params:evaluation"]
+    """Images, extractor, registry -> promotions. In one run with `register` it comes after it."""
+    given = ["images", "extractor", "registry", "params:promotion", "params:evaluation"]
     return Pipeline([Node(promote_version, given, "promotions", name="promote_version")])

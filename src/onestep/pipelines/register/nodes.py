@@ -10,8 +10,9 @@ from onestep.pipelines.training import run_of
 from onestep.tracking import Run, Store, lock_state, register, register_teacher
 
 
-def register_student(student, teacher, scores: dict, sheet, ladder, runs: Path, tracking: Store, env: str) -> dict:
-    """The record of the version: its aliases and why, its scores, its lineage; that of its teacher is in it.
+def register_student(student, teacher, scores: dict, sheet, ladder, runs: Path, tracking: Store, env: str):
+    """The record of the version: its aliases and why, its scores, its lineage; that of its teacher is in it. And
+    MLflow, which has the version now.
 
     A student whose levels were searched is registered with them, so that it is sampled as it was scored, and with those
     found on the way. Sheet and plot go with it, and the report if there is one. Raises ValueError for scores of other
@@ -39,7 +40,7 @@ def register_student(student, teacher, scores: dict, sheet, ladder, runs: Path, 
         f"because {record['reason']}.",
         flush=True,
     )
-    return record
+    return record, tracking
 
 
 def _lineage(run: Run, model) -> dict[str, str]:

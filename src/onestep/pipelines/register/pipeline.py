@@ -1,4 +1,4 @@
-"""register: student, teacher, scores, sheet, ladder -> registration."""
+"""register: student, teacher, scores, sheet, ladder -> registration, registry."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -7,6 +7,6 @@ from onestep.pipelines.training import RECORDS
 
 
 def create_pipeline() -> Pipeline:
-    """Student, teacher, scores, sheet, ladder -> registration."""
+    """Student, teacher, scores, sheet, ladder -> registration, registry."""
     inputs = ["student", "teacher", "scores", "sheet", "ladder", *RECORDS]
-    return Pipeline([Node(register_student, inputs, "registration", name="register_student")])
+    return Pipeline([Node(register_student, inputs, ["registration", "registry"], name="register_student")])
