@@ -27,7 +27,7 @@ def lower(by, spread=0.0):
         (evidence(lower(0.02)), True, "kid_x is 0.04 (from 0.03 to 0.05), the champion's kid_x is 0.06"),
         (evidence(lower(0.02, spread=0.01)), True, "the noise of the difference 0.017"),
         (evidence(lower(0.02, spread=0.02)), False, "0.034; kid_x is not lower by more than the noise"),
-        (evidence(lower(-0.02)), False, "its kid_x is 0.08"),
+        (evidence(lower(-0.02)), False, "kid_x is 0.08 (from 0.07 to 0.09), the champion's kid_x is 0.06"),
         (evidence(), False, "kid_x is not lower by more than the noise"),
         (evidence(lower(0.02), recall=0.62), False, "; recall_x is 0.62, and at least 0.63 is asked"),
         (evidence(lower(0.02), recall=0.64), True, ""),

@@ -85,7 +85,7 @@ def test_an_equal_or_slower_one_is_refused(store, finished_model, full, exam):
     assert not promote(store, NAME, exam()[0], RULES)["promoted"]
     register(finished_model(2), full(20.0), store)
     slow = promote(store, NAME, exam(speeds=[100.0, 900.0])[0], RULES)
-    assert "images_per_second is" in slow["reason"]
+    assert "; images_per_second is 100, and at least 630 is asked" in slow["reason"]
 
 
 def test_who_was_not_evaluated_in_full_is_evaluated_before_he_is_compared(store, finished_model, scores, full, exam):
@@ -136,7 +136,7 @@ def test_a_provisional_champion_is_confirmed_or_stays_provisional(store, finishe
     record = register(finished_model(0), scores(20.0), store)
     bad = promote(store, NAME, exam({record["model_sha256"]: 60.0})[0], RULES)
     assert (bad["promoted"], tags(store, 1)["provisional"]) == (False, "true")
-    assert "at most 50 is asked" in tags(store, 1)["reason"]
+    assert "; fid_digits is 60.17, and at most 50 is asked" in tags(store, 1)["reason"]
     assert aliases(store)["champion"] == 1
     good = promote(store, NAME, exam()[0], Rules(first={"fid": 70.0}, kid_below=0))
     assert (good["promoted"], tags(store, 1)["provisional"]) == (True, "false")
