@@ -12,7 +12,7 @@ from onestep.commands.refusals import refusing
 
 JOURNEY = ("ingest", "teacher", None, "evaluate", "register")  # None: the student's
 RECORDED = ("runs", "tracking")
-UNITS = ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes"), (0.0, "seconds"))
+UNITS = ((365.25 * 86400, "years"), (86400.0, "days"), (3600.0, "hours"), (60.0, "minutes"), (0.0, "seconds"))
 ELSEWHERE = ("students.", "network.", "env")  # parameters of other students, and what theirs repeat
 ROWS = 256  # of random data, where there are none yet
 
