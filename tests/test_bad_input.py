@@ -34,6 +34,8 @@ REFUSED = {
     "unknown network": ({"network__name": "une"}, "'une'.* Did you mean 'unet'"),
     "unknown distance": ({"student__objective__distance": "pseudo"}, "no distance 'pseudo'.*Allowed: l1, l2"),
     "unknown recipe": ({"recipe": "cdd"}, "no recipe 'cdd'.* Did you mean 'cd'"),
+    "dataset with a quote": ({"dataset": "a'b"}, "dataset is .a'b.: a name of letters"),
+    "dataset beyond its folder": ({"dataset": "../x"}, "dataset is '../x': a name of letters"),
     "unknown env": ({"env": "tset"}, "no --env 'tset'.* Did you mean 'test'"),
     "word for a number": (
         {"teacher__training__learning_rate": "abc"},
@@ -159,6 +161,8 @@ def made(project) -> list[Path]:
     [
         (["--params=teacher.training.imagess=5"], "Did you mean 'images'"),
         (["--env=tset"], "Did you mean 'test'"),
+        (["--pipelines=ingest,distil"], "no pipeline 'distil'. Did you mean 'distill'"),
+        (["--nodes=train_studnt"], "no node 'train_studnt'. Did you mean 'train_student'"),
         (
             ["--params=student.objective.distance=lpips"],
             r"lpips needs the ImageNet weights of vgg, .* put torchvision's",

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ def project(here):
     choose_extractor(store, "digits", None, here / "data/03_primary/moons/extractor")
     for n, name in enumerate("ab"):
         np.save(f"{name}.npy", np.random.default_rng(n).normal(size=(90, 2)).astype(np.float32))
+    np.savez("several.npz", a=np.zeros(2))
+    Path("several.npz").rename("several.npy")
     typed("a.npy --count=40 --seed=7 --output=a.json", 0)
     return here
 
@@ -50,6 +53,7 @@ def test_without_a_count_there_are_as_many_as_the_samples_give(project):
         ("b.npy --beside=a.json --count=30", "the sample count differs (30 here, 40 there)"),
         ("b.npy --beside=a.json --seed=1", "the set of seeds differs ([1] here, [7] there)"),
         ("b.npy --count=91 --seed=7", "b.npy has 90 samples: 91 of each seed (7) are 91"),
+        ("several.npy", "several.npy is no array of numbers that NumPy wrote: it holds several (.npz)"),
         ("b.npy --beside=conf/base/globals.yml", "it is no scores.json"),
         ("b.npy --output=nowhere/b.json", "there is no folder nowhere"),
         ("b.npy --steps=5", "--steps and --sampler are of a model, and b.npy was made already"),

@@ -53,6 +53,9 @@ def test_files_become_models_of_the_catalog(here, reference, network_pickle):
     assert "none of the released networks" in typed("import edm.pt --from openai --env lsun256", 1)
     assert "there is no file none.pt" in typed("import none.pt --from openai --env lsun256", 1)
     assert "--config none.json: " in typed("import edm.pt --from openai --env lsun256 --config none.json", 1)
+    (here / "list.json").write_text("[]")
+    told = typed("import edm.pt --from openai --env lsun256 --config list.json", 1)
+    assert "--config list.json: it is no object of options" in told
     network_pickle(reference("adm"))
     typed("import network.pkl --from nvidia --env cifar10", 0)
     assert Model.load(here / "data/06_models/cifar10/teacher").space.shape == (3, 16, 16)

@@ -94,11 +94,13 @@ def damaged(store, place: Path, how: str) -> None:
         shutil.copytree(place_of(store, 2), place, dirs_exist_ok=True)
     elif how == "torn":
         (place / "artifacts" / "model" / "model.safetensors").write_bytes(b"")
+    elif how == "code":
+        (place / "generator.py").write_text("raise RuntimeError")
     else:
         (place / how).unlink()
 
 
-@pytest.mark.parametrize("how", ["gone", "others", "torn", "MLmodel", "generator.py"])
+@pytest.mark.parametrize("how", ["gone", "others", "torn", "code", "MLmodel", "generator.py"])
 @pytest.mark.parametrize("by", ["register", "sync"])
 def test_lost_or_damaged_files_of_a_version_are_made_again(
     store, finished_model, scores, tmp_path, monkeypatch, how, by
@@ -127,6 +129,21 @@ def test_lost_or_damaged_files_of_a_version_are_made_again(
     client = store.client()
     assert [("mended" in client.get_model_version("onestep-digits", n).tags) for n in "12"] == [True, False]
     assert (place / "sheet.png").exists()
+
+
+def test_a_copied_registry_writes_nothing_where_it_was_copied_from(store, finished_model, scores, tmp_path):
+    record, place = register(finished_model(), scores(26.0), store), place_of(store, 1)
+    (tmp_path / "copy").mkdir()
+    shutil.copy(store.database, tmp_path / "copy")
+    copied = Store.at(tmp_path / "copy", "sqlite:///mlflow.db")
+    shutil.rmtree(place)
+    for again in (
+        lambda: register(finished_model(), scores(26.0), copied),
+        lambda: sync([(record, finished_model())], copied),
+    ):
+        with pytest.raises(ValueError, match=f"moved or copied: its files are in {place}.*onestep registry sync"):
+            again()
+    assert not place.exists()
 
 
 def test_a_version_that_is_whole_is_not_made_again(store, finished_model, scores):
@@ -332,6 +349,8 @@ def test_a_registered_model_gives_the_arrays_of_the_model(store, finished_model,
     assert np.array_equal(model.sample(2, 5, range(3)), Model.load(folder).sample(2, 5, range(3)))
     with pytest.raises(ValueError, match=r"@best is not in the registry at sqlite"):
         load_registered("models:/onestep-digits@best", store)
+    with pytest.raises(ValueError, match=r"onestep-digits names no version: models:/NAME@champion"):
+        load_registered("models:/onestep-digits", store)
     with pytest.raises(ValueError, match="MLFLOW_TRACKING_URI"):
         load_registered(CHAMPION, Store(f"sqlite:///{folder}/no.db"))
 

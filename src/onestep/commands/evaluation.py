@@ -113,7 +113,10 @@ def _samples(source: Path, space) -> np.ndarray:
 
 def _array(file: Path) -> np.ndarray:
     try:
-        return np.load(file, mmap_mode="r", allow_pickle=False)
+        found = np.load(file, mmap_mode="r", allow_pickle=False)
+        if not isinstance(found, np.ndarray):
+            raise ValueError("it holds several (.npz)")
+        return found
     except (OSError, ValueError, EOFError) as problem:
         raise ValueError(f"{file} is no array of numbers that NumPy wrote: {problem}") from None
 

@@ -70,7 +70,10 @@ def _saved(model, target: Path):
 
 def _options(config: Path | None) -> dict | None:
     try:
-        return config and json.loads(config.read_text())
+        options = config and json.loads(config.read_text())
+        if not isinstance(options, dict | None):
+            raise ValueError("it is no object of options")
+        return options
     except (OSError, ValueError) as problem:
         raise ValueError(f"--config {config}: {problem}") from None
 

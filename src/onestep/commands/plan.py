@@ -20,7 +20,9 @@ ROWS = 256  # of random data, where there are none yet
 @click.command()
 @click.option("--env", default=None, help="The configuration, as for kedro run.")
 @click.option("--steps", default=10, show_default=True, type=click.IntRange(1), help="Steps of the trial.")
-@click.option("--seconds", default=60.0, show_default=True, help="What the trial of a training takes at most, about.")
+@click.option(
+    "--seconds", default=60.0, show_default=True, type=click.FloatRange(0), help="What a trial takes at most, about."
+)
 def plan(env: str | None, params: dict, steps: int, seconds: float) -> None:
     """Say what a run would do and cost, from a short trial on this machine. Nothing is kept of it.
 

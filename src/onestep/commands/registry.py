@@ -154,8 +154,9 @@ def _shown(catalog) -> list[Path]:
 
 
 def _registry(env: str | None) -> tuple[dict, object, str]:
-    """Parameters, catalog, and the name of the registered model."""
+    """Parameters, catalog, and the name of the registered model. ValueError where nothing was registered."""
     context = context_of(env)
+    context.catalog.load("tracking").check_there()
     return context.params, context.catalog, f"onestep-{context.params['dataset']}"
 
 

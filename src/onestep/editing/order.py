@@ -31,7 +31,7 @@ def carry_out(order: EditOrder, model, teacher=None) -> Trial:
     if isinstance(task, Interpolate) and images is None:
         return try_seeds(model, task, (seed, order.other_seed), steps, label=order.label)
     if images is None:
-        raise ValueError(f"{order.name} edits an image: name one (--image).")
+        raise ValueError(f"{order.name} edits an image: name one (--image, or images in a request).")
     labels = None if order.label is None else torch.full((len(images),), order.label)
     if not isinstance(task, Interpolate):
         return try_task(model, order.name, task, images, steps, seed, order.degrade, labels)

@@ -191,7 +191,7 @@ def _fitting(weights: Mapping[str, Tensor], path) -> dict:
                 ours = build_network(**from_published(config)).state_dict()
             problem = _difference(import_weights(config, weights), ours)
         except (ValueError, IndexError) as other:
-            problem = str(other)
+            problem = f"its weights have other names ({other})"
         if not problem:
             return config
         problems.append(f"{released}: {problem}")

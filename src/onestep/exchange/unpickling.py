@@ -108,8 +108,8 @@ def _reading(path: Path | str, read: Callable[[BinaryIO, int], Any]) -> Any:
     except Refused as problem:
         raise ValueError(f"{path} is refused, and nothing in it was run: {problem}.") from None
     except Exception as problem:  # a damaged pickle can raise anything
-        words = (str(problem).strip() or type(problem).__name__).splitlines()[0][:300]
-        raise ValueError(f"{path} is refused or damaged, and nothing in it was run: {words}") from None
+        words = f"{type(problem).__name__} {problem}".splitlines()[0][:300]
+        raise ValueError(f"{path} is of another kind or damaged, and nothing in it was run: {words}") from None
 
 
 class Refused(Exception):

@@ -1,5 +1,6 @@
 """Kedro's configuration with a recipe chosen and everything checked before any work."""
 
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,8 @@ def chosen(config: dict[str, Any]) -> dict[str, Any]:
     config["students"] = {name: {**merged(network, recipe), "name": name} for name, recipe in recipes.items()}
     if taken := RESERVED & recipes.keys():
         raise ValueError(f"a recipe is called {', '.join(taken)}, as something else is: give it another name.")
+    if not re.fullmatch(r"\w[\w.-]*", str(config.get("dataset"))):
+        raise ValueError(f"dataset is {config.get('dataset')!r}: a name of letters, digits, '_', '-' and '.'.")
     name = check_name("recipe", config.get("recipe"), recipes)
     config["student"] = config["students"][name] = merged(config["students"][name], config.get("student", {}))
     config["teacher"] = {**merged(network, config.get("teacher", {})), "name": "teacher"}

@@ -28,6 +28,7 @@ def edited(model: Model, request: Request) -> np.ndarray:
         if (mask := asked.mask) is not None:
             options["mask"] = mask if mask in MASKS else read_mask(_opened(mask, model, "mask"), "mask")
         task = build_task(asked.task, options)
+        task.check(model.space)
         named = [(f"image {n}", picture) for n, picture in enumerate(asked.images or [], 1)]
         images = [read_image(_opened(picture, model, n), n, model.space, task.factor) for n, picture in named]
         other = seed + 1 if asked.to is None else asked.to

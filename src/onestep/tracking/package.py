@@ -1,8 +1,10 @@
 """The files of a version, which MLflow loads a generator from."""
 
+import hashlib
 import json
 import logging
 import shutil
+from collections.abc import Sequence
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from onestep.training.model import Model
 
 NEEDED = ("onestep", "mlflow", "numpy", "pillow", "pydantic", "safetensors", "torch")
-SEAL = "model_seal"
+SEAL, CODE_SEAL = "model_seal", "code_seal"
 PARTS = ("MLmodel", "generator.py", "artifacts/model")  # what nothing is served without
 
 
@@ -30,6 +32,12 @@ def write_package(model: "Model", temporary: Path) -> None:
         model_config={"model_sha256": model.sha256, SEAL: seal_of(model.folder)},
         pip_requirements=[f"{package}=={installed(package).partition('+')[0]}" for package in NEEDED],
     )
+
+
+def seals_of(parts: Sequence[Path]) -> dict[str, str]:
+    """Of the files or folders that PARTS names: one for what is run to load the model, and that of the model."""
+    *run, model = parts
+    return {CODE_SEAL: hashlib.sha256(b"".join(file.read_bytes() for file in run)).hexdigest(), SEAL: seal_of(model)}
 
 
 def seal_of(folder: Path) -> str:

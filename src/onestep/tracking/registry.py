@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,6 +117,8 @@ def load_registered(uri: str, store: Store | None = None) -> "Model":
 
     store = store or Store.at(Path.cwd())
     store.check_there()
+    if not re.fullmatch(r"models:/[^/@]+(@|/)[^/@]+", uri):
+        raise ValueError(f"{uri} names no version: models:/NAME@champion, or models:/NAME/2.")
     client = store.client()
     with store.asked_for(uri):
         version = client.get_model_version(*get_model_name_and_version(client, uri))

@@ -66,6 +66,14 @@ class Store:
         if self.database and not self.database.exists():
             raise ValueError(f"no registry at {self.address}: go to the project's folder or set MLFLOW_TRACKING_URI")
 
+    def check_beside(self, place: str) -> None:
+        """Raise ValueError if an sqlite store keeps files elsewhere: MLflow holds on to the place of the first day."""
+        if self.database and not Path(place.removeprefix("file://")).is_relative_to(self.database.parent):
+            raise ValueError(
+                f"the registry at {self.address} was moved or copied: its files are in {place}. Move it back, or "
+                f"remove {self.database.name} and mlartifacts here, and: onestep registry sync"
+            )
+
     def client(self) -> "MlflowClient":
         """A client that has just had an answer; ConnectionError, within seconds, where there is none."""
         try:

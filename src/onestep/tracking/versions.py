@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from onestep.tracking.calls import find_run
 from onestep.tracking.card import card
-from onestep.tracking.package import PARTS, SEAL, seal_of, write_package
+from onestep.tracking.package import PARTS, SEAL, seal_of, seals_of, write_package
 from onestep.tracking.scores import SAMPLING_SPEED
 from onestep.tracking.store import Store
 
@@ -48,7 +48,7 @@ def create_version(
         for file in shown:
             shutil.copy(file, folder)
         client.log_model_artifacts(logged.model_id, str(folder))
-        tags |= {SEAL: seal_of(folder / PARTS[-1])}
+        tags |= seals_of([folder / part for part in PARTS])
     client.finalize_logged_model(logged.model_id, "READY")
     if not client.search_registered_models(f"name='{name}'"):
         client.create_registered_model(name)
@@ -127,14 +127,15 @@ def load_version(version: "ModelVersion", store: Store) -> "Model":
 
     uri = f"{version.name} version {version.version}"
     try:
-        *_, folder = [download_artifacts(f"{version.source}/{part}", tracking_uri=store.uri) for part in PARTS]
+        parts = [Path(download_artifacts(f"{version.source}/{part}", tracking_uri=store.uri)) for part in PARTS]
     except (MlflowException, OSError) as problem:
         raise ValueError(f"{uri}: its files are not to be had: {store.words(problem)}") from None
     try:
-        model = load_model(folder)
+        model = load_model(parts[-1])
     except ValueError as problem:
         raise ValueError(f"{uri}: its files are damaged: onestep registry sync makes them again ({problem})") from None
-    check_files(version, model)
+    check_weights(version, model)
+    _check_seals(version, seals_of(parts))
     return model
 
 
@@ -152,7 +153,8 @@ def mend_version(client: "MlflowClient", store: Store, version: "ModelVersion", 
     check_weights(version, model)
     with packaged(model, facts_of(version).get("levels")) as folder:
         _files_of(version, store).log_artifacts(str(folder))
-        client.set_model_version_tag(version.name, version.version, SEAL, seal_of(folder / PARTS[-1]))
+        for key, seal in seals_of([folder / part for part in PARTS]).items():
+            client.set_model_version_tag(version.name, version.version, key, seal)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     client.set_model_version_tag(version.name, version.version, "mended", now)
 
@@ -164,8 +166,10 @@ def show(version: "ModelVersion", store: Store, files: Sequence[Path]) -> None:
 
 
 def _files_of(version: "ModelVersion", store: Store) -> "ArtifactRepository":
+    """ValueError where they lie in another project, which this one is a copy of."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+    store.check_beside(version.source)
     return get_artifact_repository(version.source, tracking_uri=store.uri)
 
 
@@ -178,7 +182,11 @@ def check_weights(version: "ModelVersion", model: "Model") -> None:
 def check_files(version: "ModelVersion", model: "Model") -> None:
     """Raise ValueError if the version was registered with other weights, or with another description of them."""
     check_weights(version, model)
-    if (found := seal_of(model.folder)) != version.tags.get(SEAL, found):
+    _check_seals(version, {SEAL: seal_of(model.folder)})
+
+
+def _check_seals(version: "ModelVersion", found: dict[str, str]) -> None:
+    if any(seal != version.tags.get(key, seal) for key, seal in found.items()):
         raise ValueError(f"{version.name} version {version.version}: its files are not those that were registered")
 
 
