@@ -1,5 +1,6 @@
 """The same through an MLflow server."""
 
+import gc
 import os
 import signal
 import socket
@@ -49,7 +50,12 @@ def test_a_training_that_starts_before_its_server(server, write_progress, finish
     assert len(client.list_artifacts(run.run_id, "images")) == 2
     record = register(finished_model(), scores(26.0), server, run_id=run.run_id)
     assert register(finished_model(), scores(26.0), server) == record
-    assert load_registered(record["uri"], server).sha256 == record["model_sha256"]
+    loaded = load_registered(record["uri"], server)
+    sent = loaded.folder
+    assert (loaded.sha256, sent.exists()) == (record["model_sha256"], True)
+    del loaded
+    gc.collect()
+    assert not sent.exists()
     with pytest.raises(ValueError, match="is not in the registry"):
         load_registered("models:/onestep-digits@best", server)
     assert "secret" not in caplog.text + "".join(capfd.readouterr())

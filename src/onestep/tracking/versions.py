@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -121,13 +122,17 @@ def get_version(client: "MlflowClient", name: str, place: int | str) -> "ModelVe
 
 
 def load_version(version: "ModelVersion", store: Store) -> "Model":
-    """The model of a version. ValueError if its files are missing, damaged, or not those that were registered."""
+    """The model of a version. ValueError if its files are missing, damaged, or not those that were registered.
+
+    Those of a database are read where they lie; what a server sends is on disk for as long as the model is in memory.
+    """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    uri = f"{version.name} version {version.version}"
+    uri, sent = f"{version.name} version {version.version}", TemporaryDirectory(prefix="onestep-")
+    place = None if store.database else sent.name
     try:
-        parts = [Path(download_artifacts(f"{version.source}/{part}", tracking_uri=store.uri)) for part in PARTS]
+        parts = [Path(download_artifacts(f"{version.source}/{part}", None, None, place, store.uri)) for part in PARTS]
     except (MlflowException, OSError) as problem:
         raise ValueError(f"{uri}: its files are not to be had: {store.words(problem)}") from None
     try:
@@ -136,6 +141,7 @@ def load_version(version: "ModelVersion", store: Store) -> "Model":
         raise ValueError(f"{uri}: its files are damaged: onestep registry sync makes them again ({problem})") from None
     check_weights(version, model)
     _check_seals(version, seals_of(parts))
+    weakref.finalize(model, sent.cleanup)
     return model
 
 
