@@ -7,20 +7,25 @@ from contextlib import contextmanager
 
 
 class Lines:
-    """Plain lines: one each tenth of the way or half a minute, and one at the end."""
+    """Plain lines: one each tenth of the way or half a minute, and one at the end.
+
+    What is left is told from the second report on: a run that is taken up has a part of its way behind it.
+    """
 
     def __init__(self, title: str):
         self.title = title
-        self.started = self.spoke_at = time.monotonic()
-        self.spoke_of = 0.0
+        self.first: tuple[float, float] | None = None
+        self.spoke_at, self.spoke_of = time.monotonic(), 0.0
 
     def __call__(self, done: float, total: float, note: str = ""):
         now, fraction = time.monotonic(), done / max(total, 1)
+        self.first = self.first or (now, fraction)
         if fraction < self.spoke_of + 0.1 and now < self.spoke_at + 30 and (fraction < 1 or self.spoke_of >= 1):
             return
         self.spoke_at, self.spoke_of = now, fraction
-        left = (now - self.started) * (1 - fraction) / fraction if fraction else 0
-        print(f"{self.title}: {fraction:4.0%}, {left:.0f} s left{', ' + note if note else ''}", flush=True)
+        began, start = self.first
+        left = f"{(now - began) * (1 - fraction) / (fraction - start):.0f} s left" if fraction > start else ""
+        print(", ".join(filter(None, (f"{self.title}: {fraction:4.0%}", left, note))), flush=True)
 
 
 @contextmanager
