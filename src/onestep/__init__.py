@@ -15,9 +15,6 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
-# Threads that wait for each other give up the core soon: nothing on free cores, a tenth of the time on busy ones.
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-
 
 def load(place: str, store=None):
     """The model of a folder, `models:/onestep-digits@champion` or `models:/onestep-digits/2`, to `sample` from.
