@@ -1,7 +1,5 @@
 """The entry: what `kedro` has in this project, and `onestep`."""
 
-import copy
-
 import click
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.project import pipelines
@@ -16,20 +14,17 @@ def cli() -> None:
     """Commands of this project."""
 
 
-def run_known(**options):
-    """`kedro run`, once the pipelines and nodes that it was given are known to be there."""
+def check_known(**options) -> None:
+    """Raise ValueError for pipelines and nodes that `kedro run` was given and that are not there."""
     for name in filter(None, (options["pipeline"], *(options["pipelines"] or ()))):
         check_name("pipeline", name, pipelines)
     nodes = {node.name for pipeline in pipelines.values() for node in pipeline.nodes}
     for option in ("node_names", "from_nodes", "to_nodes"):
         for name in options[option] or ():
             check_name("node", name, nodes)
-    return kedro_run.callback(**options)
 
 
-run = copy.copy(kedro_run)
-run.callback = run_known
-run = refusing(run)
+run = refusing(kedro_run, check_known)
 cli.add_command(run)
 
 

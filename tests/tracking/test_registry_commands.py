@@ -166,5 +166,5 @@ def test_edit_from_the_shell(project):
     assert "colorization needs colour" in typed(edit.format("colorize") + "--image=a.png", 1)
     assert "Did you mean 'inpaint'" in typed(edit.format("inpant") + "--image=a.png", 1)
     assert "no option of denoise 'factor'" in typed(edit.format("denoise") + "--image=a.png --factor=2", 1)
-    assert "name one (--image" in typed(edit.format("stroke"), 1)
+    assert "name one (--image, or images in a request)" in typed(edit.format("stroke"), 1)
     assert "needs the teacher" in typed(edit.format("interpolate") + "--image=a.png --image=a.png", 1)

@@ -176,7 +176,7 @@ def test_an_edit_is_that_of_the_model(served):
         ({"task": "interpolate", "frames": 10**6}, "edit.frames: Input should be less than or equal to 256"),
         ({"task": "interpolate", "frames": -(10**6)}, "edit.frames: Input should be greater than or equal to 2"),
         ({"task": "denoise", "factor": 2}, "no option of denoise 'factor'"),
-        ({"task": "superresolve", "factor": 0, "images": [encoded(np.zeros((8, 8), np.uint8))]}, "factor"),
+        ({"task": "superresolve", "factor": 0, "images": [encoded(np.zeros((8, 8), np.uint8))]}, "a factor of 0 for"),
         ({"task": "inpaint", "file": "x"}, "edit.file: Extra inputs are not permitted"),
     ],
 )

@@ -1,7 +1,7 @@
 """Errors that are the user's to mend, as messages."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import click
 
@@ -13,11 +13,12 @@ class Refusal(click.ClickException):
         click.secho(f"Error: {self.message}", fg="red", err=True)
 
 
-def refusing(command: click.Command) -> click.Command:
-    """The command, with errors that are the user's to mend shown as messages."""
+def refusing(command: click.Command, check: Callable[..., None] = lambda **_: None) -> click.Command:
+    """The command, with errors that are the user's to mend shown as messages. check: of its options, before it."""
 
     def callback(*args, **kwargs):
         try:
+            check(**kwargs)
             return command.callback(*args, **kwargs)
         except click.ClickException:
             raise
