@@ -26,11 +26,11 @@ RATIO, FIXED = 1.05, 45  # the most: of the bare loop, and seconds besides
 BARE = """
 import sys, time, tempfile, torch
 from pathlib import Path
-from onestep.pipelines.configuration import RecipeConfigLoader
-from onestep.pipelines.training import make_job
-from onestep.settings import CONFIG_LOADER_ARGS
-from onestep.data import ArrayStore
-from onestep.training.loop import Training
+from fewstep.pipelines.config_loader import RecipeConfigLoader
+from fewstep.pipelines.training import make_job
+from fewstep.settings import CONFIG_LOADER_ARGS
+from fewstep.data import ArrayStore
+from fewstep.training.loop import Training
 steps, batch = int(sys.argv[1]), int(sys.argv[2])
 changes = {"teacher": {"training": {"images": steps * batch, "batch_size": batch}}}
 parameters = RecipeConfigLoader("conf", env="base", runtime_params=changes, **CONFIG_LOADER_ARGS)["parameters"]

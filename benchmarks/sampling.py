@@ -23,11 +23,11 @@ import torch
 from bounds import Bounds
 from memory import peak_bytes
 
-from onestep.data import ArrayStore
-from onestep.evaluation.choice import open_choice
-from onestep.evaluation.ladder import Judge, evaluate, rungs_of
-from onestep.evaluation.stream import stream
-from onestep.training.model import Model
+from fewstep.data import ArrayStore
+from fewstep.evaluation.extractor_choice import open_choice
+from fewstep.evaluation.ladder import Judge, evaluate, rungs_of
+from fewstep.evaluation.sample_stream import stream
+from fewstep.models.model import Model
 
 BATCH, LARGER = 64, 256
 FORWARDS, SECONDS, BEYOND = 1.1, 120, 0.2  # the most that an image, 50,000 of them, and their evaluation should cost

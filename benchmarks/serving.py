@@ -24,8 +24,8 @@ from pathlib import Path
 import torch
 from bounds import Bounds
 
-from onestep.tracking.versions import write_package
-from onestep.training.model import Model
+from fewstep.models.model import Model
+from fewstep.registry.versions import write_package
 
 FORWARDS = 3  # the most that a request should take
 BODY = json.dumps({"inputs": [{"num_images": 1, "steps": 1, "seed": 1}]})

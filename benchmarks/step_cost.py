@@ -25,22 +25,22 @@ from memory import peak_bytes
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from onestep.data import ingest
-from onestep.diffusion.distances import build_distance
-from onestep.diffusion.guidance import guided
-from onestep.diffusion.randomness import StepRandomness
-from onestep.networks import build_network
-from onestep.networks.dual import jvp
-from onestep.networks.memory import keep_freed_memory
-from onestep.networks.published import from_published
-from onestep.objectives import Batch, Networks, Progress, build_objective
-from onestep.preconditioning import build_preconditioner, total_derivative
-from onestep.training.ema import update_average
-from onestep.training.job import Job
-from onestep.training.loop import Training
-from onestep.training.model import Model, build_function
-from onestep.training.optimizer import build_optimizer
-from onestep.training.settings import TrainingSettings
+from fewstep.data import ingest
+from fewstep.diffusion.guidance import guided
+from fewstep.diffusion.randomness import StepRandomness
+from fewstep.losses.distances import build_distance
+from fewstep.models.model import Model, build_function
+from fewstep.networks import build_network
+from fewstep.networks.dual import jvp
+from fewstep.networks.released import from_published
+from fewstep.objectives import Batch, Networks, Progress, build_objective
+from fewstep.preconditioning import build_preconditioner, total_derivative
+from fewstep.support.memory import keep_freed_memory
+from fewstep.training.ema import update_average
+from fewstep.training.hyperparameters import TrainingSettings
+from fewstep.training.job import Job
+from fewstep.training.loop import Training
+from fewstep.training.optimizer import build_optimizer
 
 CD = {"name": "consistency_distillation"}
 FACM = {"name": "flow_anchored_consistency"}

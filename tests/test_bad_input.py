@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from onestep.pipelines.configuration import RecipeConfigLoader
-from onestep.settings import CONFIG_LOADER_ARGS
+from fewstep.pipelines.config_loader import RecipeConfigLoader
+from fewstep.settings import CONFIG_LOADER_ARGS
 
 CONF = Path(__file__).parents[1] / "conf"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from onestep.tracking import Store
+from fewstep.tracking import Store
 
 TRAINING = "workflowType=machine_learning"  # else MLflow shows its pages for language models
 MAKEFILE = (Path(__file__).parents[1] / "Makefile").read_text()
@@ -124,7 +124,7 @@ def test_an_experiment_lists_its_runs(look, address, run):
 
 def test_a_run_has_its_scores_its_parameters_and_its_model(look, address, run):
     score = f"fid_test/nfe_01 {run.data.metrics['fid_test/nfe_01']}"
-    words = ("Finished", score, "objective.name consistency_distillation", "onestep-test v1")
+    words = ("Finished", score, "objective.name consistency_distillation", "fewstep-test v1")
     look("run", page_of(address, run, f"/{run.info.run_id}"), *words)
 
 
@@ -140,8 +140,8 @@ def test_a_run_shows_its_sheet(look, address, run):
 
 
 def test_the_registered_model_has_its_version_and_its_aliases(look, address):
-    words = ("onestep-test", "Version 1", "@ challenger", "@ champion", "recipe : cd", "fid_test/nfe_01")
-    look("model", f"{address}/#/models/onestep-test", *words)
+    words = ("fewstep-test", "Version 1", "@ challenger", "@ champion", "recipe : cd", "fid_test/nfe_01")
+    look("model", f"{address}/#/models/fewstep-test", *words)
 
 
 @pytest.mark.parametrize("width", [1200, 360])

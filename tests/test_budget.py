@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from onestep import budget
-from onestep.budget import Budget, with_budget
-from onestep.launch import LaunchSettings
-from onestep.training.job import Job
+from fewstep import budget
+from fewstep.budget import Budget, with_budget
+from fewstep.launch import LaunchSettings
+from fewstep.training.job import Job
 
 HERE = LaunchSettings(workers=0)
 JOB = Job("cd", "data", "d" * 64, {}, {}, {"name": "denoising"}, {"images": 9, "batch_size": 8})

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from onestep.launch import LaunchSettings, launch
-from onestep.training.checkpoint import load_newest
-from onestep.training.job import Job
+from fewstep.launch import LaunchSettings, launch
+from fewstep.training.checkpoint import load_newest
+from fewstep.training.job import Job
 
 pytestmark = pytest.mark.check
 NETWORK = {"name": "unet", "channels": 8, "channel_mult": [1], "num_blocks": 1}
@@ -28,8 +28,8 @@ from pathlib import Path
 
 import ray
 
-from onestep.launch import LaunchSettings, launch
-from onestep.training.job import Job
+from fewstep.launch import LaunchSettings, launch
+from fewstep.training.job import Job
 
 launch(Job(**json.loads(sys.argv[1])), Path(sys.argv[2]), LaunchSettings(1, threads=1, gpu=False))
 print(ray.get_runtime_context().gcs_address.split(":")[-1], len(ray.nodes()))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from onestep import console
+from fewstep import console
 
 
 @pytest.fixture

@@ -19,11 +19,12 @@ import torch
 import yaml
 from PIL import Image
 
-from onestep.exchange.hugging_face import write_diffusers
-from onestep.exchange.published import import_openai
-from onestep.networks import settings_of
-from onestep.pipelines.configuration import merged
-from onestep.tracking import Store, force, register
+from fewstep.exchange.checkpoints import import_openai
+from fewstep.exchange.hugging_face import write_diffusers
+from fewstep.networks import settings_of
+from fewstep.pipelines.config_loader import merged
+from fewstep.registry import force, register
+from fewstep.tracking import Store
 
 PROJECT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", *(f"docs/{file.name}" for file in sorted(PROJECT.glob("docs/*.md"))))
@@ -32,7 +33,7 @@ NOT_RUN = {
     'pip install -e ".[demo]"': "packages are downloaded",
     "kedro run --env=cifar10 --params=launch.workers=8": "eight workers need eight cores, and the data are a download",
 }
-DEMO = "onestep demo --model models:/onestep-digits@champion"
+DEMO = "fewstep demo --model models:/fewstep-digits@champion"
 EXTRA = {} if find_spec("gradio") else {DEMO: "the packages of the extra 'demo' are not here"}
 # Where a command has a large number, the name of a large file or a place of the reader's: what stands for it here.
 STAND_INS = {
@@ -45,11 +46,11 @@ STAND_INS = {
 SERVERS = {  # {start of a command: what answers once it is there}
     "make ui": "localhost:5000",
     "mlflow models serve": "localhost:{port}/ping",
-    "onestep demo": "localhost:7860",
+    "fewstep demo": "localhost:7860",
 }
 # What a command finds done, besides what the commands before it did.
 BEFORE = {
-    "dvc pull dvc.yaml && onestep registry sync": "git clone -q . ../clone && cd ../clone",
+    "dvc pull dvc.yaml && fewstep registry sync": "git clone -q . ../clone && cd ../clone",
     "kedro run --params=launch.workers=2": "rm -r runs/digits/cd-*",
 }
 # The largest numbers of trainings and evaluations, and what a published network needs of what is not here.

@@ -10,7 +10,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Pipeline
 
-from onestep.pipeline_registry import recipe_names
+from fewstep.pipeline_registry import recipe_names
 
 PROJECT = Path(__file__).parents[1]
 CONF = PROJECT / "conf" / "base"
@@ -71,10 +71,10 @@ def project():
 
 @pytest.fixture(scope="module")
 def imports():
-    """Who imports whom in onestep; without the root's onestep.load, which only a user calls."""
-    graph = grimp.build_graph("onestep", exclude_type_checking_imports=True)
-    for imported in ("onestep.tracking", "onestep.training.model"):
-        graph.remove_import(importer="onestep", imported=imported)
+    """Who imports whom in fewstep; without the root's fewstep.load, which only a user calls."""
+    graph = grimp.build_graph("fewstep", exclude_type_checking_imports=True)
+    for imported in ("fewstep.tracking", "fewstep.models.model"):
+        graph.remove_import(importer="fewstep", imported=imported)
     return graph
 
 
@@ -131,7 +131,7 @@ def test_parameters(stages, project, name):
 def test_code(stages, project, imports, name):
     kind, _, recipe = name.partition("@")
     folder = f"pipelines.{kind if kind in NAMES else 'compare'}"
-    reached = {name_of(m) for m in imports.find_upstream_modules(f"onestep.{folder}.nodes")} - {"onestep"}
+    reached = {name_of(m) for m in imports.find_upstream_modules(f"fewstep.{folder}.nodes")} - {"fewstep"}
     reached |= {f"{folder}.nodes", f"{folder}.pipeline"}
     trained = {"teacher": project[2]["teacher"], "distill": project[2]["student"], **project[2]["students"]}
     if spec := trained.get(recipe or kind):
@@ -187,11 +187,11 @@ def relative(file: Path) -> str:
 
 
 def name_of(module: str) -> str:
-    return module.removeprefix("onestep.")
+    return module.removeprefix("fewstep.")
 
 
 def file_of(module: str) -> Path:
-    path = PROJECT / "src" / "onestep" / module.replace(".", "/")
+    path = PROJECT / "src" / "fewstep" / module.replace(".", "/")
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 

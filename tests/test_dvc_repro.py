@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from onestep.pipeline_registry import recipe_names
-from onestep.pipelines.configuration import merged
+from fewstep.pipeline_registry import recipe_names
+from fewstep.pipelines.config_loader import merged
 
 PROJECT = Path(__file__).parents[1]
 COPIED = (
     "conf/**/*.yml",
     "src/**/*.py",
-    "src/onestep/evaluation/**/*.*",
+    "src/fewstep/evaluation/**/*.*",
     "data/*/digits/.gitignore",
     ".dvc/.gitignore",
     ".dvc/config",
@@ -123,15 +123,15 @@ def test_the_journey_by_dvc_and_its_way_to_a_clone(project, tmp_path):
     clone = Project(tmp_path / "clone")
     clone("dvc pull --quiet dvc.yaml")
     assert clone("dvc status dvc.yaml").startswith("Data and pipelines are up to date")
-    said = clone("onestep registry sync --env=base")
+    said = clone("fewstep registry sync --env=base")
     assert said.splitlines() == [
-        "onestep-digits-teacher version 1: no alias",
-        "onestep-digits version 2: challenger",
+        "fewstep-digits-teacher version 1: no alias",
+        "fewstep-digits version 2: challenger",
         f"not here, or of other weights: {RECORD.with_name('report.html')}",
-        "onestep-digits has no champion: the one that was is not among these records. onestep registry promote",
-        f"Or, at a commit that has it (git log {RECORD}): dvc pull dvc.yaml && onestep registry sync",
+        "fewstep-digits has no champion: the one that was is not among these records. fewstep registry promote",
+        f"Or, at a commit that has it (git log {RECORD}): dvc pull dvc.yaml && fewstep registry sync",
     ]
-    assert clone("onestep registry sync --env=base") == said
+    assert clone("fewstep registry sync --env=base") == said
 
 
 @pytest.mark.check

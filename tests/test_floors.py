@@ -25,7 +25,7 @@ def test_nothing_to_mend(command):
 def imported() -> set[str]:
     """The packages that the sources name, wherever in a file."""
     found = set()
-    for file in (PROJECT / "src" / "onestep").rglob("*.py"):
+    for file in (PROJECT / "src" / "fewstep").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Import):
                 found |= {alias.name.split(".")[0] for alias in node.names}
@@ -39,7 +39,7 @@ def test_every_import_is_of_a_declared_dependency():
     dependencies = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     declared = {re.match(r"[\w-]+", each)[0].replace("-", "_").lower() for each in dependencies}
     makers = {name: {d.replace("-", "_").lower() for d in made} for name, made in packages_distributions().items()}
-    others = imported() - sys.stdlib_module_names - {"onestep"}
+    others = imported() - sys.stdlib_module_names - {"fewstep"}
     assert "torch" in others
     assert [name for name in sorted(others) if not makers.get(name, {name}) & declared] == []
 
@@ -50,7 +50,7 @@ def test_the_mathematics_runs_without_the_frameworks():
         "import sys\n"
         "for name in ('kedro', 'kedro_datasets', 'omegaconf', 'ray', 'mlflow', 'pydantic'):\n"
         "    sys.modules[name] = None\n"
-        "import onestep, onestep.data, onestep.editing, onestep.evaluation, onestep.objectives, onestep.samplers\n"
-        "import onestep.training.loop\n"
+        "import fewstep, fewstep.data, fewstep.editing, fewstep.evaluation, fewstep.objectives, fewstep.samplers\n"
+        "import fewstep.training.loop\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

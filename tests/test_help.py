@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from onestep.cli import cli, main
+from fewstep.cli import cli, main
 
 
 def tree(command: click.Command, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], click.Command]:
@@ -20,10 +20,10 @@ OURS = {path: command for path, command in tree(main).items() if path}
 
 @pytest.mark.parametrize("path", OURS, ids=" ".join)
 def test_a_command_has_a_line_and_examples_that_parse(path, takes):
-    shown = CliRunner().invoke(main, [*path, "--help"], prog_name="onestep")
+    shown = CliRunner().invoke(main, [*path, "--help"], prog_name="fewstep")
     assert shown.exit_code == 0, shown.output
     assert len(OURS[path].get_short_help_str(100)) > 10
-    words = " ".join(("onestep", *path))
+    words = " ".join(("fewstep", *path))
     lines = [line.split("&&")[-1].strip() for line in shown.output.splitlines()]
     examples = [line for line in lines if line.startswith(words) and line != words]
     examples += [line for line in lines if line == words and "Usage" not in line]
@@ -32,7 +32,7 @@ def test_a_command_has_a_line_and_examples_that_parse(path, takes):
         takes(main, shlex.split(example)[1:])
 
 
-@pytest.mark.parametrize("group", [main, cli], ids=["onestep", "kedro"])
+@pytest.mark.parametrize("group", [main, cli], ids=["fewstep", "kedro"])
 def test_both_list_what_they_can_do(group):
     listed = CliRunner().invoke(group, ["--help"]).output
     for name, command in group.commands.items():

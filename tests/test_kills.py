@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from onestep.pipelines.configuration import RecipeConfigLoader
-from onestep.settings import CONFIG_LOADER_ARGS
-from onestep.tracking.follow import Progress
-from onestep.training.checkpoint import checkpoints
-from onestep.training.job import needs_teacher
+from fewstep.pipelines.config_loader import RecipeConfigLoader
+from fewstep.settings import CONFIG_LOADER_ARGS
+from fewstep.tracking.follow import Progress
+from fewstep.training.checkpoint import checkpoints
+from fewstep.training.job import needs_teacher
 
 SLOW_DISK = Path(__file__).parent / "slow_disk"
 CONF = Path(__file__).parents[1] / "conf"

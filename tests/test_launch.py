@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from onestep.launch import LaunchSettings, check_shared, launch, share_threads
-from onestep.pipelines.configuration import RecipeConfigLoader
-from onestep.pipelines.training import make_job
-from onestep.settings import CONFIG_LOADER_ARGS
-from onestep.tracking.follow import Progress
-from onestep.training.checkpoint import checkpoints, load_newest
-from onestep.training.job import Job
-from onestep.training.loop import Divergence, Training, train
-from onestep.training.model import Model
+from fewstep.launch import LaunchSettings, check_shared, launch, share_threads
+from fewstep.models.model import Model
+from fewstep.pipelines.config_loader import RecipeConfigLoader
+from fewstep.pipelines.training import make_job
+from fewstep.settings import CONFIG_LOADER_ARGS
+from fewstep.tracking.follow import Progress
+from fewstep.training.checkpoint import checkpoints, load_newest
+from fewstep.training.job import Job
+from fewstep.training.loop import Divergence, Training, train
 
 CONF = Path(__file__).parents[1] / "conf"
 RECIPES = sorted(p.stem for p in (CONF / "base" / "parameters" / "recipes").glob("*.yml"))
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def patches(tmp_path_factory):
-    from onestep.data import ingest
+    from fewstep.data import ingest
 
     return ingest({"name": "patches", "count": 64, "side": 16}, tmp_path_factory.mktemp("data") / "patches")
 

@@ -8,9 +8,9 @@ import pytest
 
 WATCH = Path(__file__).parent / "offline"
 JOURNEY = ("kedro", "run", "--env=test")
-STUDENT = "--model=models:/onestep-test@champion"
-SAMPLE = ("onestep", "sample", "samples.png", "--n=4", STUDENT)
-EDIT = ("onestep", "edit", "interpolate", "--steps=1", STUDENT)
+STUDENT = "--model=models:/fewstep-test@champion"
+SAMPLE = ("fewstep", "sample", "samples.png", "--n=4", STUDENT)
+EDIT = ("fewstep", "edit", "interpolate", "--steps=1", STUDENT)
 REPORT = ("kedro", "run", "--env=test", "--pipelines=report")
 PAGES = ("samples.png", "edited/sheet.png", "data/08_reporting/test/cd/report.html")
 
@@ -53,7 +53,7 @@ def test_the_watch_sees_an_attempt(tmp_path):
 
 
 def test_telemetry_of_vendors_is_off_unless_the_user_says_otherwise(project):
-    code = "import onestep, os; print(*(os.environ[n] for n in {}))".format(
+    code = "import fewstep, os; print(*(os.environ[n] for n in {}))".format(
         ["DO_NOT_TRACK", "KEDRO_DISABLE_TELEMETRY", "MLFLOW_DISABLE_TELEMETRY", "RAY_USAGE_STATS_ENABLED"]
     )
     import subprocess

@@ -12,7 +12,7 @@ import pytest
 
 PROJECT = Path(__file__).parents[1]
 TEXT = "\n".join(file.read_text() for file in (PROJECT / "README.md", *sorted(PROJECT.glob("docs/*.md"))))
-OURS = {"kedro", "onestep", "make"}  # test_readme
+OURS = {"kedro", "fewstep", "make"}  # test_readme
 SYSTEM = {"cp", "export", "git", "mkdir"}
 SPAN = r"`((?:[A-Z_]+=\S+ )?(?:dvc|mlflow|python|pip|ray|curl) [^`]*)`"
 
@@ -59,7 +59,7 @@ def check_pip(words: list[str], _) -> None:
 
 
 def check_curl(words: list[str], _) -> None:
-    from onestep.tracking.request import Request, check_fields
+    from fewstep.serving.request import Request, check_fields
 
     for given in json.loads(words[words.index("-d") + 1])["inputs"]:
         check_fields(Request.model_validate(given))

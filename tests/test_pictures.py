@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from onestep.pipeline_registry import register_pipelines
+from fewstep.pipeline_registry import register_pipelines
 
 PICTURE = Path(__file__).parents[1] / "docs/pictures/pipelines.png"
 

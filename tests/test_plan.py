@@ -5,16 +5,16 @@ import torch
 from click.testing import CliRunner
 from torch.utils.flop_counter import FlopCounterMode
 
-from onestep.cli import main
-from onestep.commands.plan import waiting_threads
-from onestep.trial import Cost, try_steps
+from fewstep.cli import main
+from fewstep.commands.plan import waiting_threads
+from fewstep.step_cost import Cost, try_steps
 
 pytestmark = pytest.mark.slow
 
 
 def test_a_trial_counts_what_a_step_costs(digits):
-    from onestep.training.job import Job
-    from onestep.training.model import build_function
+    from fewstep.models.model import build_function
+    from fewstep.training.job import Job
 
     network = {"name": "unet", "channels": 8, "channel_mult": [1], "num_blocks": 1, "attn_resolutions": []}
     training = {"images": 640, "batch_size": 64}

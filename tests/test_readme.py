@@ -8,23 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from onestep.cli import main, run
-from onestep.evaluation.leaderboard import leaderboard_table
-from onestep.pipeline_registry import register_pipelines
-from onestep.pipelines.configuration import RecipeConfigLoader
-from onestep.settings import CONFIG_LOADER_ARGS
+from fewstep.cli import main, run
+from fewstep.pipeline_registry import register_pipelines
+from fewstep.pipelines.config_loader import RecipeConfigLoader
+from fewstep.reporting.leaderboard import leaderboard_table
+from fewstep.settings import CONFIG_LOADER_ARGS
 
 PROJECT = Path(__file__).parents[1]
-CONF, SOURCE = PROJECT / "conf", PROJECT / "src" / "onestep"
+CONF, SOURCE = PROJECT / "conf", PROJECT / "src" / "fewstep"
 README = (PROJECT / "README.md").read_text()
 RESULTS = (PROJECT / "docs" / "results.md").read_text()
 PAGES = {file.relative_to(PROJECT).as_posix(): file.read_text() for file in sorted(PROJECT.glob("docs/*.md"))}
 BLOCKS = re.findall(r"^```\w*\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-HOUSE = next(block for block in BLOCKS if "src/onestep/" in block)
+HOUSE = next(block for block in BLOCKS if "src/fewstep/" in block)
 SPANS = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", README.replace("```", ""))]
 LINES = [line for block in BLOCKS if block is not HOUSE for line in block.splitlines()]
 PAGED = re.findall(
-    r"^((?:kedro run|onestep|make) .*)|`((?:kedro run|onestep|make) [^`]*)`", "\n".join(PAGES.values()), re.M
+    r"^((?:kedro run|fewstep|make) .*)|`((?:kedro run|fewstep|make) [^`]*)`", "\n".join(PAGES.values()), re.M
 )
 COMMENTS = [
     command.rstrip(":.,")
@@ -38,7 +38,7 @@ MADE = {
     ".venv/ready",
     ".venv/extras",
     "data/01_raw/images",
-    "src/onestep/objectives/mine.py",
+    "src/fewstep/objectives/mine.py",
     RECIPE,
 }
 SETTING = r"([a-z_]+(?:\.[a-z_]+)+)(?:(?:: |=)(\S+))?"
@@ -100,7 +100,7 @@ def test_a_parameter_has_its_name_and_takes_its_value(name, value, conf):
     assert not value or parameters(conf, given=asked)
 
 
-@pytest.mark.parametrize("command", commands("onestep"))
+@pytest.mark.parametrize("command", commands("fewstep"))
 def test_a_command_of_ours_is_there(command, takes):
     words = shlex.split(command)[1:]
     takes(main, words if len(words) > 1 else [*words, "..."])  # a sentence names a command alone
@@ -114,7 +114,7 @@ def test_what_make_makes():
 
 def test_models_are_named_after_data_sets_that_there_are(conf):
     envs = [None, *(folder.name for folder in CONF.iterdir() if (folder / "globals.yml").exists())]
-    names = {f"onestep-{parameters(conf, env)['dataset']}" for env in envs}
+    names = {f"fewstep-{parameters(conf, env)['dataset']}" for env in envs}
     assert set(re.findall(r"models:/([\w-]+)", "".join([README, *PAGES.values()]))) <= names
     assert parameters(conf, "images")["data"]["source"]["path"] in MADE
 

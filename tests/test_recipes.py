@@ -11,17 +11,17 @@ import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from onestep import trial
-from onestep.diffusion.levels import karras_levels
-from onestep.diffusion.randomness import StepRandomness
-from onestep.networks import build_network
-from onestep.objectives import Networks
-from onestep.pipelines.configuration import RecipeConfigLoader
-from onestep.pipelines.training import make_job
-from onestep.settings import CONFIG_LOADER_ARGS
-from onestep.training.loop import Divergence, Training, train
-from onestep.training.model import Model
-from onestep.training.settings import TrainingSettings
+from fewstep import step_cost as trial
+from fewstep.diffusion.levels import karras_levels
+from fewstep.diffusion.randomness import StepRandomness
+from fewstep.models.model import Model
+from fewstep.networks import build_network
+from fewstep.objectives import Networks
+from fewstep.pipelines.config_loader import RecipeConfigLoader
+from fewstep.pipelines.training import make_job
+from fewstep.settings import CONFIG_LOADER_ARGS
+from fewstep.training.hyperparameters import TrainingSettings
+from fewstep.training.loop import Divergence, Training, train
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ def parameters(recipe: str, env: str = "test") -> dict:
 
 @pytest.fixture(scope="module")
 def patches(tmp_path_factory):
-    from onestep.data import ingest
+    from fewstep.data import ingest
 
     return ingest({"name": "patches", "count": 64}, tmp_path_factory.mktemp("data") / "patches")
 

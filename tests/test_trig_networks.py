@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from onestep.networks.embeddings import Positional
-from onestep.networks.layers import NormalisedScaleShift
-from onestep.pipelines.configuration import RecipeConfigLoader
-from onestep.pipelines.training import make_job
-from onestep.preconditioning.noise_condition import Angle
-from onestep.settings import CONFIG_LOADER_ARGS
-from onestep.training.job import Job
-from onestep.training.loop import Training, train
-from onestep.training.model import Model
+from fewstep.models.model import Model
+from fewstep.networks.embeddings import Positional
+from fewstep.networks.layers import NormalisedScaleShift
+from fewstep.pipelines.config_loader import RecipeConfigLoader
+from fewstep.pipelines.training import make_job
+from fewstep.preconditioning.noise_condition import Angle
+from fewstep.settings import CONFIG_LOADER_ARGS
+from fewstep.training.job import Job
+from fewstep.training.loop import Training, train
 
 pytestmark = pytest.mark.slow
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import yaml
 
-from onestep.data.store import ArrayStore
-from onestep.pipelines.edit.nodes import edit_gallery
-from onestep.training.model import Model
+from fewstep.data.store import ArrayStore
+from fewstep.models.model import Model
+from fewstep.pipelines.edit.nodes import edit_gallery
 
 PROJECT = Path(__file__).parents[2]
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import torch
 
-from onestep.data import ArrayStore
-from onestep.evaluation.features import open_extractor
-from onestep.evaluation.figures import sheet
-from onestep.evaluation.ladder import evaluate, rungs_of
-from onestep.evaluation.plots import ladder_plot
-from onestep.training.model import Model
+from fewstep.data import ArrayStore
+from fewstep.evaluation.features import open_extractor
+from fewstep.evaluation.ladder import evaluate, rungs_of
+from fewstep.models.model import Model
+from fewstep.pictures.sheets import sheet
+from fewstep.reporting.plots import ladder_plot
 
 FOLDER = Path(__file__).parent
 NFE, GAMMAS, SEEDS = (1, 2, 4), (0.0, 0.5, 1.0), (0, 1, 2)

@@ -9,7 +9,7 @@ import yaml
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
-from onestep.pipelines import distill, evaluate, ingest, register, teacher
+from fewstep.pipelines import distill, evaluate, ingest, register, teacher
 
 PROJECT = Path(__file__).parents[2]
 STAGES = {stage.__name__.split(".")[-1]: stage for stage in (ingest, teacher, distill, evaluate, register)}

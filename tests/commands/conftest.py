@@ -1,8 +1,8 @@
 import pytest
 
-from onestep.data.space import DataSpace
-from onestep.tracking import Store
-from onestep.training.model import Model, build_function
+from fewstep.data.space import DataSpace
+from fewstep.models.model import Model, build_function
+from fewstep.tracking import Store
 
 
 @pytest.fixture

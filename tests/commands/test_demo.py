@@ -16,9 +16,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from onestep.cli import main
-from onestep.commands.studio import Studio
-from onestep.tracking import force, register
+from fewstep.cli import main
+from fewstep.commands.demo_studio import Studio
+from fewstep.registry import force, register
 
 
 @pytest.fixture
@@ -31,12 +31,12 @@ def test_without_gradio_the_extra_is_named(model):
         pytest.skip("gradio is here")
     said = CliRunner().invoke(main, ["demo", "--model", str(model.folder)])
     assert said.exit_code == 1
-    assert "pip install 'onestep[demo]'" in said.output
+    assert "pip install 'fewstep[demo]'" in said.output
 
 
 def test_what_is_painted_over_is_where_a_layer_is():
     pytest.importorskip("gradio", reason="of the extra 'demo': it is the page")
-    from onestep.commands.page import painted_over
+    from fewstep.commands.page import painted_over
 
     layer = Image.new("RGBA", (4, 4))
     layer.putpixel((1, 2), (255, 0, 0, 90))
@@ -46,7 +46,7 @@ def test_what_is_painted_over_is_where_a_layer_is():
 
 def test_what_is_painted_becomes_one_of_the_label(model):
     gr = pytest.importorskip("gradio", reason="of the extra 'demo': it is the page")
-    from onestep.commands.page import build_page
+    from fewstep.commands.page import build_page
 
     studio = Studio(str(model.folder))
     page, picture, layer = build_page(studio), studio.draw(0, 1), Image.new("RGBA", (320, 320))
@@ -65,7 +65,7 @@ def served(*words, folder: Path, every: int = 3600):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    code = f"from onestep.commands import page; page.EVERY = {every}; from onestep.cli import main; main()"
+    code = f"from fewstep.commands import page; page.EVERY = {every}; from fewstep.cli import main; main()"
     command = [sys.executable, "-c", code, "demo", *words, "--port", str(port)]
     process, address = subprocess.Popen(command, cwd=folder, start_new_session=True), f"http://127.0.0.1:{port}"
     try:
@@ -190,17 +190,17 @@ def test_another_champion_is_shown(way, every, make, store, scores, open_page, t
     other = make("cd", 1, labels=True)
     for number, folder in enumerate((make("cd").folder, other.folder)):
         register(folder, scores(9.0 - number), store)
-    words = ("--model", "models:/onestep-digits@champion")
+    words = ("--model", "models:/fewstep-digits@champion")
     with served(*words, folder=tmp_path, every=every) as address, open_page(address) as page:
-        page.read("onestep-digits version 1", "seed")
+        page.read("fewstep-digits version 1", "seed")
         assert "label" not in page.value("document.body.innerText")
         (before,) = page.wait(f"(now => now.length == 1 && now)({SHOWN})")
-        force(store, "onestep-digits", 2, "better")
+        force(store, "fewstep-digits", 2, "better")
         if way == "button":
             press(page, "button", "reload the model")
         elif way == "visit":
             page.send("Page.reload")
-        page.read("onestep-digits version 2", "label")
+        page.read("fewstep-digits version 2", "label")
         (place,) = page.wait(f"(now => now.length == 1 && now[0] != '{before}' && now)({SHOWN})")
         page.picture(tmp_path / "promoted.png")
         assert np.array_equal(seen(place), other.sample(1, 0, range(1))[0, 0])

@@ -1,11 +1,11 @@
-"""Options of `onestep edit` that a task has no use for, and images where it would write."""
+"""Options of `fewstep edit` that a task has no use for, and images where it would write."""
 
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from onestep.cli import main
-from onestep.commands.edit import _check_options
+from fewstep.cli import main
+from fewstep.commands.edit import _check_options
 
 IMAGES = ("a.png", "b.png")
 

@@ -1,4 +1,4 @@
-"""`onestep evaluate`, as typed."""
+"""`fewstep evaluate`, as typed."""
 
 import json
 import shutil
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from onestep.cli import main
-from onestep.data import ingest
-from onestep.evaluation.choice import choose_extractor
+from fewstep.cli import main
+from fewstep.data import ingest
+from fewstep.evaluation.extractor_choice import choose_extractor
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from onestep.commands.project import command_of
+from fewstep.commands.project import command_of
 
 
 @pytest.mark.parametrize(

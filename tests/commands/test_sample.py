@@ -1,4 +1,4 @@
-"""`onestep sample`, as typed."""
+"""`fewstep sample`, as typed."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ from click.testing import CliRunner
 from PIL import Image
 from torch.nn.modules.module import register_module_forward_hook
 
-from onestep.cli import main
-from onestep.evaluation.figures import tile
+from fewstep.cli import main
+from fewstep.pictures.sheets import tile
 
 
 def typed(words: list[str], code: int) -> str:

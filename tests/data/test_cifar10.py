@@ -6,8 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
-from onestep.data import ingest
-from onestep.diffusion.torchvision_ops import import_torchvision
+from fewstep.data import ingest
+from fewstep.support.torchvision_loading import import_torchvision
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onestep.data import ingest, load_source
+from fewstep.data import ingest, load_source
 
 RAMP = np.repeat(np.arange(64, dtype=np.uint8).reshape(8, 8, 1), 3, 2)
 RGB = np.random.RandomState(0).randint(0, 256, (8, 8, 3)).astype(np.uint8)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onestep.data import ingest, load_source
-from onestep.data.moons import Moons
+from fewstep.data import ingest, load_source
+from fewstep.data.moons import Moons
 
 
 def test_digits_give_their_ink_back_exactly(tmp_path):
@@ -88,9 +88,9 @@ def test_a_source_is_a_value():
 
 @pytest.mark.check
 def test_cifar10_whole(tmp_path):
-    folder = os.environ.get("ONESTEP_CIFAR10_PARQUET")
+    folder = os.environ.get("FEWSTEP_CIFAR10_PARQUET")
     if not folder:
-        pytest.skip("set ONESTEP_CIFAR10_PARQUET to a folder of CIFAR-10 Parquet files (train*.parquet, test*.parquet)")
+        pytest.skip("set FEWSTEP_CIFAR10_PARQUET to a folder of CIFAR-10 Parquet files (train*.parquet, test*.parquet)")
     spec = {"name": "parquet", "train": str(Path(folder, "train*")), "test": str(Path(folder, "test*"))}
     store = ingest(spec, tmp_path / "store", name="cifar10")
     assert store.split == {"train": [0, 50_000], "heldout": [50_000, 60_000]}

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from onestep.data import ingest
+from fewstep.data import ingest
 
 NAMES = ["cat", "dog"]
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from onestep.data import ingest
+from fewstep.data import ingest
 
 
 def test_patches_are_cut_from_the_photographs_that_their_labels_name(tmp_path):

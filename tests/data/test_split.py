@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from onestep.data.split import stored_positions, stratified_split
+from fewstep.data.split import stored_positions, stratified_split
 
 LABELS = np.random.RandomState(0).choice(5, 501, p=[0.5, 0.3, 0.1, 0.08, 0.02])
 

@@ -8,10 +8,10 @@ from collections import namedtuple
 import numpy as np
 import pytest
 
-from onestep.data import store as store_module
-from onestep.data.content import measure_scale
-from onestep.data.space import DataSpace
-from onestep.data.store import ArrayStore, write_store
+from fewstep.data import store as store_module
+from fewstep.data.content_hash import measure_scale
+from fewstep.data.space import DataSpace
+from fewstep.data.store import ArrayStore, write_store
 
 SPACE = DataSpace("noise", "images", (3, 4, 4), 1.0, ("a", "b"))
 IMAGES = np.random.RandomState(0).randint(0, 256, (20, 3, 4, 4)).astype(np.uint8)

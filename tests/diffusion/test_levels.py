@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from onestep.diffusion.levels import karras_level, karras_levels, lognormal_levels
+from fewstep.diffusion.levels import karras_level, karras_levels, lognormal_levels
 
 
 def test_the_grid_is_eq_5_of_karras_2022_with_exact_ends():

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from onestep.diffusion.randomness import SampleRandomness, StepRandomness, derive_seed, seeded_dropout
+from fewstep.diffusion.randomness import SampleRandomness, StepRandomness, derive_seed, seeded_dropout
 
 
 def draws(rows, step=3):

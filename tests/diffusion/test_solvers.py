@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from onestep.diffusion.gaussian import Gaussian
-from onestep.diffusion.solvers import SOLVERS, euler_step, slope
+from fewstep.diffusion.gaussian import Gaussian
+from fewstep.diffusion.solvers import SOLVERS, euler_step, slope
 
 DATA = Gaussian(mean=0.3, std=0.5)
 

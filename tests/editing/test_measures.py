@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from onestep.data.space import DataSpace
-from onestep.diffusion.distances import build_distance
-from onestep.editing import measures
-from onestep.evaluation.perception import compare
+from fewstep.data.space import DataSpace
+from fewstep.editing import measures
+from fewstep.evaluation.perception import compare
+from fewstep.losses.distances import build_distance
 
 SPACE = DataSpace("colours", "images", (3, 8, 8), 0.66)
 

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from onestep.diffusion.gaussian import Gaussian
-from onestep.diffusion.randomness import SampleRandomness
-from onestep.editing.edit import Edit
-from onestep.editing.interpolation import spherical, strip
-from onestep.editing.projection import LUMA, MASKS, grey, known_grey, known_means, known_pixels, named_mask, reflection
-from onestep.samplers import sample_multistep
+from fewstep.diffusion.gaussian import Gaussian
+from fewstep.diffusion.randomness import SampleRandomness
+from fewstep.editing.interpolation import spherical, strip
+from fewstep.editing.multistep_edit import Edit
+from fewstep.editing.projection import LUMA, MASKS, grey, known_grey, known_means, known_pixels, named_mask, reflection
+from fewstep.samplers import sample_multistep
 
 LEVELS = torch.tensor([80.0, 5.0, 0.8], dtype=torch.float64)
 ISOTROPIC = Gaussian(mean=0.0, std=0.5)

@@ -5,15 +5,15 @@ import pytest
 import torch
 from PIL import Image
 
-from onestep.data.space import DataSpace
-from onestep.diffusion.randomness import SampleRandomness
-from onestep.editing import TASKS, build_task, edit_images, image_ends, interpolate, seed_ends, try_pair
-from onestep.editing.interpolation import KnownNoise
-from onestep.editing.measures import psnr
-from onestep.editing.pictures import find_mask, read_images
-from onestep.editing.projection import known_means
-from onestep.evaluation.counting import count_evaluations
-from onestep.training.model import Model, build_function
+from fewstep.data.space import DataSpace
+from fewstep.diffusion.randomness import SampleRandomness
+from fewstep.editing import TASKS, build_task, edit_images, image_ends, interpolate, seed_ends, try_pair
+from fewstep.editing.image_files import find_mask, read_images
+from fewstep.editing.interpolation import KnownNoise
+from fewstep.editing.measures import psnr
+from fewstep.editing.projection import known_means
+from fewstep.evaluation.counting import count_evaluations
+from fewstep.models.model import Model, build_function
 
 SPACE = DataSpace("colours", "images", (3, 8, 8), 0.66, ("a", "b"))
 SPEC = {

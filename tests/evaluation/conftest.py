@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from onestep.evaluation.features import open_extractor
+from fewstep.evaluation.features import open_extractor
 
 
 @pytest.fixture(scope="module", autouse=True)

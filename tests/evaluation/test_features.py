@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from onestep.data import expected_space
-from onestep.evaluation import features
-from onestep.evaluation.choice import check_extractor, choose_extractor
-from onestep.evaluation.classifier import accuracy
-from onestep.evaluation.features import SHIPPED, make_extractor, open_extractor
-from onestep.evaluation.scores import Reference, score_images
+from fewstep.data import expected_space
+from fewstep.evaluation import features
+from fewstep.evaluation.classifier import accuracy
+from fewstep.evaluation.extractor_choice import check_extractor, choose_extractor
+from fewstep.evaluation.features import SHIPPED, make_extractor, open_extractor
+from fewstep.evaluation.scores import Reference, score_images
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import sem, t
 
-from onestep.evaluation.interval import interval, reach
-from onestep.evaluation.ladder import joined
-from onestep.evaluation.measured import difference
+from fewstep.evaluation.interval import interval, reach
+from fewstep.evaluation.ladder import joined
+from fewstep.evaluation.measured import difference
 
 
 def test_the_interval_is_students_t():

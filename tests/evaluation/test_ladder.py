@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from onestep.data import ingest
-from onestep.diffusion.distances import build_distance
-from onestep.diffusion.randomness import SampleRandomness
-from onestep.evaluation import ladder
-from onestep.evaluation.counting import count_evaluations
-from onestep.evaluation.features import Extractor
-from onestep.evaluation.ladder import Judge, Rung, evaluate, evaluate_given, floor, rungs_of
-from onestep.evaluation.perception import diversity
-from onestep.evaluation.table import scores_table
-from onestep.training.model import Model, build_function
+from fewstep.data import ingest
+from fewstep.diffusion.randomness import SampleRandomness
+from fewstep.evaluation import ladder
+from fewstep.evaluation.counting import count_evaluations
+from fewstep.evaluation.features import Extractor
+from fewstep.evaluation.ladder import Judge, Rung, evaluate, evaluate_given, floor, rungs_of
+from fewstep.evaluation.perception import diversity
+from fewstep.losses.distances import build_distance
+from fewstep.models.model import Model, build_function
+from fewstep.reporting.table import scores_table
 
 
 class Halving(nn.Module):

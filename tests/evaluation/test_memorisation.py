@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from onestep.evaluation.memorisation import TrainingSet, memorisation_rate
+from fewstep.evaluation.memorisation import TrainingSet, memorisation_rate
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from onestep.data.space import DataSpace
-from onestep.diffusion.distances import build_distance
-from onestep.evaluation.perception import PAIRS, diversity, find_lpips
+from fewstep.data.space import DataSpace
+from fewstep.evaluation.perception import PAIRS, diversity, find_lpips
+from fewstep.losses.distances import build_distance
 
 SPACE = DataSpace("gray", "images", (1, 8, 8), 0.5, ())
 

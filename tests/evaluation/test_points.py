@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from onestep.evaluation.points import equal_parts, sliced_wasserstein, wasserstein
+from fewstep.evaluation.points import equal_parts, sliced_wasserstein, wasserstein
 
 
 @pytest.fixture

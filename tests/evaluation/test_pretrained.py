@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from onestep.evaluation.features import file_sha256, open_extractor
-from onestep.evaluation.fidelity import import_fidelity
-from onestep.evaluation.ladder import evaluate_given
-from onestep.evaluation.pretrained import PRETRAINED
+from fewstep.evaluation.features import file_sha256, open_extractor
+from fewstep.evaluation.fidelity import import_fidelity
+from fewstep.evaluation.ladder import evaluate_given
+from fewstep.evaluation.pretrained import PRETRAINED
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated", "ignore::torch.jit.TracerWarning")
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from onestep.evaluation.features import Features
-from onestep.evaluation.fidelity import import_fidelity, register_extractor
-from onestep.evaluation.scores import ROWS, Reference, score_features, score_images
+from fewstep.evaluation.features import Features
+from fewstep.evaluation.fidelity import import_fidelity, register_extractor
+from fewstep.evaluation.scores import ROWS, Reference, score_features, score_images
 
 
 class Images(Dataset):

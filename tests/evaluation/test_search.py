@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from onestep.data import ingest
-from onestep.evaluation.search import CANDIDATES, SEED, at_scored_levels, keep_levels, search_levels
-from onestep.training.model import Model, build_function
+from fewstep.data import ingest
+from fewstep.evaluation.search import CANDIDATES, SEED, at_scored_levels, keep_levels, search_levels
+from fewstep.models.model import Model, build_function
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`onestep import` and `onestep export`, as typed, and a student of a teacher from elsewhere."""
+"""`fewstep import` and `fewstep export`, as typed, and a student of a teacher from elsewhere."""
 
 import json
 import re
@@ -9,8 +9,8 @@ import torch
 import yaml
 from click.testing import CliRunner
 
-from onestep.cli import main
-from onestep.training.model import Model
+from fewstep.cli import main
+from fewstep.models.model import Model
 
 
 @pytest.fixture
@@ -83,10 +83,10 @@ def test_models_from_elsewhere_are_distilled_evaluated_and_edited_with(
 
     labels = {"teacher.training.labels": "false", "student.training.labels": "false"}
     run(0, "kedro", "run", "--pipelines=ingest")
-    told = run(1, "onestep", "import", "edm.pkl", "--from=nvidia")
+    told = run(1, "fewstep", "import", "edm.pkl", "--from=nvidia")
     assert "kedro run --env=test --pipelines=ingest --params=data.scale=1" in told
     run(0, "kedro", "run", "--pipelines=ingest", **{"data.scale": 1})
-    told = run(0, "onestep", "import", "edm.pkl", "--from=nvidia")
+    told = run(0, "fewstep", "import", "edm.pkl", "--from=nvidia")
     brief = {"launch.workers": 0, "student.training.images": 64, **labels}
     other = run(1, "kedro", "run", "--pipelines=distill", **brief)
     assert re.search(r"only with the same network, and the teacher's has network\.\w+=\S+ \(not ", other), other
@@ -99,7 +99,7 @@ def test_models_from_elsewhere_are_distilled_evaluated_and_edited_with(
     assert student.spec["provenance"]["teacher_sha256"] == teacher.sha256
     assert judged(project) == {"cd": student.sha256, "teacher": teacher.sha256}
 
-    run(0, "onestep", "import", "edm.pkl", "--from=nvidia", "--as=student", "--recipe=cd", "--replace")
+    run(0, "fewstep", "import", "edm.pkl", "--from=nvidia", "--as=student", "--recipe=cd", "--replace")
     run(0, "kedro", "run", "--pipelines=evaluate,edit", **brief)
     elsewhere = Model.load(project.root / "data/06_models/test/cd")
     assert elsewhere.samplers[0] == "multistep" and elsewhere.sha256 != student.sha256

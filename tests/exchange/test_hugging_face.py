@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from onestep.data.space import DataSpace
-from onestep.diffusion.torchvision_ops import ensure_torchvision_loads
-from onestep.exchange import export_model, import_diffusers, import_openai
-from onestep.exchange.hugging_face import _settings
-from onestep.training.model import Model, build_function
+from fewstep.data.space import DataSpace
+from fewstep.exchange import export_model, import_diffusers, import_openai
+from fewstep.exchange.hugging_face import _settings
+from fewstep.models.model import Model, build_function
+from fewstep.support.torchvision_loading import ensure_torchvision_loads
 
 NETWORK = {"name": "unet", "channels": 32, "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [4]}
 NETWORK |= {"group_channels": 1, "c_noise_scale": 1000.0, "head_channels": 16}
@@ -62,7 +62,7 @@ def test_several_steps_at_the_levels_that_the_folder_names(model, tmp_path, pipe
     ours = model()
     pipeline = pipeline_of(export_model(ours, tmp_path / "out", "diffusers"))
     noise = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    timesteps = json.loads((tmp_path / "out/onestep.json").read_text())["timesteps"]["2"]
+    timesteps = json.loads((tmp_path / "out/fewstep.json").read_text())["timesteps"]["2"]
     given = {"latents": noise, "timesteps": timesteps, "num_inference_steps": None, "output_type": "pt"}
     images = pipeline(3, generator=torch.Generator().manual_seed(7), **given).images
     levels = pipeline.scheduler.sigmas[:2]

@@ -12,8 +12,8 @@ from fractions import Fraction
 import pytest
 import torch
 
-from onestep.exchange.parts import Part
-from onestep.exchange.unpickling import LEGACY, STORED, read_pickle, read_state_dict
+from fewstep.exchange.pickled_modules import Part
+from fewstep.exchange.unpickling import LEGACY, STORED, read_pickle, read_state_dict
 
 
 class Calls:

@@ -10,12 +10,12 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
 
-from onestep.diffusion.randomness import seeded_dropout
-from onestep.networks import build_network
-from onestep.networks.dual import jvp
-from onestep.networks.dual_rules import RULES
-from onestep.networks.published import from_published
-from onestep.preconditioning import build_preconditioner
+from fewstep.diffusion.randomness import seeded_dropout
+from fewstep.networks import build_network
+from fewstep.networks.dual import jvp
+from fewstep.networks.dual_rules import RULES
+from fewstep.networks.released import from_published
+from fewstep.preconditioning import build_preconditioner
 
 CPU = torch.device("cpu")
 KERNEL, TURNED = (

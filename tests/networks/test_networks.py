@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from onestep.diffusion.randomness import seeded_dropout
-from onestep.networks import build_network
+from fewstep.diffusion.randomness import seeded_dropout
+from fewstep.networks import build_network
 
 CPU = torch.device("cpu")
 DDPMPP = {

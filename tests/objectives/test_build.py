@@ -1,6 +1,6 @@
 import pytest
 
-from onestep.objectives import build_objective, objective_names
+from fewstep.objectives import build_objective, objective_names
 
 
 def test_every_method_is_found_by_the_name_of_its_file():

@@ -4,19 +4,19 @@ import pytest
 import torch
 from torch import nn
 
-from onestep.diffusion.distances import build_distance
-from onestep.diffusion.gaussian import Gaussian
-from onestep.diffusion.levels import karras_levels, lognormal_intervals
-from onestep.diffusion.randomness import StepRandomness
-from onestep.diffusion.solvers import euler_step
-from onestep.objectives import Batch, Networks, Progress
-from onestep.objectives.consistency_distillation import ConsistencyDistillation
-from onestep.objectives.consistency_training import ConsistencyTraining
-from onestep.objectives.denoising import Denoising
-from onestep.objectives.easy_consistency_tuning import EasyConsistencyTuning
-from onestep.objectives.improved_consistency_training import ImprovedConsistencyTraining
-from onestep.objectives.progressive_distillation import ProgressiveDistillation
-from onestep.preconditioning import build_preconditioner
+from fewstep.diffusion.gaussian import Gaussian
+from fewstep.diffusion.levels import karras_levels, lognormal_intervals
+from fewstep.diffusion.randomness import StepRandomness
+from fewstep.diffusion.solvers import euler_step
+from fewstep.losses.distances import build_distance
+from fewstep.objectives import Batch, Networks, Progress
+from fewstep.objectives.consistency_distillation import ConsistencyDistillation
+from fewstep.objectives.consistency_training import ConsistencyTraining
+from fewstep.objectives.denoising import Denoising
+from fewstep.objectives.easy_consistency_tuning import EasyConsistencyTuning
+from fewstep.objectives.improved_consistency_training import ImprovedConsistencyTraining
+from fewstep.objectives.progressive_distillation import ProgressiveDistillation
+from fewstep.preconditioning import build_preconditioner
 
 SIZE = 1024
 DATA = Gaussian(mean=0.1, std=0.5)

@@ -7,14 +7,14 @@ import torch
 from numpy.polynomial.hermite_e import hermegauss
 from torch import nn
 
-from onestep.diffusion.gaussian import Gaussian
-from onestep.diffusion.guidance import guided
-from onestep.diffusion.randomness import StepRandomness
-from onestep.networks import build_network
-from onestep.objectives import Batch, Networks, Progress
-from onestep.objectives.continuous_consistency import ContinuousConsistency, normalised, tangent_loss
-from onestep.objectives.flow_anchored_consistency import FlowAnchoredConsistency, anchor_loss
-from onestep.preconditioning import build_preconditioner
+from fewstep.diffusion.gaussian import Gaussian
+from fewstep.diffusion.guidance import guided
+from fewstep.diffusion.randomness import StepRandomness
+from fewstep.networks import build_network
+from fewstep.objectives import Batch, Networks, Progress
+from fewstep.objectives.continuous_consistency import ContinuousConsistency, normalised, tangent_loss
+from fewstep.objectives.flow_anchored_consistency import FlowAnchoredConsistency, anchor_loss
+from fewstep.preconditioning import build_preconditioner
 
 SIZE = 512
 DATA = Gaussian(mean=0.1, std=0.3)

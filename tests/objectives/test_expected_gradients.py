@@ -11,14 +11,14 @@ import torch
 from numpy.polynomial.hermite_e import hermegauss
 from torch import nn
 
-from onestep.diffusion.distances import build_distance
-from onestep.diffusion.gaussian import Gaussian
-from onestep.diffusion.levels import karras_levels, lognormal_intervals
-from onestep.objectives import Batch, Networks, Progress
-from onestep.objectives.consistency_distillation import ConsistencyDistillation
-from onestep.objectives.consistency_training import ConsistencyTraining
-from onestep.objectives.easy_consistency_tuning import EasyConsistencyTuning
-from onestep.objectives.improved_consistency_training import ImprovedConsistencyTraining
+from fewstep.diffusion.gaussian import Gaussian
+from fewstep.diffusion.levels import karras_levels, lognormal_intervals
+from fewstep.losses.distances import build_distance
+from fewstep.objectives import Batch, Networks, Progress
+from fewstep.objectives.consistency_distillation import ConsistencyDistillation
+from fewstep.objectives.consistency_training import ConsistencyTraining
+from fewstep.objectives.easy_consistency_tuning import EasyConsistencyTuning
+from fewstep.objectives.improved_consistency_training import ImprovedConsistencyTraining
 
 DATA = Gaussian(mean=0.1, std=0.5)
 START = Progress(0, 8, 0, 8)

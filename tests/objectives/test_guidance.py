@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from onestep.diffusion.distances import build_distance
-from onestep.diffusion.gaussian import Gaussian
-from onestep.diffusion.guidance import draw_strength, guided
-from onestep.diffusion.levels import per_sample
-from onestep.diffusion.randomness import StepRandomness
-from onestep.diffusion.solvers import SOLVERS
-from onestep.objectives import Batch, Networks, Progress
-from onestep.objectives.consistency_trajectory import ConsistencyTrajectory
-from onestep.objectives.flow_anchored_consistency import FlowAnchoredConsistency
+from fewstep.diffusion.gaussian import Gaussian
+from fewstep.diffusion.guidance import draw_strength, guided
+from fewstep.diffusion.levels import per_sample
+from fewstep.diffusion.randomness import StepRandomness
+from fewstep.diffusion.solvers import SOLVERS
+from fewstep.losses.distances import build_distance
+from fewstep.objectives import Batch, Networks, Progress
+from fewstep.objectives.consistency_trajectory import ConsistencyTrajectory
+from fewstep.objectives.flow_anchored_consistency import FlowAnchoredConsistency
 
 SIZE, STD, MEANS = 64, 0.3, torch.tensor([-0.4, 0.2, 0.5], dtype=torch.float64)  # without a label the mean is 0
 LABELS = torch.eye(4, 3, dtype=torch.float64)[torch.arange(SIZE) % 4]  # every fourth row has none

@@ -6,14 +6,14 @@ from itertools import pairwise
 import pytest
 import torch
 
-from onestep.diffusion.levels import arc_levels, karras_levels, lognormal_intervals, lognormal_levels, pick
-from onestep.objectives import Progress
-from onestep.objectives.consistency_training import ConsistencyTraining
-from onestep.objectives.continuous_consistency import ContinuousConsistency
-from onestep.objectives.easy_consistency_tuning import EasyConsistencyTuning
-from onestep.objectives.flow_anchored_consistency import FlowAnchoredConsistency
-from onestep.objectives.improved_consistency_training import ImprovedConsistencyTraining
-from onestep.objectives.progressive_distillation import ProgressiveDistillation
+from fewstep.diffusion.levels import arc_levels, karras_levels, lognormal_intervals, lognormal_levels, pick
+from fewstep.objectives import Progress
+from fewstep.objectives.consistency_training import ConsistencyTraining
+from fewstep.objectives.continuous_consistency import ContinuousConsistency
+from fewstep.objectives.easy_consistency_tuning import EasyConsistencyTuning
+from fewstep.objectives.flow_anchored_consistency import FlowAnchoredConsistency
+from fewstep.objectives.improved_consistency_training import ImprovedConsistencyTraining
+from fewstep.objectives.progressive_distillation import ProgressiveDistillation
 
 
 def at(step: int, total: int, batch: int = 1) -> Progress:

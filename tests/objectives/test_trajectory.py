@@ -6,17 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from onestep.diffusion.balance import adaptive_weight, linearised
-from onestep.diffusion.distances import build_distance
-from onestep.diffusion.gaussian import Gaussian
-from onestep.diffusion.levels import karras_levels
-from onestep.diffusion.randomness import StepRandomness
-from onestep.diffusion.solvers import SOLVERS
-from onestep.networks import build_network
-from onestep.networks.discriminator import Discriminator
-from onestep.objectives import Batch, Networks, Progress
-from onestep.objectives.consistency_trajectory import ConsistencyTrajectory
-from onestep.preconditioning import build_preconditioner
+from fewstep.diffusion.gaussian import Gaussian
+from fewstep.diffusion.levels import karras_levels
+from fewstep.diffusion.randomness import StepRandomness
+from fewstep.diffusion.solvers import SOLVERS
+from fewstep.losses.balance import adaptive_weight, linearised
+from fewstep.losses.distances import build_distance
+from fewstep.networks import build_network
+from fewstep.networks.discriminator import Discriminator
+from fewstep.objectives import Batch, Networks, Progress
+from fewstep.objectives.consistency_trajectory import ConsistencyTrajectory
+from fewstep.preconditioning import build_preconditioner
 
 SIZE = 512
 DATA = Gaussian(mean=0.1, std=0.3)
@@ -317,7 +317,7 @@ def test_a_pretrained_backbone_is_frozen_and_is_read_from_its_file(tmp_path):
     with pytest.raises(ValueError, match=r"gan_backbone .*is for images from 8x8 on, not for the shape \[2\]"):
         student = build_preconditioner({"name": "trajectory"}, build_network(POINTS | {"second_time": True}, (2,)))
         ConsistencyTrajectory(gan=True, gan_backbone="any").check_student(student)
-    from onestep.networks.discriminator import Backbone
+    from fewstep.networks.discriminator import Backbone
 
     widths = {0: (3, 64), 2: (64, 64), 5: (64, 128), 7: (128, 128), 10: (128, 256), 12: (256, 256), 14: (256, 256)}
     widths |= {17: (256, 512), 19: (512, 512), 21: (512, 512)}

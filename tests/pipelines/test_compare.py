@@ -6,7 +6,7 @@ import re
 import pytest
 from PIL import Image
 
-from onestep.pipeline_registry import recipe_names
+from fewstep.pipeline_registry import recipe_names
 
 pytestmark = pytest.mark.slow
 HERE = "launch.workers=0,launch.threads=1"

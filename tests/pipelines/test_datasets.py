@@ -9,7 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from onestep.pipelines.datasets import PictureDataset
+from fewstep.pipelines.datasets import PictureDataset
 
 CATALOG = yaml.safe_load((Path(__file__).parents[2] / "conf/base/catalog.yml").read_text())
 KEPT = [name for name, entry in CATALOG.items() if "data/" in str(entry)]

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from onestep.data.space import DataSpace
-from onestep.editing import build_task, try_task
-from onestep.editing.pictures import write_image
-from onestep.pipelines.edit.nodes import try_tasks
-from onestep.training.model import Model, build_function
+from fewstep.data.space import DataSpace
+from fewstep.editing import build_task, try_task
+from fewstep.editing.image_files import write_image
+from fewstep.models.model import Model, build_function
+from fewstep.pipelines.edit.nodes import try_tasks
 
 FOUND = {"4": [20.0, 3.0, 0.5]}
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from onestep.data import ingest
-from onestep.pipelines.configuration import RecipeConfigLoader
-from onestep.pipelines.evaluate.nodes import score_models
-from onestep.settings import CONFIG_LOADER_ARGS
-from onestep.training.model import Model, build_function
+from fewstep.data import ingest
+from fewstep.models.model import Model, build_function
+from fewstep.pipelines.config_loader import RecipeConfigLoader
+from fewstep.pipelines.evaluate.nodes import score_models
+from fewstep.settings import CONFIG_LOADER_ARGS
 
 CONF = Path(__file__).parents[2] / "conf"
 FEW = {"count": 20, "student_nfe": [1], "teacher_nfe": {"euler": [1]}}

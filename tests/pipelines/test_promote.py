@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from onestep.evaluation.features import open_extractor
-from onestep.pipelines import promote
-from onestep.pipelines import register as registration
-from onestep.pipelines.promote.nodes import make_exam, promote_version, race
-from onestep.tracking import Store, register
-from onestep.training.model import Model, build_function
+from fewstep.evaluation.features import open_extractor
+from fewstep.models.model import Model, build_function
+from fewstep.pipelines import promote
+from fewstep.pipelines import register as registration
+from fewstep.pipelines.promote.nodes import make_exam, promote_version, race
+from fewstep.registry import register
+from fewstep.tracking import Store
 
 pytestmark = pytest.mark.slow
 
@@ -43,11 +44,11 @@ def test_the_gate_measures_what_it_needs(digits, student, tmp_path, capsys):
         register(model.folder, one_seed.scores(model, 1), store)
     moved = promote_version(digits, extractor, store, PROMOTION, EVALUATION)
     assert [(move["kind"], move["to"]) for move in moved["moves"]] == [("first", 1), ("promoted", 2)]
-    assert "onestep-digits version 2: promoted; at 1 NFE, over 3 seeds of 50, its kid_digits" in capsys.readouterr().out
+    assert "fewstep-digits version 2: promoted; at 1 NFE, over 3 seeds of 50, its kid_digits" in capsys.readouterr().out
     again = promote_version(digits, extractor, store, PROMOTION | {"version": 1}, EVALUATION)
     assert again["moves"] == moved["moves"]
     assert "version 1: refused" in capsys.readouterr().out
-    kept = json.loads(store.client().get_model_version("onestep-digits", "1").tags["facts"])
+    kept = json.loads(store.client().get_model_version("fewstep-digits", "1").tags["facts"])
     assert kept["evidence"]["1"]["seeds"] == [0, 1, 2]
 
 

@@ -1,4 +1,4 @@
-"""The report of a project, and `onestep evaluate` in it."""
+"""The report of a project, and `fewstep evaluate` in it."""
 
 import json
 import re
@@ -82,7 +82,7 @@ def test_a_report_of_other_scores_is_refused(trained, folder):
 @pytest.mark.check
 def test_models_and_pictures_of_anyone_are_scored_side_by_side(trained, folder):
     model = "data/06_models/test/teacher"
-    command = ("onestep", "evaluate", model, "--env", "test", "--steps", "3", "--count", "20", "--output", "one.json")
+    command = ("fewstep", "evaluate", model, "--env", "test", "--steps", "3", "--count", "20", "--output", "one.json")
     code, output = trained.run(*command)
     assert code == 0 and re.search(r"^teacher +heun +3 .*±", output, re.MULTILINE), output
     place = trained.root / "mine"
@@ -90,13 +90,13 @@ def test_models_and_pictures_of_anyone_are_scored_side_by_side(trained, folder):
     rng = np.random.default_rng(0)
     for i in range(60):
         Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(place / f"{i}.png")
-    code, output = trained.run("onestep", "evaluate", "mine", "--env", "test", "--beside", "one.json")
+    code, output = trained.run("fewstep", "evaluate", "mine", "--env", "test", "--beside", "one.json")
     assert code == 0 and re.search(r"^mine +given +- ", output, re.MULTILINE) and "teacher" in output, output
     beside = ("--beside", str(folder / "scores.json"))  # of one seed, as a run makes them
-    code, output = trained.run("onestep", "evaluate", "mine", "--env", "test", *beside)
+    code, output = trained.run("fewstep", "evaluate", "mine", "--env", "test", *beside)
     assert code == 0 and re.search(r"^mine +given +- ", output, re.MULTILINE) and "multistep" in output, output
-    code, output = trained.run("onestep", "evaluate", "mine", "--env", "test", *beside, "--count", "20")
+    code, output = trained.run("fewstep", "evaluate", "mine", "--env", "test", *beside, "--count", "20")
     assert code == 1 and "the sample count differs (20 here, 24 there)" in output
     np.save(trained.root / "gray.npy", np.zeros((60, 1, 16, 16), np.uint8))
-    code, output = trained.run("onestep", "evaluate", "gray.npy", "--env", "test")
+    code, output = trained.run("fewstep", "evaluate", "gray.npy", "--env", "test")
     assert code == 1 and "gray.npy has uint8 [60, 1, 16, 16]" in output

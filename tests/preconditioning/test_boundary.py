@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from onestep.networks import build_network
-from onestep.preconditioning import PRECONDITIONERS, build_preconditioner
+from fewstep.networks import build_network
+from fewstep.preconditioning import PRECONDITIONERS, build_preconditioner
 
 SPEC = {"name": "unet", "channels": 16, "num_blocks": 1, "dropout": 0.3, "second_time": True}
 

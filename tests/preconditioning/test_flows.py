@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from onestep.networks import build_network
-from onestep.preconditioning import build_preconditioner
+from fewstep.networks import build_network
+from fewstep.preconditioning import build_preconditioner
 
 SIGMA = torch.tensor([0.01, 0.2, 1.0, 9.0, 80.0], dtype=torch.float64)
 SPEC = {"name": "unet", "channels": 8, "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [4]}

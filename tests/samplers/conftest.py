@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from onestep.diffusion.gaussian import Gaussian
-from onestep.evaluation.counting import count_evaluations
+from fewstep.diffusion.gaussian import Gaussian
+from fewstep.evaluation.counting import count_evaluations
 
 
 @pytest.fixture(scope="session")

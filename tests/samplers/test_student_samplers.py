@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from onestep.diffusion.levels import karras_levels
-from onestep.diffusion.randomness import SampleRandomness
-from onestep.samplers import noises_along, sample_gamma, sample_multistep
+from fewstep.diffusion.levels import karras_levels
+from fewstep.diffusion.randomness import SampleRandomness
+from fewstep.samplers import noises_along, sample_gamma, sample_multistep
 
 BOUNDARY = 0.3
 LEVELS = [[80.0], [80.0, 0.8], [80.0, 5.0, 0.8, 0.4]]

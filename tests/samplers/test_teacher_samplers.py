@@ -5,16 +5,9 @@ import math
 import pytest
 import torch
 
-from onestep.diffusion.levels import karras_levels, per_sample
-from onestep.diffusion.randomness import SampleRandomness, StepRandomness
-from onestep.samplers import (
-    DENOISER_SAMPLERS,
-    carry_up,
-    count_levels,
-    sample_ancestral,
-    sample_churn,
-    sample_heun,
-)
+from fewstep.diffusion.levels import karras_levels, per_sample
+from fewstep.diffusion.randomness import SampleRandomness, StepRandomness
+from fewstep.samplers import DENOISER_SAMPLERS, carry_up, count_levels, sample_ancestral, sample_churn, sample_heun
 
 ORDERS = {"euler": 1, "heun": 2, "dpm_solver_2": 2, "dpm_solver_3": 3, "deis_3": 4}
 

@@ -2,7 +2,7 @@
 
 import time
 
-from onestep.tracking import Follower, Progress
+from fewstep.tracking import Follower, Progress
 
 
 def images(entries):

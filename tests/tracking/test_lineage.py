@@ -3,8 +3,8 @@
 import hashlib
 import subprocess
 
-from onestep.tracking import git_state, lock_state, run_tags
-from onestep.tracking.lineage import flatten
+from fewstep.tracking import git_state, lock_state, run_tags
+from fewstep.tracking.lineage import flatten
 
 
 def test_the_state_of_a_working_tree(tmp_path):

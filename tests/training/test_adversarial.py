@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from onestep.training.job import Job
-from onestep.training.loop import Training, train
-from onestep.training.model import Model
+from fewstep.models.model import Model
+from fewstep.training.job import Job
+from fewstep.training.loop import Training, train
 
 pytestmark = pytest.mark.slow
 

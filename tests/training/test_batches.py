@@ -1,9 +1,9 @@
 import numpy as np
 import torch
 
-from onestep.data.space import DataSpace
-from onestep.training.batches import Batches, batch_indices
-from onestep.training.settings import TrainingSettings
+from fewstep.data.space import DataSpace
+from fewstep.training.batches import Batches, batch_indices
+from fewstep.training.hyperparameters import TrainingSettings
 
 
 def test_an_epoch_sees_every_image_once_in_an_order_of_its_own():

@@ -3,8 +3,9 @@ import errno
 import pytest
 import torch
 
-from onestep.training import checkpoint
-from onestep.training.checkpoint import checkpoints, load_newest, save_checkpoint
+from fewstep.support import tensor_files
+from fewstep.training import checkpoint
+from fewstep.training.checkpoint import checkpoints, load_newest, save_checkpoint
 
 TENSORS = {"a/b": torch.arange(4.0), "optimizer.student/w/step": torch.tensor(3.0)}
 
@@ -35,14 +36,14 @@ def test_no_checkpoint_is_none(tmp_path):
     assert load_newest(tmp_path / "nothing") is None
 
 
-@pytest.mark.parametrize("write", ["save_file", "write_folder"])
-def test_a_full_disk_keeps_what_was_there_and_says_so(tmp_path, monkeypatch, write):
+@pytest.mark.parametrize(("module", "write"), [(tensor_files, "save_file"), (checkpoint, "write_folder")])
+def test_a_full_disk_keeps_what_was_there_and_says_so(tmp_path, monkeypatch, module, write):
     save_checkpoint(tmp_path, 1, TENSORS, {})
 
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, write, full)
+    monkeypatch.setattr(module, write, full)
     with pytest.raises(OSError, match=r"disk is full: checkpoint of step 2.*last checkpoint is whole"):
         save_checkpoint(tmp_path, 2, TENSORS, {})
     assert [p.name for p in tmp_path.iterdir()] == ["step_000000001"]

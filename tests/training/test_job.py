@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import onestep
-from onestep.training.job import Job, code_hash
+import fewstep
+from fewstep.training.job import Job, code_hash
 
 JOB = Job("cd", "data", "d" * 64, {}, {}, {"name": "denoising"}, {"images": 8, "progress_every": 2}, levels={2: [1.0]})
 
@@ -15,8 +15,8 @@ JOB = Job("cd", "data", "d" * 64, {}, {}, {"name": "denoising"}, {"images": 8, "
 @pytest.fixture
 def sources(tmp_path, monkeypatch):
     """A copy of the package that may be changed."""
-    copy = shutil.copytree(Path(onestep.__file__).parent, tmp_path / "onestep", ignore=shutil.ignore_patterns("*.pyc"))
-    monkeypatch.setattr(onestep, "__file__", str(copy / "__init__.py"))
+    copy = shutil.copytree(Path(fewstep.__file__).parent, tmp_path / "fewstep", ignore=shutil.ignore_patterns("*.pyc"))
+    monkeypatch.setattr(fewstep, "__file__", str(copy / "__init__.py"))
     return copy
 
 

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from onestep.training.lock import clear, sole_training
+from fewstep.training.lock import clear, sole_training
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from onestep.training.lock import sole_training
+from fewstep.training.lock import sole_training
 with sole_training(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from onestep.training.checkpoint import checkpoints
-from onestep.training.job import Job
-from onestep.training.loop import Divergence, Training, train
-from onestep.training.model import Model
+from fewstep.models.model import Model
+from fewstep.training.checkpoint import checkpoints
+from fewstep.training.job import Job
+from fewstep.training.loop import Divergence, Training, train
 
 NETWORK = {"name": "unet", "channels": 16, "channel_mult": [1, 2], "num_blocks": 1, "dropout": 0.2}
 TINY = {"images": 160, "batch_size": 16, "checkpoint_every": 48, "progress_every": 16, "pictures_every": 80}

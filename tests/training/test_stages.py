@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from onestep.objectives import build_objective
-from onestep.training.job import Job
-from onestep.training.loop import Divergence, Training, train
-from onestep.training.model import Model
+from fewstep.models.model import Model
+from fewstep.objectives import build_objective
+from fewstep.training.job import Job
+from fewstep.training.loop import Divergence, Training, train
 
 pytestmark = pytest.mark.slow
 

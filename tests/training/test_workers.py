@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from onestep.objectives import build_objective
-from onestep.training.job import Job
-from onestep.training.loop import train
-from onestep.training.model import Model
+from fewstep.models.model import Model
+from fewstep.objectives import build_objective
+from fewstep.training.job import Job
+from fewstep.training.loop import train
 
 NETWORK = {"name": "unet", "channels": 8, "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [4]}
 TINY = {"images": 64, "batch_size": 16, "optimizer": "radam", "labels": True}
@@ -33,8 +33,8 @@ from safetensors.torch import save_file
 from torch import distributed
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
-from onestep.training.job import Job
-from onestep.training.loop import Training, Worker
+from fewstep.training.job import Job
+from fewstep.training.loop import Training, Worker
 
 folder, rank, size = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 torch.set_num_threads(1)

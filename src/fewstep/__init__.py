@@ -1,0 +1,28 @@
+"""Fewstep: one house for consistency models."""
+
+import os
+
+__version__ = "0.1.0"
+
+# Vendors' telemetry is off unless the user has chosen otherwise.
+for _name, _value in {
+    "DO_NOT_TRACK": "1",
+    "KEDRO_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+
+def load(place: str, store=None):
+    """The model of a folder, `models:/fewstep-digits@champion` or `models:/fewstep-digits/2`, to `sample` from.
+
+    store: the registry; that of the working folder, or of MLFLOW_TRACKING_URI, if not given. ValueError if there is no
+    such model.
+    """
+    from fewstep.models.model import Model
+    from fewstep.registry import load_registered
+
+    return load_registered(place, store) if place.startswith("models:/") else Model.load(place)

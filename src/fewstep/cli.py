@@ -1,0 +1,38 @@
+"""The entry: what `kedro` has in this project, and `fewstep`."""
+
+import click
+from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.project import pipelines
+
+from fewstep.commands import demo, edit, evaluation, exchange, plan, registry, sample
+from fewstep.commands.error_messages import refusing
+from fewstep.support.names import check_name
+
+
+@click.group(name="fewstep")
+def cli() -> None:
+    """Commands of this project."""
+
+
+def check_known(**options) -> None:
+    """Raise ValueError for pipelines and nodes that `kedro run` was given and that are not there."""
+    for name in filter(None, (options["pipeline"], *(options["pipelines"] or ()))):
+        check_name("pipeline", name, pipelines)
+    nodes = {node.name for pipeline in pipelines.values() for node in pipeline.nodes}
+    for option in ("node_names", "from_nodes", "to_nodes"):
+        for name in options[option] or ():
+            check_name("node", name, nodes)
+
+
+run = refusing(kedro_run, check_known)
+cli.add_command(run)
+
+
+@click.group()
+def main() -> None:
+    """Fewstep: what `kedro run` does not do. Each command has a --help with examples."""
+
+
+for module in (plan, sample, edit, evaluation, demo, registry, exchange):
+    for command in module.COMMANDS:
+        main.add_command(command)

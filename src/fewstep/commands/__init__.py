@@ -1,0 +1,1 @@
+"""The commands of `fewstep`, a module for each group of them."""

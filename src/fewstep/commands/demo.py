@@ -1,0 +1,33 @@
+"""`fewstep demo`: a page where a moved slider makes a new image (the extra "demo")."""
+
+from importlib.util import find_spec
+
+import click
+
+from fewstep.commands.error_messages import refusing
+
+
+@click.command()
+@click.option("--model", required=True, help="As models:/fewstep-digits@champion, or a finished model's folder.")
+@click.option("--teacher", default=None, help="Beside it; by default the one that its version names.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=7860, show_default=True)
+def demo(model: str, teacher: str | None, host: str, port: int) -> None:
+    """Open a page to play with a student: seeds, steps, labels, inpainting, strokes, interpolation.
+
+    The student is beside its teacher. A model that is named by an alias follows it: after a promotion the page shows
+    the new champion.
+
+    \b
+        fewstep demo --model models:/fewstep-digits@champion
+    """
+    if not find_spec("gradio"):
+        raise ValueError("the demo needs gradio, of the extra 'demo': pip install 'fewstep[demo]'")
+    from fewstep.commands.demo_studio import Studio
+    from fewstep.commands.page import build_page, theme
+
+    page = build_page(Studio(model, teacher))
+    page.launch(server_name=host, server_port=port, share=False, footer_links=[], theme=theme(), ssr_mode=False)
+
+
+COMMANDS = (refusing(demo),)

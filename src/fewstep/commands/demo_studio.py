@@ -1,0 +1,146 @@
+"""What the demo's page does with a model, without the page."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fewstep import load
+from fewstep.editing import build_task, edit_images, interpolate, seed_ends
+from fewstep.editing.image_files import as_picture
+from fewstep.models.model import Model
+from fewstep.registry import load_newer
+from fewstep.registry.versions import get_version
+from fewstep.support.device import best_device
+from fewstep.tracking import Store
+
+log = logging.getLogger(__name__)
+
+SHOWN = 320  # pixels of a picture's side on the page, at least
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A student and its teacher, if there is one. number: None for a model that came from a folder."""
+
+    student: Model
+    teacher: Model | None
+    number: int | None = None
+
+
+class Studio:
+    """A student beside its teacher. place: models:/NAME@ALIAS, which is followed, models:/NAME/NUMBER, or a folder."""
+
+    def __init__(self, place: str, teacher: str | None = None, store: Store | None = None):
+        self.place, self.store = place, store or Store.at(Path.cwd())
+        self.teacher_place, self.served = teacher, None
+        named = place.removeprefix("models:/") if place.startswith("models:/") else ""
+        registered, _, self.alias = named.partition("@")
+        self.name, _, number = registered.partition("/")
+        if self.alias:
+            self.reload()
+        else:
+            self.served = self._beside(load(place, self.store), int(number) if number.isdigit() else None)
+        if self.served.student.space.kind != "images":
+            raise ValueError(f"{place} makes {self.served.student.space.kind}: the page shows images.")
+
+    def reload(self) -> str:
+        """Take the version that holds the alias now; says which is served. ValueError where it cannot be had."""
+        now = self.served and self.served.number
+        if self.alias and (newer := load_newer(self.store, self.name, self.alias, now)):
+            number, student = newer
+            self.served = self._beside(student, number)
+        return self.words()
+
+    def words(self) -> str:
+        """Which version is served, of which teacher."""
+        served, student = self.served, self.served.student
+        version = f"{self.name} version {served.number}" if served.number else str(student.folder)
+        followed = f" @{self.alias}" if self.alias else ""
+        beside = f"its teacher `{served.teacher.sha256[:12]}`" if served.teacher else "no teacher beside it"
+        return f"**{version}**{followed}: {student.spec['name']}, `{student.sha256[:12]}`, {beside}"
+
+    def draw(self, seed: int, steps: int, label: int | None = None) -> Image.Image:
+        """The student's picture of a seed."""
+        return shown(self._sample(self.served.student, steps, seed, label)[0])
+
+    def draw_teacher(self, seed: int, nfe: int, label: int | None = None) -> Image.Image | None:
+        """The teacher's, from the same noise. nfe: odd, for Heun."""
+        teacher = self.served.teacher
+        return teacher and shown(self._sample(teacher, nfe, seed, label)[0])
+
+    def inpaint(
+        self, picture: Image.Image, missing: np.ndarray, steps: int, seed: int, label: int | None = None
+    ) -> Image.Image:
+        """picture: as drawn here, or of the model's size. missing: [H, W] of any size, above 0 where painted over."""
+        mask = Image.fromarray(np.where(missing > 0, 255, 0).astype(np.uint8)).resize(self._size, Image.BOX)
+        covered = torch.from_numpy(np.asarray(mask) >= 64)  # a quarter of a pixel is enough
+        return self._edit(build_task("inpaint", {"mask": covered}), picture, steps, seed, label)
+
+    def stroke(self, painting: Image.Image, steps: int, seed: int, label: int | None = None) -> Image.Image:
+        """An image after a painting."""
+        return self._edit(build_task("stroke"), painting, steps, seed, label)
+
+    def interpolate(self, seed: int, other: int, frames: int, steps: int, label: int | None = None) -> Image.Image:
+        """A strip of images from one seed's to another's."""
+        student, task = self.served.student, build_task("interpolate", {"frames": frames})
+        made = interpolate(student, task, seed_ends(student, (seed, other)), steps, _told(student, label))
+        return shown(np.concatenate(list(student.space.decode(made)), axis=2))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes that can be asked for."""
+        student = self.served.student
+        return student.space.classes if student.spec["labels"] else ()
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        """Width and height, as PIL has them."""
+        _, height, width = self.served.student.space.shape
+        return width, height
+
+    def _sample(self, model: Model, nfe: int, seed: int, label: int | None) -> np.ndarray:
+        return model.sample(nfe, seed, range(1), _told(model, label))
+
+    def _edit(self, task, picture: Image.Image, steps: int, seed: int, label: int | None) -> Image.Image:
+        student = self.served.student
+        small = picture.convert("L" if student.space.shape[0] == 1 else "RGB").resize(self._size, Image.BOX)
+        given = np.asarray(small).reshape(1, *small.size[::-1], -1).transpose(0, 3, 1, 2)
+        edited = edit_images(student, task, student.space.encode(given), steps, seed, _told(student, label))
+        return shown(student.space.decode(edited)[0])
+
+    def _beside(self, student: Model, number: int | None) -> Pair:
+        """The student with the teacher that was named, or that its version names."""
+        teacher = None
+        if self.teacher_place:
+            teacher = load(self.teacher_place, self.store)
+        elif number:
+            version = get_version(self.store.client(), self.name, number)
+            if named := version.tags.get("teacher_version"):
+                teacher = self._teacher(named)
+        for model in filter(None, (student, teacher)):
+            model.function.to(best_device())
+        return Pair(student, teacher, number)
+
+    def _teacher(self, version: str) -> Model | None:
+        """None where it was deleted since: the student is shown alone."""
+        try:
+            return load(f"models:/{version}", self.store)
+        except ValueError as problem:
+            log.warning("no teacher beside the student: %s", problem)
+            return None
+
+
+def _told(model: Model, label: int | None) -> torch.Tensor | None:
+    """Labels of one image, [1], for a model that knows any."""
+    return None if label is None or not model.spec["labels"] else torch.tensor([label])
+
+
+def shown(image: np.ndarray) -> Image.Image:
+    """[C, H, W] uint8 -> a picture of visible pixels."""
+    picture = as_picture(image)
+    factor = max(1, SHOWN // picture.height)
+    return picture.resize((picture.width * factor, picture.height * factor), Image.NEAREST)

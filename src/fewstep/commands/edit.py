@@ -1,0 +1,85 @@
+"""`fewstep edit`: tasks of editing on pictures in files."""
+
+from pathlib import Path
+
+import click
+import numpy as np
+
+from fewstep.commands.error_messages import refusing
+from fewstep.commands.project import model_of
+
+
+@click.command()
+@click.argument("task")
+@click.argument("output", default="edited", type=click.Path(file_okay=False, writable=True))
+@click.option("--model", required=True, help="As models:/fewstep-digits@champion, or a finished model's folder.")
+@click.option("--image", "images", multiple=True, help="A picture or a folder of them; may be given again.")
+@click.option("--steps", default=4, show_default=True, type=click.IntRange(1), help="Network evaluations an image.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--label", default=None, type=int, help="A class by its number, of a model that was trained with labels.")
+@click.option("--degrade", is_flag=True, help="The images are whole: take from them what the task makes, and measure.")
+@click.option("--mask", default=None, help="inpaint: a picture whose white is missing, or center, left, ...")
+@click.option("--factor", default=None, type=int, help="superresolve: pixels of a patch's side.")
+@click.option("--level", default=None, type=float, help="denoise: that of the noise, in model values.")
+@click.option("--first", default=None, type=float, help="stroke: its first level.")
+@click.option("--last", default=None, type=float, help="stroke: the level of its last step.")
+@click.option("--frames", default=None, type=int, help="interpolate: how many, both ends among them.")
+@click.option("--to", default=None, type=int, help="interpolate: the seed at the other end.  [default: seed + 1]")
+@click.option("--teacher", default=None, help="interpolate between two images: what carries them to noise.")
+def edit(task, output, model, images, steps, seed, label, degrade, to, teacher, **options) -> None:
+    """Edit images by a student: inpaint, colorize, superresolve, stroke, denoise or interpolate.
+
+    The folder OUTPUT gets the edited images and sheet.png, before and after. interpolate has two seeds, or two images.
+
+    \b
+        fewstep edit inpaint --image a.png --mask m.png --model models:/fewstep-digits@champion
+        fewstep edit superresolve out --image pictures --degrade --model data/06_models/digits/cd
+        fewstep edit interpolate --seed 3 --to 5 --frames 8 --model models:/fewstep-digits@champion
+    """
+    from fewstep.editing import build_task, draw_gallery, write_edited
+    from fewstep.editing.edit_order import EditOrder, carry_out
+
+    _check_place(Path(output) / ("interpolate_images" if task == "interpolate" else task), images)
+    _check_options(task, images, degrade, to, teacher)
+    asked = build_task(task, {name: value for name, value in options.items() if value is not None})
+    student = model_of(model)
+    names, given = _read(images, asked, student.space)
+    order = EditOrder(task, asked, given, steps, seed, seed + 1 if to is None else to, label, degrade)
+    trial = carry_out(order, student, teacher and model_of(teacher))
+    write_edited([trial], Path(output), names)
+    draw_gallery([trial], None, f"{student.space.name}: {student.spec['name']}").save(Path(output) / "sheet.png")
+    for name, value in trial.measures.items():
+        click.echo(f"{name}: {value}")
+    click.echo(f"{len(trial.edited)} images and sheet.png in {output}")
+
+
+def _check_place(edited: Path, images) -> None:
+    """Raise ValueError where images are in the folder that the edited ones are written to."""
+    place = edited.resolve()
+    if any(place in (Path(image).resolve(), Path(image).resolve().parent) for image in images):
+        raise ValueError(f"the images are in {place}, where the edited ones would be written: name another OUTPUT.")
+
+
+def _read(sources, task, space) -> tuple[list[str], np.ndarray | None]:
+    """Names and images of pictures, or folders of them, that the task is given."""
+    from fewstep.editing import read_images
+
+    task.check(space)
+    found = [read_images(source, space, task.factor) for source in sources]
+    return [name for names, _ in found for name in names], np.concatenate([i for _, i in found]) if found else None
+
+
+def _check_options(task: str, images, degrade: bool, to: int | None, teacher: str | None) -> None:
+    """Raise ValueError for what this task, of these images, has no use for."""
+    between = task == "interpolate"
+    options = (  # what it is called, whether it is given, whether it has a use, and where it has one
+        ("--to", to is not None, between and not images, "interpolate between two seeds"),
+        ("--teacher", teacher is not None, between and images, "interpolate between two images"),
+        ("--degrade", degrade, not between, "tasks that give something back"),
+    )
+    for name, given, useful, where in options:
+        if given and not useful:
+            raise ValueError(f"{name} is for: {where}.")
+
+
+COMMANDS = (refusing(edit),)

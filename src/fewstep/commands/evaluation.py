@@ -1,0 +1,124 @@
+"""`fewstep evaluate`: scores of a model, or of samples made by anyone."""
+
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+
+from fewstep.commands.error_messages import refusing
+from fewstep.commands.project import check_folder, context_of, model_of, needed
+
+
+@click.command()
+@click.argument("source")
+@click.option("--env", default=None, help="The configuration, as for kedro run: its data and features are used.")
+@click.option(
+    "--steps",
+    multiple=True,
+    type=click.IntRange(1),
+    help="Network evaluations of a model; may be given again.  [default: 1]",
+)
+@click.option("--sampler", default=None, help="By default the model's own; a teacher has several.")
+@click.option(
+    "--count",
+    default=None,
+    type=click.IntRange(1),
+    help="Samples of each seed.  [default: that of --beside, or evaluation.count]",
+)
+@click.option(
+    "--seed",
+    "seeds",
+    multiple=True,
+    type=click.IntRange(0, 2**32 - 1),
+    help="May be given again.  [default: those of --beside, or evaluation.full_seeds]",
+)
+@click.option(
+    "--beside", multiple=True, type=click.Path(path_type=Path, exists=True, dir_okay=False), help="scores.json."
+)
+@click.option("--output", default=None, type=click.Path(path_type=Path, dir_okay=False), help="Keep scores.json here.")
+def evaluate(source: str, env: str | None, steps, sampler, count, seeds, beside, output: Path | None) -> None:
+    """Scores of a registered model, of a finished model's folder, of a folder of pictures, or of samples (.npy).
+
+    \b
+        fewstep evaluate models:/fewstep-digits@champion --steps 1 --steps 2
+        fewstep evaluate pictures/ --beside data/08_reporting/digits/cd/scores.json
+    """
+    from fewstep.evaluation.ladder import evaluate_given, joined, measured
+    from fewstep.reporting.table import scores_table
+
+    if output:
+        check_folder(output)
+    others = [_read_scores(file) for file in beside]
+    context = context_of(env)
+    evaluation = context.params["evaluation"]
+    images, extractor = (needed(context.catalog, name, env, "scores need") for name in ("images", "extractor"))
+    usual = others[0] if others else {"count": evaluation["count"], "seeds": evaluation["full_seeds"]}
+    sizes = {"count": count or usual["count"], "seeds": list(seeds or usual["seeds"])}
+    of_model = source.startswith("models:/") or (Path(source) / "model.json").is_file()
+    if not of_model:
+        if steps or sampler:
+            raise ValueError(f"--steps and --sampler are of a model, and {source} was made already: leave them out.")
+        samples = _samples(Path(source).expanduser(), images.space)
+        if not count:
+            sizes["count"] = min(sizes["count"], len(samples) // len(sizes["seeds"]))
+    joined([{**measured(images, extractor, **sizes), "rows": [{"model": source}]}, *others])  # before any work
+    if of_model:
+        found = _of_model(source, images, extractor, steps or (1,), sampler, evaluation["batch_size"], sizes)
+    else:
+        found = evaluate_given(samples, Path(source).name, images, extractor, **sizes)
+    if output:
+        output.write_text(json.dumps(found, indent=2) + "\n")
+    click.echo(scores_table(joined([found, *others])))
+
+
+def _read_scores(file: Path) -> dict:
+    try:
+        scores = json.loads(file.read_text())
+        return {**scores, "rows": scores["rows"], "count": scores["count"], "seeds": scores["seeds"]}
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"--beside {file}: it is no scores.json.") from None
+
+
+def _of_model(source: str, images, extractor, steps, sampler, batch_size: int, sizes: dict) -> dict:
+    from fewstep.console import progress_bar
+    from fewstep.evaluation.ladder import evaluate, rungs_of
+
+    model = model_of(source)
+    if model.space.shape != images.space.shape:
+        raise ValueError(f"{source} makes {model.space.shape}, and {images.space.name} are {images.space.shape}.")
+    rungs = rungs_of(model, sampler or model.samplers[0], sorted(set(steps)))
+    with progress_bar("evaluate") as bar:
+        return evaluate(rungs, images, extractor, **sizes, batch_size=batch_size, on_progress=bar)
+
+
+def _samples(source: Path, space) -> np.ndarray:
+    """Those of an array, or of pictures: as the data are. ValueError where they are of another kind."""
+    from fewstep.data.store import DTYPES
+    from fewstep.editing import read_images
+
+    if source.suffix == ".npy" and source.is_file():
+        samples = _array(source)
+    elif space.kind == "points":
+        raise ValueError(f"{source} is no .npy file: points are not in pictures.")
+    else:
+        samples = read_images(source, space)[1]
+    if samples.shape[1:] != space.shape or samples.dtype != DTYPES[space.kind]:
+        raise ValueError(
+            f"{source} has {samples.dtype} {list(samples.shape)}: samples of {space.name} are {DTYPES[space.kind]} "
+            f"{['N', *space.shape]}."
+        )
+    return samples
+
+
+def _array(file: Path) -> np.ndarray:
+    try:
+        found = np.load(file, mmap_mode="r", allow_pickle=False)
+        if not isinstance(found, np.ndarray):
+            raise ValueError("it holds several (.npz)")
+        return found
+    except (OSError, ValueError, EOFError) as problem:
+        raise ValueError(f"{file} is no array of numbers that NumPy wrote: {problem}") from None
+
+
+COMMANDS = (refusing(evaluate),)

@@ -1,0 +1,131 @@
+"""`fewstep import` and `fewstep export`: models from elsewhere, and for elsewhere."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from fewstep import load
+from fewstep.commands.error_messages import refusing
+from fewstep.commands.project import check_folder, command_of, context_of, place_of
+
+
+@click.command(name="import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--from", "origin", required=True, type=click.Choice(["openai", "nvidia", "diffusers"]), help="Who made the file."
+)
+@click.option("--as", "role", default="teacher", show_default=True, type=click.Choice(["teacher", "student"]))
+@click.option("--env", default=None, help="The configuration, as for kedro run.")
+@click.option("--recipe", default=None, help="The student's name, with --as student.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="JSON: options of a network that OpenAI did not release."
+)
+@click.option("--replace", "overwrite", is_flag=True, help="Take the place of a model that is there.")
+def import_model(
+    file: Path, origin: str, role: str, env: str | None, recipe: str | None, config: Path | None, overwrite: bool
+) -> None:
+    """Make a published checkpoint the teacher (or a student) of this project. Nothing in the file is run.
+
+    \b
+        fewstep import edm_imagenet64_ema.pt --from openai --env imagenet64
+        fewstep import cd_imagenet64_l2.pt --from openai --env imagenet64 --as student --recipe cd
+        fewstep import edm-cifar10-32x32-uncond-vp.pkl --from nvidia --env cifar10
+        fewstep import diffusers-cd_imagenet64_l2 --from diffusers --env imagenet64 --as student --recipe cd
+    """
+    from fewstep.exchange import import_diffusers, import_nvidia, import_openai
+
+    context = context_of(env, recipe)
+    catalog, params = context.catalog, context.params
+    target, name = place_of(catalog, role), "teacher" if role == "teacher" else params["student"]["name"]
+    if target.exists() and not overwrite:
+        raise ValueError(f"there is a {role} in {target}: --replace takes its place.")
+    if config and origin != "openai":
+        raise ValueError(f"--config is for --from openai: what comes from {origin} says its own options.")
+    options = {"teacher": True} if role == "teacher" else {"teacher": False, "levels": params["student"]["levels"]}
+    if origin == "diffusers":
+        if role == "teacher":
+            raise ValueError("a ConsistencyModelPipeline is a student: --as student.")
+        model = import_diffusers(file, name, params["dataset"], levels=options["levels"])
+    elif origin == "openai":
+        model = import_openai(file, name, params["dataset"], **options, config=_options(config))
+    else:
+        model = import_nvidia(file, name, params["dataset"], **options)
+    if catalog.exists("images"):
+        model = _beside(model, catalog.load("images"), env)
+    saved = _saved(model, target)
+    click.echo(
+        f"{role} in {target}: {sum(p.numel() for p in saved.function.parameters()):,} weights, {saved.sha256[:12]}"
+    )
+    if role == "teacher":
+        click.echo(f"A student that starts from it has its network: that of conf/{env or 'base'}/parameters is to be")
+        click.echo(_network(saved))
+
+
+def _saved(model, target: Path):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return model.save(target)
+
+
+def _options(config: Path | None) -> dict | None:
+    try:
+        options = config and json.loads(config.read_text())
+        if not isinstance(options, dict | None):
+            raise ValueError("it is no object of options")
+        return options
+    except (OSError, ValueError) as problem:
+        raise ValueError(f"--config {config}: {problem}") from None
+
+
+def _beside(model, images, env: str | None):
+    """The model as one of these data: their hash, their names of classes. ValueError where they do not fit."""
+    mine, theirs = model.space, images.space
+    if mine.shape != theirs.shape:
+        raise ValueError(f"the model makes {list(mine.shape)}, and the data are {list(theirs.shape)}.")
+    if mine.classes and len(mine.classes) != len(theirs.classes):
+        raise ValueError(f"the model knows {len(mine.classes)} classes, and the data have {len(theirs.classes)}.")
+    if mine.scale != theirs.scale:
+        raise ValueError(
+            f"the model was trained on values of the scale {mine.scale:g}, and the data's is {theirs.scale:.6g}: "
+            f"{command_of('ingest', env)} --params=data.scale={mine.scale:g}"
+        )
+    space = replace(mine, classes=theirs.classes if mine.classes else ())
+    return replace(model, space=space, spec={**model.spec, "data_sha256": images.sha256})
+
+
+def _network(model) -> str:
+    from omegaconf import OmegaConf
+
+    from fewstep.networks import settings_of
+
+    return OmegaConf.to_yaml({"network": settings_of(model.spec["network"])})
+
+
+@click.command(name="export")
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--model", required=True, help="A finished model's folder, or as models:/fewstep-digits@champion.")
+@click.option(
+    "--format", "kind", default="folder", show_default=True, help="folder, pt2 (torch.export), onnx or diffusers."
+)
+@click.option("--steps", default=1, show_default=True, type=click.IntRange(1), help="Network evaluations of a program.")
+@click.option("--opset", default=18, show_default=True, help="The version of ONNX's operators, with --format onnx.")
+def export_model(target: Path, model: str, kind: str, steps: int, opset: int) -> None:
+    """Write a model to TARGET for other programs: a folder, a program of torch.export, ONNX, or diffusers.
+
+    \b
+        fewstep export digits.pt2 --model models:/fewstep-digits@champion --format pt2
+        fewstep export digits.onnx --model data/06_models/digits/cd --format onnx --opset 20
+        fewstep export student --model data/06_models/digits/cd
+    """
+    from fewstep.exchange import check_format
+    from fewstep.exchange import export_model as write
+
+    if target.exists():
+        raise ValueError(f"{target} is there already: name another place.")
+    check_folder(target)
+    check_format(kind, opset)
+    click.echo(f"{kind} in {write(load(model), target, kind, steps, opset)}")
+
+
+COMMANDS = (refusing(import_model), refusing(export_model))

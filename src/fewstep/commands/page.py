@@ -1,0 +1,156 @@
+"""The demo's page: sliders, pictures, and what of the studio makes which."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import gradio as gr
+import numpy as np
+
+from fewstep.commands.demo_studio import Studio
+
+LARGEST_SEED, MOST_STEPS, MOST_FRAMES, TEACHER_NFE, ANY = 9999, 10, 16, 35, -1
+EVERY = 10  # seconds from one look at the registry to the next
+EXACT = {"type": "pil", "format": "png"}  # WebP, otherwise sent, changes pixels that are to stay
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What every tab looks at. fresh: the page is new, or another version is served."""
+
+    seed: gr.Slider
+    steps: gr.Slider
+    label: gr.Dropdown
+    fresh: Sequence
+
+    @property
+    def values(self) -> list:
+        return [self.seed, self.steps, self.label]
+
+
+def build_page(studio: Studio) -> gr.Blocks:
+    """Not yet open."""
+    with gr.Blocks(title="Fewstep", analytics_enabled=False) as page:
+        with gr.Row():
+            words = gr.Markdown(studio.words())
+            again = gr.Button("reload the model", scale=0)
+        with gr.Row():
+            seed = gr.Slider(0, LARGEST_SEED, 0, step=1, label="seed")
+            steps = gr.Slider(1, MOST_STEPS, 1, step=1, label="steps (network evaluations)")
+            label = _labels(studio)
+        _show(studio.reload, [], words, [again.click, gr.Timer(EVERY).tick, page.load])
+        _show(lambda: _labels(studio), [], label, [words.change])
+        controls = Controls(seed, steps, label, [page.load, words.change])
+        for name, fill in TABS.items():
+            with gr.Tab(name):
+                fill(studio, controls)
+    return page
+
+
+def _labels(studio: Studio) -> gr.Dropdown:
+    """Of the version that is shown."""
+    names = [("any", ANY), *((name, number) for number, name in enumerate(studio.labels))]
+    return gr.Dropdown(names, value=ANY, label="label", visible=bool(studio.labels))
+
+
+def _make(studio: Studio, controls: Controls) -> None:
+    with gr.Row():
+        made = _picture("student")
+        taught = _picture(f"teacher, {TEACHER_NFE} evaluations")
+    _show(_drawing(studio), controls.values, made, [*_changes(controls.values), *controls.fresh])
+    who = [controls.seed, controls.label]
+
+    def teach(seed, label):
+        return studio.draw_teacher(int(seed), TEACHER_NFE, _label(label))
+
+    _show(teach, who, taught, [*_changes(who), *controls.fresh])
+
+
+def _inpaint(studio: Studio, controls: Controls) -> None:
+    with gr.Row():
+        canvas, made = _canvas(studio, "paint over what is to be made anew"), _picture("inpainted")
+
+    def inpaint(edit, seed, steps, label):
+        # of another seed: that of the picture would make it once more
+        missing = painted_over(edit) if edit and edit["background"] else None
+        if missing is None:
+            return None
+        return studio.inpaint(edit["background"], missing, int(steps), int(seed) + 1, _label(label))
+
+    _show(_drawing(studio), controls.values, canvas, [*_changes([controls.seed, controls.label]), *controls.fresh])
+    _show(inpaint, [canvas, *controls.values], made, [canvas.input, *_changes([canvas, controls.steps])])
+
+
+def _stroke(studio: Studio, controls: Controls) -> None:
+    with gr.Row():
+        canvas, made = _canvas(studio, "paint, and it becomes an image"), _picture("after the painting")
+
+    def stroke(edit, seed, steps, label):
+        return edit and edit["composite"] and studio.stroke(edit["composite"], int(steps), int(seed), _label(label))
+
+    _show(_drawing(studio), controls.values, canvas, controls.fresh)
+    _show(stroke, [canvas, *controls.values], made, [canvas.input, *_changes([canvas, *controls.values])])
+
+
+def _interpolate(studio: Studio, controls: Controls) -> None:
+    with gr.Row():
+        other = gr.Slider(0, LARGEST_SEED, 1, step=1, label="the other seed")
+        frames = gr.Slider(2, MOST_FRAMES, 8, step=1, label="frames")
+    strip = _picture("from one seed to the other")
+
+    def interpolate(seed, steps, label, other, frames):
+        return studio.interpolate(int(seed), int(other), int(frames), int(steps), _label(label))
+
+    inputs = [*controls.values, other, frames]
+    _show(interpolate, inputs, strip, [*_changes(inputs), *controls.fresh])
+
+
+TABS: dict[str, Callable[[Studio, Controls], None]] = {
+    "make": _make,
+    "inpaint": _inpaint,
+    "strokes": _stroke,
+    "interpolate": _interpolate,
+}
+
+
+def painted_over(edit: dict) -> np.ndarray | None:
+    """[H, W], above 0 where a layer of an edited image is painted; None where nothing is."""
+    layers = [np.asarray(layer.convert("RGBA"))[..., 3] for layer in edit["layers"]]
+    return np.max(layers, axis=0) if any(layer.any() for layer in layers) else None
+
+
+def theme() -> gr.themes.Base:
+    """Of fonts that are on the machine: no other server is asked."""
+    return gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+
+
+def _show(function: Callable, inputs: list, output, events: Sequence) -> None:
+    """What the function makes, at once after these events; what a person can mend is shown."""
+
+    def call(*given):
+        try:
+            return function(*given)
+        except (ValueError, ConnectionError) as problem:
+            raise gr.Error(str(problem), print_exception=False) from None
+
+    gr.on(events, call, inputs, output, show_progress="hidden", trigger_mode="always_last", api_visibility="private")
+
+
+def _drawing(studio: Studio) -> Callable:
+    return lambda seed, steps, label: studio.draw(int(seed), int(steps), _label(label))
+
+
+def _changes(components: Sequence) -> list:
+    return [component.change for component in components]
+
+
+def _label(number) -> int | None:
+    return None if number == ANY else int(number)
+
+
+def _picture(label: str) -> gr.Image:
+    return gr.Image(label=label, interactive=False, **EXACT)
+
+
+def _canvas(studio: Studio, label: str) -> gr.ImageEditor:
+    size = studio.draw(0, 1).size
+    return gr.ImageEditor(label=label, layers=False, sources=["upload"], canvas_size=size, **EXACT)

@@ -1,0 +1,186 @@
+"""`fewstep plan`: what a run would do, and what it would cost."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+from kedro.framework.cli.project import run as kedro_run
+
+from fewstep.commands.error_messages import refusing
+from fewstep.commands.project import command_of, context_of
+
+JOURNEY = ("ingest", "teacher", None, "evaluate", "register")  # None: the student's
+RECORDED = ("runs", "tracking")
+UNITS = ((365.25 * 86400, "years"), (86400.0, "days"), (3600.0, "hours"), (60.0, "minutes"), (0.0, "seconds"))
+ELSEWHERE = ("students.", "network.", "env")  # parameters of other students, and what theirs repeat
+ROWS = 256  # of random data, where there are none yet
+
+
+@click.command()
+@click.option("--env", default=None, help="The configuration, as for kedro run.")
+@click.option("--steps", default=10, show_default=True, type=click.IntRange(1), help="Steps of the trial.")
+@click.option(
+    "--seconds", default=60.0, show_default=True, type=click.FloatRange(0), help="What a trial takes at most, about."
+)
+def plan(env: str | None, params: dict, steps: int, seconds: float) -> None:
+    """Say what a run would do and cost, from a short trial on this machine. Nothing is kept of it.
+
+    \b
+        fewstep plan
+        fewstep plan --env=cifar10 --params=recipe=scd
+        fewstep plan --params=recipe=ect,network.channels=64 --steps=3
+    """
+    from fewstep.config.parameters import Recipe
+
+    context = context_of(env, runtime=params)
+    given, catalog = context.params, context.catalog
+    student = Recipe.model_validate(given["student"])
+    maker, reason = student.trainer
+    click.echo(f"{student.name} on {given['dataset']}: it {reason}")
+    click.echo("\nstages")
+    for line in _stages([maker if stage is None else stage for stage in JOURNEY], catalog):
+        click.echo(f"  {line}")
+    click.echo("\nparameters that differ from the base")
+    for line in _differences(given, context_of("base", student.name).params):
+        click.echo(f"  {line}")
+    roles = ["teacher", "student"] if student.needs_teacher and not catalog.exists("teacher") else ["student"]
+    with TemporaryDirectory() as folder:
+        for role, job in _jobs(roles, given, catalog, Path(folder)):
+            names = f"{given[role]['network']['name']}, {given[role]['objective']['name']}"
+            click.echo(f"\n{role}: {names}; trying a few steps")
+            for line in _costs(job, given["launch"], steps, seconds):
+                click.echo(f"  {line}")
+
+
+plan.params.insert(1, next(option for option in kedro_run.params if option.name == "params"))
+
+
+def _stages(names: list[str], catalog) -> Iterator[str]:
+    """Each with its inputs: there, made by a stage before it, or missing."""
+    from kedro.framework.project import pipelines
+
+    made: set[str] = set()
+    for name in names:
+        inputs = sorted(i for i in pipelines[name].inputs() if not i.startswith("params:") and i not in RECORDED)
+        states = [
+            f"{i} ({'there' if catalog.exists(i) else 'made before' if i in made else 'missing'})" for i in inputs
+        ]
+        outputs = sorted(pipelines[name].all_outputs())
+        made |= set(outputs)
+        yield f"{name:9} {', '.join(states) or 'no inputs'} -> {', '.join(outputs) or 'the tracking store'}"
+
+
+def _differences(given: dict, base: dict) -> Iterator[str]:
+    """Parameters of the run, but not those of other students."""
+    from fewstep.tracking.lineage import flatten
+
+    here, there = (flatten(parameters) for parameters in (given, base))
+    names = sorted(n for n in here.keys() | there.keys() if not n.startswith(ELSEWHERE) and here.get(n) != there.get(n))
+    yield from (f"{name}: {here.get(name, 'none')} (base: {there.get(name, 'none')})" for name in names)
+    if not names:
+        yield "none"
+
+
+def _jobs(roles: list[str], given: dict, catalog, folder: Path) -> Iterator[tuple[str, object]]:
+    """Each training, on data and from a teacher that are random where they are not there yet."""
+    from fewstep.pipelines.training import make_job
+
+    images = catalog.load("images") if catalog.exists("images") else _random_images(given, folder / "images")
+    teacher = catalog.load("teacher") if catalog.exists("teacher") else None
+    for role in roles:
+        recipe = given[role]
+        if role == "student" and len(roles) == 2:
+            teacher = _random_teacher(given["teacher"], images, folder / "teacher")
+        if recipe["objective"].get("distance") == "lpips" and _no_lpips():
+            click.echo("\nLPIPS weights are not on this machine: the trial has random ones.")
+            recipe = {**recipe, "objective": {**recipe["objective"], "distance": "lpips_random"}}
+        yield role, make_job(recipe, images, teacher)
+
+
+def _random_images(given: dict, folder: Path):
+    import numpy as np
+
+    from fewstep.data import DataSpace, load_source
+    from fewstep.data.store import DTYPES, write_store
+
+    shape = load_source(given["data"]["source"]).shape
+    if not shape:
+        raise ValueError(f"only the data can tell their size: {command_of('ingest', given['env'])}, and plan again.")
+    click.echo("\nThe data are not there: the trial has random ones, of one class.")
+    space = DataSpace(given["dataset"], "points" if len(shape) == 1 else "images", shape, 1.0, ("any",))
+    rows = np.random.default_rng(0).integers(0, 256, (ROWS, *shape)).astype(DTYPES[space.kind])
+    return write_store(folder, rows, np.zeros(ROWS, np.int64), space, train=ROWS - 1)
+
+
+def _random_teacher(recipe: dict, images, folder: Path):
+    from fewstep.models.model import Model, build_function
+    from fewstep.pipelines.training import make_job
+
+    job = make_job(recipe, images)
+    model = Model(build_function(job.spec, images.space), images.space, {**job.spec, "provenance": job.provenance})
+    return model.save(folder)
+
+
+def _no_lpips() -> bool:
+    from fewstep.losses.distances import check_distance
+
+    try:
+        check_distance("lpips")
+    except ValueError:
+        return True
+    return False
+
+
+def _costs(job, launch: dict, steps: int, seconds: float) -> Iterator[str]:
+    from fewstep.launch import LaunchSettings
+    from fewstep.step_cost import cpu_threads, try_steps
+    from fewstep.training.hyperparameters import TrainingSettings
+
+    settings, numbers = LaunchSettings(**launch), TrainingSettings(**job.training)
+    share, device = numbers.batch_size // max(1, settings.workers), settings.device()
+    threads = settings.threads_here()
+    with cpu_threads(threads):
+        cost = try_steps(job, share, device, steps, seconds)
+    batch = f"{share} of each of {settings.workers} workers" if settings.workers > 1 else f"{share}"
+    yield f"{cost.weights:,} weights"
+    yield f"a step of {batch}: {cost.flops / 1e12:.3g} TFLOP, of {cost.flops / share / 1e9:.3g} GFLOP a sample"
+    how = f"{device}, {threads} thread{'s' * (threads > 1)}; {cost.steps} steps of {cost.tried} samples"
+    yield (
+        f"time: {_words(cost.seconds)} a step on this machine ({how}), {_words(cost.seconds * numbers.steps)} in all "
+        f"for {numbers.steps:,} steps"
+    )
+    if device.type == "cpu" and threads > 1:
+        with cpu_threads(1):
+            alone = try_steps(job, share, device, steps, seconds / 4).seconds
+        yield from waiting_threads(threads, cost.seconds, alone, numbers.steps)
+    whole = numbers.micro_batch_size or share
+    for samples in dict.fromkeys([whole, _fitting(cost, whole, 24)]):
+        size = cost.gpu(samples)
+        held = f"at least {cost.memory(samples) / 2**30:.3g} GiB in fp32"
+        on = f"fits on a GPU of {size} GiB" if size else "fits on no single GPU"
+        yield f"memory: {held} with {samples} samples at once (training.micro_batch_size): {on}"
+
+
+def waiting_threads(threads: int, together: float, alone: float, steps: int) -> Iterator[str]:
+    """Where one is the faster: other processes use the cores, and threads wait for each other at every operation."""
+    if alone < 0.7 * together:
+        yield (
+            f"threads: {threads} wait for each other, as on a machine that does other work; one alone (--params="
+            f"launch.threads=1) takes {_words(alone)} a step, {_words(alone * steps)} in all"
+        )
+
+
+def _fitting(cost, whole: int, size: int) -> int:
+    """The most samples at once, whole halved, that fit on a GPU of this size."""
+    while whole > 1 and whole % 2 == 0 and (cost.gpu(whole) or 10**9) > size:
+        whole //= 2
+    return whole
+
+
+def _words(seconds: float) -> str:
+    unit, name = next((unit, name) for unit, name in UNITS if seconds >= 2 * unit)
+    return f"{seconds / (unit or 1):.3g} {name}"
+
+
+COMMANDS = (refusing(plan),)

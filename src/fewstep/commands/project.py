@@ -1,0 +1,59 @@
+"""The project of the working folder, as Kedro has it, and the files and models that commands name."""
+
+import os
+from pathlib import Path
+
+from fewstep import load
+
+
+def catalogs_of(env: str | None, recipe: str | None) -> list:
+    """The catalog of each recipe, or of the one that was asked for."""
+    recipes = [recipe] if recipe else context_of(env).config_loader.recipes()
+    return [context_of(env, name).catalog for name in recipes]
+
+
+def context_of(env: str | None, recipe: str | None = None, runtime: dict | None = None):
+    """Kedro's context, of the configured recipe if none is named. runtime: what --params would give."""
+    from kedro.framework.session import KedroSession
+    from kedro.framework.startup import bootstrap_project
+
+    if not Path("pyproject.toml").exists():
+        raise ValueError(f"{Path.cwd()} is no project: go to its folder.")
+    bootstrap_project(Path.cwd())
+
+    runtime = {**(runtime or {}), **({"recipe": recipe} if recipe else {})}
+    with KedroSession.create(Path.cwd(), env=env, runtime_params=runtime) as session:
+        return session.load_context()
+
+
+def place_of(catalog, name: str) -> Path:
+    """Where a dataset lies, from here."""
+    return Path(os.path.relpath(catalog.get(name)._filepath))
+
+
+def command_of(pipelines: str | None = None, env: str | None = None) -> str:
+    """The command that runs pipelines, by default the whole journey, in the configuration that was asked for."""
+    overlay = f"--env={env}" if env not in (None, "base", "local") else ""
+    return " ".join(filter(None, ["kedro run", overlay, pipelines and f"--pipelines={pipelines}"]))
+
+
+def needed(catalog, name: str, env: str | None, by: str):
+    """What ingest makes under a name; ValueError with its command where it is not there. by: as "scores need"."""
+    if not catalog.exists(name):
+        raise ValueError(f"{by} {name}, not at {place_of(catalog, name)}: {command_of('ingest', env)}")
+    return catalog.load(name)
+
+
+def check_folder(file: Path) -> None:
+    """Raise ValueError if a file that is to be written has no folder to lie in."""
+    if not file.parent.is_dir():
+        raise ValueError(f"{file}: there is no folder {file.parent}: make it, or name another place.")
+
+
+def model_of(place: str):
+    """A registered model, or that of a folder, on the best device there is."""
+    from fewstep.support.device import best_device
+
+    model = load(place)
+    model.function.to(best_device())
+    return model

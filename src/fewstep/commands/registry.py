@@ -1,0 +1,166 @@
+"""`fewstep registry`: versions of models, and which of them is champion."""
+
+from pathlib import Path
+
+import click
+
+from fewstep.commands.error_messages import refusing
+from fewstep.commands.project import catalogs_of, command_of, context_of, needed, place_of
+
+ENVIRONMENT = click.option("--env", default=None, help="The configuration, as for kedro run.")
+SHOWN = {"sheet": "scores", "ladder": "scores", "report": "report"}  # and what names the weights that it is of
+REASON = click.option("--reason", default="", help="Kept in the history.")
+
+
+@click.group()
+def registry() -> None:
+    """Promote a registered model, roll back, list who was champion.
+
+    \b
+        fewstep registry history
+        fewstep registry rollback --reason "blurred eights"
+    """
+
+
+@click.command()
+@ENVIRONMENT
+@click.option("--recipe", default=None, help="One student; without it, every student that has a record.")
+def sync(env: str | None, recipe: str | None) -> None:
+    """Make registered versions again from what DVC brought.
+
+    The registry is no file that DVC could restore. What the pipelines `register` and `promote` wrote
+    (registration.json, promotions.json) and the models' folders are enough to make the same version again, with its
+    number where that is free, the levels that it was scored at, and the sheet, plot and report that are here. The last
+    one made is challenger; one that was champion is so where there is none. A version that is there stays as it is;
+    only files of it that are missing or damaged are made again. On a fresh clone:
+
+    \b
+        dvc pull dvc.yaml && fewstep registry sync
+    """
+    from fewstep.registry import champion_of
+    from fewstep.registry import sync as make_again
+
+    catalogs = catalogs_of(env, recipe)
+    registered = [catalog for catalog in catalogs if catalog.exists("registration")]
+    if not registered:
+        place = place_of(catalogs[0], "registration")
+        raise ValueError(f"there is no {place}. Bring it (git pull), or run: {command_of(env=env)}")
+    found = [each for catalog in registered for each in _models(catalog)]
+    for record, folder, *_ in found:
+        if not folder.exists():
+            raise ValueError(f"the model of {record['uri']} is not at {folder}. Bring it: dvc pull {folder}")
+    moves = catalogs[0].load("promotions") if catalogs[0].exists("promotions") else None
+    store = catalogs[0].load("tracking")
+    for made in make_again(found, store, moves):
+        click.echo(f"{made['name']} version {made['version']}: {', '.join(made['aliases']) or 'no alias'}")
+    shown = [place_of(catalog, name) for catalog in registered for name in SHOWN]
+    if lacking := set(shown).difference(*(places for _, _, *places in found)):
+        click.echo(f"not here, or of other weights: {', '.join(sorted(map(str, lacking)))}")
+    *_, name = _registry(env)
+    if champion_of(store, name) is None:
+        was = f"version {moves['moves'][-1]['to']}, which was," if moves and moves["moves"] else "the one that was"
+        place = place_of(registered[0], "registration")
+        click.echo(f"{name} has no champion: {was} is not among these records. fewstep registry promote")
+        click.echo(f"Or, at a commit that has it (git log {place}): dvc pull dvc.yaml && fewstep registry sync")
+
+
+@click.command()
+@ENVIRONMENT
+def history(env: str | None) -> None:
+    """List every move of the champion: when, from which version to which, who, how and why.
+
+    \b
+        fewstep registry history
+    """
+    from fewstep.registry import history as moves_of
+
+    _, catalog, name = _registry(env)
+    for entry in moves_of(catalog.load("tracking"), name):
+        versions = f"{entry['from'] or '-'} -> {entry['to']}"
+        click.echo(f"{entry['when']}  {versions}  {entry['kind']} by {entry['who']}: {entry['why']}")
+
+
+@click.command()
+@ENVIRONMENT
+@REASON
+def rollback(env: str | None, reason: str) -> None:
+    """Make the previous champion champion again; a second time swaps them back.
+
+    \b
+        fewstep registry rollback --reason "blurred eights"
+    """
+    from fewstep.registry import rollback as swap
+
+    _, catalog, name = _registry(env)
+    made = swap(catalog.load("tracking"), name, reason)
+    _keep_moves(catalog, name)
+    click.echo(f"{name}: version {made['to']} is champion again, {made['from'] or 'none'} is previous")
+
+
+@click.command()
+@ENVIRONMENT
+@click.option("--version", type=click.IntRange(1), help="The one to decide on; without it, the challenger.")
+@click.option(
+    "--force", "forced", is_flag=True, help="Promote it whatever the gate would say; needs --version, --reason."
+)
+@REASON
+def promote(env: str | None, version: int | None, forced: bool, reason: str) -> None:
+    """Let the gate decide on a version, as `kedro run --pipelines=promote` does, or promote it by force.
+
+    \b
+        fewstep registry promote
+        fewstep registry promote --version 7 --force --reason "the gate's features are blind to colour"
+    """
+    from fewstep.pipelines.promote.nodes import promote_version
+    from fewstep.registry import force
+
+    params, catalog, name = _registry(env)
+    if not forced:
+        if reason:
+            raise ValueError("--reason is for --force: the gate writes its own.")
+        images, extractor = (needed(catalog, part, env, "the gate needs") for part in ("images", "extractor"))
+        promotion = params["promotion"] | {"version": version}
+        catalog.save(
+            "promotions", promote_version(images, extractor, catalog.load("tracking"), promotion, params["evaluation"])
+        )
+        return
+    if version is None:
+        raise ValueError("a forced promotion names its version: --version 7")
+    force(catalog.load("tracking"), name, version, reason)
+    _keep_moves(catalog, name)
+    click.echo(f"{name}: version {version} is champion, forced")
+
+
+for command in (sync, history, rollback, promote):
+    registry.add_command(refusing(command))
+COMMANDS = (registry,)
+
+
+def _models(catalog) -> list[tuple]:
+    """Records and folders: the student's, with what shows it, and its teacher's where it has one."""
+    record = catalog.load("registration")
+    taught_by = [(record["teacher"], place_of(catalog, "teacher"))] if "teacher" in record else []
+    return [*taught_by, (record, place_of(catalog, "student"), *_shown(catalog))]
+
+
+def _shown(catalog) -> list[Path]:
+    """What shows a registered student and is here, where what it was made with names the same weights."""
+    sha256 = catalog.load("registration")["model_sha256"]
+    return [
+        place_of(catalog, name)
+        for name, made_with in SHOWN.items()
+        if catalog.exists(name) and catalog.exists(made_with) and sha256 in place_of(catalog, made_with).read_text()
+    ]
+
+
+def _registry(env: str | None) -> tuple[dict, object, str]:
+    """Parameters, catalog, and the name of the registered model. ValueError where nothing was registered."""
+    context = context_of(env)
+    context.catalog.load("tracking").check_there()
+    return context.params, context.catalog, f"fewstep-{context.params['dataset']}"
+
+
+def _keep_moves(catalog, name: str) -> None:
+    from fewstep.registry import history as moves_of
+
+    catalog.save("promotions", {"name": name, "moves": moves_of(catalog.load("tracking"), name)})

@@ -1,0 +1,78 @@
+"""`fewstep sample`: pictures of a model's samples, or arrays of them."""
+
+from pathlib import Path
+
+import click
+
+from fewstep.commands.error_messages import refusing
+from fewstep.commands.project import check_folder, context_of, model_of
+
+
+@click.command()
+@click.argument("output", default="samples.png", type=click.Path(dir_okay=False, writable=True, path_type=Path))
+@click.option("--model", default=None, help="As models:/fewstep-digits@champion, the default, or a model's folder.")
+@click.option("--n", "--count", "count", default=64, show_default=True, type=click.IntRange(1))
+@click.option("--steps", default=1, show_default=True, type=click.IntRange(1), help="Network evaluations an image.")
+@click.option("--sampler", default=None, help="By default the model's own; a teacher has several.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--label", default=None, type=int, help="A class by its number, of a model that was trained with labels.")
+@click.option("--guidance", default=1.0, show_default=True, help="Strength of the labels, of models that know it.")
+@click.option("--gamma", default=0.0, show_default=True, help="Of a ctm model: the share of noise drawn anew, 0 to 1.")
+@click.option("--batch-size", default=256, show_default=True, type=click.IntRange(1))
+def sample(
+    output: Path,
+    model: str | None,
+    count: int,
+    steps: int,
+    sampler: str | None,
+    seed: int,
+    label: int | None,
+    guidance: float,
+    gamma: float,
+    batch_size: int,
+):
+    """Draw samples of a registered model: a picture of them (.png), or all of them as an array (.npy).
+
+    An array is written batch by batch, and an interrupted one is taken up by the same command.
+
+    \b
+        fewstep sample --n 64 --steps 2
+        fewstep sample all.npy --model data/06_models/digits/cd --n 50000 --batch-size 500
+        fewstep sample sevens.png --model models:/fewstep-digits@champion --label 7
+    """
+    import torch
+
+    from fewstep.console import progress_bar
+    from fewstep.evaluation.sample_stream import in_batches, stream
+    from fewstep.pictures.drawing import draw
+
+    check_output(output)
+    model = model or f"models:/fewstep-{context_of(None).params['dataset']}@champion"
+    generator = model_of(model)
+
+    def generate(indices):
+        labels = None if label is None else torch.full((len(indices),), label)
+        return generator.sample(steps, seed, indices, labels, sampler, gamma=gamma, guidance=guidance)
+
+    if output.suffix == ".npy":
+        levels = generator.levels(steps, sampler).tolist()
+        made_by = {"model": generator.sha256, "levels": levels, "sampler": sampler, "seed": seed, "label": label}
+        made_by |= {"gamma": gamma, "guidance": guidance}
+        with progress_bar("sample") as bar:
+            stream(generate, generator.space, count, output, made_by, batch_size, on_progress=bar)
+    else:
+        draw(in_batches(generate, count, batch_size), title=model).save(output)
+    click.echo(f"{count} samples in {output}")
+
+
+def check_output(file: Path) -> None:
+    """Raise ValueError if samples cannot be written to a file of this name."""
+    from PIL import Image
+
+    written = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.SAVE}
+    if file.suffix != ".npy" and file.suffix.lower() not in written:
+        raise ValueError(f"{file}: samples are a picture (.png, .jpg, .webp, ...) or an array (.npy).")
+    check_folder(file)
+
+
+COMMANDS = (refusing(sample),)

@@ -1,0 +1,1 @@
+"""Every parameter of the project, typed, and how overlays are merged."""

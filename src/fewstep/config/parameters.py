@@ -1,0 +1,163 @@
+"""Every parameter of the project, typed: what conf/ may say. A wrong one fails here, before any work."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic import field_validator as check
+
+from fewstep.budget import Budget
+from fewstep.config.recipe import NFE, Recipe, Section, Seed
+from fewstep.data import expected_space, load_source
+from fewstep.editing import build_task
+from fewstep.evaluation import FULL_SEEDS
+from fewstep.evaluation.features import check_features
+from fewstep.evaluation.scores import FEWEST
+from fewstep.launch import LaunchSettings
+from fewstep.registry import Rules
+from fewstep.samplers import DENOISER_SAMPLERS, count_levels
+from fewstep.support.names import check_name
+
+
+def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError(f"{list(values)}: no two are the same.")
+    return values
+
+
+def _of_samplers(nfes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    for sampler in nfes:
+        check_name("sampler of a teacher", sampler, DENOISER_SAMPLERS)
+        for nfe in nfes[sampler]:
+            count_levels(sampler, nfe)
+    return nfes
+
+
+NFEs = Annotated[tuple[NFE, ...], Field(min_length=1), AfterValidator(_distinct)]
+TeacherNFEs = Annotated[dict[str, NFEs], Field(min_length=1), AfterValidator(_of_samplers)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
+
+
+class DataParameters(Section):
+    """Where images come from and how they are split. scale: of their values; measured if not given."""
+
+    source: dict[str, Any]
+    heldout: float = Field(0.25, gt=0, lt=1)
+    scale: float | None = Field(None, gt=0, allow_inf_nan=False)
+    seed: Seed = 0
+
+    @check("source")
+    @classmethod
+    def _source(cls, spec: dict) -> dict:
+        load_source(spec)
+        return spec
+
+
+class EvaluationParameters(Section):
+    """count: samples of each score. full: three seeds, for a figure that is not provisional.
+
+    teacher_nfe: {sampler: NFE}. gammas: of a student that jumps, beside 0. levels: the student's, as its recipe has
+    them, or searched, by search_count samples a trial.
+    """
+
+    features: str = "classifier"
+    features_weights: str | None = None
+    count: int = Field(400, ge=FEWEST)
+    seeds: Seeds = (0,)
+    full: bool = False
+    full_seeds: Annotated[Seeds, Field(min_length=FULL_SEEDS)] = (0, 1, 2)
+    batch_size: int = Field(100, ge=1)
+    student_nfe: NFEs = (1, 2, 3, 5, 10)
+    teacher_nfe: TeacherNFEs
+    gammas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
+    levels: Literal["recipe", "search"] = "recipe"
+    search_count: int = Field(400, ge=FEWEST)
+
+    @check("features")
+    @classmethod
+    def _features(cls, name: str) -> str:
+        return check_features(name)
+
+    @check("student_nfe")
+    @classmethod
+    def _judged(cls, nfes: tuple[int, ...]) -> tuple[int, ...]:
+        if 1 not in nfes:
+            raise ValueError(f"{list(nfes)}: 1 is among them, since the registry judges by it.")
+        return nfes
+
+
+class ComparisonParameters(Section):
+    """budget, training_seed: of each recipe's training, which adds its own seed. nfe: of the scores; count: samples of
+    each seed; search_count: of a trial.
+    """
+
+    budget: Budget
+    training_seed: Seed = 0
+    nfe: NFEs = (1, 2, 4)
+    seeds: Seeds = (0, 1, 2)
+    count: int = Field(400, ge=FEWEST)
+    search_count: int = Field(400, ge=FEWEST)
+    batch_size: int = Field(200, ge=1)
+    teacher_nfe: TeacherNFEs
+
+
+class ReportParameters(Section):
+    """teacher_nfe: {sampler: NFE} beside those of the evaluation."""
+
+    teacher_nfe: TeacherNFEs
+
+
+class EditingParameters(Section):
+    """tasks: {name: its options}. source: a picture or a folder of them; without it, `count` held-out images.
+
+    degrade: the images are whole; each task takes from them what it then makes again, and is measured by it.
+    """
+
+    tasks: dict[str, dict[str, Any]]
+    source: str | None = None
+    degrade: bool = True
+    count: int = Field(8, ge=1)
+    steps: NFE = 4
+    seed: Seed = 0
+
+    @check("tasks")
+    @classmethod
+    def _tasks(cls, tasks: dict[str, dict]) -> dict[str, dict]:
+        for name, options in tasks.items():
+            build_task(name, options)
+        return tasks
+
+
+class PromotionParameters(Section):
+    """version: the one to decide on; the challenger if none."""
+
+    rules: Rules = Rules()
+    version: int | None = Field(None, ge=1)
+
+
+class Parameters(Section):
+    """All of them."""
+
+    env: str
+    recipe: str
+    dataset: str
+    fresh: bool = False
+    data: DataParameters
+    network: dict[str, Any]
+    teacher: Recipe
+    student: Recipe
+    students: dict[str, Recipe]
+    evaluation: EvaluationParameters
+    comparison: ComparisonParameters
+    report: ReportParameters
+    promotion: PromotionParameters
+    editing: EditingParameters
+    launch: LaunchSettings
+
+    @model_validator(mode="after")
+    def _agree(self):
+        if self.teacher.needs_teacher:
+            raise ValueError("parameter teacher: it has no teacher of its own, so it starts from scratch by denoising.")
+        if space := expected_space(self.data.source, self.dataset):
+            for recipe in (self.teacher, self.student):
+                recipe.check_fits(space, self.teacher, self.launch.workers)
+        return self

@@ -1,0 +1,103 @@
+"""Data of any source, in one array store."""
+
+from collections.abc import Callable
+from dataclasses import MISSING, asdict, fields
+from pathlib import Path
+
+import numpy as np
+
+from fewstep.data.cifar10 import Cifar10
+from fewstep.data.digits import Digits
+from fewstep.data.folder import Folder
+from fewstep.data.moons import Moons
+from fewstep.data.parquet import Parquet
+from fewstep.data.patches import Patches
+from fewstep.data.source import Source, Survey, check_number
+from fewstep.data.space import DataSpace
+from fewstep.data.split import stored_positions, stratified_split
+from fewstep.data.store import ArrayStore, write_store
+from fewstep.support.names import check_name
+
+__all__ = [
+    "SOURCES",
+    "ArrayStore",
+    "DataSpace",
+    "Source",
+    "Survey",
+    "expected_space",
+    "ingest",
+    "load_source",
+    "write_store",
+]
+
+SOURCES: dict[str, type[Source]] = {
+    source.name: source for source in (Digits, Moons, Patches, Folder, Parquet, Cifar10)
+}
+
+
+def load_source(spec: dict) -> Source:
+    """The source of spec {name, ...its arguments}. Raises ValueError for what is unknown, missing or out of range."""
+    arguments = dict(spec)
+    source = SOURCES[check_name("data source", arguments.pop("name", None), SOURCES)]
+    for argument in arguments:
+        check_name(f"argument of the data source {source.name}", argument, [f.name for f in fields(source)])
+    if missing := [f.name for f in fields(source) if f.default is MISSING and f.name not in arguments]:
+        raise ValueError(f"The data source {source.name} needs {', '.join(missing)}.")
+    return source(**arguments)
+
+
+def expected_space(source: dict, name: str) -> DataSpace | None:
+    """What a source is to give, before any of it is read; None where only the data can tell. Classes are not known."""
+    shape = load_source(source).shape
+    return shape and DataSpace(name, "points" if len(shape) == 1 else "images", shape, 1.0, ("any",))
+
+
+def ingest(
+    source: dict,
+    folder: str | Path,
+    *,
+    name: str | None = None,
+    sigma_data: float = 0.5,
+    scale: float | None = None,
+    heldout: float = 0.25,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ArrayStore:
+    """Check all of a source, then write it to a store in `folder`; what fails leaves an older store as it was.
+
+    name: of the data set, by default the source's. heldout: the share of rows that is held out, of each label, drawn by
+    seed; a source with a split of its own keeps that. sigma_data: the standard deviation of what models will see.
+    scale: what values are multiplied by instead, where a model that is there already wants it.
+    on_progress(done, total): pictures are counted twice, once when checked and once when written.
+    """
+    check_number("heldout", heldout, float, 1e-6, 1 - 1e-6)
+    check_number("sigma_data", sigma_data, float, 1e-6, 1e6)
+    check_number("seed", seed, int, 0)
+    if scale is not None:
+        check_number("scale", scale, float, 1e-6, 1e6)
+    loaded = load_source(source)
+    report = on_progress or (lambda done, total: None)
+    survey = loaded.survey(lambda done, total: report(done, 2 * total))
+    held = stratified_split(survey.labels, heldout, seed) if survey.heldout is None else survey.heldout
+    positions = stored_positions(held, seed)
+    labels = np.empty_like(survey.labels)
+    labels[positions] = survey.labels
+    facts = {
+        "name": loaded.name,
+        **asdict(loaded),
+        "split": {"heldout": heldout if survey.heldout is None else "the source's own", "seed": seed},
+        "converted": survey.converted,
+        "skipped": list(survey.skipped),
+    }
+    return write_store(
+        folder,
+        survey.rows(),
+        labels,
+        DataSpace(name or loaded.name, survey.kind, survey.shape, 1.0, survey.classes),
+        train=int((~held).sum()),
+        positions=positions,
+        sigma_data=sigma_data,
+        scale=scale,
+        source=facts,
+        on_progress=lambda done, total: report(survey.checked + done, survey.checked + total),
+    )

@@ -1,0 +1,31 @@
+"""Two half circles of points in the plane, from scikit-learn."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from fewstep.data.source import Report, Survey, check_number
+
+
+@dataclass(frozen=True)
+class Moons:
+    """count points with Gaussian noise of standard deviation `noise` (the circles have radius 1)."""
+
+    name: ClassVar[str] = "moons"
+    shape: ClassVar[tuple[int, ...]] = (2,)
+    count: int = 8192
+    noise: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self):
+        check_number("moons: count", self.count, int, 4)
+        check_number("moons: noise", self.noise, float, 0, 10)
+        check_number("moons: seed", self.seed, int, 0, 2**32 - 1)
+
+    def survey(self, report: Report) -> Survey:
+        from sklearn.datasets import make_moons
+
+        points, labels = make_moons(self.count, noise=self.noise, random_state=self.seed)
+        points = points.astype(np.float32)
+        return Survey("points", self.shape, labels.astype(np.int64), lambda: iter(points), ("upper", "lower"))

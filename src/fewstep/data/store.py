@@ -1,0 +1,133 @@
+"""The array store: a folder of memory-mapped arrays that everything behind ingestion reads.
+
+`images.npy` (uint8 [N, C, H, W], or float32 [N, D] for points), `labels.npy` (int64 [N], -1 without labels) and
+`store.json`. Rows of a split stand together, training first, in random order: any first n rows are a fair sample.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from fewstep.data.content_hash import content_hash, measure_scale
+from fewstep.data.space import DataSpace
+from fewstep.support.files import replaced_folder
+from fewstep.support.names import check_name
+
+DESCRIPTION = "store.json"
+DTYPES = {"images": np.dtype("uint8"), "points": np.dtype("<f4")}
+
+
+@dataclass(frozen=True)
+class ArrayStore:
+    """A store on disk. Arrays are mapped anew by each call, so that a store can be sent to another process."""
+
+    folder: Path
+    space: DataSpace
+    count: int
+    split: dict[str, list[int]]
+    sha256: str
+    source: dict
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "ArrayStore":
+        """The store in a folder. Raises ValueError where there is none or its files do not belong together."""
+        folder = Path(folder)
+        if not (folder / DESCRIPTION).is_file():
+            raise ValueError(f"There is no data store in {folder} ({DESCRIPTION} is missing). Ingest the data first.")
+        try:
+            facts = json.loads((folder / DESCRIPTION).read_text())
+            store = cls(folder, DataSpace(**facts.pop("space")), **facts)
+            images, labels = store._array("images"), store._array("labels")
+            expected = (DTYPES[store.space.kind], (store.count, *store.space.shape), (store.count,))
+        except (OSError, TypeError, ValueError, KeyError, AttributeError) as error:
+            raise ValueError(f"The data store in {folder} is damaged ({error}). Ingest the data again.") from error
+        if (images.dtype, images.shape, labels.shape) != expected:
+            raise ValueError(f"The data store in {folder} is damaged (arrays unlike {DESCRIPTION}). Ingest again.")
+        return store
+
+    def images(self, split: str | None = None) -> np.ndarray:
+        """Stored values of a split ("train", "heldout"), or of all rows: a read-only map of the file."""
+        return self._array("images")[self._rows(split)]
+
+    def labels(self, split: str | None = None) -> np.ndarray:
+        """Labels of a split, or of all rows, int64; -1 where data have none."""
+        return self._array("labels")[self._rows(split)]
+
+    def verify(self) -> None:
+        """Read everything again. Raises ValueError where the content is not what was written."""
+        found = content_hash(self.images(), self.labels(), self.space, self.split)
+        if found != self.sha256:
+            raise ValueError(f"The data store in {self.folder} was changed: its hash is {found}, not {self.sha256}.")
+
+    def _rows(self, split: str | None) -> slice:
+        return slice(None) if split is None else slice(*self.split[check_name("split", split, self.split)])
+
+    def _array(self, name: str) -> np.ndarray:
+        return np.load(self.folder / f"{name}.npy", mmap_mode="r")
+
+
+def write_store(
+    folder: str | Path,
+    images: Iterable[np.ndarray],
+    labels: np.ndarray,
+    space: DataSpace,
+    *,
+    train: int,
+    positions: np.ndarray | None = None,
+    sigma_data: float = 0.5,
+    scale: float | None = None,
+    source: dict | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ArrayStore:
+    """Write a store, whole or not at all; an older one in the folder is replaced at the end.
+
+    images: rows as they come, an array or a stream. labels: [N] of the stored rows. train: the first rows that are for
+    training. positions: [N] where each row that comes is stored; by default in turn. space: its scale is measured here,
+    from the training rows, unless it is given. Raises ValueError for rows unlike the space, OSError (ENOSPC) for a full
+    disk.
+    """
+    folder, count = Path(folder), len(labels)
+    if not 0 < train <= count:
+        raise ValueError(f"{train} of {count} rows are for training: there must be one at least.")
+    if labels.min() < -1 or labels.max() >= len(space.classes):
+        raise ValueError(f"Labels from {labels.min()} to {labels.max()}, for {len(space.classes)} classes.")
+    dtype = DTYPES[space.kind]
+    needed = count * (dtype.itemsize * int(np.prod(space.shape)) + 8) + 2**16
+    with replaced_folder(folder, DESCRIPTION, needed) as partial:
+        positions = range(count) if positions is None else positions
+        _write_rows(partial / "images.npy", images, positions, (count, *space.shape), dtype, on_progress)
+        np.save(partial / "labels.npy", np.asarray(labels, "<i8"))
+        values = np.load(partial / "images.npy", mmap_mode="r")
+        space = replace(space, scale=scale or measure_scale(values[:train], sigma_data))
+        split = {"train": [0, train], "heldout": [train, count]}
+        facts = {
+            "space": space.to_dict(),
+            "split": split,
+            "count": count,
+            "sha256": content_hash(values, np.asarray(labels, "<i8"), space, split),
+            "source": source or {},
+        }
+        (partial / DESCRIPTION).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    return ArrayStore.open(folder)
+
+
+def _write_rows(path, images, positions, shape, dtype, on_progress) -> None:
+    """Write rows to their places by plain writes: a full disk raises, where with a memory map it kills the process."""
+    with open(path, "wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        start, size = file.tell(), dtype.itemsize * int(np.prod(shape[1:]))
+        for done, (row, position) in enumerate(zip(images, positions, strict=True), 1):
+            row = np.asarray(row)
+            if row.shape != shape[1:] or row.dtype != dtype:
+                raise ValueError(f"Row {done - 1} is {row.dtype} {row.shape}; the space has {dtype} {shape[1:]}.")
+            file.seek(start + int(position) * size)
+            file.write(row.tobytes())
+            if on_progress:
+                on_progress(done, shape[0])
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,46 @@
+"""Classifier-free guidance: Ho and Salimans 2022."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from fewstep.diffusion.levels import per_sample
+
+Guidance = float | tuple[float, float]  # of a recipe: one strength, or the ends between which it is drawn
+
+
+def guided(denoiser, x: Tensor, sigma: Tensor, labels: Tensor | None, strength: float | Tensor) -> Tensor:
+    """D(no label) + strength (D(labels) - D(no label)), both in one pass of twice the batch; where it is 1, D(labels).
+
+    denoiser: a function of (x, sigma, labels), trained with label dropout. labels: one-hot. strength: of all, or [B].
+    """
+    if isinstance(strength, Tensor):
+        strength = per_sample(strength, x)
+    elif strength == 1:
+        return denoiser(x, sigma, labels)
+    both = (torch.cat(pair) for pair in ((x, x), (sigma, sigma), (labels, torch.zeros_like(labels))))
+    denoised, unlabelled = denoiser(*both).chunk(2)
+    return unlabelled.lerp(denoised, strength)
+
+
+def draw_strength(guidance: Guidance, labels: Tensor | None, rng) -> tuple[float | Tensor, Tensor | None]:
+    """The teacher's strength, of all or [B] where it is drawn, and the labels that the student is told it by.
+
+    A student learns a range of strengths by the length of its label's row: none for no label, 1 for the label as it
+    is, w for strength w (ours; Meng et al. 2023 embed it as they do the time).
+    """
+    if isinstance(guidance, int | float):
+        return guidance, labels
+    low, high = guidance
+    strength = low + (high - low) * rng.uniform()
+    return strength, strength[:, None] * labels
+
+
+def check_guidance(guidance: Guidance) -> None:
+    """Raise ValueError unless it is a strength above 0, or two ends with 1, the label as it is, between them."""
+    if isinstance(guidance, int | float):
+        if not 0 < guidance < math.inf:
+            raise ValueError(f"guidance is {guidance}: it is above 0 and finite")
+    elif not 0 <= guidance[0] <= 1 <= guidance[1] < math.inf or guidance[0] == guidance[1]:
+        raise ValueError(f"guidance is {list(guidance)}: its ends lie on either side of 1, or one of them is it")

@@ -1,0 +1,26 @@
+"""Zero-shot editing: what a student does to images without having been trained for it."""
+
+from fewstep.editing.gallery import Trial, draw_gallery, try_pair, try_seeds, try_task, write_edited
+from fewstep.editing.image_files import read_images
+from fewstep.editing.multistep_edit import Edit
+from fewstep.editing.run import edit_images, image_ends, interpolate, levels_of, seed_ends
+from fewstep.editing.tasks import TASKS, Task, build_task
+
+__all__ = [
+    "TASKS",
+    "Edit",
+    "Task",
+    "Trial",
+    "build_task",
+    "draw_gallery",
+    "edit_images",
+    "image_ends",
+    "interpolate",
+    "levels_of",
+    "read_images",
+    "seed_ends",
+    "try_pair",
+    "try_seeds",
+    "try_task",
+    "write_edited",
+]

@@ -1,0 +1,40 @@
+"""A task as a person asks for it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from fewstep.editing.gallery import Trial, try_pair, try_seeds, try_task
+from fewstep.editing.run import check_model
+from fewstep.editing.tasks import Interpolate, Task
+
+
+@dataclass(frozen=True)
+class EditOrder:
+    """images: uint8 [N, C, H, W], if any. other_seed: the far end of an interpolation. degrade: as in try_task."""
+
+    name: str
+    task: Task
+    images: np.ndarray | None
+    steps: int
+    seed: int
+    other_seed: int
+    label: int | None = None
+    degrade: bool = False
+
+
+def carry_out(order: EditOrder, model, teacher=None) -> Trial:
+    """What was made. Raises ValueError before any work."""
+    task, images, steps, seed = order.task, order.images, order.steps, order.seed
+    check_model(model, task, steps)
+    if isinstance(task, Interpolate) and images is None:
+        return try_seeds(model, task, (seed, order.other_seed), steps, label=order.label)
+    if images is None:
+        raise ValueError(f"{order.name} edits an image: name one (--image, or images in a request).")
+    labels = None if order.label is None else torch.full((len(images),), order.label)
+    if not isinstance(task, Interpolate):
+        return try_task(model, order.name, task, images, steps, seed, order.degrade, labels)
+    if teacher is None:
+        raise ValueError("an interpolation between images needs the teacher that carries them to noise (--teacher).")
+    return try_pair(model, teacher, task, images, steps, seed, labels)

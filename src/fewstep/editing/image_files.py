@@ -1,0 +1,81 @@
+"""Images and masks from files, as a model's data space has them: what does not fit is refused, not bent."""
+
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fewstep.data.decoding import FORMATS, decode, examine, named
+from fewstep.data.folder import SUFFIXES
+from fewstep.data.space import DataSpace
+from fewstep.editing.projection import MASKS, named_mask
+from fewstep.support.names import check_name
+
+
+def read_images(source: Path | str, space: DataSpace, factor: int = 1) -> tuple[list[str], np.ndarray]:
+    """Names and uint8 [N, C, H, W] of a file or of the files in a folder.
+
+    factor: of super-resolution; images that are that much smaller are taken too, their pixels repeated. Raises
+    ValueError for a picture of another size, or with colours that the data have not.
+    """
+    source = Path(source).expanduser()
+    files = sorted(f for f in source.iterdir() if f.suffix.lower() in SUFFIXES) if source.is_dir() else [source]
+    if not source.exists() or not files:
+        raise ValueError(f"{source} is no picture, and no folder with pictures ({', '.join(SUFFIXES)}).")
+    return [file.name for file in files], np.stack([read_image(file, str(file), space, factor) for file in files])
+
+
+def read_image(file: Path | BinaryIO, name: str, space: DataSpace, factor: int = 1) -> np.ndarray:
+    """uint8 [C, H, W] of one, as read_images has it. name: what it is called where it is refused."""
+    channels, *size = space.shape
+    mode = {1: "grayscale", 3: "rgb"}[channels]
+    with named(name):
+        _, notes = examine(file, mode)
+        image = decode(file, mode, "white", None, "box")
+    if "colour to grayscale" in notes:
+        raise ValueError(f"{name} has colours, and {space.name} have one channel: make it grey first.")
+    if list(image.shape[1:]) == [side // factor for side in size]:
+        image = image.repeat(factor, 1).repeat(factor, 2)
+    if list(image.shape[1:]) != size:
+        raise ValueError(f"{name} has {_words(image.shape[1:])} pixels, and images of {space.name} {_words(size)}.")
+    return image
+
+
+def read_mask(file: Path | BinaryIO, name: str) -> Tensor:
+    """What a picture's white says is missing, [H, W]."""
+    with named(name), Image.open(file, formats=FORMATS) as image:
+        return torch.from_numpy(np.array(image.convert("L")) >= 128)
+
+
+def find_mask(mask: Tensor | str, size: tuple[int, int]) -> Tensor:
+    """What is missing, [H, W]: it is given so, or by a name of MASKS, or by a picture of that size."""
+    missing, name = mask, "the mask"
+    if isinstance(mask, str):
+        if mask in MASKS:
+            return named_mask(mask, size)
+        if not Path(mask).is_file():
+            check_name("mask or picture", mask, MASKS)
+        missing, name = read_mask(Path(mask), mask), f"the mask {mask}"
+    if tuple(missing.shape) != tuple(size):
+        raise ValueError(f"{name} has {_words(missing.shape)} pixels, and the images {_words(size)}.")
+    if not 0 < missing.sum() < missing.numel():
+        raise ValueError(f"{name} is all of one kind: white is missing, black is known, and there are both.")
+    return missing
+
+
+def as_picture(image: np.ndarray) -> Image.Image:
+    """uint8 [C, H, W], C 1 or 3 -> a picture."""
+    return Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
+
+
+def write_image(image: np.ndarray, file: Path) -> None:
+    """uint8 [C, H, W] -> a picture in a file."""
+    as_picture(image).save(file)
+
+
+def _words(size) -> str:
+    height, width = size
+    return f"{width} x {height}"

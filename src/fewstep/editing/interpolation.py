@@ -1,0 +1,55 @@
+"""Between two noises."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fewstep.diffusion.levels import per_sample
+from fewstep.diffusion.randomness import SampleRandomness
+
+
+def spherical(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
+    """From a at share 0 to b at share 1 along the great circle, each sample by itself. Song et al. 2023, App. D.
+
+    a, b: [B, ...]; share: [B]. The angle is that between whole samples; noises that are alike, or opposite to rounding,
+    have no circle: there the line is taken.
+    """
+    cosine = torch.nn.functional.cosine_similarity(a.flatten(1), b.flatten(1)).clamp(-1, 1)
+    angle, share = cosine.acos(), share.to(a)
+    sine = angle.sin()
+    flat = sine < 1e-4
+    weights = (((1 - share) * angle).sin() / sine).where(~flat, 1 - share), (share * angle).sin() / sine
+    return per_sample(weights[0], a) * a + per_sample(weights[1].where(~flat, share), b) * b
+
+
+def strip(a: Tensor, b: Tensor, frames: int) -> Tensor:
+    """Every pair's way from a to b, ends included: [B, ...] -> [B * frames, ...]."""
+    share = torch.linspace(0, 1, frames, dtype=torch.float64).repeat(len(a))
+    return spherical(a.repeat_interleave(frames, 0), b.repeat_interleave(frames, 0), share)
+
+
+class KnownNoise:
+    """What is no longer random, as SampleRandomness has it: noises [draws, B, ...], one a draw."""
+
+    def __init__(self, noises: Tensor):
+        self.device, self._left = noises.device, iter(noises)
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """The next noise, [B, *shape]."""
+        return next(self._left)
+
+
+class StripRandomness:
+    """The random numbers of frames: every noise goes from that of one end to that of the other."""
+
+    def __init__(self, ends: Sequence[SampleRandomness | KnownNoise], frames: int):
+        self.device, self._ends, self._frames = ends[0].device, ends, frames
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """Standard Gaussian noise, [B * frames, *shape]: the next draw of each end, and what is between."""
+        return strip(*(end.normal(shape) for end in self._ends), self._frames)
+
+    def integers(self, high: int) -> Tensor:
+        """Integers in [0, high), [B * frames]: those of the first end, all the way."""
+        return self._ends[0].integers(high).repeat_interleave(self._frames)

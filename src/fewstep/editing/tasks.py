@@ -1,0 +1,182 @@
+"""What can be done to images without training. Each task is a start and a projection; its fields are its options."""
+
+from dataclasses import dataclass, fields
+from typing import get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fewstep.data.space import DataSpace
+from fewstep.diffusion.levels import SIGMA_MAX, SIGMA_MIN, karras_levels, per_sample
+from fewstep.editing.image_files import find_mask
+from fewstep.editing.multistep_edit import Edit
+from fewstep.editing.projection import check_factor, grey, known_grey, known_means, known_pixels
+from fewstep.support.names import check_name
+
+TONE = 0.5  # of a painting, in model values: a standard deviation of the data
+
+
+class Task:
+    """Base of the tasks: images [B, C, H, W], model values, come in and an Edit goes out."""
+
+    factor = 1  # by which images may come in smaller
+
+    def check(self, space: DataSpace) -> None:
+        """Raise ValueError, in words, where data of this kind cannot be edited so."""
+        if space.kind != "images":
+            raise ValueError(f"{space.name} are {space.kind}: images are edited.")
+
+    def degrade(self, x0: Tensor, rng) -> Tensor:
+        """A clean image as the task would be given it, where it differs: for trials on images that are whole."""
+        return x0
+
+    def shown(self, y: Tensor) -> Tensor:
+        """What is given, without what the task does not look at."""
+        return y
+
+    def edit(self, y: Tensor) -> Edit:
+        """The task for what is given."""
+        raise NotImplementedError
+
+    def levels(self, steps: int, boundary: float) -> Tensor | None:
+        """Levels of the task's own, [steps]; None: those at which the student is sampled."""
+        return None
+
+
+@dataclass(frozen=True)
+class Inpaint(Task):
+    """Make what is missing. mask: True there, [H, W]; or one of MASKS, or a picture's file whose white is missing."""
+
+    mask: Tensor | str = "center"
+
+    def check(self, space):
+        super().check(space)
+        find_mask(self.mask, space.shape[1:])
+
+    def shown(self, y):
+        return self.edit(y).start
+
+    def edit(self, y):
+        return _projected(known_pixels(y, find_mask(self.mask, y.shape[2:])))
+
+
+@dataclass(frozen=True)
+class Colorize(Task):
+    """Colours for a grey image, whose brightness stays."""
+
+    def check(self, space):
+        super().check(space)
+        if space.shape[0] != 3:
+            raise ValueError(f"colorization needs colour: {space.name} have {space.shape[0]} channel, not 3.")
+
+    def degrade(self, x0, rng):
+        return grey(x0)
+
+    def shown(self, y):
+        return grey(y)
+
+    def edit(self, y):
+        return _projected(known_grey(y))
+
+
+@dataclass(frozen=True)
+class Superresolve(Task):
+    """Detail for an image of which only the means of patches are known. factor: pixels of a patch's side."""
+
+    factor: int = 2
+
+    def check(self, space):
+        super().check(space)
+        check_factor(self.factor, space.shape[1:])
+
+    def shown(self, y):
+        return self.edit(y).start
+
+    def edit(self, y):
+        return _projected(known_means(y, self.factor))
+
+
+@dataclass(frozen=True)
+class Stroke(Task):
+    """An image after a painting: no projection, the start is the painting. Song et al. 2023, App. D; SDEdit.
+
+    first, last: the levels of two steps; more lie between.
+    """
+
+    first: float = 5.38
+    last: float = 2.24
+
+    def __post_init__(self):
+        if not SIGMA_MIN < self.last < self.first <= SIGMA_MAX:
+            given = f"first is {self.first}, last {self.last}"
+            raise ValueError(f"{given}: levels fall from {SIGMA_MAX:g} at most to above {SIGMA_MIN:g}.")
+
+    def degrade(self, x0, rng):
+        """A painting: at most 8 x 8 flat patches, of few tones."""
+        size = x0.shape[2:]
+        patches = F.adaptive_avg_pool2d(x0, [max(1, min(8, side // 2)) for side in size])
+        return F.interpolate((patches / TONE).round() * TONE, size=size)
+
+    def edit(self, y):
+        return Edit(y)
+
+    def levels(self, steps, boundary):
+        return karras_levels(steps, self.last, self.first)
+
+
+@dataclass(frozen=True)
+class Denoise(Task):
+    """The image under noise of a known level, in units of the model's values."""
+
+    level: float = 0.5
+
+    def __post_init__(self):
+        if not SIGMA_MIN < self.level <= SIGMA_MAX:
+            raise ValueError(f"level is {self.level}: between {SIGMA_MIN:g} and {SIGMA_MAX:g}.")
+
+    def degrade(self, x0, rng):
+        return x0 + per_sample(x0.new_full((len(x0),), self.level), x0) * rng.normal(x0.shape[1:]).to(x0)
+
+    def edit(self, y):
+        return Edit(y, noise=torch.zeros_like(y))
+
+    def levels(self, steps, boundary):
+        return karras_levels(steps + 1, max(boundary, SIGMA_MIN), self.level)[:-1]
+
+
+@dataclass(frozen=True)
+class Interpolate(Task):
+    """From one noise to another, for fewstep.editing.interpolate: of two seeds, or that two images were carried to."""
+
+    frames: int = 8
+
+    def __post_init__(self):
+        if self.frames < 2:
+            raise ValueError(f"frames is {self.frames}: 2 at least, the two ends.")
+
+
+TASKS: dict[str, type[Task]] = {
+    "inpaint": Inpaint,
+    "colorize": Colorize,
+    "superresolve": Superresolve,
+    "stroke": Stroke,
+    "denoise": Denoise,
+    "interpolate": Interpolate,
+}
+
+
+def build_task(name: str, options: dict | None = None) -> Task:
+    """The task of this name. Raises ValueError for a name, an option or a value that cannot be."""
+    kind = TASKS[check_name("editing task", name, TASKS)]
+    known = {field.name: field.type for field in fields(kind)}
+    for option, value in (options or {}).items():
+        check_name(f"option of {name}", option, known)
+        kinds = (int, float) if known[option] is float else get_args(known[option]) or (known[option],)
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            raise ValueError(f"{name}: {option} is {value!r}: it is of the type {kinds[-1].__name__}.")
+    return kind(**(options or {}))
+
+
+def _projected(known) -> Edit:
+    return Edit(known.start(), known)

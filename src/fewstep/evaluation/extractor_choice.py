@@ -1,0 +1,74 @@
+"""Which features a data set is judged by: chosen once, at ingestion, and kept beside the data."""
+
+import json
+from pathlib import Path
+
+from fewstep.evaluation.features import Extractor, make_extractor, open_extractor
+from fewstep.evaluation.pretrained import PRETRAINED
+from fewstep.support.device import best_device
+
+CHOICE = "choice.json"
+WITHOUT_LABELS = (
+    "The data {} have no labels to tell apart: their classifier was trained without, on turned images "
+    "(self-supervised). Scores have no IS."
+)
+
+
+def choose_extractor(store, features: str, weights: str | None, folder: Path, on_progress=None) -> str:
+    """Keep in folder what `features` names: "classifier" (trained here, once), a shipped or a pretrained extractor.
+
+    Points have no features: their folder says so. Returns what a person has to know of it, "" if nothing. Raises
+    ValueError for an extractor that is not there or takes other images.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen, note = None, ""
+    if store.space.kind == "images":
+        chosen = features
+        if features == "classifier":
+            made = make_extractor(store, folder, on_progress=on_progress)
+            note = "" if made.has_classes else WITHOUT_LABELS.format(store.space.name)
+        else:
+            check_images(open_extractor(features, weights), store.space)
+    (folder / CHOICE).write_text(json.dumps({"features": chosen, "weights": weights}) + "\n")
+    return note
+
+
+def check_extractor(features: str, weights: str | None, space) -> None:
+    """Raise ValueError, before any data are read, if the extractor is not there or takes other images.
+
+    space: of the data, None where only they can tell.
+    """
+    if features == "classifier" or (space and space.kind == "points"):
+        return
+    if features in PRETRAINED:
+        PRETRAINED[features].find(weights)
+    elif space:
+        check_images(open_extractor(features), space)
+
+
+def check_images(extractor: Extractor, space) -> None:
+    """Raise ValueError if it takes other images than those of a data space."""
+    if extractor.shape not in (None, space.shape):
+        raise ValueError(
+            f"The extractor {extractor.name} takes images {extractor.shape}, and those of {space.name} are "
+            f"{space.shape}: evaluation.features=classifier trains one for them."
+        )
+
+
+def check_choice(folder: Path, features: str, weights: str | None) -> None:
+    """Raise ValueError if other features were chosen than these."""
+    choice = json.loads((folder / CHOICE).read_text())
+    if choice["features"] is not None and (choice["features"], choice["weights"]) != (features, weights):
+        raise ValueError(
+            f"evaluation.features is {features!r}, and these data were ingested to be judged by "
+            f"{choice['features']!r}: choose anew with kedro run --pipelines=ingest, or keep {choice['features']!r}."
+        )
+
+
+def open_choice(folder: Path) -> Extractor | None:
+    """The extractor that was chosen, on the best device; None for points."""
+    choice = json.loads((folder / CHOICE).read_text())
+    if choice["features"] is None:
+        return None
+    source = folder if choice["features"] == "classifier" else choice["features"]
+    return open_extractor(source, choice["weights"], best_device())

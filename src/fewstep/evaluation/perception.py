@@ -1,0 +1,33 @@
+"""How different images look: LPIPS (Zhang et al. 2018), where its weights are on this machine."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from fewstep.data.space import DataSpace
+from fewstep.losses.distances import build_distance
+
+PAIRS = 16
+
+
+def find_lpips(space: DataSpace) -> nn.Module | None:
+    """The distance of model values of images; None where there are no weights, or no images."""
+    if space.kind != "images":
+        return None
+    try:
+        return build_distance("lpips", space.scale)
+    except ValueError:
+        return None
+
+
+@torch.inference_mode()
+def compare(images: np.ndarray, references: np.ndarray, distance: nn.Module, space: DataSpace) -> np.ndarray:
+    """LPIPS of each image to its reference, [N]. uint8 [N, C, H, W] both."""
+    pairs = zip(images, references, strict=True)
+    return np.array([distance(space.encode(a[None]), space.encode(b[None])).item() for a, b in pairs])
+
+
+def diversity(samples: np.ndarray, distance: nn.Module, space: DataSpace) -> float:
+    """The mean LPIPS of the first PAIRS pairs of neighbours, none in two: near 0 where all look alike."""
+    count = 2 * min(PAIRS, len(samples) // 2)
+    return float(compare(samples[0:count:2], samples[1:count:2], distance, space).mean())

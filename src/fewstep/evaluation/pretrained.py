@@ -1,0 +1,142 @@
+"""Networks that the field judges by, as torch-fidelity has them: Inception v3, CLIP and DINOv2."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fewstep.evaluation.features import Extractor, file_sha256
+from fewstep.evaluation.fidelity import import_fidelity
+from fewstep.support.tensor_files import hash_tensors
+
+CLIPS = "rn50", "rn101", "rn50x4", "rn50x16", "rn50x64", "vit-b-32", "vit-b-16", "vit-l-14", "vit-l-14-336px"
+
+
+def open_pretrained(name: str, weights: str | Path | None = None, device: str = "cpu") -> Extractor:
+    """The extractor of a name in PRETRAINED. Gray images are repeated to three channels.
+
+    weights: torch-fidelity's file; without it, torch.hub's cache, then a download. DINOv2 takes none: torch.hub runs
+    Meta's code (facebookresearch/dinov2) from its folder, downloaded if need be, which unpickles the weights. Raises
+    ValueError where weights are missing or are not of this network.
+    """
+    chosen = PRETRAINED[name]
+    file = chosen.find(weights)
+    from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
+
+    try:
+        if file:
+            chosen.check(chosen.entry, file)
+        load = FEATURE_EXTRACTORS_REGISTRY[chosen.entry]
+        network = load(chosen.entry, list(chosen.layers), feature_extractor_weights_path=file and str(file))
+    except Exception as error:  # a damaged file can raise anything, and so can Meta's code
+        problem = f"{file} does not hold {chosen.kind} weights" if file else f"{chosen.kind} cannot be loaded"
+        raise ValueError(f"{problem} ({error}). {chosen.advice(file)}") from error
+    sha256 = file_sha256(file) if file else hash_tensors(network.state_dict())
+    network.to(device)
+
+    def features(images: Tensor) -> tuple[Tensor, ...]:
+        return network(images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images)
+
+    return Extractor(name, sha256, features, has_classes=len(chosen.layers) == 2, device=device)
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Where torch-fidelity has a network, and where its weights are.
+
+    entry: its name in torch-fidelity's register. layers: of features and, if it has classes, of logits. needs: entry ->
+    {place in torch.hub's folder: where it is from}. check: (entry, file) raises where torch-fidelity had better not
+    read the file; None: it takes no file.
+    """
+
+    kind: str
+    entry: str
+    layers: tuple[str, ...]
+    needs: Callable[[str], dict[str, str]]
+    check: Callable[[str, Path], None] | None
+
+    def find(self, weights: str | Path | None) -> Path | None:
+        """The file of weights, downloaded if need be; None where torch.hub finds them."""
+        import_fidelity()
+        if not self.check:
+            if weights:
+                raise ValueError(f"{self.kind} takes no features_weights ({weights}): torch.hub has it in its folder.")
+            return None
+        file = Path(weights) if weights else self._download()
+        if not file.is_file():
+            raise ValueError(self.advice(file))
+        return file
+
+    def advice(self, file: Path | None = None) -> str:
+        """What is needed and where to put it. file: in place of torch.hub's folder."""
+        parts = [
+            f"the {'file' if '.' in place else 'folder'} {url.rsplit('/', 1)[-1]}, from {url}: put it at "
+            f"{file or _hub(place)}"
+            for place, url in self.needs(self.entry).items()
+        ]
+        elsewhere = ", or name another place by the parameter features_weights" if self.check else ""
+        return (
+            f"{self.kind} features need {'; '.join(parts)}{elsewhere}. Without it, choose the data set's own "
+            "classifier as features."
+        )
+
+    def _download(self) -> Path:
+        [(place, url)] = self.needs(self.entry).items()
+        file = _hub(place)
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                torch.hub.download_url_to_file(url, str(file), hash_prefix=file.stem.rsplit("-", 1)[-1], progress=False)
+            except (OSError, RuntimeError) as error:
+                problem = f"The {self.kind} weights cannot be downloaded ({error})"
+                raise ValueError(f"{problem}. {self.advice(file)}") from error
+        return file
+
+
+def _inception(entry: str) -> dict[str, str]:
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
+    return {f"checkpoints/{URL_INCEPTION_V3.rsplit('/', 1)[-1]}": URL_INCEPTION_V3}
+
+
+def _clip(entry: str) -> dict[str, str]:
+    from torch_fidelity.feature_extractor_clip import MODEL_METADATA, MODEL_URLS
+
+    return {f"checkpoints/{entry}-{MODEL_METADATA[entry]['hash']}.pt": MODEL_URLS[entry]}
+
+
+def _dinov2(entry: str) -> dict[str, str]:
+    from torch_fidelity.feature_extractor_dinov2 import MODEL_METADATA
+
+    name = MODEL_METADATA[entry]
+    return {
+        "facebookresearch_dinov2_main": "https://github.com/facebookresearch/dinov2",
+        f"checkpoints/{name}_pretrain.pth": f"https://dl.fbaipublicfiles.com/dinov2/{name}/{name}_pretrain.pth",
+    }
+
+
+def _only_tensors(entry: str, file: Path) -> None:
+    """torch-fidelity unpickles Inception's file."""
+    torch.load(file, weights_only=True, map_location="meta")
+
+
+def _published(entry: str, file: Path) -> None:
+    """torch-fidelity takes tensors alone of CLIP's file, but by torch.jit.load, which is for files that one trusts."""
+    from torch_fidelity.feature_extractor_clip import MODEL_METADATA
+
+    found, known = file_sha256(file), MODEL_METADATA[entry]["hash"]
+    if found != known:
+        raise ValueError(f"its sha256 is {found}, and that of {entry} is {known}")
+
+
+def _hub(place: str) -> Path:
+    return Path(torch.hub.get_dir()) / place
+
+
+PRETRAINED = {
+    "inception": Pretrained("Inception", "inception-v3-compat", ("2048", "logits_unbiased"), _inception, _only_tensors),
+    **{name: Pretrained("CLIP", name, ("clip",), _clip, _published) for name in map("clip-{}".format, CLIPS)},
+    **{name: Pretrained("DINOv2", name, ("dinov2",), _dinov2, None) for name in map("dinov2-vit-{}-14".format, "sblg")},
+}

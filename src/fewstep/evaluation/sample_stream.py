@@ -1,0 +1,108 @@
+"""Generation of any number of samples, batch by batch: as one array, or at a memory that does not grow with it."""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from fewstep.data.space import DataSpace
+from fewstep.data.store import DTYPES
+
+
+def in_batches(
+    generate: Callable[[np.ndarray], np.ndarray],
+    count: int,
+    batch_size: int,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Samples 0 to count - 1 of a function of indices, as one array. on_progress(done, count)."""
+    batches = []
+    for start in range(0, count, batch_size):
+        stop = min(start + batch_size, count)
+        batches.append(generate(np.arange(start, stop)))
+        if on_progress:
+            on_progress(stop, count)
+    return np.concatenate(batches)
+
+
+def stream(
+    generate: Callable[[np.ndarray], np.ndarray],
+    space: DataSpace,
+    count: int,
+    path: Path | str,
+    made_by: dict,
+    batch_size: int = 256,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Samples 0 to count - 1 in an .npy file, batch by batch: the finished file, mapped.
+
+    generate: indices -> stored values, uint8 [B, C, H, W] or float32 [B, D], where a sample is a function of its index.
+    made_by: all that it depends on beside that, ready for JSON. A run that was interrupted is taken up by one with the
+    same count and made_by, whatever its batches. A file that is there is replaced at the end. Raises ValueError while
+    another process writes this file.
+    """
+    path, shape = Path(path), (count, *space.shape)
+    if count < 1 or batch_size < 1:
+        raise ValueError(f"{count} samples in batches of {batch_size}: both are at least 1.")
+    if path.suffix != ".npy":
+        raise ValueError(f"{path}: samples are written to a file whose name ends in .npy.")
+    with _sole_writer(path):
+        _write(generate, space, path, shape, made_by, batch_size, on_progress)
+    return np.load(path, mmap_mode="r")
+
+
+@contextmanager
+def _sole_writer(path: Path) -> Iterator[None]:
+    """Hold the name of a file. The system gives it free when the process ends, however it ends."""
+    from filelock import FileLock, Timeout
+
+    place = path.with_name(f".{path.name}.lock")
+    lock = FileLock(place, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(f"another process is writing {path}: wait until it has ended, or name another file.") from None
+    try:
+        yield
+    finally:
+        place.unlink(missing_ok=True)  # while it is held: whoever waits for it sees that it is gone, and makes its own
+        lock.release()
+
+
+def _write(generate, space: DataSpace, path: Path, shape, made_by: dict, batch_size: int, on_progress) -> None:
+    count = shape[0]
+    header, row = _header(DTYPES[space.kind], shape), DTYPES[space.kind].itemsize * int(np.prod(space.shape))
+    seal = hashlib.sha256(json.dumps([made_by, space.to_dict(), count], sort_keys=True).encode()).hexdigest()[:16]
+    partial = path.with_name(f".{path.name}.{seal}.partial")
+    with open(partial, "r+b" if partial.exists() else "w+b") as file:
+        done = max(0, partial.stat().st_size - len(header)) // row
+        file.write(header)
+        file.truncate(len(header) + done * row)  # what was written of a row is made again
+        file.seek(0, os.SEEK_END)
+        for start in range(done, count, batch_size):
+            stop = min(start + batch_size, count)
+            file.write(_checked(generate(np.arange(start, stop)), (stop - start, *space.shape), space).tobytes())
+            file.flush()
+            if on_progress:
+                on_progress(stop, count)
+        os.fsync(file.fileno())
+    partial.replace(path)
+    for other in path.parent.glob(f".{path.name}.*.partial"):
+        other.unlink()
+
+
+def _header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+    file = io.BytesIO()
+    description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, description)
+    return file.getvalue()
+
+
+def _checked(samples: np.ndarray, shape: tuple[int, ...], space: DataSpace) -> np.ndarray:
+    assert samples.shape == shape and samples.dtype == DTYPES[space.kind], (samples.shape, samples.dtype)
+    return samples

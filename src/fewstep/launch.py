@@ -1,0 +1,216 @@
+"""Ray's only door: runs the training loop on n workers, here or on a cluster, and survives their deaths.
+
+Checkpoints are the loop's own, in the run's folder: with no worker, one, or many they are the same files, and a worker
+that dies is started again by Ray Train and goes on from the newest of them.
+"""
+
+import json
+import logging
+import math
+import os
+import shutil
+import tempfile
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from fewstep.training.job import Job
+
+RESTARTS = 5
+FAILURE = "failure.json"
+SHARED = "on several machines the project folder is on storage that all of them share, at the same path."
+
+
+@dataclass(frozen=True)
+class LaunchSettings:
+    """workers: Ray Train workers, 0 for this process without Ray. threads: CPU threads of each, 0 for an equal share.
+    gpu: one for each worker; "auto" where there are any.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    workers: int = 1
+    threads: int = 0
+    gpu: bool | str = "auto"
+
+    def __post_init__(self):
+        for name in ("workers", "threads"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: it is at least 0.")
+        if self.gpu not in (True, False, "auto"):
+            raise ValueError(f"gpu is {self.gpu!r}: it is true, false or auto.")
+
+    def device(self):
+        """The torch.device of a training in this process."""
+        import torch
+
+        gpu = torch.cuda.is_available() if self.gpu == "auto" else self.gpu
+        return torch.device("cuda" if gpu else "cpu")
+
+    def threads_here(self) -> int:
+        """CPU threads of a worker on this machine alone, where the process counts as one if there is none."""
+        return self.threads or max(1, os.cpu_count() // max(1, self.workers))
+
+
+def launch(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
+    """Train a job to its end, from where an interrupted run left it. Returns the folder of the finished model.
+
+    Raises what the training raised (ValueError, OSError, Divergence; RuntimeError with the worker's traceback for what
+    is no user's fault) once, in the driver; ValueError if a worker cannot see the run's folder, or if there are not as
+    many workers and threads as asked for.
+    """
+    run_dir = run_dir.resolve()
+    run_dir.mkdir(parents=True, exist_ok=True)
+    if (run_dir / "model").exists():
+        return run_dir / "model"
+    if settings.workers == 0:
+        return _train_here(job, run_dir, settings)
+    connect()
+    launched = Path(tempfile.mkdtemp(prefix="launch-", dir=run_dir))
+    try:
+        _fit(job, run_dir, launched, settings)
+    finally:
+        shutil.rmtree(launched, ignore_errors=True)
+    for remains in run_dir.glob("launch-*"):
+        shutil.rmtree(remains, ignore_errors=True)
+    return run_dir / "model"
+
+
+def _train_here(job, run_dir, settings):
+    import torch
+
+    from fewstep.training.loop import Worker, train
+
+    torch.set_num_threads(settings.threads_here())
+    return train(job, run_dir, Worker(device=settings.device()))
+
+
+def connect():
+    """Join the cluster of RAY_ADDRESS, or start Ray on this machine; once per process."""
+    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    if ray.is_initialized():
+        return
+    for name in ("ray", "ray.train", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        _leave_out_dashboard()
+    local = {} if address else {"include_dashboard": False, "num_cpus": os.cpu_count(), "_node_ip_address": "127.0.0.1"}
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **local)
+
+
+def _leave_out_dashboard():
+    """Ray starts its process without a dashboard too, only to ask clouds' metadata services where it runs, with usage
+    statistics off as well. In its place stands an address that refuses, so that those who ask for it need not wait.
+    """
+    from ray._private import ray_constants
+    from ray._private.node import Node
+
+    def stand_in(node, **_):
+        address = ray_constants.DASHBOARD_ADDRESS.encode(), b"127.0.0.1:1"
+        node.get_gcs_client().internal_kv_put(*address, True, ray_constants.KV_NAMESPACE_DASHBOARD)
+
+    Node.start_api_server = stand_in
+
+
+def _fit(job: Job, run_dir: Path, launched: Path, settings: LaunchSettings):
+    """launched: a folder for what Ray keeps, and for failure.json, in which a worker says why it gave up."""
+    import ray
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.v2.api.exceptions import TrainingFailedError
+
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpu = any(machine.get("GPU") for machine in machines) if settings.gpu == "auto" else settings.gpu
+    threads = share_threads(settings, gpu, machines)
+    trainer = TorchTrainer(
+        work,
+        train_loop_config={"job": job, "run_dir": str(run_dir), "launched": str(launched), "threads": threads},
+        torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=settings.workers, use_gpu=gpu, resources_per_worker={"CPU": threads, "GPU": int(gpu)}
+        ),
+        run_config=RunConfig(
+            name="ray", storage_path=str(launched), failure_config=FailureConfig(max_failures=RESTARTS)
+        ),
+    )
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        _raise_failure(launched)
+        raise RuntimeError(
+            f"the workers of {job.name} died {RESTARTS + 1} times. What the last one left: {error}"
+        ) from error
+    _raise_failure(launched)
+
+
+def share_threads(settings: LaunchSettings, gpu: bool, machines: list[dict[str, float]]) -> int:
+    """CPU threads of each worker: those asked for, or the most with which all workers find a place.
+
+    machines: {"CPU": number, "GPU": number} of each. Raises ValueError if the workers find no place.
+    """
+    most = int(max(machine.get("CPU", 0) for machine in machines))
+    for threads in [settings.threads] if settings.threads else range(most, 0, -1):
+        if sum(_places(machine, threads, gpu) for machine in machines) >= settings.workers:
+            return threads
+    asked, there = settings.threads or 1, [f"{m.get('CPU', 0):g} CPUs, {m.get('GPU', 0):g} GPUs" for m in machines]
+    raise ValueError(
+        f"{settings.workers} workers of {asked} threads need {settings.workers * asked} CPUs"
+        f"{f' and {settings.workers} GPUs' * gpu}, and Ray has {'; '.join(there)}: ask for fewer workers or threads "
+        "(launch.workers, launch.threads), or for no GPU (launch.gpu)."
+    )
+
+
+def _places(machine: dict[str, float], threads: int, gpu: bool) -> int:
+    """Workers that a machine has room for."""
+    return int(min(machine.get("CPU", 0) // threads, machine.get("GPU", 0) if gpu else math.inf))
+
+
+def work(config: dict):
+    """What each Ray worker runs."""
+    import ray.train
+    import ray.train.torch
+    import torch
+
+    from fewstep.training.loop import Divergence, Worker, train
+
+    run_dir, launched, context = Path(config["run_dir"]), Path(config["launched"]), ray.train.get_context()
+    if (launched / FAILURE).exists():
+        return  # a restart would only fail again
+    torch.set_num_threads(config["threads"])
+    worker = Worker(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
+    try:
+        check_shared(config["job"], launched)
+        train(config["job"], run_dir, worker)
+    except Exception as error:
+        if worker.size > 1 and isinstance(error, RuntimeError) and not isinstance(error, Divergence):
+            raise  # so ends a worker that waits for one that died: Ray starts all of them again
+        kind = next((k for k in (OSError, ValueError, Divergence) if isinstance(error, k)), RuntimeError).__name__
+        message = traceback.format_exc() if kind == "RuntimeError" else str(error)
+        launched.mkdir(parents=True, exist_ok=True)
+        (launched / FAILURE).write_text(json.dumps({"kind": kind, "message": message}))
+        if worker.size > 1:
+            raise  # the others wait for this worker: let Ray end them
+
+
+def check_shared(job: Job, launched: Path):
+    """Raises ValueError if this machine does not see what the driver does."""
+    missing = [str(p) for p in (launched, job.data, job.teacher) if p and not Path(p).exists()]
+    if missing:
+        raise ValueError(f"a worker on {os.uname().nodename} cannot see {', '.join(missing)}: {SHARED}")
+
+
+def _raise_failure(launched: Path):
+    file = launched / FAILURE
+    if not file.exists():
+        return
+    from fewstep.training.loop import Divergence
+
+    failure = json.loads(file.read_text())
+    kinds = {"OSError": OSError, "ValueError": ValueError, "Divergence": Divergence}
+    raise kinds.get(failure["kind"], RuntimeError)(failure["message"])

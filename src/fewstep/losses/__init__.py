@@ -1,0 +1,1 @@
+"""Parts of losses that several methods share: distances, pairs of points, weights, adversarial terms."""

@@ -1,0 +1,135 @@
+"""Distances between two batches [B, ...] -> [B], as modules, since LPIPS is a network.
+
+Values are those that models see; LPIPS undoes the data's scale.
+"""
+
+import math
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fewstep.support.names import check_name
+from fewstep.support.torchvision_loading import ensure_torchvision_loads
+
+
+class L1(nn.Module):
+    """Mean absolute difference."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return (a - b).abs().flatten(1).mean(1)
+
+
+class L2(nn.Module):
+    """Mean squared difference."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return (a - b).square().flatten(1).mean(1)
+
+
+class PseudoHuber(nn.Module):
+    """sqrt(||a - b||^2 + c^2) - c with the norm of the whole sample. Song and Dhariwal 2023, Eq. 7.
+
+    c: the data's unit, default .00054 sqrt(d) for d dimensions (Section 3.3).
+    """
+
+    def __init__(self, c: float | None = None):
+        super().__init__()
+        if c is not None and not (isinstance(c, int | float) and 0 < c < math.inf):
+            raise ValueError(f"pseudo_huber with c = {c}: it is a positive number, or left out for .00054 sqrt(d)")
+        self.c = c
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        c = 0.00054 * math.sqrt(a[0].numel()) if self.c is None else self.c
+        return ((a - b).square().flatten(1).sum(1) + c**2).sqrt() - c
+
+
+class LPIPS(nn.Module):
+    """Learned perceptual distance (Zhang et al. 2018); images below 256 px become 224 (Song et al. 2023, App. C).
+
+    net: vgg, alex or squeeze. weights: the trunk's state dict as torchvision ships it. Random trunk without weights:
+    `lpips_random` alone may do that.
+    """
+
+    NAMES: ClassVar = {
+        "vgg": "vgg16-397923af.pth",
+        "alex": "alexnet-owt-7be5be79.pth",
+        "squeeze": "squeezenet1_1-b8a52dc0.pth",
+    }
+
+    def __init__(self, net: str = "vgg", weights: str | None = None, scale: float = 1.0, random: bool = False):
+        super().__init__()
+        check_name("net of lpips", net, self.NAMES)
+        path = None if random else self.find_weights(net, weights)
+        ensure_torchvision_loads()
+        import lpips
+
+        with torch.random.fork_rng([]):
+            torch.manual_seed(0)
+            self.network = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+        if path:
+            self._load_trunk(torch.load(path, weights_only=True))
+        self.scale = scale
+        self.eval().requires_grad_(False)
+
+    @classmethod
+    def find_weights(cls, net: str = "vgg", weights: str | None = None) -> Path:
+        """The trunk's file. Raises ValueError that says where to put it."""
+        check_name("net of lpips", net, cls.NAMES)
+        path = Path(weights or Path(torch.hub.get_dir()) / "checkpoints" / cls.NAMES[net])
+        if not path.is_file():
+            raise ValueError(
+                f"lpips needs the ImageNet weights of {net}, and {path} is not there: put torchvision's "
+                f"{cls.NAMES[net]} at that place, or name its path as `weights` of the distance"
+            )
+        return path
+
+    def _load_trunk(self, published: dict):
+        """torchvision's features.N.* fill the slices, whose layers keep their number N."""
+        trunk = self.network.net
+        for name in list(trunk.state_dict()):
+            _, number, kind = name.split(".", 2)
+            trunk.get_parameter(name).data.copy_(published[f"features.{number}.{kind}"])
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.network(self._prepare(a), self._prepare(b)).flatten(1).mean(1)
+
+    def _prepare(self, x: Tensor) -> Tensor:
+        x = (x / self.scale).expand(-1, 3, -1, -1)
+        return x if x.shape[-1] >= 256 else F.interpolate(x, size=(224, 224), mode="bilinear", align_corners=False)
+
+    def train(self, mode: bool = True):
+        """It is a measure: it stays in eval mode."""
+        return super().train(False)
+
+
+DISTANCES = {"l1": L1, "l2": L2, "pseudo_huber": PseudoHuber, "lpips": LPIPS, "lpips_random": LPIPS}
+
+
+def build_distance(spec: str | dict, scale: float = 1.0) -> nn.Module:
+    """A distance from its name, or from {name, ...its arguments}.
+
+    Raises ValueError for a name or argument that is not there, and for LPIPS weights that are missing.
+    """
+    arguments = {"name": spec} if isinstance(spec, str) else dict(spec)
+    name = check_name("distance", arguments.pop("name", None), DISTANCES)
+    if name.startswith("lpips"):
+        arguments |= {"scale": scale, "random": name == "lpips_random"}
+    try:
+        return DISTANCES[name](**arguments)
+    except TypeError as error:
+        raise ValueError(f"distance {name}: {error}") from None
+
+
+def check_distance(spec: str | dict):
+    """Raises what build_distance would, without building a network."""
+    arguments = {"name": spec} if isinstance(spec, str) else dict(spec)
+    if not str(arguments.get("name")).startswith("lpips"):
+        build_distance(arguments)
+    elif check_name("distance", arguments.pop("name"), DISTANCES) == "lpips":
+        try:
+            LPIPS.find_weights(**arguments)
+        except TypeError as error:
+            raise ValueError(f"distance lpips: {error}") from None

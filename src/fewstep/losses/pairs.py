@@ -1,0 +1,25 @@
+"""The two points of one trajectory that a consistency loss compares: the student's, and the less noisy target's."""
+
+import torch
+from torch import Tensor
+
+from fewstep.diffusion.levels import per_sample
+
+
+def pair_distance(networks, x: Tensor, sigma: Tensor, x_next: Tensor, sigma_next: Tensor, labels, rng) -> Tensor:
+    """d(f(x, sigma), f-(x_next, sigma_next)), [B]: both passes have one dropout mask, and the target no gradient.
+
+    networks: has student, target and distance. Song et al. 2023, Eq. 7; one mask: Song and Dhariwal 2023, Section 3.1.
+    """
+    with torch.no_grad(), rng.dropout():
+        target = networks.target(x_next, sigma_next, labels)
+    with rng.dropout():
+        estimate = networks.student(x, sigma, labels)
+    return networks.distance(estimate, target)
+
+
+def training_distance(networks, batch, sigma: Tensor, sigma_next: Tensor, rng) -> Tensor:
+    """pair_distance at x0 + sigma z and x0 + sigma_next z, the same z: no teacher. Song et al. 2023, Eq. 10."""
+    noise = rng.normal(batch.x0.shape[1:])
+    x, x_next = (batch.x0 + per_sample(level, batch.x0) * noise for level in (sigma, sigma_next))
+    return pair_distance(networks, x, sigma, x_next, sigma_next, batch.labels, rng)

@@ -1,0 +1,225 @@
+"""A finished model: a folder of weights (model.safetensors) and what builds and describes them (model.json)."""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from fewstep.data.space import DataSpace
+from fewstep.diffusion.guidance import guided
+from fewstep.diffusion.levels import SIGMA_MAX, SIGMA_MIN, karras_levels
+from fewstep.diffusion.randomness import SampleRandomness
+from fewstep.networks import build_network
+from fewstep.preconditioning import build_preconditioner
+from fewstep.samplers import DENOISER_SAMPLERS, count_levels, sample_gamma, sample_multistep
+from fewstep.samplers.level_checks import check_levels
+from fewstep.support.files import naming_full_disk, replaced_folder
+from fewstep.support.names import check_name
+from fewstep.support.tensor_files import hash_tensors, write_folder
+
+SIGMA_DATA = 0.5
+SAMPLERS = {"edm": tuple(DENOISER_SAMPLERS), "trajectory": ("gamma", "multistep", *DENOISER_SAMPLERS)}
+SAMPLERS |= dict.fromkeys(("consistency", "trigflow", "flow"), ("multistep",))
+
+
+def build_function(spec: dict, space: DataSpace) -> nn.Module:
+    """The preconditioned network of a spec: a function of (x, sigma, labels)."""
+    network = build_network(spec["network"], space.shape, len(space.classes) if spec["labels"] else 0)
+    return build_preconditioner(spec["preconditioning"], network, SIGMA_DATA)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained function of (x, sigma, labels), the space of its data, and its description.
+
+    spec: name (its recipe), network, preconditioning, sampler (the usual one), labels (class-conditional or not),
+    levels ({NFE: noise levels after the first} of that sampler), data_sha256, provenance.
+    """
+
+    function: nn.Module
+    space: DataSpace
+    spec: dict
+    sha256: str = ""
+    folder: Path | None = None
+
+    @property
+    def samplers(self) -> tuple[str, ...]:
+        """The samplers that this kind of function takes, the usual one first."""
+        kind = SAMPLERS[self.spec["preconditioning"]["name"]]
+        return tuple(dict.fromkeys([self.spec.get("sampler", kind[0]), *kind]))
+
+    def levels(self, nfe: int, sampler: str | None = None) -> Tensor:
+        """Noise levels at which a sampler calls the function to spend nfe evaluations."""
+        sampler = self._sampler(sampler)
+        count = count_levels(sampler, nfe)
+        chosen = self.spec.get("levels", {}).get(str(nfe))
+        if chosen and sampler == self.samplers[0]:
+            return torch.tensor([SIGMA_MAX, *chosen], dtype=torch.float64)
+        if sampler == "multistep":
+            return student_levels(nfe)
+        few = sampler == "gamma" or sampler == self.samplers[0] == "euler"  # a student's last step ends at sigma_min
+        return karras_levels(count + few)[:count]
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        nfe: int,
+        seed: int | Sequence[int],
+        indices,
+        labels: Tensor | None = None,
+        sampler: str | None = None,
+        levels=None,
+        gamma: float = 0.0,
+        guidance: float = 1.0,
+    ):
+        """Samples of stored values (uint8 [B, C, H, W], or float32 [B, D]).
+
+        seed, indices: a sample is a function of the seed (one of all, or each its own) and its index, whatever the
+        batch. labels: [B] class
+        indices; a class-conditional model draws them where they are not given. gamma: of the sampler of this name.
+        guidance: strength of the labels, 1 as trained: of a student within the range that its recipe had; where a
+        denoiser is sampled any, and each of its evaluations is of two batches in one.
+        """
+        sampler = self._sampler(sampler)
+        levels = self.levels(nfe, sampler) if levels is None else self.check_levels(levels, count_levels(sampler, nfe))
+        rng = SampleRandomness(seed, indices, self.device)
+        noise = rng.normal(self.space.shape)
+        if gamma and sampler != "gamma":
+            raise ValueError(f"gamma {gamma:g} with {sampler}: it is for the sampler gamma, which ctm models have.")
+        if sampler in DENOISER_SAMPLERS:
+            x = DENOISER_SAMPLERS[sampler](self.denoiser(labels, rng, guidance), noise, levels, rng)
+            return self.space.decode(x)
+        function, boundary = self.conditioned(labels, rng, guidance), self.function.boundary
+        if sampler == "gamma":
+            x = sample_gamma(function, noise, levels, rng, gamma, boundary=boundary)
+        else:
+            x = sample_multistep(function, noise, levels, rng, boundary=boundary)
+        return self.space.decode(x)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.function.parameters()).device
+
+    def conditioned(self, labels: Tensor | None, rng, guidance: float = 1.0):
+        """The function of (x, sigma) with these labels, [B]; a class-conditional model has them drawn otherwise.
+
+        A trajectory's is one of (x, sigma, sigma_next) too. guidance: a strength that the student was told in training.
+        """
+        one_hot = self.one_hot(labels, rng)
+        if guidance != 1:
+            self._check_strength(guidance)
+            one_hot = guidance * one_hot
+        return lambda x, sigma, *sigma_next: self.function(x, sigma, one_hot, *sigma_next)
+
+    def denoiser(self, labels: Tensor | None, rng, guidance: float = 1.0):
+        """The denoiser of (x, sigma) with these labels, as conditioned has them, of this strength."""
+        if guidance != 1 and not self.knows_no_label:
+            raise ValueError(
+                f"guidance {guidance:g}: {self.spec['name']} was not trained with labels that are hidden at times "
+                "(training.labels, training.label_dropout): it knows no image without one."
+            )
+        one_hot = self.one_hot(labels, rng)
+        function = getattr(self.function, "denoiser", self.function)
+        return lambda x, sigma: guided(function, x, sigma, one_hot, guidance)
+
+    def _check_strength(self, guidance: float):
+        learnt = self.spec.get("provenance", {}).get("objective", {}).get("guidance")
+        if not isinstance(learnt, list | tuple):
+            raise ValueError(
+                f"guidance {guidance:g}: {self.spec['name']} was not trained with a range of strengths "
+                "(objective.guidance: [1, 3], say); samplers of a denoiser, heun for one, take any."
+            )
+        low, high = learnt
+        if not low <= guidance <= high:
+            raise ValueError(f"guidance {guidance:g}: {self.spec['name']} learned strengths of {low:g} to {high:g}.")
+
+    @property
+    def knows_no_label(self) -> bool:
+        """Whether it was trained with labels that are hidden at times; of a model from elsewhere: as far as it says."""
+        training = self.spec.get("provenance", {}).get("training")
+        hidden = 0.0 if training is None else training.get("label_dropout", 0.1)
+        return self.spec["labels"] and hidden > 0
+
+    def check_levels(self, levels, count: int) -> Tensor:
+        """`count` levels that were given, float64. Raises ValueError unless they decrease within what was trained."""
+        levels, boundary = torch.as_tensor(levels, dtype=torch.float64), self.function.boundary
+        check_levels(levels, boundary or math.nextafter(SIGMA_MIN, 0), SIGMA_MAX)  # a grid may end at sigma_min
+        if len(levels) != count:
+            raise ValueError(f"levels are {levels.tolist()}: {count} of them make these evaluations.")
+        return levels
+
+    def _sampler(self, name: str | None) -> str:
+        return check_name("sampler of this model", name or self.samplers[0], self.samplers)
+
+    def one_hot(self, labels: Tensor | None, rng) -> Tensor | None:
+        """What the function is told of labels, [B] -> [B, classes]; mixtures, [B, classes], stay as they are."""
+        if not self.spec["labels"]:
+            if labels is not None:
+                raise ValueError(f"model {self.spec['name']} was trained without labels: it cannot be asked for one.")
+            return None
+        classes = len(self.space.classes)
+        labels = rng.integers(classes) if labels is None else torch.as_tensor(labels, device=rng.device)
+        if labels.ndim == 2:
+            return labels
+        if labels.min() < 0 or labels.max() >= classes:
+            raise ValueError(f"labels {labels.tolist()}: they are between 0 and {classes - 1}.")
+        return F.one_hot(labels, classes).float()
+
+    def save(self, folder: Path) -> "Model":
+        """Write the folder, replacing an older model, and return the model as loaded from it."""
+        weights = self.function.state_dict()
+        facts = {"format": 1, **self.spec, "space": self.space.to_dict(), "sha256": hash_tensors(weights)}
+        size = sum(tensor.nbytes for tensor in weights.values())
+        with naming_full_disk("the model", folder), replaced_folder(folder, "model.json", size) as partial:
+            write_folder(partial, "model", weights, {**facts, "seal": seal(facts)})
+        return Model.load(folder)
+
+    @classmethod
+    def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> "Model":
+        """A model from its folder. Raises ValueError if files are missing, damaged, or not those that were saved."""
+        folder = Path(folder)
+        facts, weights = _read(folder)
+        spec = {k: v for k, v in facts.items() if k not in ("format", "space", "sha256", "seal")}
+        space = DataSpace(**facts["space"])
+        function = build_function(spec, space)
+        function.load_state_dict(weights)
+        function.to(device).eval().requires_grad_(False)
+        return cls(function, space, spec, facts["sha256"], folder)
+
+
+def student_levels(nfe: int) -> Tensor:
+    """sigma_max, then Karras levels from 1 towards the boundary."""
+    return torch.cat([torch.tensor([SIGMA_MAX], dtype=torch.float64), karras_levels(nfe, SIGMA_MIN, 1.0)[:-1]])
+
+
+def seal(facts: dict) -> str:
+    """sha256 of a description, which shows a later change."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _read(folder: Path) -> tuple[dict, dict[str, Tensor]]:
+    for name in ("model.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder} is no finished model: {name} is missing.")
+    try:
+        facts = json.loads((folder / "model.json").read_text())
+        weights = load_file(folder / "model.safetensors")
+    except (ValueError, SafetensorError) as error:
+        raise ValueError(f"{folder} is damaged: {error}. Restore it (dvc checkout) or train it again.") from None
+    sealed = {k: v for k, v in facts.items() if k != "seal"} if isinstance(facts, dict) else {}
+    if not sealed or facts.get("seal") != seal(sealed):
+        raise ValueError(
+            f"{folder}/model.json was changed after it was saved: restore it (dvc checkout) or train again."
+        )
+    if hash_tensors(weights) != facts["sha256"]:
+        raise ValueError(f"{folder}/model.safetensors is not what model.json describes: its hash differs.")
+    return facts, weights

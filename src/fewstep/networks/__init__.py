@@ -1,0 +1,66 @@
+"""Networks: functions of (x, c_noise, labels, second, augment) that know nothing of sigma."""
+
+import math
+from collections.abc import Mapping, Sequence
+from inspect import Parameter, signature
+
+from torch import nn
+
+from fewstep.networks.embeddings import Conditioning
+from fewstep.networks.mlp import MLP
+from fewstep.networks.unet import UNet
+from fewstep.support.names import check_name
+
+__all__ = ["MLP", "NETWORKS", "UNet", "build_network", "check_arguments", "settings_of"]
+
+NETWORKS = {"unet": UNet, "mlp": MLP}
+FEWEST = {"channels": 1, "num_heads": 1, "group_channels": 1}
+FEWEST |= dict.fromkeys(("num_blocks", "decoder_heads", "head_channels", "augment_dim"), 0)
+FACTORS = ("channel_mult", "channel_mult_emb", "channel_mult_noise", "stem_mult", "norm_eps", "fourier_scale")
+
+
+def build_network(spec: dict, shape: Sequence[int], num_classes: int = 0) -> nn.Module:
+    """The network of spec {name, ...its arguments} for samples of a shape: [C, H, W] for "unet", [D] for "mlp".
+
+    Called as network(x, c_noise, labels=None, second=None, augment=None) -> [B, *shape], with x: [B, *shape];
+    c_noise: [B]; labels: [B, num_classes] one-hot, a row of zeros for no label; second: [B], a second time;
+    augment: [B, augment_dim].
+    Its `settings` are settings_of(spec). Raises ValueError for a name, an argument or a value that is not allowed.
+    """
+    name, arguments = check_arguments(spec)
+    network = NETWORKS[name](tuple(shape), num_classes, **arguments)
+    network.settings = settings_of(spec)
+    return network
+
+
+def settings_of(spec: Mapping) -> dict:
+    """Every argument of a network's spec, those that it leaves to their defaults too."""
+    defaults = {argument.name: argument.default for argument in arguments_of(spec["name"])}
+    full = {**defaults, **spec}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in full.items()}
+
+
+def check_arguments(spec: dict) -> tuple[str, dict]:
+    """The network's name and its arguments. Raises ValueError for one that there is not, or out of range."""
+    arguments = dict(spec)
+    name = check_name("network", arguments.pop("name", None), NETWORKS)
+    allowed = [p.name for p in arguments_of(name)]
+    for argument, value in arguments.items():
+        _check_range(check_name(f"argument of the network {name!r}", argument, allowed), value)
+    return name, arguments
+
+
+def arguments_of(name: str) -> list[Parameter]:
+    """The arguments that a network takes."""
+    parameters = {**signature(Conditioning).parameters, **signature(NETWORKS[name]).parameters}
+    return [p for p in parameters.values() if p.kind == p.KEYWORD_ONLY]
+
+
+def _check_range(argument: str, value) -> None:
+    values = value if isinstance(value, list | tuple) else (value,)
+    if argument in FEWEST and value < FEWEST[argument]:
+        raise ValueError(f"{argument} is {value}: it is at least {FEWEST[argument]}.")
+    if argument in FACTORS and not (values and all(0 < v < math.inf for v in values)):
+        raise ValueError(f"{argument} is {value}: it is above 0.")
+    if argument == "dropout" and not 0 <= value < 1:
+        raise ValueError(f"dropout is {value}: it is in [0, 1).")

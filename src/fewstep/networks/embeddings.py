@@ -1,0 +1,117 @@
+"""What tells a network the time, the class and the augmentation: one vector for each sample."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from fewstep.networks.layers import INITS, Linear, initialised
+from fewstep.support.names import check_name
+
+EMBEDDINGS = ("fourier", "positional")
+
+
+class Positional(nn.Module):
+    """[cos, sin] of t [B] -> [B, channels], over periods from 2 pi to 2 pi 10000 (endpoint: that one too)."""
+
+    def __init__(self, channels: int, endpoint: bool = False):
+        super().__init__()
+        self.count, self.steps = channels // 2, max(1, channels // 2 - endpoint)
+
+    def forward(self, t: Tensor) -> Tensor:
+        exponents = torch.arange(self.count, dtype=t.dtype, device=t.device) / self.steps
+        angles = torch.outer(t, 10_000.0**-exponents)
+        return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+class Fourier(nn.Module):
+    """[cos, sin] of t at random frequencies of standard deviation scale, [B] -> [B, channels]."""
+
+    def __init__(self, channels: int, scale: float = 16.0):
+        super().__init__()
+        self.register_buffer("frequencies", torch.randn(channels // 2) * scale)
+
+    def forward(self, t: Tensor) -> Tensor:
+        angles = torch.outer(t, 2 * math.pi * self.frequencies.to(t.dtype))
+        return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+class Conditioning(nn.Module):
+    """Times, labels and augmentation as one vector, [B, channels]; in float32 (or float64) whatever autocast says."""
+
+    def __init__(
+        self,
+        channels: int,
+        noise_channels: int,
+        num_classes: int,
+        *,
+        init: str,
+        embedding: str = "positional",  # or "fourier"
+        endpoint: bool = False,  # of the positional embedding
+        fourier_scale: float = 16.0,
+        c_noise: str = "log",  # or "angle": for the preconditioner, which makes the times
+        c_noise_scale: float = 1.0,  # multiplies the times
+        labels_first: bool = False,  # labels join before the two layers, not after them
+        augment_dim: int = 0,
+        second_time: bool = False,  # a second time, added to the first; it starts without effect
+    ):
+        super().__init__()
+        check_name("embedding", embedding, EMBEDDINGS)
+        if noise_channels < 2 or noise_channels % 2:
+            found = f"{noise_channels} channels of sines and cosines"
+            raise ValueError(f"channels x channel_mult_noise makes {found}: an even number, at least 2.")
+        self.c_noise = c_noise
+        init = INITS[check_name("init", init, INITS)]
+        self.num_classes, self.c_noise_scale, self.labels_first = num_classes, c_noise_scale, labels_first
+        if embedding == "fourier":
+            self.time = Fourier(noise_channels, fourier_scale)
+        else:
+            self.time = Positional(noise_channels, endpoint)
+        self.hidden = initialised(Linear(noise_channels, channels), init)
+        self.out = initialised(Linear(channels, channels), init)
+        self.labels = self.augment = self.second_hidden = self.second_out = None
+        if num_classes and labels_first:
+            self.labels = initialised(Linear(num_classes, noise_channels), init)
+        elif num_classes:
+            self.labels = Linear(num_classes, channels, bias=False)
+            nn.init.normal_(self.labels.weight)
+        if augment_dim:
+            self.augment = initialised(Linear(augment_dim, noise_channels, bias=False), init, init.augment)
+        if second_time:
+            self.second_hidden = initialised(Linear(noise_channels, channels), init)
+            self.second_out = initialised(Linear(channels, channels), init, 0.0)
+
+    def embed(self, t: Tensor) -> Tensor:
+        precision = torch.promote_types(self.hidden.weight.dtype, torch.float32)
+        return self.time(t.to(precision) * self.c_noise_scale)
+
+    def one_hot(self, labels: Tensor | None, like: Tensor) -> Tensor:
+        if labels is None:
+            return like.new_zeros(len(like), self.num_classes)
+        if labels.shape != (len(like), self.num_classes):
+            raise ValueError(
+                f"labels of shape {list(labels.shape)}: this network takes one-hot rows of {self.num_classes} classes."
+            )
+        return labels.to(like.dtype)
+
+    def forward(
+        self, c_noise: Tensor, labels: Tensor | None = None, second: Tensor | None = None, augment: Tensor | None = None
+    ) -> Tensor:
+        emb = self.embed(c_noise)
+        labels = self.one_hot(labels, emb)
+        if augment is not None:
+            emb = emb + self.given("augment", "augment_dim")(augment)
+        if self.labels is not None and self.labels_first:
+            emb = emb + self.labels(labels * math.sqrt(self.num_classes))
+        emb = self.out(silu(self.hidden(emb)))
+        if self.labels is not None and not self.labels_first:
+            emb = emb + self.labels(labels)
+        if second is not None:
+            emb = emb + self.second_out(silu(self.given("second_hidden", "second_time")(self.embed(second))))
+        return silu(emb)
+
+    def given(self, layer: str, argument: str) -> nn.Module:
+        if getattr(self, layer) is None:
+            raise ValueError(f"This network was built without {argument}.")
+        return getattr(self, layer)

@@ -1,0 +1,54 @@
+"""Consistency distillation (CD): Song et al. 2023, Algorithm 2."""
+
+from dataclasses import dataclass
+
+import torch
+
+from fewstep.diffusion.levels import RHO, SIGMA_MAX, SIGMA_MIN, check_ends, karras_neighbours, per_sample
+from fewstep.diffusion.solvers import SOLVERS
+from fewstep.losses.pairs import pair_distance
+from fewstep.objectives.objective import Objective
+from fewstep.support.names import check_name
+
+
+@dataclass(frozen=True)
+class ConsistencyDistillation(Objective):
+    """d(f(x, t_{n+1}), f-(x^, t_n)), x^ one teacher step from x; n uniform, lambda = 1.
+
+    num_levels: N; solver: of the teacher's step, euler or heun; distance: l1, l2, pseudo_huber, lpips, or a dictionary
+    with its arguments; target_ema: mu, 0 for the student's own weights.
+    """
+
+    num_levels: int = 18
+    solver: str = "heun"
+    distance: str | dict = "l2"
+    target_ema: float = 0.0
+    sigma_min: float = SIGMA_MIN
+    sigma_max: float = SIGMA_MAX
+    rho: float = RHO
+
+    needs_teacher = True
+
+    def __post_init__(self):
+        check_ends(self.sigma_min, self.sigma_max, self.rho)
+        check_name("solver", self.solver, SOLVERS)
+        if self.num_levels < 2:
+            raise ValueError(f"num_levels is {self.num_levels}: consistency distillation needs at least 2")
+        if not 0 <= self.target_ema < 1:
+            raise ValueError(f"target_ema is {self.target_ema}: it is in [0, 1)")
+
+    def __call__(self, networks, batch, progress, rng):
+        x0, ends = batch.x0, (self.sigma_min, self.sigma_max, self.rho)
+        index = rng.integers(self.num_levels - 1)  # counted from sigma_max, unlike the paper's n
+        sigma, sigma_next = karras_neighbours(index, 2, self.num_levels, *ends, like=x0)
+        x = x0 + per_sample(sigma, x0) * rng.normal(x0.shape[1:])
+        with torch.no_grad():
+
+            def teacher(x, sigma):
+                return networks.teacher(x, sigma, batch.labels)
+
+            x_next = SOLVERS[self.solver](teacher, x, sigma, sigma_next)  # Eq. 6
+        return pair_distance(networks, x, sigma, x_next, sigma_next, batch.labels, rng)  # Eq. 7
+
+    def target_decay(self, progress):
+        return self.target_ema or None  # Eq. 8

@@ -1,0 +1,47 @@
+"""Consistency training (CT): Song et al. 2023, Algorithm 3."""
+
+import math
+from dataclasses import dataclass
+
+from fewstep.diffusion.levels import RHO, SIGMA_MAX, SIGMA_MIN, check_ends, karras_neighbours
+from fewstep.losses.pairs import training_distance
+from fewstep.objectives.objective import Objective
+
+
+@dataclass(frozen=True)
+class ConsistencyTraining(Objective):
+    """d(f(x0 + t_{n+1} z, t_{n+1}), f-(x0 + t_n z, t_n)), n uniform, lambda = 1, on a grid that grows.
+
+    start_levels, end_levels: s0, s1; start_ema: mu0, 0 for a target that is always the student's own weights; distance:
+    as in consistency_distillation.
+    """
+
+    start_levels: int = 2
+    end_levels: int = 150
+    start_ema: float = 0.9
+    distance: str | dict = "l2"
+    sigma_min: float = SIGMA_MIN
+    sigma_max: float = SIGMA_MAX
+    rho: float = RHO
+
+    def __post_init__(self):
+        check_ends(self.sigma_min, self.sigma_max, self.rho)
+        if not 2 <= self.start_levels <= self.end_levels:
+            raise ValueError(f"start_levels is {self.start_levels}: it is from 2 to end_levels ({self.end_levels})")
+        if not 0 <= self.start_ema < 1:
+            raise ValueError(f"start_ema is {self.start_ema}: it is in [0, 1)")
+
+    def __call__(self, networks, batch, progress, rng):
+        num_levels, ends = self.num_levels(progress), (self.sigma_min, self.sigma_max, self.rho)
+        index = rng.integers(num_levels - 1)  # counted from sigma_max, unlike the paper's n
+        sigma, sigma_next = karras_neighbours(index, 2, num_levels, *ends, like=batch.x0)
+        return training_distance(networks, batch, sigma, sigma_next, rng)  # Eq. 10
+
+    def num_levels(self, progress) -> int:
+        """N(k), from s0 to s1 + 1. Appendix C."""
+        first, last = self.start_levels**2, (self.end_levels + 1) ** 2
+        return math.ceil(math.sqrt(progress.step / progress.total_steps * (last - first) + first) - 1) + 1
+
+    def target_decay(self, progress):
+        """mu(k) = exp(s0 ln mu0 / N(k)). Appendix C."""
+        return self.start_ema ** (self.start_levels / self.num_levels(progress)) or None

@@ -1,0 +1,70 @@
+"""Continuous-time consistency models (sCT and sCD): Lu and Song 2024, Algorithm 1."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fewstep.diffusion.levels import check_normal, lognormal_levels, per_sample
+from fewstep.networks.weighting import Weighting
+from fewstep.objectives.objective import Objective
+
+
+@dataclass(frozen=True)
+class ContinuousConsistency(Objective):
+    """e^w / D ||F - sg F - g / (||g|| + c)||^2 - w, g = cos t df/dt along the teacher's velocity.
+
+    level_mean, level_std: of ln sigma; from_data: the velocity is the data's (sCT), not the teacher's (sCD); warmup:
+    the share of the training until g has the network's derivative whole (the paper's 10,000 of 400,000 iterations are
+    0.025); tangent_constant: c.
+    """
+
+    level_mean: float = -1.0
+    level_std: float = 1.4
+    from_data: bool = False
+    warmup: float = 0.025
+    tangent_constant: float = 0.1
+
+    preconditioner = "trigflow"
+
+    def __post_init__(self):
+        check_normal(self.level_mean, self.level_std)
+        if not 0 <= self.warmup <= 1:
+            raise ValueError(f"warmup is {self.warmup}: it is in [0, 1], a share of the training")
+        if not 0 < self.tangent_constant < math.inf:
+            raise ValueError(f"tangent_constant is {self.tangent_constant}: it is above 0 and finite")
+
+    @property
+    def needs_teacher(self) -> bool:
+        return not self.from_data
+
+    def __call__(self, networks, batch, progress, rng):
+        x0, student, labels = batch.x0, networks.student, batch.labels
+        sigma = lognormal_levels(rng.normal(()), self.level_mean, self.level_std)
+        x = x0 + per_sample(sigma, x0) * rng.normal(x0.shape[1:])
+        with torch.no_grad():
+            denoised = x0 if self.from_data else networks.teacher(x, sigma, labels)
+        with rng.dropout():
+            output, tangent = student.tangent(x, sigma, denoised, self.warmed_up(progress), labels)
+        weight = networks.modules["weighting"](sigma.log() / 4)
+        return tangent_loss(output, normalised(tangent, self.tangent_constant), weight.to(x.dtype))
+
+    def warmed_up(self, progress) -> float:
+        """r, from 0 at first to 1."""
+        length = self.warmup * progress.total_steps
+        return min(1.0, progress.step / length) if length else 1.0
+
+    def modules(self, student, scale):
+        return {"weighting": Weighting()}
+
+
+def normalised(tangent: Tensor, constant: float) -> Tensor:
+    """g / (||g|| + constant), the norm of the whole sample."""
+    return tangent / per_sample(tangent.flatten(1).norm(dim=1) + constant, tangent)
+
+
+def tangent_loss(output: Tensor, tangent: Tensor, weight: Tensor) -> Tensor:
+    """e^w / D ||F - sg F - g||^2 - w, [B]. weight: w, [B]."""
+    error = (output - output.detach() - tangent).square().flatten(1).mean(1)
+    return weight.exp() * error - weight

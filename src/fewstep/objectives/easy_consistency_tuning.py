@@ -1,0 +1,50 @@
+"""Easy consistency tuning (ECT): Geng et al. 2024. It starts from an EDM model, whose D(x, 0) = x is the boundary."""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from fewstep.diffusion.levels import lognormal_levels
+from fewstep.losses.pairs import training_distance
+from fewstep.objectives.objective import Objective
+
+
+@dataclass(frozen=True)
+class EasyConsistencyTuning(Objective):
+    """d(D(x0 + t z, t), sg D(x0 + r z, r)) / (t - r), ln t ~ N(level_mean, level_std^2), r nearer to t by stages.
+
+    q, k, b: of r(t); num_stages: equally long; distance: as in consistency_distillation. As D(x, 0) = x, the target is
+    x0 where r = 0.
+    """
+
+    q: float = 2.0
+    k: float = 8.0
+    b: float = 1.0
+    num_stages: int = 8
+    level_mean: float = -1.1
+    level_std: float = 2.0
+    distance: str | dict = "pseudo_huber"
+
+    preconditioner = "edm"
+
+    def __post_init__(self):
+        for name, least in (("q", 1), ("num_stages", 0), ("level_std", 0), ("level_mean", -math.inf), ("b", -math.inf)):
+            if not least < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}: it is above {least} and finite")
+        if not 0 <= self.k < math.inf:
+            raise ValueError(f"k is {self.k}: it is at least 0 and finite")
+
+    def __call__(self, networks, batch, progress, rng):
+        sigma = lognormal_levels(rng.normal(()), self.level_mean, self.level_std)
+        gap = self.gap(sigma, progress)
+        return training_distance(networks, batch, sigma, sigma - gap, rng) / gap
+
+    def gap(self, sigma: Tensor, progress) -> Tensor:
+        """t - r(t), [B]: r = max(0, t (1 - q^-(stage + 1) (1 + k sigmoid(-b t)))), without its cancellation."""
+        fraction = self.q ** -(self.curriculum(progress) + 1) * (1 + self.k * (-self.b * sigma).sigmoid())
+        return sigma * fraction.clamp_max(1)
+
+    def curriculum(self, progress) -> int:
+        """The stage, counted from 0."""
+        return self.num_stages * progress.step // progress.total_steps

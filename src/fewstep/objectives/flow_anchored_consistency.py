@@ -1,0 +1,90 @@
+"""Flow-anchored consistency models (FACM): Peng et al. 2025."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fewstep.diffusion.guidance import Guidance, check_guidance, draw_strength, guided
+from fewstep.diffusion.levels import arc_levels, check_normal, per_sample
+from fewstep.objectives.objective import Objective
+
+
+@dataclass(frozen=True)
+class FlowAnchoredConsistency(Objective):
+    """A consistency loss by the derivative along a flow, and beside it the loss of the flow's own velocity, the anchor.
+
+    level_mean, level_std: of tau in t = 1 - 2 / pi atan(e^tau); from_data: the velocity is the data's, not the
+    teacher's; guidance: strength of the teacher's, 1 for none, or its least and its most: the student is told it;
+    expanded_interval: the anchor's condition is 2 - t, else t as a second time; relaxation: alpha =
+    1 - t^relaxation; error_constant, error_power: of the adaptive weight.
+    """
+
+    level_mean: float = -0.8
+    level_std: float = 1.6
+    from_data: bool = False
+    guidance: Guidance = 1.0
+    expanded_interval: bool = False
+    relaxation: float = 0.5
+    error_constant: float = 1e-3
+    error_power: float = 0.5
+
+    preconditioner = "flow"
+
+    def __post_init__(self):
+        check_normal(self.level_mean, self.level_std)
+        check_guidance(self.guidance)
+        for name in ("relaxation", "error_constant"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}: it is above 0 and finite")
+        if not 0 <= self.error_power <= 1:
+            raise ValueError(f"error_power is {self.error_power}: it is in [0, 1]")
+        if self.from_data and self.guidance != 1:
+            raise ValueError(f"guidance is {self.guidance}: it is the teacher's, and from_data is true")
+
+    @property
+    def needs_teacher(self) -> bool:
+        return not self.from_data
+
+    @property
+    def second_time(self) -> bool:
+        return not self.expanded_interval  # one of the two is the anchor's condition
+
+    def check_student(self, student):
+        super().check_student(student)
+        if self.expanded_interval and student.network.c_noise != "angle":
+            raise ValueError(
+                "expanded_interval is true: the network's c_noise is then angle, which goes on beyond the data."
+            )
+
+    def __call__(self, networks, batch, progress, rng):
+        x0, student = batch.x0, networks.student
+        strength, labels = draw_strength(self.guidance, batch.labels, rng)
+        sigma = arc_levels(rng.normal(()), self.level_mean, self.level_std)
+        x = x0 + per_sample(sigma, x0) * rng.normal(x0.shape[1:])
+        with torch.no_grad():
+            denoised = x0 if self.from_data else guided(networks.teacher, x, sigma, batch.labels, strength)
+            velocity = student.velocity(x, sigma, denoised)
+        with rng.dropout():
+            anchor = student.anchor(x, sigma, labels, self.expanded_interval)
+        with rng.dropout():
+            flow, derivative = student.derivative(x, sigma, denoised, labels)
+        target = self.target(flow.detach(), velocity + derivative, student.time(sigma, x))
+        return anchor_loss(anchor, velocity) + self.weighted((flow - target).square().flatten(1).mean(1), sigma)
+
+    def target(self, flow: Tensor, average: Tensor, t: Tensor) -> Tensor:
+        """sg F - alpha clamp(sg F - v_bar, -1, 1); where that is not finite nothing is hidden by the clamp."""
+        gap = flow - average
+        return flow - (1 - t**self.relaxation) * (gap.clamp(-1, 1) + 0 * gap)
+
+    def weighted(self, error: Tensor, sigma: Tensor) -> Tensor:
+        """cos(pi t / 2) e / sg (e + c)^p, [B]."""
+        t = 1 / (1 + sigma.to(error.dtype))
+        return (math.pi / 2 * t).cos() * error / (error.detach() + self.error_constant) ** self.error_power
+
+
+def anchor_loss(flow: Tensor, velocity: Tensor) -> Tensor:
+    """Mean square, and 1 - cosine of each pixel's channels (of one channel: of the whole sample, ours), [B]."""
+    cosine = torch.cosine_similarity(*(v if v.shape[1] > 1 else v.flatten(1) for v in (flow, velocity)), dim=1)
+    return (flow - velocity).square().flatten(1).mean(1) + 1 - cosine.view(len(flow), -1).mean(1)

@@ -1,0 +1,1 @@
+"""Samples as pictures: grids, sheets and scatter plots."""

@@ -1,0 +1,3 @@
+from fewstep.pipelines.ingest.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,31 @@
+"""From a network to a function of (x, sigma, labels) that estimates clean data."""
+
+from torch import nn
+
+from fewstep.preconditioning.consistency import Consistency
+from fewstep.preconditioning.edm import EDM
+from fewstep.preconditioning.flow import Flow
+from fewstep.preconditioning.trajectory import Trajectory
+from fewstep.preconditioning.trigflow import TrigFlow
+from fewstep.support.names import check_name
+
+PRECONDITIONERS = {
+    "edm": EDM,
+    "consistency": Consistency,
+    "trajectory": Trajectory,
+    "trigflow": TrigFlow,
+    "flow": Flow,
+}
+
+
+def build_preconditioner(spec: dict, network: nn.Module, sigma_data: float = 0.5) -> nn.Module:
+    """The preconditioner of spec {name, ...its arguments} around a network.
+
+    Raises ValueError for a name or an argument that is not there.
+    """
+    arguments = dict(spec)
+    name = check_name("preconditioner", arguments.pop("name", None), PRECONDITIONERS)
+    try:
+        return PRECONDITIONERS[name](network, sigma_data, **arguments)
+    except TypeError as error:
+        raise ValueError(f"preconditioner {name}: {error}") from None

@@ -1,0 +1,13 @@
+"""The derivative of a function of (x, sigma) where x moves with sigma, by the probability flow ODE."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from fewstep.networks.dual import jvp
+
+
+def total_derivative(function: Callable, x: Tensor, sigma: Tensor, denoised: Tensor) -> tuple[Tensor, Tensor]:
+    """function(x, sigma), and its derivative by ln sigma along dx/dsigma = (x - denoised) / sigma, without a graph."""
+    sigma = sigma.to(x.dtype)
+    return jvp(function, (x, sigma), (x - denoised, sigma))

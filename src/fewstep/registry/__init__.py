@@ -1,0 +1,24 @@
+"""The model registry in MLflow: versions, their record, who is champion and what decides it."""
+
+from fewstep.registry.champion_log import champion_of, history
+from fewstep.registry.gate import Rules, decide
+from fewstep.registry.promotion import Exam, force, promote, rollback
+from fewstep.registry.registration import attach, load_registered, register, register_teacher, sync
+from fewstep.registry.versions import load_newer
+
+__all__ = [
+    "Exam",
+    "Rules",
+    "attach",
+    "champion_of",
+    "decide",
+    "force",
+    "history",
+    "load_newer",
+    "load_registered",
+    "promote",
+    "register",
+    "register_teacher",
+    "rollback",
+    "sync",
+]

@@ -1,0 +1,125 @@
+"""Promotion: a version is judged against the champion, and the decision is kept on it in words."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fewstep.evaluation.measured import difference
+from fewstep.registry.champion_log import LONGEST, move
+from fewstep.registry.evidence import SPEED, evidence_of
+from fewstep.registry.gate import Rules, decide, is_full
+from fewstep.registry.versions import describe, explain, facts_of, get_version, holder_of, load_version
+from fewstep.tracking.backend import Store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+    from fewstep.models.model import Model
+
+
+@dataclass(frozen=True)
+class Exam:
+    """How a version is evaluated in full where it was not yet.
+
+    measured: data_sha256, extractor_sha256, count and seeds of it. scores: (model, nfe) -> a scores.json of the model.
+    speeds: (models, nfe) -> images a second of each, side by side on this machine.
+    """
+
+    measured: dict
+    scores: Callable[["Model", int], dict]
+    speeds: Callable[[Sequence["Model"], int], Sequence[float]]
+
+
+def promote(store: Store, name: str, exam: Exam, rules: Rules, number: int | None = None) -> dict:
+    """Let the gate decide on a version, by default the challenger. Returns {version, promoted, reason, against}.
+
+    Whichever of challenger and champion was not evaluated as the exam asks is so now. A champion that is itself the
+    challenger, there for the time being, is confirmed where it meets what a first one has to. ValueError for a version
+    that is not there, whose files are missing, or are not those that were registered.
+    """
+    client = store.client()
+    while True:
+        version = get_version(client, name, number or "challenger")
+        champion = holder_of(client, name, "champion")
+        promoted, reason = _compare(client, store, version, champion, exam, rules)
+        with store.alone():
+            if _number(holder_of(client, name, "champion")) == _number(champion):  # nobody moved it meanwhile
+                return _settle(client, version, champion, promoted, reason)
+
+
+def force(store: Store, name: str, number: int, reason: str) -> dict:
+    """Make a version champion, recorded as forced. ValueError without a reason, or if its files are not whole."""
+    if not reason.strip():
+        raise ValueError("a forced promotion needs a reason, which the history keeps: --reason '...'")
+    client, reason = store.client(), reason[:LONGEST]
+    version = get_version(client, name, number)
+    load_version(version, store)
+    with store.alone():
+        made = move(client, name, "forced", version.version, reason)
+    explain(client, version, f"forced by {made['who']}: {reason}", version.tags.get("provisional") == "true")
+    return {"version": number, "promoted": True, "reason": reason, "against": made["from"]}
+
+
+def rollback(store: Store, name: str, reason: str = "") -> dict:
+    """Make the previous champion champion again, and the champion previous. Returns the move."""
+    client = store.client()
+    with store.alone():
+        previous = get_version(client, name, "previous")
+        load_version(previous, store)
+        return move(client, name, "rolled back", previous.version, reason or "no reason given")
+
+
+def _compare(
+    client: "MlflowClient",
+    store: Store,
+    version: "ModelVersion",
+    champion: "ModelVersion | None",
+    exam: Exam,
+    rules: Rules,
+) -> tuple[bool | None, str]:
+    """Whether it is promoted, None where it was not judged, and why."""
+    if champion and champion.version == version.version:
+        champion = None
+        if version.tags.get("provisional") != "true":
+            return False, "it is the champion"
+    contest = [(version, load_version(version, store))]
+    if champion:
+        try:
+            contest.append((champion, load_version(champion, store)))
+        except ValueError as problem:
+            return None, f"the champion cannot be compared ({problem}): roll back, or promote with --force"
+    for side, model in contest:
+        if model.spec["data_sha256"] != exam.measured["data_sha256"]:
+            trained, judged = str(model.spec["data_sha256"])[:16], exam.measured["data_sha256"][:16]
+            return None, f"not compared: the data hash of version {side.version} differs ({trained}, not {judged})"
+    evidence = [_evidence(client, *side, exam, rules) for side in contest]
+    speeds = exam.speeds([model for _, model in contest], rules.nfe)
+    judged = [{**found, SPEED: speed} for found, speed in zip(evidence, speeds, strict=True)]
+    return decide(judged[0], judged[1] if champion else None, rules)
+
+
+def _evidence(client: "MlflowClient", version: "ModelVersion", model: "Model", exam: Exam, rules: Rules) -> dict:
+    """That of the version, if it was measured as the exam would; else the exam's, kept on the version and its card."""
+    facts, nfe = facts_of(version), str(rules.nfe)
+    found = facts.get("evidence", {}).get(nfe)
+    if not is_full(found) or difference(found, {**exam.measured, "nfe": rules.nfe}):
+        found = evidence_of(exam.scores(model, rules.nfe), model.spec["name"], rules.nfe)
+        describe(client, version, {**facts, "evidence": {**facts.get("evidence", {}), nfe: found}}, model)
+    return found
+
+
+def _settle(
+    client: "MlflowClient", version: "ModelVersion", champion: "ModelVersion | None", promoted: bool | None, reason: str
+) -> dict:
+    against, itself, reason = _number(champion), _number(champion) == int(version.version), reason[:LONGEST]
+    if promoted:
+        move(client, version.name, "confirmed" if itself else "promoted", version.version, reason)
+    provisional, open_still = version.tags.get("provisional") == "true", promoted is None or (itself and not promoted)
+    if provisional or not (itself and open_still):  # a champion that was confirmed keeps the reason for it
+        explain(client, version, reason, provisional and open_still)
+    return {"version": int(version.version), "promoted": bool(promoted), "reason": reason, "against": against}
+
+
+def _number(version: "ModelVersion | None") -> int | None:
+    return version and int(version.version)

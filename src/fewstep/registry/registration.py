@@ -1,0 +1,223 @@
+"""The model registry: versions of `fewstep-<data set>`, their record, and the aliases challenger and champion."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fewstep.registry.champion_log import DECIDED, append, move, moves_of, point
+from fewstep.registry.evidence import most_evaluations
+from fewstep.registry.record import FACTS, facts_for
+from fewstep.registry.versions import (
+    create_version,
+    describe,
+    explain,
+    facts_of,
+    find_version,
+    holder_of,
+    is_whole,
+    load_model,
+    load_version,
+    mend_version,
+    show,
+)
+from fewstep.tracking.backend import Store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+    from fewstep.models.model import Model
+
+
+def register(
+    folder: Path | str,
+    scores: dict,
+    store: Store,
+    tags: dict[str, str] | None = None,
+    run_id: str | None = None,
+    teacher: dict | None = None,
+    shown: Sequence[Path] = (),
+) -> dict:
+    """Make a finished model the challenger, and champion for the time being if it is the first. Returns its record.
+
+    scores: a scores.json with rows of this model. tags: lineage, as from `run_tags`. run_id: the run that trained it.
+    teacher: the record of its teacher's version. shown: files to keep with it, such as a sample sheet. The same weights
+    with the same scores are the same version, whose files are made again where they are missing or damaged. Raises
+    ValueError for a model that is damaged or not evaluated at 1 NFE, ConnectionError where MLflow is away.
+    """
+    model, teacher = load_model(folder), teacher or {}
+    lineage = {"teacher_sha256": model.spec.get("provenance", {}).get("teacher_sha256"), **(tags or {})}
+    if teacher:
+        lineage |= {"teacher_version": _version_of(teacher)}
+    facts = facts_for(model, scores, f"fewstep-{scores['dataset']}", lineage)
+    client = store.client()
+    with store.alone():
+        version = _find_or_create(client, store, model, facts, run_id, shown)
+        record = _judge(client, version, facts)
+    return record | ({"teacher": teacher} if teacher else {})
+
+
+def register_teacher(
+    folder: Path | str, scores: dict, store: Store, tags: dict[str, str] | None = None, run_id: str | None = None
+) -> dict:
+    """Make a teacher a version of its own registered model, which has no champion. Returns its record.
+
+    Arguments as for register; it is shown by its score at the most evaluations.
+    """
+    model = load_model(folder)
+    most = most_evaluations(scores, model.spec["name"])
+    facts = facts_for(model, scores, f"fewstep-{scores['dataset']}-teacher", tags or {}, most)
+    client = store.client()
+    judged = facts["judged_by"]
+    with store.alone():
+        version = _find_or_create(client, store, model, facts, run_id)
+        explain(client, version, f"a teacher; its {judged['score']} is {judged['value']:.4g}", judged["provisional"])
+    return _record(client, version.name, version.version)
+
+
+def attach(model: "Model", store: Store, *files: Path) -> None:
+    """Keep files with every version of a model, such as a report on it."""
+    client = store.client()
+    for version in client.search_model_versions(f"tags.model_sha256='{model.sha256}'"):
+        show(version, store, files)
+
+
+def sync(found: Iterable[tuple], store: Store, moves: dict | None = None) -> list[dict]:
+    """Make the versions of records again from their model folders, with their numbers where these are free.
+
+    found: (record or the path of its JSON, folder of the finished model, and files to keep with it), teachers among
+    them. A version that is there stays as it is; only files of it that are missing or damaged are made again. Of those
+    that are made, the last is the challenger; one that was champion is so where there is none. moves: {name, moves} of
+    a registry that was there before; taken up where this one has had none.
+    """
+    loaded = sorted(((_read_record(record), *files) for record, *files in found), key=_teachers_first)
+    client, made, numbers = store.client(), [], {}
+    with store.alone():
+        for record, folder, *shown in loaded:
+            version = _restore(client, store, record, folder, numbers, shown)
+            numbers[_version_of(record)] = f"{version.name}/{version.version}"
+            made.append((record, version))
+        if moves and moves["moves"] and not moves_of(client, moves["name"]):
+            _take_up(client, moves["name"], moves["moves"])
+        for record, version in made:
+            if "champion" in record["aliases"] and holder_of(client, version.name, "champion") is None:
+                move(client, version.name, "restored", version.version, record["reason"])
+    return [_record(client, version.name, version.version) for _, version in made]
+
+
+def load_registered(uri: str, store: Store | None = None) -> "Model":
+    """The model of `models:/fewstep-digits@champion` or `models:/fewstep-digits/2`, whose `sample` gives arrays.
+
+    store: that of the working folder if not given. ValueError if there is no such version, or its weights were changed.
+    """
+    from mlflow.store.artifact.utils.models import get_model_name_and_version
+
+    store = store or Store.at(Path.cwd())
+    store.check_there()
+    if not re.fullmatch(r"models:/[^/@]+(@|/)[^/@]+", uri):
+        raise ValueError(f"{uri} names no version: models:/NAME@champion, or models:/NAME/2.")
+    client = store.client()
+    with store.asked_for(uri):
+        version = client.get_model_version(*get_model_name_and_version(client, uri))
+    return load_version(version, store)
+
+
+def _find_or_create(
+    client: "MlflowClient",
+    store: Store,
+    model: "Model",
+    facts: dict,
+    run_id: str | None,
+    shown: Sequence[Path] = (),
+) -> "ModelVersion":
+    """A version that was there before its teacher was is told of it; one without a record of its levels, of these."""
+    version = find_version(client, facts)
+    if version is None:
+        return create_version(client, store, model, facts, run_id, shown=shown)
+    if not is_whole(version, store):
+        mend_version(client, store, version, model)
+    show(version, store, shown)
+    known, teacher = facts_of(version), facts["lineage"].get("teacher_version")
+    told = {"levels": facts["levels"], **known}
+    if teacher:
+        told["lineage"] = known["lineage"] | {"teacher_version": teacher}
+    return version if told == known else describe(client, version, told, model)
+
+
+def _version_of(record: dict) -> str:
+    return f"{record['name']}/{record['version']}"
+
+
+def _teachers_first(found: tuple) -> tuple[bool, int]:
+    record, *_ = found
+    return "teacher_sha256" in record["lineage"], record["version"]
+
+
+def _judge(client: "MlflowClient", version: "ModelVersion", facts: dict) -> dict:
+    """Aliases and, in words, why. What is no first champion waits for the gate."""
+    name, number, judged = version.name, version.version, facts["judged_by"]
+    point(client, name, "challenger", number)
+    shown = f"its {judged['score']} is {judged['value']:.4g}"
+    if holder_of(client, name, "champion") is None and math.isfinite(judged["value"]):
+        reason = f"there was no champion; {shown}"
+        explain(client, version, reason, True)
+        move(client, name, "first", number, reason)
+    elif "reason" not in version.tags:
+        explain(client, version, f"{shown}, and the gate has not decided yet", judged["provisional"])
+    return _record(client, name, number)
+
+
+def _record(client: "MlflowClient", name: str, number: str) -> dict:
+    """What the register stage leaves behind, and all that `sync` needs beside the model folder."""
+    version = client.get_model_version(name, number)
+    place = "@champion" if "champion" in version.aliases else f"/{number}"
+    said = {"reason": version.tags["reason"], "provisional": version.tags["provisional"] == "true"}
+    return {
+        "version": int(number),
+        "aliases": sorted(version.aliases),
+        "uri": f"models:/{name}{place}",
+        **said,
+        **facts_of(version),
+    }
+
+
+def _restore(
+    client: "MlflowClient",
+    store: Store,
+    record: dict,
+    folder: Path | str,
+    numbers: dict[str, str],
+    shown: Sequence[Path],
+) -> "ModelVersion":
+    """numbers: {version in the records: here}, of teachers."""
+    facts = {key: record[key] for key in FACTS if key in record}
+    if (teacher := facts["lineage"].get("teacher_version")) in numbers:
+        facts["lineage"] = facts["lineage"] | {"teacher_version": numbers[teacher]}
+    if (version := find_version(client, facts)) and is_whole(version, store):
+        return version
+    model = load_model(folder)
+    if model.sha256 != record["model_sha256"]:
+        raise ValueError(f"{folder} is not the model of {record['uri']}: bring both to one state (dvc pull)")
+    if version:
+        mend_version(client, store, version, model)
+        show(version, store, shown)
+        return version
+    version = create_version(client, store, model, facts, None, record["version"], shown)
+    explain(client, version, record["reason"], record["provisional"])
+    if "challenger" in record["aliases"]:
+        point(client, record["name"], "challenger", version.version)
+    return version
+
+
+def _take_up(client: "MlflowClient", name: str, moves: list[dict]) -> None:
+    append(client, name, *moves)
+    if moves[-1]["kind"] in DECIDED and (champion := holder_of(client, name, "champion")):
+        unmeasured = moves[-1]["kind"] == "forced" and champion.tags["provisional"] == "true"
+        explain(client, champion, moves[-1]["why"], unmeasured)
+
+
+def _read_record(record: dict | Path | str) -> dict:
+    return record if isinstance(record, dict) else json.loads(Path(record).read_text())

@@ -1,0 +1,1 @@
+"""Scores for people: tables, plots, the leaderboard and the report in one HTML file."""

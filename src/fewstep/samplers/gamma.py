@@ -1,0 +1,30 @@
+"""Sampling of a function of two levels."""
+
+from itertools import pairwise
+
+from torch import Tensor
+
+from fewstep.samplers.level_checks import check_levels, each
+
+
+def sample_gamma(jump, noise: Tensor, levels: Tensor, rng=None, gamma=0.0, start=0.0, boundary=0.002) -> Tensor:
+    """Kim et al. 2024, Algorithm 3. NFE = len(levels).
+
+    jump: G(x, sigma, sigma_next), which follows the trajectory of x from one level to a lower one, [B] both; labels
+    already bound. gamma: the share of each level that is drawn anew: 0 follows one trajectory, 1 is Algorithm 1 of
+    Song et al. 2023 for the function G(x, sigma, boundary). Levels, start and rng are those of sample_multistep.
+
+    The noise of the boundary level, which an estimate carries, is reckoned with: the paper jumps to
+    sqrt(1 - gamma^2) sigma and adds gamma sigma z.
+    """
+    check_levels(levels, boundary)
+    if not 0 <= gamma <= 1:
+        raise ValueError(f"gamma is {gamma}: it is between 0 and 1")
+    x = start + levels[0].to(noise) * noise
+    for level, level_next in pairwise(levels):
+        lower = ((1 - gamma**2) * level_next**2 + gamma**2 * boundary**2).sqrt()
+        x = jump(x, each(level, x), each(lower, x))
+        if gamma > 0:
+            extra = gamma * (level_next**2 - boundary**2).sqrt()
+            x = x + extra.to(x) * rng.normal(x.shape[1:]).to(x)
+    return jump(x, each(levels[-1], x), each(levels.new_tensor(boundary), x))

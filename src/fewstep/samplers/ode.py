@@ -1,0 +1,48 @@
+"""Samplers of a teacher: solvers of the probability flow ODE from pure noise to data.
+
+denoiser: a function of (x, sigma), labels and guidance already bound. noise: [B, ...] unit Gaussian. levels: [N],
+decreasing, above 0; a last step goes to 0. rng: nothing here is drawn, and every sampler is called alike.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from fewstep.diffusion.solvers import euler_step, heun_step
+from fewstep.samplers.level_checks import check_levels, each
+
+
+def sample_euler(denoiser, noise: Tensor, levels: Tensor, rng=None) -> Tensor:
+    """DDIM in these coordinates. NFE = len(levels)."""
+    return _solve(denoiser, noise, levels, euler_step)
+
+
+def sample_heun(denoiser, noise: Tensor, levels: Tensor, rng=None) -> Tensor:
+    """Karras et al. 2022, Algorithm 1; the step to 0 is Euler's. NFE = 2 len(levels) - 1."""
+    return _solve(denoiser, noise, levels, heun_step)
+
+
+def carry_up(denoiser, x0: Tensor, levels: Tensor) -> Tensor:
+    """The trajectory that leads to x0 at each level, [N, B, ...]: the ODE upwards, by Heun. NFE = 2 len(levels) - 2.
+
+    x0: clean data, which is taken for a point of its trajectory at the last and lowest level.
+    """
+    check_levels(levels)
+    return torch.stack([*_walk(denoiser, x0, levels.flip(0), heun_step)]).flip(0)
+
+
+def _solve(denoiser, noise, levels, step):
+    check_levels(levels)
+    for x in _walk(denoiser, noise * levels[0].to(noise), levels, step):
+        last = x
+    return denoiser(last, each(levels[-1], last))  # Euler's step to 0
+
+
+def _walk(denoiser, x, levels, step) -> Iterator[Tensor]:
+    """A point for each level, x first."""
+    yield x
+    for level, level_next in pairwise(levels):
+        x = step(denoiser, x, each(level, x), each(level_next, x))
+        yield x

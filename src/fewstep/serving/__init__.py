@@ -1,0 +1,1 @@
+"""A registered version as a server: requests, batches of them, and the model that MLflow loads."""

@@ -1,0 +1,88 @@
+"""Writing a folder or a file as a whole: all of it or nothing, and the older one until then."""
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+def write_json(file: Path, facts: dict) -> None:
+    """Write the file, and its folder where there is none."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.partial")
+    partial.write_text(json.dumps(facts, indent=2) + "\n")
+    os.replace(partial, file)
+
+
+@contextmanager
+def naming_full_disk(what: str, place: Path) -> Iterator[None]:
+    """Says of an error that the disk is full, whichever library raised it."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        number = next(
+            (n for n in OUT_OF_SPACE if getattr(error, "errno", None) == n or f"os error {n})" in str(error)), None
+        )
+        if number is None:
+            raise
+        raise OSError(
+            number,
+            f"the disk is full: {what} was not written to {place}. The last checkpoint is whole: make room and run the "
+            "same command again",
+        ) from error
+
+
+@contextmanager
+def replaced_folder(folder: Path, marker: str, needed_bytes: int) -> Iterator[Path]:
+    """An empty folder beside `folder` that takes its place when the block ends, and is removed if it fails.
+
+    marker: the file by which an older folder of this kind is known. Raises ValueError where `folder` holds something
+    else, and OSError (ENOSPC) with the folder and the bytes needed, before the block where they can be seen missing.
+    """
+    folder = folder.resolve()
+    if folder.exists() and not (folder / marker).exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} is not empty and holds no {marker}, so it is left alone. Name another folder.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial, older = (folder.with_name(f".{folder.name}.{state}") for state in ("partial", "older"))
+    shutil.rmtree(partial, ignore_errors=True)
+    if shutil.disk_usage(folder.parent).free < needed_bytes:
+        raise _out_of_space(folder, needed_bytes)
+    try:
+        partial.mkdir()
+        yield partial
+        _swap(folder, partial, older)
+    except OSError as error:
+        if error.errno in OUT_OF_SPACE:
+            raise _out_of_space(folder, needed_bytes) from error
+        raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _swap(folder: Path, partial: Path, older: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(older, ignore_errors=True)
+        folder.rename(older)
+    try:
+        partial.rename(folder)
+    except OSError:
+        if older.exists():
+            older.rename(folder)
+        raise
+    shutil.rmtree(older, ignore_errors=True)
+
+
+def _out_of_space(folder: Path, needed_bytes: int) -> OSError:
+    free = shutil.disk_usage(folder.parent).free
+    words = (
+        f"Not enough disk space: {needed_bytes:,} bytes are needed and {free:,} are free. "
+        "Nothing was kept of this, and what was there before is untouched. Make room, or name a folder on another disk"
+    )
+    return OSError(errno.ENOSPC, words, str(folder))

@@ -1,0 +1,181 @@
+"""One MLflow run per stage of work, kept in step with the run folder."""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fewstep.tracking.backend import Store
+from fewstep.tracking.follow import Progress, list_pictures
+from fewstep.tracking.lineage import flatten
+from fewstep.tracking.mlflow_calls import find_run, log_points, log_texts, logged_pictures, points_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
+
+INTERVAL, PATIENCE = 2.0, 30.0  # seconds from one push to the next, and after one that failed
+
+
+def open_run(
+    folder: Path | str,
+    experiment: str,
+    name: str,
+    store: Store,
+    params: Mapping | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> "Run":
+    """The run of a run folder: new, or the one that `<folder>/tracking.json` knows. Nothing is asked of MLflow yet.
+
+    params: nested. Where a later session on the same run differs, the first values stay, and tags `later.<name>` tell.
+    """
+    path = Path(folder) / "tracking.json"
+    params, tags = json.loads(json.dumps(dict(params or {}), default=str)), dict(tags or {})
+    if path.exists():
+        state = json.loads(path.read_text())
+        first = flatten(state["params"]) | state["tags"]
+        now = flatten(params) | tags
+        state["tags"] |= {f"later.{key}": value for key, value in now.items() if first.get(key, value) != value}
+    else:
+        state = {"experiment": experiment, "name": name, "created_ms": round(time.time() * 1000), "run_id": None}
+        state |= {"status": "FINISHED", "images": -1, "params": params, "tags": tags, "scores": {}, "files": []}
+    return Run(path, state, store)
+
+
+class Run:
+    """A handle on one run. MLflow being away costs a warning, never the work: the next push brings what is missing.
+
+    `with run:` marks it as running, then finished, failed or killed. A Follower takes it as a consumer.
+    """
+
+    def __init__(self, path: Path, state: dict, store: Store):
+        self._path, self._state, self._store = path, state, store
+        self._progress, self._entries = Progress(path.parent), []
+        self._client: MlflowClient | None = None
+        self._lock, self._due, self._away = threading.RLock(), 0.0, False
+        self._save()
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's id; None until MLflow was first reached."""
+        return self._state["run_id"]
+
+    @property
+    def code(self) -> dict[str, str]:
+        """The commit that it began with and whether files differed from it, as git_state has them."""
+        return {key: value for key, value in self._state["tags"].items() if key.startswith("git_")}
+
+    def __call__(self, entries: object = (), pictures: object = ()) -> None:
+        """Push, now and then. What is new is read from the run folder, not from the arguments."""
+        if time.monotonic() >= self._due:
+            self.push()
+
+    def __enter__(self) -> "Run":
+        self._state["status"] = "RUNNING"
+        self.push()  # here rather than in a Follower's thread: imports in two threads at once can fail
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        failed = "FAILED" if kind and issubclass(kind, Exception) else "KILLED"
+        self._state["status"] = failed if kind else "FINISHED"
+        self.push()
+
+    def log_scores(self, flat: Mapping[str, float]) -> None:
+        """Scores of the run's model by flat names such as `fid_digits/nfe_01`."""
+        self._state["scores"] = dict(flat)
+        self.push()
+
+    def attach(self, *files: Path | str) -> bool:
+        """Files to keep with the run, such as a sample sheet; whether MLflow has them by now."""
+        self._state["files"] += [str(Path(file).resolve()) for file in files]
+        return self.push()
+
+    def push(self) -> bool:
+        """Bring MLflow up to date; False, and one warning, where it cannot be reached."""
+        with self._lock:
+            try:
+                self._save()
+                self._push()
+            except Exception as problem:
+                if not self._away:
+                    text = "%s. The work goes on; what is not logged now is logged when MLflow is back."
+                    log.warning(text, self._store.words(problem))
+                self._client, self._away, self._due = None, True, time.monotonic() + PATIENCE
+                return False
+            if self._away:
+                log.warning("MLflow at %s is back.", self._store.address)
+            self._away, self._due = False, time.monotonic() + INTERVAL
+            return True
+
+    def _push(self) -> None:
+        if self._client is None:
+            self._client = self._connect()
+        self._push_metrics()
+        self._push_pictures()
+        self._push_results()
+
+    def _connect(self) -> "MlflowClient":
+        """A client, once the run is there with its params and tags: made again if MLflow lost it."""
+        client, state = self._store.client(), self._state
+        run = find_run(client, self.run_id)
+        if run is None:
+            experiment = self._store.experiment(client, state["experiment"])
+            run = client.create_run(experiment, start_time=state["created_ms"], run_name=state["name"])
+            state |= {"run_id": run.info.run_id, "images": -1}
+            self._progress, self._entries = Progress(self._path.parent), []
+            self._save()
+            client.log_text(self.run_id, json.dumps(state["params"], indent=2), "params.json")
+        log_texts(client, run, flatten(state["params"]), state["tags"])
+        self._pictures = logged_pictures(client, self.run_id)
+        return client
+
+    def _push_metrics(self) -> None:
+        """A line has one timestamp whenever it is logged, and MLflow keeps one of equal points: nothing twice."""
+        self._entries += self._progress.read()[0]
+        new = [entry for entry in self._entries if entry["images"] > self._state["images"]]
+        log_points(self._client, self.run_id, points_of(new, self._state["created_ms"]))
+        if new:
+            self._state["images"] = new[-1]["images"]
+            self._save()
+        self._entries = []
+
+    def _push_pictures(self) -> None:
+        from PIL import Image
+
+        for picture in list_pictures(self._path.parent):
+            if (picture.key, picture.images) in self._pictures:
+                continue
+            try:
+                image = Image.open(picture.path)
+                image.load()
+            except OSError:  # still being written
+                continue
+            self._client.log_image(self.run_id, image, key=picture.key, step=picture.images)
+            self._pictures.add((picture.key, picture.images))
+
+    def _push_results(self) -> None:
+        """Scores that MLflow does not have yet, files, and how the run ended."""
+        from mlflow.entities import Metric
+
+        run = self._client.get_run(self.run_id)
+        now, images = round(time.time() * 1000), max(self._state["images"], 0)
+        new = {key: value for key, value in self._state["scores"].items() if run.data.metrics.get(key) != value}
+        self._client.log_batch(self.run_id, metrics=[Metric(key, value, now, images) for key, value in new.items()])
+        while self._state["files"]:
+            if Path(self._state["files"][0]).exists():
+                self._client.log_artifact(self.run_id, self._state["files"][0])
+            self._state["files"].pop(0)
+            self._save()
+        if run.info.status != self._state["status"]:
+            change = self._client.update_run if self._state["status"] == "RUNNING" else self._client.set_terminated
+            change(self.run_id, status=self._state["status"])
+
+    def _save(self) -> None:
+        from fewstep.support.files import write_json  # and torch with it: not before there is a run
+
+        with self._lock:
+            write_json(self._path, self._state)

@@ -1,1 +1,0 @@
-"""The commands of `onestep`, a module for each group of them."""

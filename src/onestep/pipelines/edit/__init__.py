@@ -1,3 +1,0 @@
-from onestep.pipelines.edit.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]

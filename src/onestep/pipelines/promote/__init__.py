@@ -1,3 +1,0 @@
-from onestep.pipelines.promote.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]

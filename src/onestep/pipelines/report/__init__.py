@@ -1,3 +1,0 @@
-from onestep.pipelines.report.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]

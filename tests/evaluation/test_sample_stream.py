@@ -1,0 +1,125 @@
+"""Samples on disk: the same whatever the batch, taken up where they were left."""
+
+import subprocess
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+
+from fewstep.data.space import DataSpace
+from fewstep.evaluation.counting import count_evaluations
+from fewstep.evaluation.sample_stream import stream
+from fewstep.models.model import Model, build_function
+
+SPACE = DataSpace("digits", "images", (1, 8, 8), 0.66)
+SPEC = {
+    "name": "cd",
+    "network": {"name": "unet", "channels": 8, "channel_mult": [1, 2], "num_blocks": 1},
+    "preconditioning": {"name": "consistency"},
+    "labels": False,
+}
+
+
+@pytest.fixture
+def model(randomised):
+    return Model(randomised(build_function(SPEC, SPACE), std=0.2).eval(), SPACE, SPEC)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def leaving(generate, batches):
+    """generate, that goes away after so many batches."""
+    left = iter(range(batches))
+
+    def call(indices):
+        if next(left, None) is None:
+            raise Interrupted
+        return generate(indices)
+
+    return call
+
+
+def test_the_batch_changes_no_image_by_more_than_a_grey_level(model, tmp_path):
+    generate = partial(model.sample, 2, 7)
+    arrays = [stream(generate, SPACE, 13, tmp_path / f"{b}.npy", {}, batch_size=b) for b in (1, 5, 13)]
+    for array in arrays:
+        assert array.shape == (13, 1, 8, 8) and array.dtype == np.uint8
+        assert np.abs(array.astype(int) - generate(range(13))).max() <= 1
+    assert isinstance(arrays[0], np.memmap)
+
+
+def test_what_was_left_is_taken_up_whatever_the_batches(model, tmp_path):
+    generate, path, said = partial(model.sample, 1, 7), tmp_path / "samples.npy", []
+    with pytest.raises(Interrupted):
+        stream(leaving(generate, 2), SPACE, 20, path, {"seed": 7}, batch_size=4)
+    assert not path.exists()
+    (left,) = tmp_path.glob(".samples.npy.*.partial")
+    left.write_bytes(left.read_bytes() + b"half a row")
+    with count_evaluations(model.function) as counted:
+        found = stream(generate, SPACE, 20, path, {"seed": 7}, 5, lambda *progress: said.append(progress))
+    assert counted.samples == 12
+    assert said == [(13, 20), (18, 20), (20, 20)]
+    assert np.abs(found.astype(int) - generate(range(20))).max() <= 1
+    assert [file.name for file in tmp_path.iterdir()] == ["samples.npy"]
+
+
+def test_what_something_else_left_is_not_taken_up(model, tmp_path):
+    with pytest.raises(Interrupted):
+        stream(leaving(partial(model.sample, 1, 7), 2), SPACE, 20, tmp_path / "a.npy", {"seed": 7}, 4)
+    found = stream(partial(model.sample, 1, 8), SPACE, 20, tmp_path / "a.npy", {"seed": 8}, 4)
+    assert np.abs(found.astype(int) - model.sample(1, 8, range(20))).max() <= 1
+
+
+def test_an_interrupted_run_leaves_an_older_file_alone(model, tmp_path):
+    generate = partial(model.sample, 1, 7)
+    older = np.array(stream(generate, SPACE, 3, tmp_path / "a.npy", {}))
+    with pytest.raises(Interrupted):
+        stream(leaving(generate, 1), SPACE, 20, tmp_path / "a.npy", {}, 4)
+    assert np.array_equal(np.load(tmp_path / "a.npy"), older)
+
+
+def test_points_are_float32(tmp_path):
+    space = DataSpace("moons", "points", (2,), 1.0)
+    found = stream(lambda i: np.stack([i, -i], 1).astype("f4"), space, 7, tmp_path / "p.npy", {}, 3)
+    assert found.dtype == np.float32 and found[:, 1].tolist() == [0, -1, -2, -3, -4, -5, -6]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [({"count": 0}, "at least 1"), ({"batch_size": 0}, "at least 1"), ({"path": "a.png"}, "ends in .npy")],
+)
+def test_bad_input_fails_before_any_work(tmp_path, changed, words):
+    def never(indices):
+        raise AssertionError("work began")
+
+    given = {"count": 3, "path": "a.npy", **changed}
+    with pytest.raises(ValueError, match=words):
+        stream(never, SPACE, path=tmp_path / given.pop("path"), made_by={}, **given)
+
+
+WRITER = """
+import sys, time
+import numpy as np
+from fewstep.data.space import DataSpace
+from fewstep.evaluation.sample_stream import stream
+def slow(indices):
+    print("writing", flush=True)
+    time.sleep(60)
+stream(slow, DataSpace("moons", "points", (2,), 1.0), 7, sys.argv[1], {})
+"""
+
+
+def test_a_file_has_one_writer_at_a_time_and_a_dead_one_holds_nothing(tmp_path):
+    space, path = DataSpace("moons", "points", (2,), 1.0), tmp_path / "p.npy"
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout.readline() == "writing\n"
+    for made_by in ({}, {"seed": 1}):
+        with pytest.raises(ValueError, match="another process is writing .*p.npy: wait until it has ended, or name"):
+            stream(lambda i: np.stack([i, -i], 1).astype("f4"), space, 7, path, made_by)
+    writer.kill()
+    writer.wait()
+    stream(lambda i: np.stack([i, -i], 1).astype("f4"), space, 7, path, {})
+    assert [file.name for file in tmp_path.iterdir()] == ["p.npy"]

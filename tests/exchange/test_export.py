@@ -1,0 +1,128 @@
+"""What is exported gives the images of the model, from the same noise."""
+
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from fewstep.data.space import DataSpace
+from fewstep.diffusion.randomness import SampleRandomness
+from fewstep.exchange import export_model
+from fewstep.exchange.export import OPSETS, Program
+from fewstep.models.model import Model, build_function
+
+
+@pytest.fixture
+def model(randomised, tmp_path):
+    """A small model with weights of a seed: a function of (preconditioning, labels)."""
+
+    def build(name="consistency", labels=False, scale=0.8):
+        space = DataSpace("digits", "images", (1, 8, 8), scale, tuple("0123456789"))
+        network = {"name": "unet", "channels": 16, "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [4]}
+        network["second_time"] = name == "trajectory"
+        spec = {"name": "cd", "network": network, "preconditioning": {"name": name}, "labels": labels}
+        spec |= {"levels": {"2": [3.0]}, "data_sha256": "d" * 64, "provenance": {"teacher_sha256": None}}
+        return Model(randomised(build_function(spec, space), std=0.2), space, spec).save(tmp_path / "model")
+
+    return build
+
+
+def inputs(model, program, count):
+    """The noise and the labels that `sample` draws of seed 5."""
+    rng = SampleRandomness(5, range(count))
+    first = rng.normal(model.space.shape)
+    labels = [torch.eye(10)[rng.integers(10)]] if model.spec["labels"] else []
+    noise = torch.stack([first, *(rng.normal(model.space.shape) for _ in range(program.draws - 1))])
+    return noise, *labels
+
+
+def assert_pictures(model, images, nfe, count):
+    expected = torch.from_numpy(model.sample(nfe, 5, range(count)).copy())
+    pictures = ((images + 1) * 127.5).round().clamp(0, 255)
+    assert (pictures - expected).abs().max() <= 1  # grey level
+    assert (pictures == expected).float().mean() > 0.99
+
+
+CASES = [("consistency", True, 2), ("trajectory", True, 2)]
+MORE = [("consistency", False, 1), ("consistency", False, 3), ("edm", True, 3)]
+CASES += [pytest.param(*case, marks=pytest.mark.check) for case in MORE]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "labels", "nfe"), CASES)
+@torch.no_grad()
+def test_pt2(model, tmp_path, name, labels, nfe):
+    given = model(name, labels)
+    path, program = export_model(given, tmp_path / "x.pt2", "pt2", nfe), Program(given, nfe)
+    facts = {"model.json": ""}
+    loaded = torch.export.load(path, extra_files=facts).module()
+    assert given.sha256 in facts["model.json"]
+    for count in (2, 5):
+        noise = inputs(given, program, count)
+        images = loaded(*noise)
+        assert (images - program(*noise)).abs().max() < 1e-4
+        assert_pictures(given, images, nfe, count)
+
+
+def test_a_folder_is_a_finished_model(model, tmp_path):
+    given = model()
+    loaded = Model.load(export_model(given, tmp_path / "out", "folder"))
+    assert loaded.sha256 == given.sha256
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["model.json", "model.safetensors"]
+    assert len({file.stat().st_mode for file in (tmp_path / "out").iterdir()}) == 1  # who reads one reads both
+
+
+def test_onnx_without_its_packages_names_the_extra(model, tmp_path):
+    if find_spec("onnx") and find_spec("onnxscript"):
+        pytest.skip("they are here")
+    with pytest.raises(ValueError, match=r"ONNX needs onnx and onnxscript, of the extra 'export'"):
+        export_model(model(), tmp_path / "x.onnx", "onnx")
+    assert not (tmp_path / "x.onnx").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "labels", "nfe"), CASES)
+def test_onnx(model, tmp_path, name, labels, nfe):
+    pytest.importorskip("onnxscript", reason="of the extra 'export': it writes ONNX")
+    runtime = pytest.importorskip("onnxruntime", reason="of the extra 'export': it runs ONNX")
+    given = model(name, labels)
+    session = runtime.InferenceSession(export_model(given, tmp_path / "x.onnx", "onnx", nfe))
+    assert [file.name for file in tmp_path.glob("x.onnx*")] == ["x.onnx"]
+    assert [output.name for output in session.get_outputs()] == ["samples"]
+    noise = inputs(given, Program(given, nfe), 5)
+    (images,) = session.run(None, {i.name: t.numpy() for i, t in zip(session.get_inputs(), noise, strict=True)})
+    expected = Program(given, nfe)(*noise)  # of weights drawn at random it can be large
+    assert (torch.from_numpy(images) - expected).abs().max() < 1e-4 * max(1, expected.abs().max())
+
+
+@pytest.mark.parametrize(
+    ("kind", "opset", "words"),
+    [
+        ("onnx", 99, "no opset 99 to write ONNX in. Allowed: 18 to 23"),
+        ("onnx", 17, "no opset 17"),
+        ("pt2", 20, "the format 'pt2' has none"),
+    ],
+)
+def test_an_opset_that_is_not_there_is_refused(model, tmp_path, kind, opset, words):
+    with pytest.raises(ValueError, match=words):
+        export_model(model(), tmp_path / "x.onnx", kind, opset=opset)
+    assert not (tmp_path / "x.onnx").exists()
+
+
+@pytest.mark.check
+@pytest.mark.parametrize("opset", OPSETS)
+def test_onnx_of_each_opset(model, tmp_path, opset):
+    onnx = pytest.importorskip("onnx", reason="of the extra 'export': it writes ONNX")
+    runtime = pytest.importorskip("onnxruntime", reason="of the extra 'export': it runs ONNX")
+    given = model("consistency", True)
+    path = export_model(given, tmp_path / "x.onnx", "onnx", opset=opset)
+    assert {each.domain: each.version for each in onnx.load(path).opset_import}[""] == opset
+    session = runtime.InferenceSession(path)
+    noise = inputs(given, Program(given, 1), 3)
+    (images,) = session.run(None, {i.name: t.numpy() for i, t in zip(session.get_inputs(), noise, strict=True)})
+    assert (torch.from_numpy(images) - Program(given, 1)(*noise)).abs().max() < 1e-4
+
+
+def test_other_formats_are_named(model, tmp_path):
+    with pytest.raises(ValueError, match=r"no format 'pt'. Did you mean 'pt2'"):
+        export_model(model(), tmp_path / "x", "pt")

@@ -1,0 +1,231 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from fewstep.data.space import DataSpace
+from fewstep.evaluation.counting import count_evaluations
+from fewstep.evaluation.ladder import rungs_of
+from fewstep.models.model import Model, build_function
+from fewstep.samplers import DENOISER_SAMPLERS
+
+SPACE = DataSpace("digits", "images", (1, 8, 8), 0.66, tuple("0123456789"))
+SPEC = {
+    "name": "cd",
+    "network": {"name": "unet", "channels": 8, "channel_mult": [1, 2], "num_blocks": 1},
+    "preconditioning": {"name": "consistency"},
+    "labels": True,
+    "levels": {"2": [0.3]},
+    "data_sha256": "x",
+}
+
+
+@pytest.fixture
+def model(tmp_path, randomised):
+    return Model(randomised(build_function(SPEC, SPACE), std=0.2), SPACE, SPEC).save(tmp_path / "model")
+
+
+def test_a_saved_model_is_the_same_function(model):
+    again = Model.load(model.folder)
+    assert again.spec == SPEC and again.space == SPACE and again.sha256 == model.sha256
+    assert np.array_equal(again.sample(2, seed=0, indices=range(5)), model.sample(2, seed=0, indices=range(5)))
+
+
+def test_a_sample_depends_on_its_index_and_seed_not_on_its_batch(model):
+    whole = model.sample(2, seed=3, indices=range(6))
+    part = model.sample(2, seed=3, indices=[4, 5])
+    assert whole.dtype == np.uint8 and whole.shape == (6, 1, 8, 8)
+    assert np.abs(whole[4:].astype(int) - part).max() <= 1
+    assert not np.array_equal(whole, model.sample(2, seed=4, indices=range(6)))
+
+
+def test_levels_come_from_the_description_or_the_grid(model):
+    assert model.levels(1).tolist() == [80] and model.levels(2).tolist() == [80, 0.3]
+    levels = model.levels(5)
+    assert len(levels) == 5 and (levels.diff() < 0).all() and levels[-1] > 0.002
+
+
+def test_the_sampler_that_a_method_names_comes_first_and_has_the_levels_of_the_description(model):
+    def variant(**spec):
+        return Model(model.function, SPACE, SPEC | {"preconditioning": {"name": "edm"}} | spec)
+
+    assert variant().samplers == tuple(DENOISER_SAMPLERS) and variant().samplers[:2] == ("heun", "euler")
+    tuned, few = variant(sampler="multistep"), variant(sampler="euler")
+    assert tuned.samplers[:3] == ("multistep", "heun", "euler") and tuned.levels(2).tolist() == [80, 0.3]
+    assert few.samplers[:2] == ("euler", "heun") and few.levels(2).tolist() == [80, 0.3]
+    assert len(few.levels(3, "heun")) == 2 and few.levels(1).tolist() == [80]
+
+
+def test_labels_are_obeyed_or_refused(model):
+    sevens, ones = (model.sample(1, 0, range(3), labels=torch.full((3,), k)) for k in (7, 1))
+    assert not np.array_equal(sevens, ones)
+    with pytest.raises(ValueError, match="between 0 and 9"):
+        model.sample(1, 0, range(1), labels=torch.tensor([10]))
+    unlabelled = Model(build_function(SPEC | {"labels": False}, SPACE), SPACE, SPEC | {"labels": False})
+    with pytest.raises(ValueError, match="trained without labels"):
+        unlabelled.sample(1, 0, range(1), labels=torch.tensor([1]))
+
+
+def test_wrong_samplers_and_nfe_are_refused(model):
+    with pytest.raises(ValueError, match="no sampler of this model 'heun'"):
+        model.sample(3, 0, range(1), sampler="heun")
+    with pytest.raises(ValueError, match="at least 1"):
+        model.sample(0, 0, range(1))
+    with pytest.raises(ValueError, match="gamma 0.5 with multistep: it is for the sampler gamma"):
+        model.sample(2, 0, range(1), gamma=0.5)
+    teacher = Model(model.function, SPACE, SPEC | {"preconditioning": {"name": "edm"}})
+    with pytest.raises(ValueError, match="odd"):
+        teacher.levels(4, "heun")
+    assert len(teacher.levels(9, "heun")) == 5
+
+
+@pytest.mark.parametrize("sampler", DENOISER_SAMPLERS)
+def test_every_sampler_spends_what_was_asked_and_knows_no_batch(model, sampler):
+    teacher = Model(model.function, SPACE, SPEC | {"preconditioning": {"name": "edm"}})
+    with count_evaluations(teacher.function) as counted:
+        whole = teacher.sample(9, seed=3, indices=range(6), sampler=sampler)
+    assert counted.samples == 9 * 6
+    part = teacher.sample(9, seed=3, indices=[4, 5], sampler=sampler)
+    assert np.abs(whole[4:].astype(int) - part).max() <= 1
+    assert not np.array_equal(whole, teacher.sample(9, seed=4, indices=range(6), sampler=sampler))
+
+
+@pytest.fixture
+def trajectory(model, randomised):
+    network = SPEC["network"] | {"second_time": True}
+    spec = SPEC | {"network": network, "preconditioning": {"name": "trajectory"}, "sampler": "gamma", "levels": {}}
+    spec |= {"provenance": {"training": {"labels": True}}}
+    return Model(randomised(build_function(spec, SPACE), std=0.2).eval(), SPACE, spec)
+
+
+def test_a_trajectory_jumps_at_any_gamma_and_is_sampled_as_a_denoiser_too(trajectory):
+    assert trajectory.samplers == ("gamma", "multistep", *DENOISER_SAMPLERS)
+    levels = trajectory.levels(2)
+    assert levels.tolist() == pytest.approx([80, 2.52], rel=1e-2)
+
+    def sample(nfe=2, **how):
+        with count_evaluations(trajectory.function) as counted:
+            drawn = trajectory.sample(nfe, 0, range(3), labels=torch.tensor([1, 2, 3]), **how)
+        assert counted.samples == 3 * nfe
+        return drawn
+
+    whole, drawn = sample(), sample(gamma=0.5)
+    assert np.array_equal(whole, sample()) and not np.array_equal(whole, drawn)
+    assert np.array_equal(sample(gamma=1.0), sample(sampler="multistep", levels=levels))
+    for name in DENOISER_SAMPLERS:
+        sample(9, sampler=name)
+    (rung,) = rungs_of(trajectory, "gamma", [2], 0.5)
+    assert rung.sampler == "gamma_0.5" and not np.array_equal(
+        rung.generate(0, range(3)), trajectory.sample(2, 0, range(3))
+    )
+    euler = sample(2, sampler="euler", levels=levels)
+    assert not np.array_equal(euler, whole), "it is the score that it follows"
+
+
+def test_guidance_strengthens_labels_in_one_pass_of_two_batches(trajectory):
+    labels = torch.tensor([1, 2, 3])
+
+    def sample(guidance, nfe=3):
+        with count_evaluations(trajectory.function) as counted:
+            drawn = trajectory.sample(nfe, 0, range(3), labels=labels, sampler="heun", guidance=guidance)
+        return drawn, counted
+
+    plain, once = sample(1.0)
+    strong, twice = sample(3.0)
+    assert (once.calls, once.samples, twice.calls, twice.samples) == (3, 9, 3, 18)
+    assert not np.array_equal(plain, strong)
+    with pytest.raises(ValueError, match=r"guidance 2: cd was not trained with a range of strengths .*heun"):
+        trajectory.sample(2, 0, range(3), guidance=2.0)
+    always, imported = ({"provenance": facts} for facts in ({"training": {"label_dropout": 0.0}}, {"source": "x.pkl"}))
+    for other in (trajectory.spec | always, trajectory.spec | imported, trajectory.spec | {"labels": False}):
+        with pytest.raises(ValueError, match="guidance 2: cd was not trained with labels that are hidden"):
+            Model(trajectory.function, SPACE, other).sample(3, 0, range(3), sampler="heun", guidance=2.0)
+
+
+@pytest.mark.parametrize("sampler", ["gamma", "multistep"])
+def test_a_student_of_several_strengths_is_told_one_by_the_length_of_its_label(trajectory, sampler):
+    learned = Model(trajectory.function, SPACE, trajectory.spec | {"provenance": {"objective": {"guidance": [0.5, 3]}}})
+    told = []
+    learned.function.register_forward_pre_hook(lambda _, inputs: told.append(inputs[2]))
+
+    def sample(guidance):
+        return learned.sample(2, 0, range(2), labels=torch.tensor([1, 7]), sampler=sampler, guidance=guidance)
+
+    plain, strong = sample(1.0), sample(2.5)
+    one_hot = torch.eye(10)[[1, 7]]
+    assert torch.equal(torch.stack(told), torch.stack([one_hot, one_hot, 2.5 * one_hot, 2.5 * one_hot]))
+    assert not np.array_equal(plain, strong)
+    with pytest.raises(ValueError, match="guidance 3.5: cd learned strengths of 0.5 to 3"):
+        sample(3.5)
+
+
+@pytest.mark.parametrize("levels", [[80.0, 90.0], [90.0], [80.0, 0.002], [float("nan")]])
+def test_levels_outside_of_what_was_trained_are_refused(model, levels):
+    with pytest.raises(ValueError, match="above 0.002, at most 80"):
+        model.sample(len(levels), 0, range(1), levels=levels)
+
+
+def test_a_model_whose_boundary_is_0_takes_none_below_sigma_min_and_as_many_as_the_evaluations(model):
+    teacher = Model(model.function, SPACE, SPEC | {"preconditioning": {"name": "edm"}})
+    teacher = replace(teacher, function=build_function(teacher.spec, SPACE))
+    teacher.sample(2, 0, range(1), sampler="euler", levels=[80.0, 0.002])
+    with pytest.raises(ValueError, match="above 0.002, at most 80"):
+        teacher.sample(2, 0, range(1), sampler="euler", levels=[80.0, 0.001])
+    with pytest.raises(ValueError, match=r"levels are \[80.0\]: 3 of them make these evaluations"):
+        teacher.sample(5, 0, range(1), sampler="heun", levels=[80.0])
+
+
+def test_saving_keeps_the_older_model_until_the_new_one_is_whole(model, tmp_path, monkeypatch):
+    kept = model.save(tmp_path / "model")
+
+    def killed(folder, *_):
+        (folder / "model.json").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fewstep.models.model.write_folder", killed)
+    with pytest.raises(KeyboardInterrupt):
+        model.save(tmp_path / "model")
+    assert Model.load(tmp_path / "model").sha256 == kept.sha256 and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_of_other_things_is_not_replaced_by_a_model(model, tmp_path):
+    (tmp_path / "mine.txt").write_text("dear")
+    with pytest.raises(ValueError, match="not empty and holds no model.json"):
+        model.save(tmp_path)
+    assert (tmp_path / "mine.txt").read_text() == "dear"
+
+
+def test_the_nearest_sampler_is_named(model):
+    teacher = Model(model.function, SPACE, SPEC | {"preconditioning": {"name": "edm"}})
+    with pytest.raises(ValueError, match="Did you mean 'dpm_solver_3'"):
+        teacher.sample(3, 0, range(1), sampler="dpm_solver3")
+
+
+def tamper(folder, name, change):
+    file = folder / name
+    content = bytearray(file.read_bytes())
+    change(content)
+    file.write_bytes(content)
+
+
+def test_a_tampered_description_is_refused(model):
+    file = model.folder / "model.json"
+    facts = json.loads(file.read_text())
+    facts["space"]["scale"] = 7.0
+    file.write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match=r"model.json was changed after it was saved"):
+        Model.load(model.folder)
+
+
+def test_damaged_weights_are_refused(model):
+    tamper(model.folder, "model.safetensors", lambda content: content.__setitem__(-1, content[-1] ^ 1))
+    with pytest.raises(ValueError, match="hash differs"):
+        Model.load(model.folder)
+    tamper(model.folder, "model.safetensors", lambda content: content.__delitem__(slice(100, None)))
+    with pytest.raises(ValueError, match="is damaged"):
+        Model.load(model.folder)
+    (model.folder / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match="model.safetensors is missing"):
+        Model.load(model.folder)

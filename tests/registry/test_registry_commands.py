@@ -1,0 +1,170 @@
+"""`fewstep`, as typed."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import fewstep
+from fewstep.cli import main
+from fewstep.registry import register, register_teacher
+
+
+@pytest.fixture
+def project(here, store, finished_model, scores, monkeypatch):
+    """A project with a registered student, its record and its folder where the catalog has them."""
+    student = here / "data/06_models/digits/cd"
+    shutil.copytree(finished_model(), student)
+    file = here / "data/08_reporting/digits/cd/registration.json"
+    file.parent.mkdir(parents=True)
+    teacher = here / "data/06_models/digits/teacher"
+    shutil.copytree(finished_model(teacher=True), teacher)
+    taught_by = register_teacher(teacher, scores(26.0), store)
+    file.write_text(json.dumps(register(student, scores(26.0), store, teacher=taught_by)))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return here
+
+
+def typed(command: str, code: int) -> str:
+    result = CliRunner().invoke(main, command.split())
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.mark.slow
+def test_sync_makes_a_lost_version_again(project, empty_database):
+    shutil.copy(empty_database, project / "mlflow.db")
+    told = typed("registry sync --env=base", 0)
+    shown = ", ".join(f"data/08_reporting/digits/cd/{name}" for name in ("ladder.png", "report.html", "sheet.png"))
+    assert told.splitlines() == [
+        "fewstep-digits-teacher version 1: no alias",
+        "fewstep-digits version 1: challenger, champion",
+        f"not here, or of other weights: {shown}",
+    ]
+    assert typed("registry sync --env=base", 0) == told
+    registered = fewstep.load("models:/fewstep-digits@champion")
+    assert registered.sample(1, 0, range(2)).shape == (2, 1, 8, 8)
+    assert fewstep.load(str(registered.folder)).sha256 == registered.sha256
+
+
+@pytest.mark.slow
+def test_sync_brings_what_shows_the_version(project, empty_database):
+    place = project / "data/08_reporting/digits/cd"
+    sha256 = json.loads((place / "registration.json").read_text())["model_sha256"]
+    (place / "scores.json").write_text(json.dumps({"models": {"cd": sha256}}))
+    for name in ("sheet.png", "ladder.png"):
+        (place / name).write_bytes(b"a picture")
+    (place / "report.html").write_text("of other weights")
+    shutil.copy(empty_database, project / "mlflow.db")
+    told = typed("registry sync --env=base", 0)
+    assert told.endswith("not here, or of other weights: data/08_reporting/digits/cd/report.html\n")
+    kept = [file.name for file in project.glob("mlartifacts/digits/models/*/artifacts/*")]
+    assert (kept.count("sheet.png"), kept.count("ladder.png"), kept.count("report.html")) == (1, 1, 0)
+
+
+@pytest.mark.slow
+def test_sync_says_which_champion_is_not_here(project, empty_database):
+    place = project / "data/08_reporting/digits"
+    record = json.loads((place / "cd/registration.json").read_text()) | {"version": 2, "aliases": ["challenger"]}
+    (place / "cd/registration.json").write_text(json.dumps(record))
+    moves = [{"kind": "first", "from": None, "to": 1, "who": "me", "when": "then", "why": "there was none"}]
+    (place / "promotions.json").write_text(json.dumps({"name": "fewstep-digits", "moves": moves}))
+    shutil.copy(empty_database, project / "mlflow.db")
+    *_, lacking, way = typed("registry sync --env=base", 0).splitlines()
+    assert lacking.startswith("fewstep-digits has no champion: version 1, which was, is not among these records")
+    assert "git log data/08_reporting/digits/cd/registration.json" in way
+    (place / "promotions.json").unlink()
+    assert "the one that was is not among these records" in typed("registry sync --env=base", 0)
+
+
+@pytest.mark.slow
+def test_sync_says_what_is_missing(project):
+    shutil.rmtree(project / "data/06_models/digits/cd")
+    assert "dvc pull data/06_models/digits/cd" in typed("registry sync --env=base", 1)
+    shutil.rmtree(project / "data/06_models")
+    assert "dvc pull data/06_models/digits/teacher" in typed("registry sync --env=base", 1)
+    shutil.rmtree(project / "data/08_reporting")
+    assert "there is no data/08_reporting/digits/cd/registration.json" in typed("registry sync --env=base", 1)
+    assert typed("registry sync --env=moons", 1).endswith("or run: kedro run --env=moons\n")
+    assert "kedro run --env=moons --pipelines=ingest" in typed("registry promote --env=moons", 1)
+    assert "Did you mean 'moons'" in typed("registry sync --env=mons", 1)
+    (project / "pyproject.toml").unlink()
+    assert "go to its folder" in typed("registry sync", 1)
+
+
+@pytest.mark.slow
+def test_a_forced_promotion_its_history_and_the_way_back(project, store, finished_model, scores):
+    register(finished_model(1), scores(30.0), store)
+    assert "names its version" in typed("registry promote --env=base --force --reason=x", 1)
+    assert "--reason is for --force" in typed("registry promote --env=base --reason=x", 1)
+    assert "needs a reason" in typed("registry promote --env=base --version=2 --force", 1)
+    assert "has no previous" in typed("registry rollback --env=base", 1)
+    assert "the gate needs images" in typed("registry promote --env=base --version=2", 1)
+    assert typed("registry promote --env=base --version=2 --force --reason=blind", 0).endswith("champion, forced\n")
+    kept = json.loads((project / "data/08_reporting/digits/promotions.json").read_text())
+    assert [move["to"] for move in kept["moves"]] == [1, 2]
+    assert "version 1 is champion again, 2 is previous" in typed("registry rollback --env=base --reason=eights", 0)
+    told = typed("registry history --env=base", 0).splitlines()
+    assert [line.split("  ")[1] for line in told] == ["- -> 1", "1 -> 2", "2 -> 1"]
+    assert "forced by" in told[1] and told[2].endswith("eights")
+    assert "fewstep-moons is not in the registry" in typed("registry history --env=moons", 1)
+    store.database.unlink()
+    assert "no registry at" in typed("registry history --env=base", 1)
+    assert not store.database.exists()
+
+
+@pytest.mark.slow
+def test_the_gate_as_a_pipeline_and_as_a_command(project, store):
+    from fewstep.data import ingest
+    from fewstep.evaluation.extractor_choice import choose_extractor
+
+    images = ingest({"name": "digits"}, project / "data/02_intermediate/digits/images")
+    choose_extractor(images, "digits", None, project / "data/03_primary/digits/extractor")
+    command = [Path(sys.executable).parent / "kedro", "run", "--env=base", "--pipelines=promote"]
+    said = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    assert "version 1: refused; not compared: the data hash of version 1 differs (dddddddddddddddd" in said.stdout
+    kept = json.loads((project / "data/08_reporting/digits/promotions.json").read_text())
+    assert [move["kind"] for move in kept["moves"]] == ["first"]
+    assert "version 1: refused" in typed("registry promote --env=base --version=1", 0)
+    assert "version 9, is not in the registry" in typed("registry promote --env=base --version=9", 1)
+
+
+@pytest.mark.slow
+def test_sample_draws_a_sheet(project):
+    typed("sample sheet.png --model=models:/fewstep-digits@champion --steps=2 --count=8", 0)
+    assert Image.open(project / "sheet.png").width > 8 * 48
+    typed("sample all.npy --model=models:/fewstep-digits@champion --steps=2 --n=8 --batch-size=3", 0)
+    made = fewstep.load("models:/fewstep-digits@champion").sample(2, 0, range(8))
+    assert np.abs(np.load(project / "all.npy").astype(int) - made).max() <= 1
+    assert "no sampler of this model 'heun'" in typed("sample a.npy --model=models:/fewstep-digits/1 --sampler=heun", 1)
+    assert "trained without labels" in typed("sample sheet.png --model=models:/fewstep-digits/1 --label=3", 1)
+    assert "not in the registry" in typed("sample sheet.png --model=models:/fewstep-digit/1", 1)
+
+
+@pytest.mark.slow
+def test_edit_from_the_shell(project):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)
+    mask = np.zeros((8, 8), np.uint8)
+    mask[2:6] = 255
+    for name, picture in (("a", pixels), ("m", mask)):
+        Image.fromarray(picture).save(project / f"{name}.png")
+    edit = "edit {} --model=models:/fewstep-digits@champion --steps=2 "
+    typed(edit.format("inpaint out") + "--image=a.png --mask=m.png", 0)
+    made = np.asarray(Image.open(project / "out/inpaint/a.png"))
+    assert np.array_equal(made[mask == 0], pixels[mask == 0]) and not np.array_equal(made, pixels)
+    assert Image.open(project / "out/sheet.png").width > 48
+    assert "psnr: " in typed(edit.format("superresolve") + "--image=a.png --degrade", 0)
+    typed(edit.format("interpolate") + "--seed=3 --to=5 --frames=4", 0)
+    assert len(list((project / "edited/interpolate").iterdir())) == 4
+    assert "colorization needs colour" in typed(edit.format("colorize") + "--image=a.png", 1)
+    assert "Did you mean 'inpaint'" in typed(edit.format("inpant") + "--image=a.png", 1)
+    assert "no option of denoise 'factor'" in typed(edit.format("denoise") + "--image=a.png --factor=2", 1)
+    assert "name one (--image, or images in a request)" in typed(edit.format("stroke"), 1)
+    assert "needs the teacher" in typed(edit.format("interpolate") + "--image=a.png --image=a.png", 1)

@@ -1,0 +1,42 @@
+import pytest
+
+from fewstep.training.hyperparameters import TrainingSettings
+
+
+def test_the_learning_rate_warms_up_and_decays_to_zero():
+    settings = TrainingSettings(images=1000, batch_size=10, learning_rate=1.0, learning_rate_warmup=100)
+    assert settings.learning_rate_at(0, 1000) == pytest.approx(0.1)
+    assert settings.learning_rate_at(490, 1000) == pytest.approx(0.51)
+    assert settings.learning_rate_at(990, 1000) == pytest.approx(0.01)
+    assert TrainingSettings(learning_rate_decay="constant", learning_rate=0.2).learning_rate_at(5000, 9000) == 0.2
+
+
+def test_the_average_forgets_half_in_its_halflife_and_ramps_up():
+    settings = TrainingSettings(batch_size=100, ema_halflife=1000.0, ema_rampup=0.05)
+    assert settings.ema_decay_at(10**6) ** 10 == pytest.approx(0.5)
+    assert settings.ema_decay_at(2000) == pytest.approx(0.5)  # half-life is 5 % of 2000 images: one batch
+    assert TrainingSettings(ema_halflife=0.0).ema_decay_at(10**6) == 0
+
+
+def test_micro_batches_share_the_global_batch_or_say_why_not():
+    assert TrainingSettings(batch_size=12, micro_batch_size=2).micro_batches(workers=3) == 2
+    with pytest.raises(ValueError, match="multiple of workers x micro_batch_size"):
+        TrainingSettings(batch_size=12).micro_batches(workers=5)
+    assert TrainingSettings(batch_size=12, micro_batch_size=4).micro_batches(workers=3, whole=True) == 1
+    with pytest.raises(ValueError, match="micro_batch_size is 4, .* share of 12 at once"):
+        TrainingSettings(batch_size=12, micro_batch_size=4).micro_batches(workers=1, whole=True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"optimizer": "adan"}, "Did you mean 'adam'"),
+        ({"images": 0}, "images is 0: it is above 0"),
+        ({"label_dropout": 1.0}, r"label_dropout is 1.0: it is in \[0, 1\)"),
+        ({"clip": -1.0}, "clip is -1.0"),
+        ({"precision": "fp16"}, "bf16, fp32"),
+    ],
+)
+def test_wrong_numbers_are_refused_in_words(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingSettings(**wrong)
