@@ -40,9 +40,9 @@ def with_budget(job: Job, budget: Budget, ledger: Path, launch: LaunchSettings) 
     ledger: a JSON file that keeps what trials found, so that the same command trains as long the next time. launch: how
     the training will run, which the trial imitates in this process: one worker's share of the batch.
     """
-    size = job.training["batch_size"]
+    size = job.recipe.training.batch_size
     steps = max(1, round(budget.amount / _cost_of_a_step(job, size, budget, ledger, launch)))
-    return replace(job, training={**job.training, "images": steps * size})
+    return replace(job, recipe=job.recipe.trained_for(steps * size))
 
 
 def _cost_of_a_step(job: Job, size: int, budget: Budget, ledger: Path, launch: LaunchSettings) -> float:
@@ -60,7 +60,7 @@ def _cost_of_a_step(job: Job, size: int, budget: Budget, ledger: Path, launch: L
 
 def _known_seconds(job: Job, budget: Budget, ledger: Path, launch: LaunchSettings) -> float:
     known = json.loads(ledger.read_text()) if ledger.exists() else {}
-    named = replace(job, training={**job.training, "images": 1}).run_name
+    named = replace(job, recipe=job.recipe.trained_for(1)).run_name
     key = f"{named}, {launch.workers} workers of {launch.threads} threads, gpu {launch.gpu}"
     if key not in known:
         print(f"{job.name}: timing steps for about {budget.amount / 20:g} s", flush=True)
@@ -71,6 +71,6 @@ def _known_seconds(job: Job, budget: Budget, ledger: Path, launch: LaunchSetting
 
 def seconds_per_step(job: Job, launch: LaunchSettings, seconds: float) -> float:
     """The median time of a step, from steps of a trial that takes so long, on this machine."""
-    share = job.training["batch_size"] // max(1, launch.workers)
+    share = job.recipe.training.batch_size // max(1, launch.workers)
     with cpu_threads(launch.threads_here()), trial_of(job, share, launch.device()) as training:
         return statistics.median(step_seconds(training, seconds, FEWEST))

@@ -1,11 +1,14 @@
 """The entry: what `kedro` has in this project, and `fewstep`."""
 
+import copy
+
 import click
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.project import pipelines
 
 from fewstep.commands import demo, edit, evaluation, exchange, plan, registry, sample
 from fewstep.commands.error_messages import refusing
+from fewstep.commands.project import context_of
 from fewstep.support.names import check_name
 
 
@@ -24,8 +27,24 @@ def check_known(**options) -> None:
             check_name("node", name, nodes)
 
 
-run = refusing(kedro_run, check_known)
-cli.add_command(run)
+def run_journey(**options) -> None:
+    """What `kedro run` does; without pipelines, those of the journey that the chosen recipe needs."""
+    check_known(**options)
+    if not (options["pipeline"] or options["pipelines"] or options["conf_source"]):
+        options["pipelines"] = journey_of(options["env"], options["params"])
+    kedro_run.callback(**options)
+
+
+def journey_of(env: str | None, params: dict) -> list[str]:
+    """The pipelines of the chosen recipe."""
+    from fewstep.pipelines.journey import journey
+
+    return journey(context_of(env, runtime=params).typed.student)
+
+
+run = copy.copy(kedro_run)
+run.callback = run_journey
+cli.add_command(refusing(run))
 
 
 @click.group()

@@ -5,26 +5,26 @@ from pathlib import Path
 from kedro.framework.project import settings
 from kedro.pipeline import Pipeline
 
-from fewstep.pipelines import compare, distill, edit, evaluate, ingest, promote, register, report, teacher, train
+from fewstep.pipelines import compare, edit, evaluate, ingest, promote, register, report, student, teacher
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """`kedro run` makes the whole journey; each step has a name of its own."""
-    journey = {
+    """`kedro run` makes the whole journey; each step has a name of its own. `train` is another name of `distill`."""
+    stages = {
         "ingest": ingest.create_pipeline(),
         "teacher": teacher.create_pipeline(),
-        "distill": distill.create_pipeline(),
+        "distill": student.create_pipeline(),
         "evaluate": evaluate.create_pipeline(),
         "register": register.create_pipeline(),
     }
     others = {
-        "train": train.create_pipeline(),
+        "train": stages["distill"],
         "compare": compare.create_pipeline(recipe_names()),
         "promote": promote.create_pipeline(),
         "edit": edit.create_pipeline(),
         "report": report.create_pipeline(),
     }
-    return {**journey, **others, "__default__": sum(journey.values(), Pipeline([]))}
+    return {**stages, **others, "__default__": sum(stages.values(), Pipeline([]))}
 
 
 def recipe_names() -> list[str]:

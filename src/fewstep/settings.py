@@ -1,10 +1,11 @@
 """Kedro's settings of the project."""
 
-from fewstep.hooks import Journal
-from fewstep.pipelines.config_loader import RecipeConfigLoader
+from fewstep.hooks import RunChecks
+from fewstep.pipelines.config_loader import Context, RecipeConfigLoader
 
-HOOKS = (Journal(),)
+HOOKS = (RunChecks(),)
 CONFIG_LOADER_CLASS = RecipeConfigLoader
+CONTEXT_CLASS = Context
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

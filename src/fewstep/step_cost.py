@@ -77,9 +77,9 @@ def passes_of_a_sample(job: Job, device: torch.device) -> float:
 @contextmanager
 def trial_of(job: Job, batch: int, device: torch.device) -> Iterator[Training]:
     """The training of a job, by one worker that takes so many samples at once; nothing is kept of it."""
-    numbers = {**job.training, "batch_size": batch, "micro_batch_size": 0}
+    numbers = replace(job.recipe.training, batch_size=batch, micro_batch_size=0)
     with TemporaryDirectory() as folder:
-        yield Training(replace(job, training=numbers), Path(folder), Worker(device=device))
+        yield Training(replace(job, recipe=replace(job.recipe, training=numbers)), Path(folder), Worker(device=device))
     torch.cuda.empty_cache()
 
 

@@ -14,7 +14,6 @@ from fewstep.editing.image_files import as_picture
 from fewstep.models.model import Model
 from fewstep.registry import load_newer
 from fewstep.registry.versions import get_version
-from fewstep.support.device import best_device
 from fewstep.tracking import Store
 
 log = logging.getLogger(__name__)
@@ -58,10 +57,10 @@ class Studio:
     def words(self) -> str:
         """Which version is served, of which teacher."""
         served, student = self.served, self.served.student
-        version = f"{self.name} version {served.number}" if served.number else str(student.folder)
+        version = f"{self.name} version {served.number}" if served.number else self.place
         followed = f" @{self.alias}" if self.alias else ""
         beside = f"its teacher `{served.teacher.sha256[:12]}`" if served.teacher else "no teacher beside it"
-        return f"**{version}**{followed}: {student.spec['name']}, `{student.sha256[:12]}`, {beside}"
+        return f"**{version}**{followed}: {student.spec.name}, `{student.sha256[:12]}`, {beside}"
 
     def draw(self, seed: int, steps: int, label: int | None = None) -> Image.Image:
         """The student's picture of a seed."""
@@ -94,7 +93,7 @@ class Studio:
     def labels(self) -> tuple[str, ...]:
         """Names of the classes that can be asked for."""
         student = self.served.student
-        return student.space.classes if student.spec["labels"] else ()
+        return student.space.classes if student.spec.labels else ()
 
     @property
     def _size(self) -> tuple[int, int]:
@@ -121,8 +120,6 @@ class Studio:
             version = get_version(self.store.client(), self.name, number)
             if named := version.tags.get("teacher_version"):
                 teacher = self._teacher(named)
-        for model in filter(None, (student, teacher)):
-            model.function.to(best_device())
         return Pair(student, teacher, number)
 
     def _teacher(self, version: str) -> Model | None:
@@ -136,7 +133,7 @@ class Studio:
 
 def _told(model: Model, label: int | None) -> torch.Tensor | None:
     """Labels of one image, [1], for a model that knows any."""
-    return None if label is None or not model.spec["labels"] else torch.tensor([label])
+    return None if label is None or not model.spec.labels else torch.tensor([label])
 
 
 def shown(image: np.ndarray) -> Image.Image:

@@ -47,7 +47,7 @@ def edit(task, output, model, images, steps, seed, label, degrade, to, teacher, 
     order = EditOrder(task, asked, given, steps, seed, seed + 1 if to is None else to, label, degrade)
     trial = carry_out(order, student, teacher and model_of(teacher))
     write_edited([trial], Path(output), names)
-    draw_gallery([trial], None, f"{student.space.name}: {student.spec['name']}").save(Path(output) / "sheet.png")
+    draw_gallery([trial], None, f"{student.space.name}: {student.spec.name}").save(Path(output) / "sheet.png")
     for name, value in trial.measures.items():
         click.echo(f"{name}: {value}")
     click.echo(f"{len(trial.edited)} images and sheet.png in {output}")

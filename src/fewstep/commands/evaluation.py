@@ -51,9 +51,9 @@ def evaluate(source: str, env: str | None, steps, sampler, count, seeds, beside,
         check_folder(output)
     others = [_read_scores(file) for file in beside]
     context = context_of(env)
-    evaluation = context.params["evaluation"]
+    evaluation = context.typed.evaluation
     images, extractor = (needed(context.catalog, name, env, "scores need") for name in ("images", "extractor"))
-    usual = others[0] if others else {"count": evaluation["count"], "seeds": evaluation["full_seeds"]}
+    usual = others[0] if others else {"count": evaluation.count, "seeds": evaluation.full_seeds}
     sizes = {"count": count or usual["count"], "seeds": list(seeds or usual["seeds"])}
     of_model = source.startswith("models:/") or (Path(source) / "model.json").is_file()
     if not of_model:
@@ -64,7 +64,7 @@ def evaluate(source: str, env: str | None, steps, sampler, count, seeds, beside,
             sizes["count"] = min(sizes["count"], len(samples) // len(sizes["seeds"]))
     joined([{**measured(images, extractor, **sizes), "rows": [{"model": source}]}, *others])  # before any work
     if of_model:
-        found = _of_model(source, images, extractor, steps or (1,), sampler, evaluation["batch_size"], sizes)
+        found = _of_model(source, images, extractor, steps or (1,), sampler, evaluation.batch_size, sizes)
     else:
         found = evaluate_given(samples, Path(source).name, images, extractor, **sizes)
     if output:

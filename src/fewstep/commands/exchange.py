@@ -37,27 +37,26 @@ def import_model(
     from fewstep.exchange import import_diffusers, import_nvidia, import_openai
 
     context = context_of(env, recipe)
-    catalog, params = context.catalog, context.params
-    target, name = place_of(catalog, role), "teacher" if role == "teacher" else params["student"]["name"]
+    catalog, params = context.catalog, context.typed
+    student = params.student
+    target, name = place_of(catalog, role), "teacher" if role == "teacher" else student.name
     if target.exists() and not overwrite:
         raise ValueError(f"there is a {role} in {target}: --replace takes its place.")
     if config and origin != "openai":
         raise ValueError(f"--config is for --from openai: what comes from {origin} says its own options.")
-    options = {"teacher": True} if role == "teacher" else {"teacher": False, "levels": params["student"]["levels"]}
+    options = {"teacher": True} if role == "teacher" else {"teacher": False, "levels": student.levels}
     if origin == "diffusers":
         if role == "teacher":
             raise ValueError("a ConsistencyModelPipeline is a student: --as student.")
-        model = import_diffusers(file, name, params["dataset"], levels=options["levels"])
+        model = import_diffusers(file, name, params.dataset, levels=options["levels"])
     elif origin == "openai":
-        model = import_openai(file, name, params["dataset"], **options, config=_options(config))
+        model = import_openai(file, name, params.dataset, **options, config=_options(config))
     else:
-        model = import_nvidia(file, name, params["dataset"], **options)
+        model = import_nvidia(file, name, params.dataset, **options)
     if catalog.exists("images"):
         model = _beside(model, catalog.load("images"), env)
     saved = _saved(model, target)
-    click.echo(
-        f"{role} in {target}: {sum(p.numel() for p in saved.function.parameters()):,} weights, {saved.sha256[:12]}"
-    )
+    click.echo(f"{role} in {target}: {saved.weights:,} weights, {saved.sha256[:12]}")
     if role == "teacher":
         click.echo(f"A student that starts from it has its network: that of conf/{env or 'base'}/parameters is to be")
         click.echo(_network(saved))
@@ -91,7 +90,7 @@ def _beside(model, images, env: str | None):
             f"{command_of('ingest', env)} --params=data.scale={mine.scale:g}"
         )
     space = replace(mine, classes=theirs.classes if mine.classes else ())
-    return replace(model, space=space, spec={**model.spec, "data_sha256": images.sha256})
+    return replace(model, space=space, spec=replace(model.spec, data_sha256=images.sha256))
 
 
 def _network(model) -> str:
@@ -99,7 +98,7 @@ def _network(model) -> str:
 
     from fewstep.networks import settings_of
 
-    return OmegaConf.to_yaml({"network": settings_of(model.spec["network"])})
+    return OmegaConf.to_yaml({"network": settings_of(model.spec.network)})
 
 
 @click.command(name="export")

@@ -1,8 +1,10 @@
 """`fewstep plan`: what a run would do, and what it would cost."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import click
 from kedro.framework.cli.project import run as kedro_run
@@ -10,8 +12,15 @@ from kedro.framework.cli.project import run as kedro_run
 from fewstep.commands.error_messages import refusing
 from fewstep.commands.project import command_of, context_of
 
-JOURNEY = ("ingest", "teacher", None, "evaluate", "register")  # None: the student's
-RECORDED = ("runs", "tracking")
+if TYPE_CHECKING:
+    from fewstep.config.parameters import Parameters
+    from fewstep.data.store import ArrayStore
+    from fewstep.launch import LaunchSettings
+    from fewstep.models.model import SavedModel
+    from fewstep.training.job import Job
+    from fewstep.training.recipe import Recipe
+
+HOW = ("workplace",)  # inputs that do not change what is made
 UNITS = ((365.25 * 86400, "years"), (86400.0, "days"), (3600.0, "hours"), (60.0, "minutes"), (0.0, "seconds"))
 ELSEWHERE = ("students.", "network.", "env")  # parameters of other students, and what theirs repeat
 ROWS = 256  # of random data, where there are none yet
@@ -31,25 +40,25 @@ def plan(env: str | None, params: dict, steps: int, seconds: float) -> None:
         fewstep plan --env=cifar10 --params=recipe=scd
         fewstep plan --params=recipe=ect,network.channels=64 --steps=3
     """
-    from fewstep.config.parameters import Recipe
+    from fewstep.pipelines.journey import journey
 
     context = context_of(env, runtime=params)
-    given, catalog = context.params, context.catalog
-    student = Recipe.model_validate(given["student"])
-    maker, reason = student.trainer
-    click.echo(f"{student.name} on {given['dataset']}: it {reason}")
+    given, catalog = context.typed, context.catalog
+    student = given.student
+    how = "has a teacher" if student.needs_teacher else "learns from data alone"
+    click.echo(f"{student.name} on {given.dataset}: it {how}")
     click.echo("\nstages")
-    for line in _stages([maker if stage is None else stage for stage in JOURNEY], catalog):
+    for line in _stages(journey(student), catalog):
         click.echo(f"  {line}")
     click.echo("\nparameters that differ from the base")
-    for line in _differences(given, context_of("base", student.name).params):
+    for line in _differences(given, context_of("base", student.name).typed):
         click.echo(f"  {line}")
     roles = ["teacher", "student"] if student.needs_teacher and not catalog.exists("teacher") else ["student"]
     with TemporaryDirectory() as folder:
         for role, job in _jobs(roles, given, catalog, Path(folder)):
-            names = f"{given[role]['network']['name']}, {given[role]['objective']['name']}"
+            names = f"{job.recipe.network['name']}, {job.recipe.objective.name}"
             click.echo(f"\n{role}: {names}; trying a few steps")
-            for line in _costs(job, given["launch"], steps, seconds):
+            for line in _costs(job, given.launch, steps, seconds):
                 click.echo(f"  {line}")
 
 
@@ -62,7 +71,7 @@ def _stages(names: list[str], catalog) -> Iterator[str]:
 
     made: set[str] = set()
     for name in names:
-        inputs = sorted(i for i in pipelines[name].inputs() if not i.startswith("params:") and i not in RECORDED)
+        inputs = sorted(i for i in pipelines[name].inputs() if not i.startswith("params:") and i not in HOW)
         states = [
             f"{i} ({'there' if catalog.exists(i) else 'made before' if i in made else 'missing'})" for i in inputs
         ]
@@ -71,55 +80,55 @@ def _stages(names: list[str], catalog) -> Iterator[str]:
         yield f"{name:9} {', '.join(states) or 'no inputs'} -> {', '.join(outputs) or 'the tracking store'}"
 
 
-def _differences(given: dict, base: dict) -> Iterator[str]:
+def _differences(given: "Parameters", base: "Parameters") -> Iterator[str]:
     """Parameters of the run, but not those of other students."""
+    from fewstep.config.parameters import to_json
     from fewstep.tracking.lineage import flatten
 
-    here, there = (flatten(parameters) for parameters in (given, base))
+    here, there = (flatten(to_json(parameters)) for parameters in (given, base))
     names = sorted(n for n in here.keys() | there.keys() if not n.startswith(ELSEWHERE) and here.get(n) != there.get(n))
     yield from (f"{name}: {here.get(name, 'none')} (base: {there.get(name, 'none')})" for name in names)
     if not names:
         yield "none"
 
 
-def _jobs(roles: list[str], given: dict, catalog, folder: Path) -> Iterator[tuple[str, object]]:
+def _jobs(roles: list[str], given: "Parameters", catalog, folder: Path) -> "Iterator[tuple[str, Job]]":
     """Each training, on data and from a teacher that are random where they are not there yet."""
-    from fewstep.pipelines.training import make_job
+    from fewstep.training.job import Job
 
     images = catalog.load("images") if catalog.exists("images") else _random_images(given, folder / "images")
     teacher = catalog.load("teacher") if catalog.exists("teacher") else None
     for role in roles:
-        recipe = given[role]
+        recipe: Recipe = getattr(given, role)
         if role == "student" and len(roles) == 2:
-            teacher = _random_teacher(given["teacher"], images, folder / "teacher")
-        if recipe["objective"].get("distance") == "lpips" and _no_lpips():
+            teacher = _random_teacher(given.teacher, images, folder / "teacher")
+        if recipe.objective.distance == "lpips" and _no_lpips():
             click.echo("\nLPIPS weights are not on this machine: the trial has random ones.")
-            recipe = {**recipe, "objective": {**recipe["objective"], "distance": "lpips_random"}}
-        yield role, make_job(recipe, images, teacher)
+            recipe = replace(recipe, objective=replace(recipe.objective, distance="lpips_random"))
+        yield role, Job.of(recipe, images, teacher)
 
 
-def _random_images(given: dict, folder: Path):
+def _random_images(given: "Parameters", folder: Path) -> "ArrayStore":
     import numpy as np
 
     from fewstep.data import DataSpace, load_source
     from fewstep.data.store import DTYPES, write_store
 
-    shape = load_source(given["data"]["source"]).shape
+    shape = load_source(given.data.source).shape
     if not shape:
-        raise ValueError(f"only the data can tell their size: {command_of('ingest', given['env'])}, and plan again.")
+        raise ValueError(f"only the data can tell their size: {command_of('ingest', given.env)}, and plan again.")
     click.echo("\nThe data are not there: the trial has random ones, of one class.")
-    space = DataSpace(given["dataset"], "points" if len(shape) == 1 else "images", shape, 1.0, ("any",))
+    space = DataSpace(given.dataset, "points" if len(shape) == 1 else "images", shape, 1.0, ("any",))
     rows = np.random.default_rng(0).integers(0, 256, (ROWS, *shape)).astype(DTYPES[space.kind])
     return write_store(folder, rows, np.zeros(ROWS, np.int64), space, train=ROWS - 1)
 
 
-def _random_teacher(recipe: dict, images, folder: Path):
+def _random_teacher(recipe: "Recipe", images: "ArrayStore", folder: Path) -> "SavedModel":
     from fewstep.models.model import Model, build_function
-    from fewstep.pipelines.training import make_job
+    from fewstep.training.job import Job
 
-    job = make_job(recipe, images)
-    model = Model(build_function(job.spec, images.space), images.space, {**job.spec, "provenance": job.provenance})
-    return model.save(folder)
+    spec = replace(recipe.spec(images.sha256), provenance=Job.of(recipe, images).provenance)
+    return Model(build_function(spec, images.space), images.space, spec).save(folder)
 
 
 def _no_lpips() -> bool:
@@ -132,12 +141,10 @@ def _no_lpips() -> bool:
     return False
 
 
-def _costs(job, launch: dict, steps: int, seconds: float) -> Iterator[str]:
-    from fewstep.launch import LaunchSettings
+def _costs(job: "Job", settings: "LaunchSettings", steps: int, seconds: float) -> Iterator[str]:
     from fewstep.step_cost import cpu_threads, try_steps
-    from fewstep.training.hyperparameters import TrainingSettings
 
-    settings, numbers = LaunchSettings(**launch), TrainingSettings(**job.training)
+    numbers = job.recipe.training
     share, device = numbers.batch_size // max(1, settings.workers), settings.device()
     threads = settings.threads_here()
     with cpu_threads(threads):

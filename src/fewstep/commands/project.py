@@ -52,8 +52,4 @@ def check_folder(file: Path) -> None:
 
 def model_of(place: str):
     """A registered model, or that of a folder, on the best device there is."""
-    from fewstep.support.device import best_device
-
-    model = load(place)
-    model.function.to(best_device())
-    return model
+    return load(place)

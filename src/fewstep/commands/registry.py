@@ -1,11 +1,17 @@
 """`fewstep registry`: versions of models, and which of them is champion."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fewstep.commands.error_messages import refusing
 from fewstep.commands.project import catalogs_of, command_of, context_of, needed, place_of
+
+if TYPE_CHECKING:
+    from kedro.io import CatalogProtocol
+
+    from fewstep.config.parameters import Parameters
 
 ENVIRONMENT = click.option("--env", default=None, help="The configuration, as for kedro run.")
 SHOWN = {"sheet": "scores", "ladder": "scores", "report": "report"}  # and what names the weights that it is of
@@ -119,9 +125,9 @@ def promote(env: str | None, version: int | None, forced: bool, reason: str) -> 
         if reason:
             raise ValueError("--reason is for --force: the gate writes its own.")
         images, extractor = (needed(catalog, part, env, "the gate needs") for part in ("images", "extractor"))
-        promotion = params["promotion"] | {"version": version}
+        promotion = params.promotion.model_copy(update={"version": version})
         catalog.save(
-            "promotions", promote_version(images, extractor, catalog.load("tracking"), promotion, params["evaluation"])
+            "promotions", promote_version(images, extractor, catalog.load("tracking"), promotion, params.evaluation)
         )
         return
     if version is None:
@@ -153,11 +159,11 @@ def _shown(catalog) -> list[Path]:
     ]
 
 
-def _registry(env: str | None) -> tuple[dict, object, str]:
+def _registry(env: str | None) -> "tuple[Parameters, CatalogProtocol, str]":
     """Parameters, catalog, and the name of the registered model. ValueError where nothing was registered."""
     context = context_of(env)
     context.catalog.load("tracking").check_there()
-    return context.params, context.catalog, f"fewstep-{context.params['dataset']}"
+    return context.typed, context.catalog, f"fewstep-{context.typed.dataset}"
 
 
 def _keep_moves(catalog, name: str) -> None:

@@ -47,7 +47,7 @@ def sample(
     from fewstep.pictures.drawing import draw
 
     check_output(output)
-    model = model or f"models:/fewstep-{context_of(None).params['dataset']}@champion"
+    model = model or f"models:/fewstep-{context_of(None).typed.dataset}@champion"
     generator = model_of(model)
 
     def generate(indices):

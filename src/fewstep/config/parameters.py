@@ -1,12 +1,13 @@
 """Every parameter of the project, typed: what conf/ may say. A wrong one fails here, before any work."""
 
+from dataclasses import asdict, fields, is_dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic import field_validator as check
 
 from fewstep.budget import Budget
-from fewstep.config.recipe import NFE, Recipe, Section, Seed
+from fewstep.config.recipe_schema import NFE, RecipeParameter, Seed
 from fewstep.data import expected_space, load_source
 from fewstep.editing import build_task
 from fewstep.evaluation import FULL_SEEDS
@@ -16,6 +17,7 @@ from fewstep.launch import LaunchSettings
 from fewstep.registry import Rules
 from fewstep.samplers import DENOISER_SAMPLERS, count_levels
 from fewstep.support.names import check_name
+from fewstep.training.recipe import Recipe
 
 
 def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
@@ -35,6 +37,12 @@ def _of_samplers(nfes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]
 NFEs = Annotated[tuple[NFE, ...], Field(min_length=1), AfterValidator(_distinct)]
 TeacherNFEs = Annotated[dict[str, NFEs], Field(min_length=1), AfterValidator(_of_samplers)]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
+
+
+class Section(BaseModel):
+    """A part of the parameters: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DataParameters(Section):
@@ -143,9 +151,9 @@ class Parameters(Section):
     fresh: bool = False
     data: DataParameters
     network: dict[str, Any]
-    teacher: Recipe
-    student: Recipe
-    students: dict[str, Recipe]
+    teacher: RecipeParameter
+    student: RecipeParameter
+    students: dict[str, RecipeParameter]
     evaluation: EvaluationParameters
     comparison: ComparisonParameters
     report: ReportParameters
@@ -161,3 +169,61 @@ class Parameters(Section):
             for recipe in (self.teacher, self.student):
                 recipe.check_fits(space, self.teacher, self.launch.workers)
         return self
+
+
+def to_json(parameters: Parameters) -> dict[str, Any]:
+    """Every parameter as files would say it, ready for JSON."""
+    return {name: _plain(value) for name, value in parameters}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, Recipe):
+        return value.to_json()
+    if isinstance(value, BaseModel):
+        return {name: _plain(each) for name, each in value}
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def checked(config: dict[str, Any]) -> Parameters:
+    """The merged configuration, typed. Raises ValueError that names each parameter that is wrong."""
+    try:
+        return Parameters.model_validate(config)
+    except ValidationError as error:
+        errors = [e for e in error.errors() if e["loc"][:1] != ("students",)] or error.errors()
+        raise ValueError("\n".join(explain(e) for e in errors)) from None
+
+
+def explain(error: Any) -> str:
+    """One pydantic error as a sentence: what was given, what is allowed, the nearest name."""
+    *place, last = (str(part) for part in error["loc"]) if error["loc"] else ("parameters",)
+    name = ".".join([*place, last])
+    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        try:
+            check_name(f"parameter {name!r}: no", last, _names(place))
+        except ValueError as unknown:
+            return str(unknown)
+    if error["type"] != "value_error":
+        return f"parameter {name} is {error['input']!r}: {error['msg']}."
+    message = str(error["ctx"]["error"])
+    if not error["loc"]:
+        return message
+    ours = isinstance(error["input"], dict) and message.split(" is ")[0] in error["input"]
+    return f"parameter {name}{'.' if ours else ': '}{message}"
+
+
+def _names(place: list[str]) -> list[str]:
+    """The parameters that there are at a place."""
+    section: Any = Parameters
+    if place[:1] == ["students"]:
+        section, place = Recipe, place[2:]
+    for part in place:
+        section = _hints(section).get(part, section)
+    return list(_hints(section))
+
+
+def _hints(section: Any) -> dict[str, Any]:
+    if isinstance(section, type) and issubclass(section, BaseModel):
+        return {name: field.annotation for name, field in section.model_fields.items()}
+    return {field.name: field.type for field in fields(section)}

@@ -1,6 +1,6 @@
 """Zero-shot editing: what a student does to images without having been trained for it."""
 
-from fewstep.editing.gallery import Trial, draw_gallery, try_pair, try_seeds, try_task, write_edited
+from fewstep.editing.gallery import Trial, draw_gallery, named_pictures, try_pair, try_seeds, try_task, write_edited
 from fewstep.editing.image_files import read_images
 from fewstep.editing.multistep_edit import Edit
 from fewstep.editing.run import edit_images, image_ends, interpolate, levels_of, seed_ends
@@ -17,6 +17,7 @@ __all__ = [
     "image_ends",
     "interpolate",
     "levels_of",
+    "named_pictures",
     "read_images",
     "seed_ends",
     "try_pair",

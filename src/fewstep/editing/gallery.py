@@ -8,11 +8,12 @@ import numpy as np
 from PIL import Image
 
 from fewstep.diffusion.randomness import SampleRandomness, derive_seed
-from fewstep.editing.image_files import write_image
+from fewstep.editing.image_files import as_picture
 from fewstep.editing.measures import mean, measure, psnr
 from fewstep.editing.projection import Projection
 from fewstep.editing.run import check_model, edit_images, image_ends, interpolate, seed_ends
 from fewstep.editing.tasks import Interpolate, Task
+from fewstep.pictures.files import write_pictures
 from fewstep.pictures.sheets import sheet
 
 
@@ -64,7 +65,7 @@ def try_pair(model, teacher, task: Interpolate, images: np.ndarray, steps: int, 
     if labels is None and (classes := len(model.space.classes)):
         labels = SampleRandomness(seed, range(2), model.device).integers(classes)
     ends = image_ends(model, teacher, model.space.encode(images), steps, labels)
-    frames = interpolate(model, task, ends, steps, labels[:, None] if model.spec["labels"] else None)
+    frames = interpolate(model, task, ends, steps, labels[:, None] if model.spec.labels else None)
     made = model.space.decode(frames)
     return Trial("interpolate images", images, made, {"steps": steps, "psnr_ends": mean(psnr(made[[0, -1]], images))})
 
@@ -80,12 +81,16 @@ def draw_gallery(trials: list[Trial], originals: np.ndarray | None, title: str, 
     return sheet(rows, title, columns)
 
 
-def write_edited(trials: list[Trial], folder: Path, names: Sequence[str] = ()) -> None:
-    """A folder of edited pictures below `folder` for each task, named as the pictures they are made of, or numbered."""
-    stems = [Path(name).stem for name in names]
+def named_pictures(trials: list[Trial], names: Sequence[str] = ()) -> dict[str, Image.Image]:
+    """{task/picture: edited}: the pictures of each task, named as those that they are made of, or numbered."""
+    stems, found = [Path(name).stem for name in names], {}
     for trial in trials:
-        place = folder / trial.name.replace(" ", "_")
-        place.mkdir(parents=True, exist_ok=True)
         named = len(set(stems)) == len(stems) == len(trial.edited)
         for i, image in enumerate(trial.edited):
-            write_image(image, place / f"{stems[i] if named else format(i, '04d')}.png")
+            found[f"{trial.name.replace(' ', '_')}/{stems[i] if named else format(i, '04d')}"] = as_picture(image)
+    return found
+
+
+def write_edited(trials: list[Trial], folder: Path, names: Sequence[str] = ()) -> None:
+    """A folder of edited pictures below `folder` for each task."""
+    write_pictures(named_pictures(trials, names), folder)

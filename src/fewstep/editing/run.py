@@ -17,7 +17,7 @@ def check_model(model, task: Task, steps: int) -> None:
     """Raise ValueError if this model cannot do this task in so many steps."""
     if "multistep" not in model.samplers:
         raise ValueError(
-            f"{model.spec['name']} is sampled with {model.samplers[0]}: what edits is a consistency function."
+            f"{model.spec.name} is sampled with {model.samplers[0]}: what edits is a consistency function."
         )
     if steps < 1:
         raise ValueError(f"{steps} steps: 1 is the least.")
@@ -97,4 +97,4 @@ def image_ends(model, teacher, x0: Tensor, steps: int, labels=None, nfe: int = 7
 
 def _told(model, labels, count: int):
     """Labels for a model that takes any, and what draws them where they are not given."""
-    return labels if model.spec["labels"] else None, SampleRandomness(0, range(count), model.device)
+    return labels if model.spec.labels else None, SampleRandomness(0, range(count), model.device)

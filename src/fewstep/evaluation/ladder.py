@@ -49,7 +49,7 @@ def rungs_of(model, sampler: str, nfes: Iterable[int], gamma: float = 0.0) -> li
     gamma: of the sampler of this name, which other than 0 is called by it too.
     """
     name = f"{sampler}_{gamma:g}" if gamma else sampler
-    classes = len(model.space.classes) if model.spec["labels"] else 0
+    classes = len(model.space.classes) if model.spec.labels else 0
 
     def rung(nfe: int) -> Rung:
         def generate(seed: int, indices: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ def rungs_of(model, sampler: str, nfes: Iterable[int], gamma: float = 0.0) -> li
             return model.sample(nfe, seed, indices, labels, sampler, gamma=gamma)
 
         levels = model.levels(nfe, sampler).tolist()
-        return Rung(model.spec["name"], name, nfe, levels, generate, model.function, classes)
+        return Rung(model.spec.name, name, nfe, levels, generate, model.function, classes)
 
     return [rung(nfe) for nfe in nfes]
 

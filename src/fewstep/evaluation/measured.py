@@ -28,7 +28,7 @@ def _short(value) -> str:
 def check_models(scores: dict, *models) -> None:
     """Raise ValueError if the scores are not of these models."""
     for model in models:
-        if scores.get("models", {}).get(model.spec["name"]) != model.sha256:
+        if scores.get("models", {}).get(model.spec.name) != model.sha256:
             raise ValueError(
-                f"the scores are not of the {model.spec['name']} that is there: kedro run --pipelines=evaluate"
+                f"the scores are not of the {model.spec.name} that is there: kedro run --pipelines=evaluate"
             )

@@ -12,6 +12,7 @@ from fewstep.diffusion.levels import SIGMA_MAX
 from fewstep.exchange.pickled_modules import Part
 from fewstep.exchange.unpickling import read_pickle, read_state_dict
 from fewstep.models.model import SIGMA_DATA, Model, build_function
+from fewstep.models.spec import ModelSpec, Provenance
 from fewstep.networks import build_network
 from fewstep.networks.released import from_published
 from fewstep.networks.released_weights import import_weights
@@ -108,9 +109,9 @@ def sampled(kind: dict, levels: Levels | None) -> dict:
         raise ValueError(
             f"levels are {dict(levels)}: a teacher's are those of Karras et al. 2022, and none are chosen."
         )
-    chosen = {str(nfe): list(later) for nfe, later in (levels or {}).items()}
-    if odd := [nfe for nfe, later in chosen.items() if len(later) != int(nfe) - 1]:
-        raise ValueError(f"levels of {odd[0]} NFE are {chosen[odd[0]]}: {int(odd[0]) - 1}, after {SIGMA_MAX:g}.")
+    chosen = {int(nfe): tuple(later) for nfe, later in (levels or {}).items()}
+    if odd := [nfe for nfe, later in chosen.items() if len(later) != nfe - 1]:
+        raise ValueError(f"levels of {odd[0]} NFE are {list(chosen[odd[0]])}: {odd[0] - 1}, after {SIGMA_MAX:g}.")
     return {**kind, "levels": chosen}
 
 
@@ -137,16 +138,14 @@ def model_of(
     space = DataSpace(dataset, "images", published["shape"], 1.0, classes)
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    provenance = {"source": Path(path).name, "source_sha256": digest, "run": f"imported-{digest[:12]}"}
-    if trained:
-        provenance["training"] = trained
-    spec = {"name": name, "network": published["spec"], **kind, "labels": bool(classes)}
-    spec |= {"data_sha256": None, "provenance": {**provenance, "teacher_sha256": None, "seconds": 0.0}}
+    source = {"source": Path(path).name, "source_sha256": digest, "run": f"imported-{digest[:12]}"}
+    provenance = Provenance(**source, training=trained, seconds=0.0)
+    spec = ModelSpec(name, published["spec"], **kind, labels=bool(classes), provenance=provenance)
     function = build_function(spec, space)
     function.network.load_state_dict(renamed)
     model = Model(function.eval().requires_grad_(False), space, spec)
-    for nfe in kind["levels"]:
-        model.check_levels(model.levels(int(nfe)), int(nfe))
+    for nfe in spec.levels:
+        model.check_levels(model.levels(nfe), nfe)
     return model
 
 

@@ -95,7 +95,7 @@ def _folder(model: Model, target: Path, *_: int) -> None:
 def _pt2(model: Model, target: Path, nfe: int, *_: int) -> None:
     program = Program(model, nfe).eval()
     facts = {
-        "name": model.spec["name"],
+        "name": model.spec.name,
         "levels": program.levels,
         "space": model.space.to_dict(),
         "sha256": model.sha256,
@@ -115,7 +115,7 @@ def _traced(program: Program, model: Model) -> torch.export.ExportedProgram:
     """The program for batches of any size."""
     batch = torch.export.Dim("batch")
     inputs, shapes = [torch.zeros(program.draws, 2, *model.space.shape)], [{1: batch}]
-    if model.spec["labels"]:
+    if model.spec.labels:
         inputs.append(torch.zeros(2, len(model.space.classes)))
         shapes.append({0: batch})
     return torch.export.export(program, tuple(inputs), dynamic_shapes=tuple(shapes), strict=True)  # it follows len(x)

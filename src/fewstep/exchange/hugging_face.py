@@ -38,14 +38,14 @@ PIPELINE = {"_class_name": "ConsistencyModelPipeline", "_diffusers_version": "0.
 
 def write_diffusers(model: Model, target: Path) -> None:
     """The folder that ConsistencyModelPipeline.from_pretrained loads. ValueError for what it cannot hold."""
-    settings, shape = settings_of(model.spec["network"]), model.space.shape
+    settings, shape = settings_of(model.spec.network), model.space.shape
     if problems := [*_unlike_theirs(model), *_unheld(settings, model.function.network, shape)]:
         raise ValueError(f"diffusers cannot hold this model: {'; '.join(problems)}.")
     config = unet_config(settings, model.function.network, shape)
     scheduler = {"_class_name": PARTS["scheduler"][1], "num_train_timesteps": TIMESTEPS, "rho": RHO}
     scheduler |= {"sigma_min": model.function.boundary, "sigma_max": SIGMA_MAX, "sigma_data": SIGMA_DATA}
     scheduler |= {"s_noise": 1.0, "clip_denoised": False}
-    facts = {"name": model.spec["name"], "sha256": model.sha256, "timesteps": _timesteps(model)}
+    facts = {"name": model.spec.name, "sha256": model.sha256, "timesteps": _timesteps(model)}
     for name, content in (
         ("model_index.json", PIPELINE),
         ("unet/config.json", config),
@@ -197,7 +197,7 @@ def _modules(settings: Mapping, shape) -> dict[str, str]:
 
 def _unlike_theirs(model: Model) -> list[str]:
     """Why their scheduler does not sample this model."""
-    kind, scale = model.spec["preconditioning"]["name"], model.space.scale
+    kind, scale = model.spec.preconditioning["name"], model.space.scale
     problems = [] if kind == "consistency" else [f"its preconditioning is {kind!r}, and theirs 'consistency'"]
     if scale != 1:
         problems.append(f"its values have the scale {scale:g} (data.scale), and theirs 1")
@@ -272,7 +272,7 @@ def _check_counts(config: Mapping, folder: Path) -> None:
 def _timesteps(model: Model) -> dict[str, list[int]]:
     """{NFE: what to call the pipeline with}: the scheduler's levels that are nearest to the student's own."""
     grid = karras_levels(TIMESTEPS, model.function.boundary).log()
-    chosen = {nfe: model.levels(int(nfe)).log() for nfe in ("1", *model.spec.get("levels", {}))}
+    chosen = {nfe: model.levels(int(nfe)).log() for nfe in ("1", *map(str, model.spec.levels))}
     return {nfe: [int((grid - level).abs().argmin()) for level in levels.flip(0)] for nfe, levels in chosen.items()}
 
 

@@ -1,15 +1,20 @@
-"""A finished model: a folder of weights (model.safetensors) and what builds and describes them (model.json)."""
+"""A trained function with its data space and description: in memory, and in a folder.
+
+The folder has the weights (model.safetensors) and what builds and describes them (model.json).
+"""
 
 import hashlib
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -17,50 +22,62 @@ from fewstep.data.space import DataSpace
 from fewstep.diffusion.guidance import guided
 from fewstep.diffusion.levels import SIGMA_MAX, SIGMA_MIN, karras_levels
 from fewstep.diffusion.randomness import SampleRandomness
+from fewstep.models.spec import Levels, ModelSpec
 from fewstep.networks import build_network
 from fewstep.preconditioning import build_preconditioner
 from fewstep.samplers import DENOISER_SAMPLERS, count_levels, sample_gamma, sample_multistep
 from fewstep.samplers.level_checks import check_levels
-from fewstep.support.files import naming_full_disk, replaced_folder
+from fewstep.support.device import best_device
+from fewstep.support.files import naming_full_disk, replaced_folder, restore_replaced, write_facts
 from fewstep.support.names import check_name
-from fewstep.support.tensor_files import hash_tensors, write_folder
+from fewstep.support.tensor_files import hash_tensors, write_tensors
 
 SIGMA_DATA = 0.5
+DESCRIPTION, WEIGHTS = "model.json", "model.safetensors"
+LABEL_DROPOUT = 0.1  # where a model.json does not say it
 SAMPLERS = {"edm": tuple(DENOISER_SAMPLERS), "trajectory": ("gamma", "multistep", *DENOISER_SAMPLERS)}
 SAMPLERS |= dict.fromkeys(("consistency", "trigflow", "flow"), ("multistep",))
 
 
-def build_function(spec: dict, space: DataSpace) -> nn.Module:
+def build_function(spec: ModelSpec, space: DataSpace) -> nn.Module:
     """The preconditioned network of a spec: a function of (x, sigma, labels)."""
-    network = build_network(spec["network"], space.shape, len(space.classes) if spec["labels"] else 0)
-    return build_preconditioner(spec["preconditioning"], network, SIGMA_DATA)
+    network = build_network(spec.network, space.shape, len(space.classes) if spec.labels else 0)
+    return build_preconditioner(spec.preconditioning, network, SIGMA_DATA)
 
 
 @dataclass(frozen=True)
 class Model:
-    """A trained function of (x, sigma, labels), the space of its data, and its description.
-
-    spec: name (its recipe), network, preconditioning, sampler (the usual one), labels (class-conditional or not),
-    levels ({NFE: noise levels after the first} of that sampler), data_sha256, provenance.
-    """
+    """A trained function of (x, sigma, labels), the space of its data, and its description."""
 
     function: nn.Module
     space: DataSpace
-    spec: dict
-    sha256: str = ""
-    folder: Path | None = None
+    spec: ModelSpec
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash of the weights."""
+        return hash_tensors(self.function.state_dict())
+
+    @property
+    def weights(self) -> int:
+        """Their number."""
+        return sum(parameter.numel() for parameter in self.function.parameters())
+
+    def at_levels(self, levels: Levels) -> "Model":
+        """The same function, sampled at other levels. levels: {NFE: noise levels after the first}."""
+        return replace(self, spec=self.spec.at_levels(levels))
 
     @property
     def samplers(self) -> tuple[str, ...]:
         """The samplers that this kind of function takes, the usual one first."""
-        kind = SAMPLERS[self.spec["preconditioning"]["name"]]
-        return tuple(dict.fromkeys([self.spec.get("sampler", kind[0]), *kind]))
+        kind = SAMPLERS[self.spec.preconditioning["name"]]
+        return tuple(dict.fromkeys([self.spec.sampler or kind[0], *kind]))
 
     def levels(self, nfe: int, sampler: str | None = None) -> Tensor:
         """Noise levels at which a sampler calls the function to spend nfe evaluations."""
         sampler = self._sampler(sampler)
         count = count_levels(sampler, nfe)
-        chosen = self.spec.get("levels", {}).get(str(nfe))
+        chosen = self.spec.levels.get(nfe)
         if chosen and sampler == self.samplers[0]:
             return torch.tensor([SIGMA_MAX, *chosen], dtype=torch.float64)
         if sampler == "multistep":
@@ -132,7 +149,7 @@ class Model:
         return lambda x, sigma: guided(function, x, sigma, one_hot, guidance)
 
     def _check_strength(self, guidance: float):
-        learnt = self.spec.get("provenance", {}).get("objective", {}).get("guidance")
+        learnt = (self.spec.provenance.objective or {}).get("guidance")
         if not isinstance(learnt, list | tuple):
             raise ValueError(
                 f"guidance {guidance:g}: {self.spec['name']} was not trained with a range of strengths "
@@ -145,9 +162,7 @@ class Model:
     @property
     def knows_no_label(self) -> bool:
         """Whether it was trained with labels that are hidden at times; of a model from elsewhere: as far as it says."""
-        training = self.spec.get("provenance", {}).get("training")
-        hidden = 0.0 if training is None else training.get("label_dropout", 0.1)
-        return self.spec["labels"] and hidden > 0
+        return knows_no_label(self.spec)
 
     def check_levels(self, levels, count: int) -> Tensor:
         """`count` levels that were given, float64. Raises ValueError unless they decrease within what was trained."""
@@ -162,7 +177,7 @@ class Model:
 
     def one_hot(self, labels: Tensor | None, rng) -> Tensor | None:
         """What the function is told of labels, [B] -> [B, classes]; mixtures, [B, classes], stay as they are."""
-        if not self.spec["labels"]:
+        if not self.spec.labels:
             if labels is not None:
                 raise ValueError(f"model {self.spec['name']} was trained without labels: it cannot be asked for one.")
             return None
@@ -174,26 +189,85 @@ class Model:
             raise ValueError(f"labels {labels.tolist()}: they are between 0 and {classes - 1}.")
         return F.one_hot(labels, classes).float()
 
-    def save(self, folder: Path) -> "Model":
-        """Write the folder, replacing an older model, and return the model as loaded from it."""
+    def save(self, folder: Path) -> "SavedModel":
+        """Write the folder, replacing an older model."""
         weights = self.function.state_dict()
-        facts = {"format": 1, **self.spec, "space": self.space.to_dict(), "sha256": hash_tensors(weights)}
-        size = sum(tensor.nbytes for tensor in weights.values())
-        with naming_full_disk("the model", folder), replaced_folder(folder, "model.json", size) as partial:
-            write_folder(partial, "model", weights, {**facts, "seal": seal(facts)})
-        return Model.load(folder)
+        saved = SavedModel(folder, self.space, self.spec, self.sha256)
+        saved._write(sum(t.nbytes for t in weights.values()), lambda file: write_tensors(file, weights))
+        return saved
 
     @classmethod
-    def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> "Model":
-        """A model from its folder. Raises ValueError if files are missing, damaged, or not those that were saved."""
+    def load(cls, folder: Path | str, device: torch.device | str | None = None) -> "Model":
+        """The model in a folder. Raises what SavedModel.open and its load do."""
+        return SavedModel.open(folder).load(device)
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A model in its folder, of which the description was read. sha256: the hash of its weights."""
+
+    folder: Path
+    space: DataSpace
+    spec: ModelSpec
+    sha256: str
+
+    @classmethod
+    def open(cls, folder: Path | str) -> "SavedModel":
+        """The model in a folder. Raises ValueError if files are missing, or the description is not what was saved."""
         folder = Path(folder)
-        facts, weights = _read(folder)
-        spec = {k: v for k, v in facts.items() if k not in ("format", "space", "sha256", "seal")}
-        space = DataSpace(**facts["space"])
-        function = build_function(spec, space)
+        restore_replaced(folder)
+        for name in (DESCRIPTION, WEIGHTS):
+            if not (folder / name).is_file():
+                raise ValueError(f"{folder} is no finished model: {name} is missing.")
+        facts = _read_description(folder)
+        return cls(folder, DataSpace(**facts["space"]), ModelSpec.from_json(facts), facts["sha256"])
+
+    def load(self, device: torch.device | str | None = None) -> Model:
+        """In memory, in eval mode. device: the best one there is, if not given.
+
+        Raises ValueError if the weights are damaged, or not those that were saved.
+        """
+        try:
+            weights = load_file(self.folder / WEIGHTS)
+        except (OSError, SafetensorError) as error:
+            raise ValueError(_damaged(self.folder, error)) from None
+        if hash_tensors(weights) != self.sha256:
+            raise ValueError(f"{self.folder}/{WEIGHTS} is not what {DESCRIPTION} describes: its hash differs.")
+        function = build_function(self.spec, self.space)
         function.load_state_dict(weights)
-        function.to(device).eval().requires_grad_(False)
-        return cls(function, space, spec, facts["sha256"], folder)
+        function.to(device or best_device()).eval().requires_grad_(False)
+        model = Model(function, self.space, self.spec)
+        vars(model)["sha256"] = self.sha256  # of what was just read: it need not be computed again
+        return model
+
+    @property
+    def weights(self) -> int:
+        """Their number."""
+        with safe_open(self.folder / WEIGHTS, "pt") as file:
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+
+    def at_levels(self, levels: Levels) -> "SavedModel":
+        """The same weights, sampled at other levels; what is in the folder stays."""
+        return replace(self, spec=self.spec.at_levels(levels))
+
+    def save(self, folder: Path) -> "SavedModel":
+        """A copy in another folder, with this description, replacing an older model."""
+        source, copied = self.folder / WEIGHTS, replace(self, folder=folder)
+        copied._write(source.stat().st_size, lambda file: shutil.copyfile(source, file))
+        return copied
+
+    def _write(self, size: int, write_weights: Callable[[Path], object]) -> None:
+        facts = {"format": 1, **self.spec.to_json(), "space": self.space.to_dict(), "sha256": self.sha256}
+        with naming_full_disk("the model", self.folder), replaced_folder(self.folder, DESCRIPTION, size) as partial:
+            write_weights(partial / WEIGHTS)
+            write_facts(partial / DESCRIPTION, {**facts, "seal": seal(facts)})
+
+
+def knows_no_label(spec: ModelSpec) -> bool:
+    """Whether a model was trained with labels that are hidden at times; of one from elsewhere: as far as it says."""
+    training = spec.provenance.training
+    hidden = 0.0 if training is None else training.get("label_dropout", LABEL_DROPOUT)
+    return spec.labels and hidden > 0
 
 
 def student_levels(nfe: int) -> Tensor:
@@ -206,20 +280,18 @@ def seal(facts: dict) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _read(folder: Path) -> tuple[dict, dict[str, Tensor]]:
-    for name in ("model.json", "model.safetensors"):
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder} is no finished model: {name} is missing.")
+def _read_description(folder: Path) -> dict:
     try:
-        facts = json.loads((folder / "model.json").read_text())
-        weights = load_file(folder / "model.safetensors")
-    except (ValueError, SafetensorError) as error:
-        raise ValueError(f"{folder} is damaged: {error}. Restore it (dvc checkout) or train it again.") from None
+        facts = json.loads((folder / DESCRIPTION).read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(_damaged(folder, error)) from None
     sealed = {k: v for k, v in facts.items() if k != "seal"} if isinstance(facts, dict) else {}
     if not sealed or facts.get("seal") != seal(sealed):
         raise ValueError(
-            f"{folder}/model.json was changed after it was saved: restore it (dvc checkout) or train again."
+            f"{folder}/{DESCRIPTION} was changed after it was saved: restore it (dvc checkout) or train again."
         )
-    if hash_tensors(weights) != facts["sha256"]:
-        raise ValueError(f"{folder}/model.safetensors is not what model.json describes: its hash differs.")
-    return facts, weights
+    return facts
+
+
+def _damaged(folder: Path, error: Exception) -> str:
+    return f"{folder} is damaged: {error}. Restore it (dvc checkout) or train it again."

@@ -1,7 +1,8 @@
 """What a training method is: a loss of each sample, and the few things that some methods need beside it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -60,6 +61,15 @@ class Objective:
     has_idle_modules = False
     needs_whole_batch = False
     distance: str | dict = "l2"
+
+    @property
+    def name(self) -> str:
+        """The name of its file, by which recipes know it."""
+        return type(self).__module__.rpartition(".")[2]
+
+    def to_json(self) -> dict[str, Any]:
+        """{name, ...its constants}, from which build_objective builds the same."""
+        return {"name": self.name, **{f.name: getattr(self, f.name) for f in fields(self)}}  # type: ignore[arg-type]
 
     def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng) -> Tensor | dict[str, Tensor]:
         """Loss of each sample, [B]; or {optimiser: [B]}, "student" and modules that have losses of their own."""

@@ -1,18 +1,31 @@
 """Kedro datasets for what Fewstep keeps on disk: folders that a function of ours reads and writes, and pictures."""
 
 import base64
-from collections.abc import Callable
+import json
+import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview
 from kedro_datasets.pillow import ImageDataset
+from PIL import Image
 
 from fewstep.evaluation.extractor_choice import CHOICE
+from fewstep.pictures.files import write_pictures
+from fewstep.support.files import copy_folder, move_folder, write_json
 
 if TYPE_CHECKING:
+    from kedro.io import CatalogProtocol
+
+    from fewstep.data.store import ArrayStore
+    from fewstep.evaluation.features import Extractor
+    from fewstep.models.model import Model, SavedModel
+    from fewstep.pipelines.workplace import Workplace
     from fewstep.tracking import Store
+
+WORKPLACE = ("runs", "tracking", "params:env", "params:launch", "params:fresh")  # what a Workplace is made of
 
 
 class PictureDataset(ImageDataset):
@@ -24,18 +37,25 @@ class PictureDataset(ImageDataset):
 
 
 class FolderDataset(AbstractDataset):
-    """A folder. Loading gives its path; saving calls a function with it, which fills it."""
+    """A folder or a file. Loading gives its path."""
 
-    def __init__(self, filepath: str, metadata: dict | None = None):
+    def __init__(self, filepath: str, metadata: dict | None = None, optional: bool = False):
+        """optional: where it is not there, loading gives None."""
         self._filepath = Path(filepath)
-        self.metadata = metadata
+        self.metadata, self.optional = metadata, optional
 
     def load(self) -> Any:
+        return None if self.optional and not self._exists() else self._read()
+
+    def save(self, data: Any) -> None:
+        self._filepath.parent.mkdir(parents=True, exist_ok=True)
+        self._write(data)
+
+    def _read(self) -> Any:
         return self._filepath
 
-    def save(self, data: Callable[[Path], Any]) -> None:
-        self._filepath.parent.mkdir(parents=True, exist_ok=True)
-        data(self._filepath)
+    def _write(self, data: Any) -> None:
+        raise NotImplementedError
 
     def _exists(self) -> bool:
         return self._filepath.exists()
@@ -45,39 +65,110 @@ class FolderDataset(AbstractDataset):
 
 
 class StoreDataset(FolderDataset):
-    """An array store; saved by a function that writes it."""
+    """An array store. What was prepared elsewhere is moved here, whole or not at all."""
 
-    def load(self):
+    def _read(self) -> "ArrayStore":
         from fewstep.data.store import ArrayStore
 
         return ArrayStore.open(self._filepath)
 
+    def _write(self, data: "ArrayStore") -> None:
+        from fewstep.data.store import DESCRIPTION
+
+        move_folder(data.folder, self._filepath, DESCRIPTION)
+
 
 class ModelDataset(FolderDataset):
-    """A finished model, to be sampled batch by batch: the process keeps the memory that it frees."""
+    """A finished model in its folder; its weights are loaded by whoever needs them.
 
-    def load(self):
-        from fewstep.models.model import Model
+    The process that does so samples it batch by batch: it keeps the memory that it frees.
+    """
+
+    def _read(self) -> "SavedModel":
+        from fewstep.models.model import SavedModel
         from fewstep.support.memory import keep_freed_memory
 
         keep_freed_memory()
-        return Model.load(self._filepath)
+        return SavedModel.open(self._filepath)
 
-    def save(self, data) -> None:
-        self._filepath.parent.mkdir(parents=True, exist_ok=True)
+    def _write(self, data: "Model | SavedModel") -> None:
         data.save(self._filepath)
 
 
 class ExtractorDataset(FolderDataset):
-    """A feature extractor, None for points; saved by a function that chooses it, its choice last."""
+    """A feature extractor, None for points. What was prepared elsewhere is copied here, whole or not at all."""
 
     def _exists(self) -> bool:
         return (self._filepath / CHOICE).exists()
 
-    def load(self):
+    def _read(self) -> "Extractor | None":
         from fewstep.evaluation.extractor_choice import open_choice
 
         return open_choice(self._filepath)
+
+    def _write(self, data: Path) -> None:
+        copy_folder(data, self._filepath, CHOICE)
+
+
+class PicturesDataset(FolderDataset):
+    """A folder of pictures, {name: picture}, in place of the older ones."""
+
+    def _read(self) -> dict[str, Image.Image]:
+        return {
+            file.relative_to(self._filepath).with_suffix("").as_posix(): Image.open(file)
+            for file in sorted(self._filepath.rglob("*.png"))
+        }
+
+    def _write(self, data: dict[str, Image.Image]) -> None:
+        shutil.rmtree(self._filepath, ignore_errors=True)
+        write_pictures(data, self._filepath)
+
+
+class PageDataset(FolderDataset):
+    """A page of HTML."""
+
+    def _read(self) -> str:
+        return self._filepath.read_text()
+
+    def _write(self, data: str) -> None:
+        self._filepath.write_text(data)
+
+
+class TypedJSONDataset(FolderDataset):
+    """A JSON file of a class that has to_json and from_json. holds: the class, by its whole name."""
+
+    def __init__(self, holds: str, **kwargs: Any):
+        super().__init__(**kwargs)
+        module, _, name = holds.rpartition(".")
+        self._class = lambda: getattr(import_module(module), name)
+
+    def _read(self) -> Any:
+        return self._class().from_json(json.loads(self._filepath.read_text()))
+
+    def _write(self, data: Any) -> None:
+        write_json(self._filepath, data.to_json())
+
+
+class WorkplaceDataset(AbstractDataset):
+    """Where and how work is done: made of other datasets and parameters when it is asked for."""
+
+    def __init__(self, catalog: "CatalogProtocol"):
+        self._catalog = catalog
+
+    def load(self) -> "Workplace":
+        from fewstep.pipelines.workplace import Workplace
+
+        given = (self._catalog.load(name) for name in WORKPLACE)
+        return Workplace(*given)
+
+    def save(self, data: Any) -> None:
+        raise NotImplementedError("a workplace is made of parameters")
+
+    def _exists(self) -> bool:
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {"made of": WORKPLACE}
 
 
 class TrackingDataset(AbstractDataset):

@@ -10,7 +10,7 @@ from fewstep.evaluation.interval import interval
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
 
-    from fewstep.models.model import Model
+    from fewstep.models.model import SavedModel
 
 SHOWN = ("fid", "kid", "recall", "wasserstein", "memorisation")
 CARD = """# {name}: {recipe}
@@ -35,35 +35,35 @@ Scores at each number of network evaluations (NFE): means over seeds of {count} 
 """
 
 
-def card(facts: dict, model: "Model", run: "MlflowRun | None" = None) -> str:
+def card(facts: dict, model: "SavedModel", run: "MlflowRun | None" = None) -> str:
     """In Markdown. facts: of the version; model: the finished model; run: that trained it."""
     spec, space, lineage, judged = model.spec, model.space, facts["lineage"], facts["judged_by"]
-    made_by = spec.get("provenance", {})
+    made_by = spec.provenance
     evidence = facts.get("evidence", {})
     return CARD.format(
         **{key: facts[key] for key in ("name", "recipe", "dataset", "model_sha256")},
-        made=f"Imported from {made_by['source']}." if "source" in made_by else "Trained by Fewstep.",
+        made=f"Imported from {made_by.source}." if made_by.imported else "Trained by Fewstep.",
         what=f"{'x'.join(map(str, space.shape))} {space.kind}",
-        classes=f" of {len(space.classes)} classes, asked for by number" if spec["labels"] else ", without labels",
+        classes=f" of {len(space.classes)} classes, asked for by number" if spec.labels else ", without labels",
         data_sha256=judged["data_sha256"],
         run=f", [its run](#/experiments/{run.info.experiment_id}/runs/{run.info.run_id})" if run else "",
         teacher=_teacher(lineage),
         lock=f" `dvc.lock` `{lineage['dvc_lock_sha256']:.12}`." if "dvc_lock_sha256" in lineage else "",
         git_commit=lineage.get("git_commit", "unknown"),
         dirty=", with changes that were not committed" if lineage.get("git_dirty") == "true" else "",
-        weights=sum(parameter.numel() for parameter in model.function.parameters()),
-        cost=f"{made_by['seconds']:,.0f} s" if made_by.get("seconds") else "of unknown cost",
+        weights=model.weights,
+        cost=f"{made_by.seconds:,.0f} s" if made_by.seconds else "of unknown cost",
         count=judged["count"],
         table=_table(evidence) if evidence else "None are kept.",
         limits=_limits(facts, model),
-        method=json.dumps({key: made_by.get(key) for key in ("objective", "training")} | {"network": spec["network"]}),
+        method=json.dumps({"objective": made_by.objective, "training": made_by.training, "network": spec.network}),
     )
 
 
-def _limits(facts: dict, model: "Model") -> str:
+def _limits(facts: dict, model: "SavedModel") -> str:
     """What is to be known before the scores are relied on."""
     judged, evidence, space = facts["judged_by"], facts.get("evidence", {}), model.space
-    shown, score = model.spec.get("provenance", {}).get("images"), judged["score"].partition("/")[0]
+    shown, score = model.spec.provenance.images, judged["score"].partition("/")[0]
     by = f", by the same features (`{judged['extractor_sha256']:.12}`)" if judged["extractor_sha256"] else ""
     said = [f"It makes {'x'.join(map(str, space.shape))} {space.kind} like those of {facts['dataset']}, and no others."]
     if shown:

@@ -3,33 +3,30 @@
 import hashlib
 import json
 import logging
-import shutil
 from collections.abc import Sequence
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fewstep.models.model import Model
+    from fewstep.models.model import SavedModel
 
 NEEDED = ("fewstep", "mlflow", "numpy", "pillow", "pydantic", "safetensors", "torch")
 SEAL, CODE_SEAL = "model_seal", "code_seal"
 PARTS = ("MLmodel", "generator.py", "artifacts/model")  # what nothing is served without
 
 
-def write_package(model: "Model", temporary: Path) -> None:
+def write_package(model: "SavedModel", temporary: Path) -> None:
     """The folder `pyfunc`: our generator.py, with the finished model as its artifact."""
     from mlflow import pyfunc
 
     logging.getLogger("mlflow.models.signature").setLevel(logging.WARNING)  # "no output type hint"
-    (temporary / "model").mkdir()
-    for file in ("model.json", "model.safetensors"):
-        shutil.copy(model.folder / file, temporary / "model")
+    copied = model.save(temporary / "model")
     pyfunc.save_model(
         temporary / "pyfunc",
         python_model=str(Path(__file__).parents[1] / "serving" / "generator.py"),
         artifacts={"model": str(temporary / "model")},
-        model_config={"model_sha256": model.sha256, SEAL: seal_of(model.folder)},
+        model_config={"model_sha256": model.sha256, SEAL: seal_of(copied.folder)},
         pip_requirements=[f"{package}=={installed(package).partition('+')[0]}" for package in NEEDED],
     )
 

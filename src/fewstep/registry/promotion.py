@@ -90,8 +90,8 @@ def _compare(
         except ValueError as problem:
             return None, f"the champion cannot be compared ({problem}): roll back, or promote with --force"
     for side, model in contest:
-        if model.spec["data_sha256"] != exam.measured["data_sha256"]:
-            trained, judged = str(model.spec["data_sha256"])[:16], exam.measured["data_sha256"][:16]
+        if model.spec.data_sha256 != exam.measured["data_sha256"]:
+            trained, judged = str(model.spec.data_sha256)[:16], exam.measured["data_sha256"][:16]
             return None, f"not compared: the data hash of version {side.version} differs ({trained}, not {judged})"
     evidence = [_evidence(client, *side, exam, rules) for side in contest]
     speeds = exam.speeds([model for _, model in contest], rules.nfe)
@@ -104,7 +104,7 @@ def _evidence(client: "MlflowClient", version: "ModelVersion", model: "Model", e
     facts, nfe = facts_of(version), str(rules.nfe)
     found = facts.get("evidence", {}).get(nfe)
     if not is_full(found) or difference(found, {**exam.measured, "nfe": rules.nfe}):
-        found = evidence_of(exam.scores(model, rules.nfe), model.spec["name"], rules.nfe)
+        found = evidence_of(exam.scores(model, rules.nfe), model.spec.name, rules.nfe)
         describe(client, version, {**facts, "evidence": {**facts.get("evidence", {}), nfe: found}}, model)
     return found
 

@@ -2,23 +2,24 @@
 
 from typing import TYPE_CHECKING
 
+from fewstep.models.spec import levels_to_json
 from fewstep.registry.evidence import evidence_of, flat_scores, judged_by
 
 if TYPE_CHECKING:
-    from fewstep.models.model import Model
+    from fewstep.models.model import SavedModel
 
 FACTS = ("name", "dataset", "recipe", "model_sha256", "levels", "judged_by", "evidence", "scores", "lineage")
 
 
-def facts_for(model: "Model", scores: dict, name: str, lineage: dict, nfe: int = 1) -> dict:
+def facts_for(model: "SavedModel", scores: dict, name: str, lineage: dict, nfe: int = 1) -> dict:
     """The FACTS of a model with these scores. nfe: evaluations at which it is shown."""
-    recipe = model.spec["name"]
+    recipe = model.spec.name
     return {
         "name": name,
         "dataset": scores["dataset"],
         "recipe": recipe,
         "model_sha256": model.sha256,
-        "levels": model.spec.get("levels", {}),
+        "levels": levels_to_json(model.spec.levels),
         "judged_by": judged_by(scores, recipe, nfe),
         "evidence": _evidence(scores, recipe),
         "scores": flat_scores(scores, recipe),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fewstep.models.model import SavedModel
 from fewstep.registry.champion_log import DECIDED, append, move, moves_of, point
 from fewstep.registry.evidence import most_evaluations
 from fewstep.registry.record import FACTS, facts_for
@@ -18,7 +19,6 @@ from fewstep.registry.versions import (
     find_version,
     holder_of,
     is_whole,
-    load_model,
     load_version,
     mend_version,
     show,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def register(
-    folder: Path | str,
+    model: "SavedModel",
     scores: dict,
     store: Store,
     tags: dict[str, str] | None = None,
@@ -48,8 +48,9 @@ def register(
     with the same scores are the same version, whose files are made again where they are missing or damaged. Raises
     ValueError for a model that is damaged or not evaluated at 1 NFE, ConnectionError where MLflow is away.
     """
-    model, teacher = load_model(folder), teacher or {}
-    lineage = {"teacher_sha256": model.spec.get("provenance", {}).get("teacher_sha256"), **(tags or {})}
+    teacher = teacher or {}
+    model.load("cpu")  # which raises for damaged weights
+    lineage = {"teacher_sha256": model.spec.provenance.teacher_sha256, **(tags or {})}
     if teacher:
         lineage |= {"teacher_version": _version_of(teacher)}
     facts = facts_for(model, scores, f"fewstep-{scores['dataset']}", lineage)
@@ -61,14 +62,14 @@ def register(
 
 
 def register_teacher(
-    folder: Path | str, scores: dict, store: Store, tags: dict[str, str] | None = None, run_id: str | None = None
+    model: "SavedModel", scores: dict, store: Store, tags: dict[str, str] | None = None, run_id: str | None = None
 ) -> dict:
     """Make a teacher a version of its own registered model, which has no champion. Returns its record.
 
     Arguments as for register; it is shown by its score at the most evaluations.
     """
-    model = load_model(folder)
-    most = most_evaluations(scores, model.spec["name"])
+    model.load("cpu")
+    most = most_evaluations(scores, model.spec.name)
     facts = facts_for(model, scores, f"fewstep-{scores['dataset']}-teacher", tags or {}, most)
     client = store.client()
     judged = facts["judged_by"]
@@ -78,7 +79,7 @@ def register_teacher(
     return _record(client, version.name, version.version)
 
 
-def attach(model: "Model", store: Store, *files: Path) -> None:
+def attach(model: "SavedModel", store: Store, *files: Path) -> None:
     """Keep files with every version of a model, such as a report on it."""
     client = store.client()
     for version in client.search_model_versions(f"tags.model_sha256='{model.sha256}'"):
@@ -128,7 +129,7 @@ def load_registered(uri: str, store: Store | None = None) -> "Model":
 def _find_or_create(
     client: "MlflowClient",
     store: Store,
-    model: "Model",
+    model: "SavedModel",
     facts: dict,
     run_id: str | None,
     shown: Sequence[Path] = (),
@@ -198,7 +199,8 @@ def _restore(
         facts["lineage"] = facts["lineage"] | {"teacher_version": numbers[teacher]}
     if (version := find_version(client, facts)) and is_whole(version, store):
         return version
-    model = load_model(folder)
+    model = SavedModel.open(folder)
+    model.load("cpu")
     if model.sha256 != record["model_sha256"]:
         raise ValueError(f"{folder} is not the model of {record['uri']}: bring both to one state (dvc pull)")
     if version:

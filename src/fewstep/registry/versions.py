@@ -5,12 +5,12 @@ import shutil
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from fewstep.models.spec import levels_from_json
 from fewstep.registry.card import card
 from fewstep.registry.evidence import SAMPLING_SPEED
 from fewstep.registry.package import PARTS, SEAL, seal_of, seals_of, write_package
@@ -22,19 +22,13 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
-    from fewstep.models.model import Model
-
-
-def load_model(folder: Path | str) -> "Model":
-    from fewstep.models.model import Model
-
-    return Model.load(folder)
+    from fewstep.models.model import Model, SavedModel
 
 
 def create_version(
     client: "MlflowClient",
     store: Store,
-    model: "Model",
+    model: "SavedModel",
     facts: dict,
     run_id: str | None,
     number: int = 1,
@@ -65,17 +59,15 @@ def create_version(
 
 
 @contextmanager
-def packaged(model: "Model", levels: dict | None) -> Iterator[Path]:
+def packaged(model: "SavedModel", levels: dict | None) -> Iterator[Path]:
     """The files of a model at these levels, in a folder for a while. None: its own; DVC keeps no searched ones."""
     with TemporaryDirectory() as temporary:
         place = Path(temporary)
-        if levels not in (None, model.spec.get("levels", {})):
-            model = replace(model, spec={**model.spec, "levels": levels}).save(place / "at_levels")
-        write_package(model, place)
+        write_package(model if levels is None else model.at_levels(levels_from_json(levels)), place)
         yield place / "pyfunc"
 
 
-def describe(client: "MlflowClient", version: "ModelVersion", facts: dict, model: "Model") -> "ModelVersion":
+def describe(client: "MlflowClient", version: "ModelVersion", facts: dict, model: "SavedModel") -> "ModelVersion":
     """The version with these facts in its tags and on its card, in place of others."""
     name, number = version.name, version.version
     for key, value in _tags(facts).items():
@@ -135,11 +127,14 @@ def load_version(version: "ModelVersion", store: Store) -> "Model":
         parts = [Path(download_artifacts(f"{version.source}/{part}", None, None, place, store.uri)) for part in PARTS]
     except (MlflowException, OSError) as problem:
         raise ValueError(f"{uri}: its files are not to be had: {store.words(problem)}") from None
+    from fewstep.models.model import SavedModel
+
     try:
-        model = load_model(parts[-1])
+        saved = SavedModel.open(parts[-1])
+        model = saved.load()
     except ValueError as problem:
         raise ValueError(f"{uri}: its files are damaged: fewstep registry sync makes them again ({problem})") from None
-    check_weights(version, model)
+    check_weights(version, saved)
     _check_seals(version, seals_of(parts))
     weakref.finalize(model, sent.cleanup)
     return model
@@ -154,7 +149,7 @@ def is_whole(version: "ModelVersion", store: Store) -> bool:
     return True
 
 
-def mend_version(client: "MlflowClient", store: Store, version: "ModelVersion", model: "Model") -> None:
+def mend_version(client: "MlflowClient", store: Store, version: "ModelVersion", model: "SavedModel") -> None:
     """Make the files of a version again, and keep on it that they were. ValueError for another model."""
     check_weights(version, model)
     with packaged(model, facts_of(version).get("levels")) as folder:
@@ -179,13 +174,13 @@ def _files_of(version: "ModelVersion", store: Store) -> "ArtifactRepository":
     return get_artifact_repository(version.source, tracking_uri=store.uri)
 
 
-def check_weights(version: "ModelVersion", model: "Model") -> None:
+def check_weights(version: "ModelVersion", model: "SavedModel") -> None:
     """Raise ValueError if the version was registered with others."""
     if model.sha256 != version.tags.get("model_sha256", model.sha256):
         raise ValueError(f"{version.name} version {version.version}: the weights are not those that were registered")
 
 
-def check_files(version: "ModelVersion", model: "Model") -> None:
+def check_files(version: "ModelVersion", model: "SavedModel") -> None:
     """Raise ValueError if the version was registered with other weights, or with another description of them."""
     check_weights(version, model)
     _check_seals(version, {SEAL: seal_of(model.folder)})

@@ -14,18 +14,18 @@ def leaderboard(scores: dict, students: Sequence, teacher) -> dict:
     score = first_score(scores)
     entries = []
     for student in students:
-        rows = {str(r["nfe"]): r for r in scores["rows"] if r["model"] == student.spec["name"]}
-        made = student.spec["provenance"]
+        rows = {str(r["nfe"]): r for r in scores["rows"] if r["model"] == student.spec.name}
+        made = student.spec.provenance
         entries.append(
             {
-                "recipe": student.spec["name"],
+                "recipe": student.spec.name,
                 "scores": {nfe: row["scores"] for nfe, row in rows.items()},
                 "levels": {nfe: row["levels"] for nfe, row in rows.items()},
-                "images": made["images"],
-                "steps": made["images"] // made["training"]["batch_size"],
-                "seconds": made["seconds"],
-                "parameters": made["parameters"],
-                "taught": made["teacher_sha256"] is not None,
+                "images": made.images,
+                "steps": made.images // made.training["batch_size"],
+                "seconds": made.seconds,
+                "parameters": made.parameters,
+                "taught": made.teacher_sha256 is not None,
             }
         )
     names = {entry["recipe"] for entry in entries}
@@ -33,7 +33,7 @@ def leaderboard(scores: dict, students: Sequence, teacher) -> dict:
     return {
         **{key: value for key, value in scores.items() if key not in ("rows", "model_sha256")},
         "teacher_sha256": teacher.sha256,
-        "teacher_seconds": teacher.spec["provenance"]["seconds"],
+        "teacher_seconds": teacher.spec.provenance.seconds,
         "score": score,
         "methods": sorted(entries, key=lambda entry: entry["scores"][fewest][score]["mean"]),
         "reference": [row for row in scores["rows"] if row["model"] not in names],

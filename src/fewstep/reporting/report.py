@@ -2,7 +2,6 @@
 
 import base64
 import io
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,13 +53,13 @@ def render(title: str, lead: str, parts: Sequence[Part]) -> str:
     return environment.get_template("report.html").render(title=title, lead=lead, parts=parts)
 
 
-def write_pictures(parts: Sequence[Part], folder: Path) -> None:
-    """A file of each figure, as quality_against_cost_01.png, in a folder of its own."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for part in parts:
-        for number, figure in enumerate(part.figures, 1):
-            figure.picture.save(folder / f"{part.title.lower().replace(' ', '_')}_{number:02d}.png")
+def figures_of(parts: Sequence[Part]) -> dict[str, Image.Image]:
+    """{name: picture} of every figure, as "quality_against_cost_01"."""
+    return {
+        f"{part.title.lower().replace(' ', '_')}_{number:02d}": figure.picture
+        for part in parts
+        for number, figure in enumerate(part.figures, 1)
+    }
 
 
 def data_uri(picture: Image.Image) -> str:

@@ -20,7 +20,7 @@ PHONE = 4.0  # inches of a plot
 
 def lead_of(scores: dict, student) -> str:
     """What the student does, in a sentence."""
-    score, name = first_score(scores), student.spec["name"]
+    score, name = first_score(scores), student.spec.name
     row = row_of(scores, student, 1)
     real = cell(scores["floor"]["scores"][score])
     return (
@@ -31,7 +31,7 @@ def lead_of(scores: dict, student) -> str:
 
 def row_of(scores: dict, model, nfe: int) -> dict:
     """The first row of a model at so many evaluations."""
-    return next(row for row in scores["rows"] if (row["model"], row["nfe"]) == (model.spec["name"], nfe))
+    return next(row for row in scores["rows"] if (row["model"], row["nfe"]) == (model.spec.name, nfe))
 
 
 def samples_part(rungs: Sequence[Rung], store, seed: int) -> Part:
@@ -108,11 +108,10 @@ def used_part(scores: dict, models: Sequence, more: dict[str, str]) -> Part:
         "intervals": f"{CONFIDENCE:.0%}, Student's t over seeds" if len(scores["seeds"]) > 1 else "none of one seed",
     }
     for model in models:
-        made = model.spec.get("provenance", {})
-        trained = [f"{made[key]:,.0f} {key}" for key in ("images", "seconds", "parameters") if made.get(key)]
-        facts[model.spec["name"]] = "; ".join([f"weights {model.sha256}", *trained])
-    levels = {
-        f"{r['model']}, {r['nfe']} NFE": r["levels"] for r in scores["rows"] if r["model"] == models[0].spec["name"]
-    }
+        made = model.spec.provenance
+        known = {key: getattr(made, key) for key in ("images", "seconds", "parameters")}
+        trained = [f"{value:,.0f} {key}" for key, value in known.items() if value]
+        facts[model.spec.name] = "; ".join([f"weights {model.sha256}", *trained])
+    levels = {f"{r['model']}, {r['nfe']} NFE": r["levels"] for r in scores["rows"] if r["model"] == models[0].spec.name}
     facts |= {f"levels of {name}": ", ".join(f"{level:.4g}" for level in found) for name, found in levels.items()}
     return Part("What was used", tables=[Table(list({**facts, **more}.items()))])

@@ -18,13 +18,12 @@ from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FIL
 from mlflow.utils.yaml_utils import read_yaml
 
 from fewstep.editing.image_files import as_picture
-from fewstep.models.model import Model
+from fewstep.models.model import SavedModel
 from fewstep.registry.package import SEAL, seal_of
 from fewstep.registry.versions import check_files, get_version, load_newer
 from fewstep.serving.batching import Batches, Order
 from fewstep.serving.edit_requests import edit_levels, edited
 from fewstep.serving.request import BadRequest, NotReloaded, Request, check_requests
-from fewstep.support.device import best_device
 from fewstep.tracking.backend import Store
 
 FOLLOW, EVERY = "FEWSTEP_FOLLOW", 10  # the alias that a server follows; seconds from one look to the next
@@ -42,14 +41,14 @@ class Served:
 
 class Generator(PythonModel):
     def load_context(self, context) -> None:
-        model = Model.load(context.artifacts["model"], best_device())
+        saved = SavedModel.open(context.artifacts["model"])
         known = context.model_config
-        if (model.sha256, seal_of(model.folder)) != (known["model_sha256"], known[SEAL]):
+        if (saved.sha256, seal_of(saved.folder)) != (known["model_sha256"], known[SEAL]):
             raise MlflowException("the files are not those that were registered: this version is not served")
         name, number = _version(Path(context.artifacts["model"]).parents[1])
         if name:
-            _check_registered(model, name, number)
-        self.served = Served(Batches(model), name, number)
+            _check_registered(saved, name, number)
+        self.served = Served(Batches(saved.load()), name, number)
         self.reloading, self.looked = threading.Lock(), time.monotonic()
 
     def predict(self, context, model_input: list[Request], params=None):
@@ -89,7 +88,6 @@ class Generator(PythonModel):
                 raise NotReloaded(f"not reloaded, version {now.number} is served as before: {problem}") from None
             if newer:
                 number, model = newer
-                model.function.to(best_device())
                 self.served = Served(Batches(model), now.name, number)
                 log.warning("%s: version %s is served now, as %s", now.name, number, alias)
 
@@ -103,7 +101,7 @@ def _answer(served: Served, request: Request, samples: np.ndarray) -> dict:
     return {**shown, **asked, "levels": levels.tolist(), **made_by}
 
 
-def _check_registered(model: Model, name: str, number: int) -> None:
+def _check_registered(model: SavedModel, name: str, number: int) -> None:
     """The registry knows the weights of a version too, however much of its folder was replaced."""
     try:
         store = Store.at(Path.cwd(), mlflow.get_tracking_uri())

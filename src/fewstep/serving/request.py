@@ -121,7 +121,7 @@ def _check(request: Request, model: Model) -> None:
         model.levels(request.steps)
     except ValueError as problem:
         raise BadRequest(f"steps = {request.steps}: {problem}") from None
-    classes = len(model.space.classes) if model.spec["labels"] else 0
+    classes = len(model.space.classes) if model.spec.labels else 0
     if request.label is not None and not 0 <= request.label < classes:
         allowed = f"it is between 0 and {classes - 1}" if classes else "leave it out (trained without labels)"
         raise BadRequest(f"label = {request.label}: {allowed}")

@@ -14,11 +14,23 @@ OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_json(file: Path, facts: dict) -> None:
-    """Write the file, and its folder where there is none."""
+    """Write the file, and its folder where there is none: there is the older file or the new one, never a part."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(json.dumps(facts, indent=2) + "\n")
+    write_facts(partial, facts)
     os.replace(partial, file)
+
+
+def write_facts(file: Path, facts: dict) -> None:
+    """A JSON file in a folder that is still being made, on the disk when this returns."""
+    file.write_text(json.dumps(facts, indent=2) + "\n")
+    sync_file(file)
+
+
+def sync_file(file: Path) -> None:
+    """Wait until the file's content is on the disk."""
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
 
 
 @contextmanager
@@ -50,6 +62,7 @@ def replaced_folder(folder: Path, marker: str, needed_bytes: int) -> Iterator[Pa
     if folder.exists() and not (folder / marker).exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} is not empty and holds no {marker}, so it is left alone. Name another folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
+    restore_replaced(folder)
     partial, older = (folder.with_name(f".{folder.name}.{state}") for state in ("partial", "older"))
     shutil.rmtree(partial, ignore_errors=True)
     if shutil.disk_usage(folder.parent).free < needed_bytes:
@@ -64,6 +77,27 @@ def replaced_folder(folder: Path, marker: str, needed_bytes: int) -> Iterator[Pa
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def move_folder(source: Path, target: Path, marker: str) -> None:
+    """Move a folder to another place, whole or not at all, where it replaces an older one as in replaced_folder."""
+    with replaced_folder(target, marker, 0) as partial:
+        partial.rmdir()
+        shutil.move(source, partial)
+
+
+def copy_folder(source: Path, target: Path, marker: str) -> None:
+    """Copy a folder to another place, whole or not at all, where it replaces an older one as in replaced_folder."""
+    size = sum(file.stat().st_size for file in source.rglob("*") if file.is_file())
+    with replaced_folder(target, marker, size) as partial:
+        shutil.copytree(source, partial, dirs_exist_ok=True)
+
+
+def restore_replaced(folder: Path) -> None:
+    """Put the older folder back where a kill fell between the two renames of its replacement."""
+    older = folder.with_name(f".{folder.name}.older")
+    if older.exists() and not folder.exists():
+        older.rename(folder)
 
 
 def _swap(folder: Path, partial: Path, older: Path) -> None:

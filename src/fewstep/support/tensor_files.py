@@ -1,23 +1,19 @@
 """Tensors in a folder: safetensors beside a JSON file, and what their content comes to."""
 
 import hashlib
-import json
-import os
 from pathlib import Path
 
 import numpy as np
 from safetensors.torch import save_file
 from torch import Tensor
 
+from fewstep.support.files import sync_file
 
-def write_folder(folder: Path, name: str, tensors: dict[str, Tensor], facts: dict):
-    """folder/<name>.safetensors and folder/<name>.json, on the disk when this returns."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, folder / f"{name}.safetensors")
-    (folder / f"{name}.json").write_text(json.dumps(facts, indent=2) + "\n")
-    for file in folder.iterdir():
-        with file.open("rb") as opened:
-            os.fsync(opened.fileno())
+
+def write_tensors(file: Path, tensors: dict[str, Tensor]) -> None:
+    """A safetensors file, on the disk when this returns."""
+    save_file({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, file)
+    sync_file(file)
 
 
 def hash_tensors(tensors: dict[str, Tensor]) -> str:

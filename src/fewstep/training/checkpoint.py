@@ -1,7 +1,6 @@
 """Checkpoints: a folder of safetensors and JSON that is there whole or not at all."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -9,10 +8,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fewstep.support.files import naming_full_disk
-from fewstep.support.tensor_files import write_folder
+from fewstep.support.files import naming_full_disk, replaced_folder, write_facts
+from fewstep.support.tensor_files import write_tensors
 
 KEPT = 2
+FACTS, TENSORS = "checkpoint.json", "checkpoint.safetensors"
 
 
 def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], facts: dict):
@@ -20,15 +20,10 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], facts: 
 
     Raises OSError in words when the disk is full: what was there before stays.
     """
-    final = folder / f"step_{step:09d}"
-    temporary = folder / f".{final.name}.{os.getpid()}"
-    try:
-        with naming_full_disk(f"checkpoint of step {step}", folder):
-            write_folder(temporary, "checkpoint", tensors, {"step": step, **facts})
-            shutil.rmtree(final, ignore_errors=True)
-            temporary.rename(final)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    final, size = folder / f"step_{step:09d}", sum(tensor.nbytes for tensor in tensors.values())
+    with naming_full_disk(f"checkpoint of step {step}", folder), replaced_folder(final, FACTS, size) as partial:
+        write_tensors(partial / TENSORS, tensors)
+        write_facts(partial / FACTS, {"step": step, **facts})
     for old in checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
 
@@ -44,8 +39,8 @@ def load_newest(folder: Path) -> tuple[dict[str, Tensor], dict] | None:
         shutil.rmtree(remains, ignore_errors=True)
     for path in reversed(checkpoints(folder)):
         try:
-            facts = json.loads((path / "checkpoint.json").read_text())
-            return load_file(path / "checkpoint.safetensors"), facts
+            facts = json.loads((path / FACTS).read_text())
+            return load_file(path / TENSORS), facts
         except (OSError, ValueError, SafetensorError):
             continue
     return None

@@ -2,85 +2,91 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import fewstep
-from fewstep.objectives import build_objective, objective_class, objective_names
+from fewstep.data.store import ArrayStore
+from fewstep.models.model import SavedModel
+from fewstep.models.spec import ModelSpec, Provenance
+from fewstep.objectives import objective_names
+from fewstep.training.recipe import Recipe
 
 SOURCES = (
     "data/space.py",
     "data/store.py",
     "diffusion/*.py",
+    "losses/*.py",
     "networks/*.py",
     "objectives/*.py",
     "preconditioning/*.py",
     "training/*.py",
 )
+HOW = ("levels", "picture_nfe")  # of a recipe: what its weights do not depend on
 
 
 @dataclass(frozen=True)
 class Job:
-    """A training: the data, the networks, the method and its numbers.
+    """A training: a recipe, the data, and the teacher if the recipe needs one.
 
-    name: the recipe. data, teacher: folders of an array store and of a finished model, with hashes of their content.
-    start: "scratch" or "teacher" (its weights); start_new: in what the teacher may be another, as beginnings of
-    the names of parameters and of the network's settings. levels: {NFE: noise levels after the first} that the student
-    is sampled with. picture_nfe: NFE of the sheets made while it trains.
+    data, teacher: folders of an array store and of a finished model, with hashes of their content.
     """
 
-    name: str
+    recipe: Recipe
     data: str
     data_sha256: str
-    network: dict
-    preconditioning: dict
-    objective: dict
-    training: dict
     teacher: str | None = None
     teacher_sha256: str | None = None
-    start: str = "scratch"
-    start_new: tuple[str, ...] = ()
-    levels: dict = field(default_factory=dict)
-    picture_nfe: tuple[int, ...] = (1,)
-    seed: int = 0
+
+    @classmethod
+    def of(cls, recipe: Recipe, images: ArrayStore, teacher: SavedModel | None = None) -> "Job":
+        """A recipe's training on these images, from this teacher if the recipe needs one.
+
+        Raises ValueError if that teacher does not fit, or is missing.
+        """
+        data = str(images.folder.resolve()), images.sha256
+        if not recipe.needs_teacher:
+            return cls(recipe, *data)
+        if teacher is None:
+            raise ValueError(f"recipe {recipe.name} needs a teacher, and there is none: kedro run --pipelines=teacher")
+        recipe.check_teacher(images.space, teacher)
+        return cls(recipe, *data, str(teacher.folder.resolve()), teacher.sha256)
 
     @property
-    def spec(self) -> dict:
+    def name(self) -> str:
+        """The recipe's."""
+        return self.recipe.name
+
+    @property
+    def spec(self) -> ModelSpec:
         """How the student is built and sampled: the head of its model.json."""
-        return {
-            "name": self.name,
-            "network": self.network,
-            "preconditioning": self.preconditioning,
-            "sampler": objective_class(self.objective["name"]).sampler,
-            "labels": bool(self.training.get("labels", False)),
-            "levels": {str(k): list(v) for k, v in self.levels.items()},
-            "data_sha256": self.data_sha256,
-        }
+        return self.recipe.spec(self.data_sha256)
 
     @property
-    def provenance(self) -> dict:
+    def provenance(self) -> Provenance:
         """Where the student comes from."""
-        keys = ("objective", "training", "start", "start_new", "teacher_sha256", "seed")
-        facts = {"run": self.run_name, "code": code_hash(self.objective["name"]), "fewstep": fewstep.__version__}
-        return {key: getattr(self, key) for key in keys} | facts
+        facts = self.recipe.to_json()
+        return Provenance(
+            run=self.run_name,
+            **{key: facts[key] for key in ("objective", "training", "start", "start_new", "seed")},
+            teacher_sha256=self.teacher_sha256,
+            more={"code": code_hash(self.recipe.objective.name), "fewstep": fewstep.__version__},
+        )
 
     @property
-    def description(self) -> dict:
+    def description(self) -> dict[str, Any]:
         """Everything that the weights depend on: contents by their hashes instead of places, and the code."""
-        facts = {k: v for k, v in asdict(self).items() if k not in ("data", "teacher", "levels", "picture_nfe")}
-        facts["training"] = {k: v for k, v in self.training.items() if not k.endswith("_every")}
-        return json.loads(json.dumps(facts | {"code": code_hash(self.objective["name"])}))
+        facts = {key: value for key, value in self.recipe.to_json().items() if key not in HOW}
+        facts["training"] = {k: v for k, v in facts["training"].items() if not k.endswith("_every")}
+        facts |= {"data_sha256": self.data_sha256, "teacher_sha256": self.teacher_sha256}
+        return json.loads(json.dumps(facts | {"code": code_hash(self.recipe.objective.name)}))
 
     @property
     def run_name(self) -> str:
         """The name of the run's folder: recipe and hash of the description, so that no run takes another's place."""
         return f"{self.name}-{hashlib.sha256(json.dumps(self.description, sort_keys=True).encode()).hexdigest()[:12]}"
-
-
-def needs_teacher(objective: dict, start: str) -> bool:
-    """Whether a teacher gives a method its target, or a student its first weights."""
-    return build_objective(objective).needs_teacher or start == "teacher"
 
 
 @cache

@@ -20,12 +20,11 @@ from fewstep.data.store import ArrayStore
 from fewstep.diffusion.randomness import StepRandomness, derive_seed
 from fewstep.losses.distances import build_distance
 from fewstep.models.model import Model, build_function
-from fewstep.objectives import Networks, Progress, build_objective
+from fewstep.objectives import Networks, Progress
 from fewstep.support.memory import keep_freed_memory
 from fewstep.training.batches import Batches
 from fewstep.training.checkpoint import checkpoints, flatten, load_newest, part_of, save_checkpoint
 from fewstep.training.ema import update_average
-from fewstep.training.hyperparameters import TrainingSettings
 from fewstep.training.job import Job
 from fewstep.training.lock import sole_training
 from fewstep.training.optimizer import build_optimizer, load_optimizer_state, optimizer_state
@@ -76,10 +75,10 @@ class Training:
     def __init__(self, job: Job, run_dir: Path, worker: Worker = Worker()):
         keep_freed_memory()
         self.job, self.run_dir, self.worker = job, run_dir, worker
-        self.settings = TrainingSettings(**job.training)
+        self.settings = job.recipe.training
         store = ArrayStore.open(job.data)
         self.space = store.space
-        self.batches = Batches(store.images("train"), store.labels("train"), self.space, self.settings, job.seed)
+        self.batches = Batches(store.images("train"), store.labels("train"), self.space, self.settings, job.recipe.seed)
         self.networks = self._build_networks()
         self.average = frozen_copy(self.networks.student).eval()
         self.step_module = Step(self.objective, self.networks)
@@ -99,16 +98,16 @@ class Training:
         self._resume()
 
     def _build_networks(self) -> Networks:
-        self.objective = build_objective(self.job.objective)
+        recipe, self.objective = self.job.recipe, self.job.recipe.objective
         device = self.worker.device
         with torch.random.fork_rng([]):
-            torch.manual_seed(derive_seed("weights", self.job.seed))
+            torch.manual_seed(derive_seed("weights", recipe.seed))
             student = build_function(self.job.spec, self.space).to(device)
             self.objective.check_student(student)
             modules = {name: m.to(device) for name, m in self.objective.modules(student, self.space.scale).items()}
         teacher = Model.load(self.job.teacher, device).function if self.job.teacher else None
-        if self.job.start == "teacher":
-            start_from(student.network, teacher.network, self.job.start_new)
+        if recipe.start == "teacher":
+            start_from(student.network, teacher.network, recipe.start_new)
         if not self.objective.needs_teacher:
             teacher = None  # it has given its weights
         has_target = self.objective.target_decay(self.progress_at(0)) is not None
@@ -188,7 +187,7 @@ class Training:
         for micro in range(micro_batches):
             first = (worker.rank * micro_batches + micro) * size
             rows = slice(first, first + size)
-            rng = StepRandomness(self.job.seed, self.step, settings.batch_size, rows, worker.device)
+            rng = StepRandomness(self.job.recipe.seed, self.step, settings.batch_size, rows, worker.device)
             batch = self.batches(self.step, rows, worker.device)
             self.levels.clear()
             waits = worker.size > 1 and micro < micro_batches - 1
@@ -260,13 +259,13 @@ class Training:
 
     def model(self) -> Model:
         """The averaged student as it is now."""
-        provenance = {
-            "images": self.step * self.settings.batch_size,
-            "seconds": round(self.seconds, 1),
-            "parameters": sum(p.numel() for p in self.average.parameters()),
-            **self.job.provenance,
-        }
-        return Model(self.average, self.space, {**self.job.spec, "provenance": provenance})
+        provenance = replace(
+            self.job.provenance,
+            images=self.step * self.settings.batch_size,
+            seconds=round(self.seconds, 1),
+            parameters=sum(p.numel() for p in self.average.parameters()),
+        )
+        return Model(self.average, self.space, replace(self.job.spec, provenance=provenance))
 
 
 def frozen_copy(module: nn.Module) -> nn.Module:
@@ -317,7 +316,7 @@ def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
                 **facts,
             )
         if leads and crossed(settings.pictures_every):
-            for nfe in job.picture_nfe:
+            for nfe in job.recipe.picture_nfe:
                 log.picture(f"samples_nfe{nfe}", images, training.model().sample(nfe, seed=0, indices=range(64)))
         if leads and (crossed(settings.checkpoint_every)):
             training.save()

@@ -4,8 +4,14 @@ from collections.abc import Iterable
 
 from kedro.pipeline import Node, Pipeline
 
-from fewstep.pipelines.compare.nodes import rank, score_contestant, score_reference, train_contestant
-from fewstep.pipelines.training import RECORDS, WORKPLACE
+from fewstep.pipelines.compare.nodes import (
+    CONTEST,
+    CONTESTANT,
+    rank,
+    score_contestant,
+    score_reference,
+    train_contestant,
+)
 
 BOARD = ["leaderboard", "leaderboard_ladder", "leaderboard_cost", "leaderboard_sheet"]
 
@@ -13,24 +19,15 @@ BOARD = ["leaderboard", "leaderboard_ladder", "leaderboard_cost", "leaderboard_s
 def create_pipeline(recipes: Iterable[str]) -> Pipeline:
     """Images, extractor, teacher -> contestants, contests, leaderboard and its pictures; two nodes for each recipe."""
     recipes, settings = list(recipes), "params:comparison"
+    ranked = ["images", "teacher", "reference_contest", *(r + end for end in (CONTEST, CONTESTANT) for r in recipes)]
+    judged = ["images", "extractor", "teacher", settings]
     nodes = [
-        Node(
-            score_reference, ["images", "extractor", "teacher", settings], "reference_contest", name="score_reference"
-        ),
-        Node(
-            rank,
-            ["images", "teacher", "reference_contest", *_all(recipes, "contest"), *_all(recipes, "contestant")],
-            BOARD,
-            name="rank",
-        ),
+        Node(score_reference, judged, "reference_contest", name="score_reference"),
+        Node(rank, {name: name for name in ranked}, BOARD, name="rank"),
     ]
     for recipe in recipes:
-        given = ["images", "teacher", f"params:students.{recipe}", settings, *WORKPLACE]
-        nodes.append(Node(train_contestant, given, f"{recipe}_contestant", name=f"train_{recipe}"))
-        judged = ["images", "extractor", f"{recipe}_contestant", settings, *RECORDS]
-        nodes.append(Node(score_contestant, judged, f"{recipe}_contest", name=f"score_{recipe}"))
+        given = ["images", "teacher", f"params:students.{recipe}", settings, "workplace"]
+        nodes.append(Node(train_contestant, given, recipe + CONTESTANT, name=f"train_{recipe}"))
+        judged = ["images", "extractor", recipe + CONTESTANT, settings, "workplace"]
+        nodes.append(Node(score_contestant, judged, recipe + CONTEST, name=f"score_{recipe}"))
     return Pipeline(nodes)
-
-
-def _all(recipes: list[str], kind: str) -> list[str]:
-    return [f"{recipe}_{kind}" for recipe in recipes]

@@ -1,17 +1,16 @@
-"""edit: images, student, teacher -> gallery, edits, edited."""
+"""edit: images, student, teacher, levels -> gallery, edits, edited."""
 
 from kedro.pipeline import Node, Pipeline
 
 from fewstep.pipelines.edit.nodes import edit_gallery, track_gallery
-from fewstep.pipelines.training import RECORDS
 
 
 def create_pipeline() -> Pipeline:
-    """Images, student, teacher -> gallery, edits, edited."""
-    inputs = ["images", "student", "teacher", "params:editing", "runs"]
+    """Images, student, its teacher and its levels -> gallery, edits, edited."""
+    inputs = ["images", "student", "teacher", "levels", "params:editing"]
     return Pipeline(
         [
             Node(edit_gallery, inputs, ["gallery", "edits", "edited"], name="edit_gallery"),
-            Node(track_gallery, ["gallery", "student", *RECORDS], None, name="track_gallery"),
+            Node(track_gallery, ["gallery", "student", "workplace"], None, name="track_gallery"),
         ]
     )

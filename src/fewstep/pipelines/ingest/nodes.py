@@ -2,29 +2,28 @@
 
 from pathlib import Path
 
+from fewstep.config.parameters import DataParameters
 from fewstep.console import progress_bar
+from fewstep.data.store import ArrayStore
+from fewstep.pipelines.workplace import Workplace
 
 
-def ingest_images(data: dict, dataset: str):
-    """What writes the array store where the catalog has it."""
+def ingest_images(data: DataParameters, dataset: str, workplace: Workplace) -> ArrayStore:
+    """The array store, prepared among unfinished work."""
     from fewstep.data import ingest
 
-    def write(folder: Path):
-        with progress_bar("ingest") as bar:
-            settings = {key: data[key] for key in ("heldout", "seed", "scale")}
-            return ingest(data["source"], folder, name=dataset, **settings, on_progress=bar)
-
-    return write
+    with progress_bar("ingest") as bar:
+        settings = {"heldout": data.heldout, "seed": data.seed, "scale": data.scale}
+        return ingest(data.source, workplace.runs / "images", name=dataset, **settings, on_progress=bar)
 
 
-def make_extractor(images, features: str, weights: str | None):
-    """What keeps the feature extractor's folder."""
+def make_extractor(images: ArrayStore, features: str, weights: str | None, workplace: Workplace) -> Path:
+    """The feature extractor's folder, prepared among unfinished work; what was trained there for these data stays."""
     from fewstep.evaluation.extractor_choice import choose_extractor
 
-    def write(folder: Path):
-        with progress_bar("extractor") as bar:
-            note = choose_extractor(images, features, weights, folder, bar)
-        if note:
-            print(note, flush=True)
-
-    return write
+    folder = workplace.runs / "extractor"
+    with progress_bar("extractor") as bar:
+        note = choose_extractor(images, features, weights, folder, bar)
+    if note:
+        print(note, flush=True)
+    return folder

@@ -7,10 +7,10 @@ from fewstep.pipelines.ingest.nodes import ingest_images, make_extractor
 
 def create_pipeline() -> Pipeline:
     """Source -> images, extractor."""
-    features = ["images", "params:evaluation.features", "params:evaluation.features_weights"]
+    features = ["params:evaluation.features", "params:evaluation.features_weights"]
     return Pipeline(
         [
-            Node(ingest_images, ["params:data", "params:dataset"], "images", name="ingest_images"),
-            Node(make_extractor, features, "extractor", name="make_extractor"),
+            Node(ingest_images, ["params:data", "params:dataset", "workplace"], "images", name="ingest_images"),
+            Node(make_extractor, ["images", *features, "workplace"], "extractor", name="make_extractor"),
         ]
     )

@@ -3,35 +3,42 @@
 import time
 from collections.abc import Sequence
 
+from fewstep.config.parameters import EvaluationParameters, PromotionParameters
 from fewstep.console import progress_bar
+from fewstep.data.store import ArrayStore
+from fewstep.evaluation.features import Extractor
 from fewstep.evaluation.ladder import evaluate, rungs_of
-from fewstep.registry import Exam, Rules, history, promote
-from fewstep.support.device import best_device
+from fewstep.registry import Exam, history, promote
 from fewstep.tracking import Store
 
 ROUNDS = 5
 
 
-def promote_version(images, extractor, registry: Store, promotion: dict, evaluation: dict) -> dict:
+def promote_version(
+    images: ArrayStore,
+    extractor: Extractor | None,
+    registry: Store,
+    promotion: PromotionParameters,
+    evaluation: EvaluationParameters,
+) -> dict:
     """The moves of the champion, this one's among them if there was one; says why or why not."""
     name, exam = f"fewstep-{images.space.name}", make_exam(images, extractor, evaluation)
-    made = promote(registry, name, exam, Rules(**promotion["rules"]), promotion["version"])
+    made = promote(registry, name, exam, promotion.rules, promotion.version)
     print(f"\n{name} version {made['version']}: {'promoted' if made['promoted'] else 'refused'}; {made['reason']}.")
     return {"name": name, "moves": history(registry, name)}
 
 
-def make_exam(images, extractor, evaluation: dict) -> Exam:
+def make_exam(images: ArrayStore, extractor: Extractor | None, evaluation: EvaluationParameters) -> Exam:
     """A full evaluation on these images."""
-    sizes = {"count": evaluation["count"], "seeds": list(evaluation["full_seeds"])}
+    sizes = {"count": evaluation.count, "seeds": list(evaluation.full_seeds)}
 
     def scores(model, nfe: int) -> dict:
-        model.function.to(best_device())
         with progress_bar(f"evaluate {model.spec['name']}") as bar:
             rungs = rungs_of(model, model.samplers[0], [nfe])
-            return evaluate(rungs, images, extractor, **sizes, batch_size=evaluation["batch_size"], on_progress=bar)
+            return evaluate(rungs, images, extractor, **sizes, batch_size=evaluation.batch_size, on_progress=bar)
 
     def speeds(models: Sequence, nfe: int) -> list[float]:
-        return race(models, nfe, evaluation["batch_size"])
+        return race(models, nfe, evaluation.batch_size)
 
     hashes = {"data_sha256": images.sha256, "extractor_sha256": extractor.sha256 if extractor else None}
     return Exam({**hashes, **sizes}, scores, speeds)
@@ -42,7 +49,6 @@ def race(models: Sequence, nfe: int, batch_size: int) -> list[float]:
     times: list[list[float]] = [[] for _ in models]
     for _ in range(ROUNDS):
         for model, taken in zip(models, times, strict=True):
-            model.function.to(best_device())
             started = time.perf_counter()
             model.sample(nfe, 0, range(batch_size))
             taken.append(time.perf_counter() - started)

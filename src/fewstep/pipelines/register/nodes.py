@@ -3,47 +3,62 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from PIL import Image
+
 from fewstep.evaluation.measured import check_models
-from fewstep.evaluation.search import at_scored_levels
-from fewstep.pipelines.levels import at_found_levels
-from fewstep.pipelines.training import run_of
+from fewstep.evaluation.student_levels import StudentLevels
+from fewstep.models.model import SavedModel
+from fewstep.pipelines.teachers import teacher_of
+from fewstep.pipelines.workplace import Workplace
 from fewstep.registry import register, register_teacher
 from fewstep.tracking import Run, Store, lock_state
 
 
-def register_student(student, teacher, scores: dict, sheet, ladder, runs: Path, tracking: Store, env: str):
-    """The record of the version: its aliases and why, its scores, its lineage; that of its teacher is in it. And
-    MLflow, which has the version now.
+def register_student(
+    student: SavedModel,
+    teacher: SavedModel | None,
+    scores: dict,
+    levels: StudentLevels,
+    sheet: Image.Image,
+    ladder: Image.Image,
+    report: str | None,
+    workplace: Workplace,
+) -> tuple[dict, Store]:
+    """The record of the version: its aliases and why, its scores, its lineage, the record of its teacher's version.
 
-    A student whose levels were searched is registered with them, so that it is sampled as it was scored, and with those
-    found on the way. Sheet and plot go with it, and the report if there is one. Raises ValueError for scores of other
-    models.
+    And MLflow, which has the version now. The student is registered at the levels that it was scored at. Sheet and plot
+    go with it, and the report if there is one. Raises ValueError for scores or levels of other models.
     """
-    check_models(scores, student, teacher)
-    folder, trained_in = student.folder, runs / student.spec["provenance"]["run"]
-    if scores.get("levels") == "search":
-        folder = trained_in / "searched"
-        at_scored_levels(at_found_levels(student, runs), scores).save(folder)
-    taught_by = None
-    if student.spec["provenance"]["teacher_sha256"] == teacher.sha256:
-        run = run_of(teacher, runs, tracking, env)
-        taught_by = register_teacher(teacher.folder, scores, tracking, _lineage(run, teacher), run.run_id)
-    run = run_of(student, runs, tracking, env)
+    taught_by, record = teacher_of(student, teacher), None
+    check_models(scores, *filter(None, (student, taught_by)))
+    if taught_by:
+        run = workplace.run_of(taught_by)
+        record = register_teacher(taught_by, scores, workplace.backend, _lineage(run, taught_by), run.run_id)
+    run = workplace.run_of(student)
     with TemporaryDirectory() as temporary:
-        shown = [Path(temporary, name) for name in ("sheet.png", "ladder.png")]
-        for picture, file in zip((sheet, ladder), shown, strict=True):
-            picture.save(file)
-        shown += trained_in.glob("report.html")
-        record = register(folder, scores, tracking, _lineage(run, student), run.run_id, taught_by, shown)
+        shown = _files(Path(temporary), sheet, ladder, report)
+        lineage = _lineage(run, student)
+        record = register(levels.at(student), scores, workplace.backend, lineage, run.run_id, record, shown)
     provisional = " (provisional)" if record["provisional"] else ""
     print(
         f"\n{record['name']} version {record['version']}: {', '.join(record['aliases']) or 'no alias'}{provisional}, "
         f"because {record['reason']}.",
         flush=True,
     )
-    return record, tracking
+    return record, workplace.backend
 
 
-def _lineage(run: Run, model) -> dict[str, str]:
+def _files(folder: Path, sheet: Image.Image, ladder: Image.Image, report: str | None) -> list[Path]:
+    """What is shown beside a version."""
+    files = [folder / "sheet.png", folder / "ladder.png"]
+    for picture, file in zip((sheet, ladder), files, strict=True):
+        picture.save(file)
+    if report:
+        files.append(folder / "report.html")
+        files[-1].write_text(report)
+    return files
+
+
+def _lineage(run: Run, model: SavedModel) -> dict[str, str]:
     """The code that trained a model, the data, and DVC's record of both."""
-    return {**run.code, **lock_state("."), "data_sha256": model.spec["data_sha256"]}
+    return {**run.code, **lock_state("."), "data_sha256": model.spec.data_sha256 or "unknown"}

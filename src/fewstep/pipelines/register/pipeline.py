@@ -1,12 +1,11 @@
-"""register: student, teacher, scores, sheet, ladder -> registration, registry."""
+"""register: student, teacher, scores, levels, sheet, ladder, report -> registration, registry."""
 
 from kedro.pipeline import Node, Pipeline
 
 from fewstep.pipelines.register.nodes import register_student
-from fewstep.pipelines.training import RECORDS
 
 
 def create_pipeline() -> Pipeline:
-    """Student, teacher, scores, sheet, ladder -> registration, registry."""
-    inputs = ["student", "teacher", "scores", "sheet", "ladder", *RECORDS]
+    """Student and its teacher, scores, levels, sheet, ladder, and the report if any -> registration, registry."""
+    inputs = ["student", "teacher", "scores", "levels", "sheet", "ladder", "report", "workplace"]
     return Pipeline([Node(register_student, inputs, ["registration", "registry"], name="register_student")])

@@ -1,8 +1,13 @@
 """Trains the teacher."""
 
-from fewstep.pipelines.training import make_job, run_training
+from fewstep.data.store import ArrayStore
+from fewstep.models.model import SavedModel
+from fewstep.pipelines.training import run_training
+from fewstep.pipelines.workplace import Workplace
+from fewstep.training.job import Job
+from fewstep.training.recipe import Recipe
 
 
-def train_teacher(images, recipe: dict, *workplace):
+def train_teacher(images: ArrayStore, recipe: Recipe, workplace: Workplace) -> SavedModel:
     """An EDM denoiser of these images."""
-    return run_training(make_job(recipe, images), images.space.name, *workplace)
+    return run_training(Job.of(recipe, images), images.space.name, workplace)

@@ -1,0 +1,98 @@
+"""What describes a model: how it is built and sampled, and where its weights come from. The head of its model.json."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+Levels = dict[int, tuple[float, ...]]  # {NFE: the noise levels after the first}
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where weights come from. Only teacher_sha256 is known of every model; None of a model without a teacher.
+
+    run: the folder of the training below runs/. images: seen in training, repetitions counted. seconds: of the
+    training. parameters: their number. objective, training: their settings, as JSON. source, source_sha256: the file
+    that a model from elsewhere was imported from. more: what a file written by another version says beside these.
+    """
+
+    run: str | None = None
+    images: int | None = None
+    seconds: float | None = None
+    parameters: int | None = None
+    objective: dict[str, Any] | None = None
+    training: dict[str, Any] | None = None
+    start: str | None = None
+    start_new: tuple[str, ...] | None = None
+    teacher_sha256: str | None = None
+    seed: int | None = None
+    source: str | None = None
+    source_sha256: str | None = None
+    more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def imported(self) -> bool:
+        """Whether the weights were trained elsewhere."""
+        return self.source is not None
+
+    def to_json(self) -> dict[str, Any]:
+        """What is known, ready for JSON."""
+        known = {key: value for key, value in asdict(self).items() if value is not None and key != "more"}
+        return {"teacher_sha256": None, **self.more, **known}
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> "Provenance":
+        """The inverse of to_json."""
+        names = {f.name for f in fields(cls)} - {"more"}
+        known = {key: value for key, value in facts.items() if key in names}
+        if known.get("start_new") is not None:
+            known["start_new"] = tuple(known["start_new"])
+        return cls(**known, more={key: value for key, value in facts.items() if key not in names})
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """How a model is built and sampled.
+
+    name: of its recipe. network, preconditioning: {name, ...arguments} of build_network and build_preconditioner.
+    sampler: the usual one; None: the first that its preconditioner has. labels: class-conditional. levels: {NFE: noise
+    levels after the first} of the usual sampler, where they are not the default. data_sha256: of the data that it was
+    trained on; None where they are not known.
+    """
+
+    name: str
+    network: dict[str, Any]
+    preconditioning: dict[str, Any]
+    sampler: str | None = None
+    labels: bool = False
+    levels: Levels = field(default_factory=dict)
+    data_sha256: str | None = None
+    provenance: Provenance = Provenance()
+
+    def to_json(self) -> dict[str, Any]:
+        """Ready for JSON, whose keys are words."""
+        facts = {f.name: getattr(self, f.name) for f in fields(self)}
+        facts |= {"levels": levels_to_json(self.levels), "provenance": self.provenance.to_json()}
+        return {key: value for key, value in facts.items() if key != "sampler" or value is not None}
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> "ModelSpec":
+        """The inverse of to_json; keys that are no field are left out."""
+        known = {f.name: facts[f.name] for f in fields(cls) if f.name in facts}
+        known["levels"] = levels_from_json(facts.get("levels", {}))
+        known["provenance"] = Provenance.from_json(facts.get("provenance", {}))
+        return cls(**known)
+
+    def at_levels(self, levels: Levels) -> "ModelSpec":
+        """The same model, sampled at other levels."""
+        return replace(self, levels=levels)
+
+
+def levels_to_json(levels: Levels) -> dict[str, list[float]]:
+    """{NFE: levels} with words for keys."""
+    return {str(nfe): list(found) for nfe, found in levels.items()}
+
+
+def levels_from_json(levels: Mapping[str, Any]) -> Levels:
+    """The inverse of levels_to_json."""
+    return {int(nfe): tuple(found) for nfe, found in levels.items()}

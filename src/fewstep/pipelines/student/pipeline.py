@@ -1,0 +1,11 @@
+"""distill, or train: images, teacher -> student."""
+
+from kedro.pipeline import Node, Pipeline
+
+from fewstep.pipelines.student.nodes import train_student
+
+
+def create_pipeline() -> Pipeline:
+    """Images, and the teacher of recipes that need one -> student."""
+    inputs = ["images", "teacher", "params:student", "workplace"]
+    return Pipeline([Node(train_student, inputs, "student", name="train_student")])

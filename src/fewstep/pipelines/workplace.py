@@ -1,0 +1,47 @@
+"""Where and how work is done, which does not change what it makes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from fewstep.launch import LaunchSettings
+from fewstep.models.model import SavedModel
+from fewstep.tracking import Run, Store, open_run, run_tags
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """runs: the folder of unfinished work. backend: MLflow's. env: Kedro's. fresh: train again what was trained."""
+
+    runs: Path
+    backend: Store
+    env: str
+    launch: LaunchSettings
+    fresh: bool
+
+    def below(self, name: str) -> "Workplace":
+        """The same with a folder of its own for unfinished work."""
+        return Workplace(self.runs / name, self.backend, self.env, self.launch, self.fresh)
+
+    def run_folder(self, model: SavedModel) -> Path:
+        """The folder of the training that made a model, or of its import; it may have been removed."""
+        return self.runs / (model.spec.provenance.run or f"{model.spec.name}-{model.sha256[:12]}")
+
+    def run_of(self, model: SavedModel, experiment: str | None = None) -> Run:
+        """The MLflow run that trained a model; a new one where the model came without it (dvc pull).
+
+        experiment: of a new one, by default the data set's name.
+        """
+        spec = model.spec
+        tags = run_tags(spec.name, spec.data_sha256 or "unknown", self.env)
+        params = spec.provenance.to_json()
+        return open_run(self.run_folder(model), experiment or model.space.name, spec.name, self.backend, params, tags)
+
+    def attach(self, model: SavedModel, **pictures: Image.Image) -> None:
+        """Keep pictures with the run of a model, by these names. What MLflow cannot be sent now waits in its folder."""
+        run, outbox = self.run_of(model), self.run_folder(model) / "outbox"
+        outbox.mkdir(parents=True, exist_ok=True)
+        for name, picture in pictures.items():
+            picture.save(outbox / f"{name}.png")
+            run.attach(outbox / f"{name}.png")

@@ -1,0 +1,150 @@
+"""A recipe: one way to train, and whether it fits its data, its teacher and the workers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from fewstep.data.space import DataSpace
+from fewstep.diffusion.levels import RHO, SIGMA_MAX, SIGMA_MIN
+from fewstep.models.model import SavedModel, build_function, knows_no_label
+from fewstep.models.spec import Levels, ModelSpec, levels_to_json
+from fewstep.objectives import Objective
+from fewstep.support.names import check_name
+from fewstep.training.hyperparameters import TrainingSettings
+from fewstep.training.start import check_start
+
+
+@dataclass(frozen=True)
+class NoiseRange:
+    """The ends of the noise, and the curvature of the grids between them (Karras et al. 2022, Eq. 5).
+
+    sigma_min is also the boundary level of a consistency function. Samplers start at sigma_max, so it is 80.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    sigma_min: float = SIGMA_MIN
+    sigma_max: float = SIGMA_MAX
+    rho: float = RHO
+
+    def __post_init__(self):
+        if self.sigma_max != SIGMA_MAX:
+            raise ValueError(f"sigma_max must be {SIGMA_MAX:g}, where samplers start, got {self.sigma_max:g}.")
+        if not 0 < self.sigma_min < self.sigma_max:
+            raise ValueError(f"sigma_min must be above 0 and below {SIGMA_MAX:g}, got {self.sigma_min:g}.")
+        if not 0 < self.rho < float("inf"):
+            raise ValueError(f"rho must be above 0 and finite, got {self.rho:g}.")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to train: the teacher's, or a student's.
+
+    network, preconditioning: {name, ...arguments} of build_network and build_preconditioner. start: "scratch", or
+    "teacher" for its weights; start_new: where the teacher may differ then, as beginnings of names of parameters and of
+    the network's settings. levels: {NFE: noise levels after the first} at which the student is sampled. picture_nfe:
+    NFE of the sheets made while it trains. noise: stated once for the objective and the preconditioner.
+    """
+
+    name: str
+    objective: Objective
+    training: TrainingSettings
+    network: dict[str, Any]
+    preconditioning: dict[str, Any]
+    start: Literal["scratch", "teacher"] = "scratch"
+    start_new: tuple[str, ...] = ()
+    levels: Levels = field(default_factory=dict)
+    picture_nfe: tuple[int, ...] = (1,)
+    noise: NoiseRange = NoiseRange()
+    seed: int = 0
+
+    def __post_init__(self):
+        wrapper, sampler = self.preconditioning["name"], self.objective.sampler
+        check_name(f"preconditioner for {self.objective.name}", wrapper, (self.objective.preconditioner,))
+        if sampler == "heun" and any(nfe % 2 == 0 for nfe in self.picture_nfe):
+            raise ValueError(
+                f"picture_nfe is {list(self.picture_nfe)}: Heun's method makes an odd number of evaluations."
+            )
+        if sampler == "heun" and self.levels:
+            raise ValueError(f"levels are {self.levels}: Heun's are those of Karras et al. 2022, and none are chosen.")
+        boundary = self.preconditioning.get("boundary", self.noise.sigma_min)
+        for nfe, levels in self.levels.items():
+            if len(levels) != nfe - 1 or sorted(set(levels), reverse=True) != list(levels):
+                raise ValueError(
+                    f"levels of {nfe} NFE are {list(levels)}: {nfe - 1} that decrease, after {SIGMA_MAX:g}."
+                )
+            if levels and not boundary < levels[-1] <= levels[0] < SIGMA_MAX:
+                raise ValueError(f"levels of {nfe} NFE are {list(levels)}: between {boundary:g} and {SIGMA_MAX:g}.")
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether a teacher gives the method its target, or the student its first weights."""
+        return self.objective.needs_teacher or self.start == "teacher"
+
+    def spec(self, data_sha256: str | None = None) -> ModelSpec:
+        """How the model of this recipe is built and sampled."""
+        sampler, labels = self.objective.sampler, self.training.labels
+        return ModelSpec(self.name, self.network, self.preconditioning, sampler, labels, self.levels, data_sha256)
+
+    def to_json(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return asdict(self) | {"objective": self.objective.to_json(), "levels": levels_to_json(self.levels)}
+
+    def trained_for(self, images: int) -> "Recipe":
+        """The same recipe with another length of its training."""
+        return replace(self, training=replace(self.training, images=images))
+
+    def check_fits(self, space: DataSpace, teacher: "Recipe", workers: int) -> None:
+        """Raise ValueError if it cannot be trained on these data, after this teacher's recipe, by so many workers."""
+        with self._named():
+            self.training.micro_batches(max(1, workers), self.objective.needs_whole_batch)
+            if self.training.labels and not space.classes:
+                raise ValueError(f"training.labels is true, and the data {space.name} have no labels.")
+            labels = teacher.training.labels
+            self._check_labels(labels, labels and teacher.training.label_dropout > 0)
+            function = self._function(space)
+            self.objective.check_student(function)
+            if self.start == "teacher":
+                check_start(function.network, teacher._function(space).network, self.start_new)
+
+    def check_teacher(self, space: DataSpace, teacher: SavedModel) -> None:
+        """Raise ValueError if it cannot be trained after this teacher, which may be one from elsewhere."""
+        with self._named():
+            if teacher.spec.provenance.imported and teacher.space.scale != space.scale:
+                raise ValueError(
+                    f"the teacher's values have the scale {teacher.space.scale:g}, and the data's {space.scale:g}: "
+                    f"kedro run --pipelines=ingest --params=data.scale={teacher.space.scale:g}"
+                )
+            self._check_labels(teacher.spec.labels, knows_no_label(teacher.spec))
+            if self.start == "teacher":
+                with torch.device("meta"):
+                    taught_by = build_function(teacher.spec, teacher.space).network
+                check_start(self._function(space).network, taught_by, self.start_new)
+
+    def _check_labels(self, known: bool, hidden: bool) -> None:
+        """known, hidden: whether the teacher was trained with labels, and with labels that are hidden at times."""
+        if self.training.labels and self.needs_teacher and not known:
+            raise ValueError("training.labels is true, and the teacher knows none: so must be teacher.training.labels.")
+        guidance = getattr(self.objective, "guidance", 1)
+        if guidance != 1 and not (self.training.labels and hidden):
+            raise ValueError(
+                f"objective.guidance is {guidance}: then training.labels is true, and "
+                "teacher.training.label_dropout above 0, so that the teacher knows images without a label too."
+            )
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Errors begin with its name."""
+        try:
+            yield
+        except ValueError as problem:
+            raise ValueError(f"{self.name}: {problem}") from None
+
+    def _function(self, space: DataSpace) -> nn.Module:
+        """The preconditioned network, without weights."""
+        with torch.device("meta"):
+            return build_function(self.spec(), space)
