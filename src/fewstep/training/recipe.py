@@ -1,6 +1,6 @@
 """A recipe: one way to train, and whether it fits its data, its teacher and the workers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -11,8 +11,8 @@ from torch import nn
 from fewstep.data.space import DataSpace
 from fewstep.diffusion.levels import RHO, SIGMA_MAX, SIGMA_MIN
 from fewstep.models.model import SavedModel, build_function, knows_no_label
-from fewstep.models.spec import Levels, ModelSpec, levels_to_json
-from fewstep.objectives import Objective
+from fewstep.models.spec import Levels, ModelSpec, levels_from_json, levels_to_json
+from fewstep.objectives import Objective, build_objective
 from fewstep.support.names import check_name
 from fewstep.training.hyperparameters import TrainingSettings
 from fewstep.training.start import check_start
@@ -93,6 +93,18 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
         return asdict(self) | {"objective": self.objective.to_json(), "levels": levels_to_json(self.levels)}
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> "Recipe":
+        """The inverse of to_json; what is not said has its default."""
+        typed = {
+            "objective": build_objective(facts["objective"]),
+            "training": TrainingSettings(**facts.get("training", {})),
+            "levels": levels_from_json(facts.get("levels", {})),
+            "noise": NoiseRange(**facts.get("noise", {})),
+        }
+        typed |= {name: tuple(facts[name]) for name in ("start_new", "picture_nfe") if name in facts}
+        return cls(**{**facts, **typed})
 
     def trained_for(self, images: int) -> "Recipe":
         """The same recipe with another length of its training."""
