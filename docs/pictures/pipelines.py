@@ -9,10 +9,10 @@ import yaml
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
-from fewstep.pipelines import distill, evaluate, ingest, register, teacher
+from fewstep.pipelines import evaluate, ingest, register, student, teacher
 
 PROJECT = Path(__file__).parents[2]
-STAGES = {stage.__name__.split(".")[-1]: stage for stage in (ingest, teacher, distill, evaluate, register)}
+STAGES = {"ingest": ingest, "teacher": teacher, "distill": student, "evaluate": evaluate, "register": register}
 NODE, DATASET, READ, WRITTEN, QUIET = "#dbe7f6", "#fbe3cf", "#3367a8", "#c2601a", "#666666"
 READS, WRITES, LEFT, RIGHT = -0.38, -0.28, -0.2, 0.5  # places in a node's column
 

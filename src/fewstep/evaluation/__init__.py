@@ -1,3 +1,3 @@
-"""How good samples are."""
+"""How good samples are: features, scores, the floor, memorisation, the search for noise levels."""
 
 FULL_SEEDS = 3  # scores of fewer are provisional, and no gate decides by them

@@ -1,1 +1,1 @@
-"""A trained function with the space of its data and its description, saved in a folder and loaded from it."""
+"""A trained function with its data space and description, in memory and in a folder."""

@@ -1,0 +1,1 @@
+"""The stages: short, typed nodes, and the datasets that they read and write."""

@@ -1,0 +1,1 @@
+"""The training loop, recipes, checkpoints and averages, callable from a notebook."""
