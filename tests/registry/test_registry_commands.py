@@ -19,12 +19,10 @@ from fewstep.registry import register, register_teacher
 @pytest.fixture
 def project(here, store, finished_model, scores, monkeypatch):
     """A project with a registered student, its record and its folder where the catalog has them."""
-    student = here / "data/06_models/digits/cd"
-    shutil.copytree(finished_model(), student)
+    student = finished_model().save(here / "data/06_models/digits/cd")
     file = here / "data/08_reporting/digits/cd/registration.json"
     file.parent.mkdir(parents=True)
-    teacher = here / "data/06_models/digits/teacher"
-    shutil.copytree(finished_model(teacher=True), teacher)
+    teacher = finished_model(teacher=True).save(here / "data/06_models/digits/teacher")
     taught_by = register_teacher(teacher, scores(26.0), store)
     file.write_text(json.dumps(register(student, scores(26.0), store, teacher=taught_by)))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -11,7 +11,6 @@ import time
 import pytest
 from PIL import Image
 
-from fewstep.models.model import Model
 from fewstep.registry import attach, load_registered, register
 from fewstep.registry.evidence import flat_scores
 from fewstep.tracking import Store, open_run
@@ -72,7 +71,7 @@ def test_a_version_of_no_run_on_a_server_is_made_whole_and_takes_a_report(server
         except ConnectionError:
             time.sleep(1)
     (report := tmp_path / "report.html").write_text("a report")
-    attach(Model.load(finished_model()), server, report)
+    attach(finished_model(), server, report)
     (place,) = (file.parent for file in tmp_path.glob("mlartifacts/**/report.html"))
     for name in ("MLmodel", "artifacts/model/model.safetensors"):
         (place / name).unlink()
