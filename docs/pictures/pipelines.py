@@ -9,10 +9,10 @@ import yaml
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
-from fewstep.pipelines import distill, evaluate, ingest, register, teacher
+from fewstep.pipeline_registry import register_pipelines
+from fewstep.pipelines.journey import STAGES
 
 PROJECT = Path(__file__).parents[2]
-STAGES = {stage.__name__.split(".")[-1]: stage for stage in (ingest, teacher, distill, evaluate, register)}
 NODE, DATASET, READ, WRITTEN, QUIET = "#dbe7f6", "#fbe3cf", "#3367a8", "#c2601a", "#666666"
 READS, WRITES, LEFT, RIGHT = -0.38, -0.28, -0.2, 0.5  # places in a node's column
 
@@ -25,7 +25,8 @@ def folders() -> dict[str, str]:
 
 
 def main():
-    nodes = [(stage, node) for stage, module in STAGES.items() for node in module.create_pipeline().nodes]
+    pipelines = register_pipelines()
+    nodes = [(stage, node) for stage in STAGES for node in pipelines[stage].nodes]
     makers = {name: column for column, (_, node) in enumerate(nodes) for name in node.outputs}
     layers = {name: layer for name, layer in folders().items() if name in makers}
     rows = {name: -row for row, name in enumerate(sorted(layers, key=lambda name: (layers[name], makers[name])), 1)}

@@ -18,7 +18,7 @@ from fewstep.models.spec import ModelSpec
 class Student:
     """Its samples say at which levels they were made."""
 
-    spec: ModelSpec = ModelSpec("cd", {}, {})
+    spec: ModelSpec = field(default_factory=lambda: ModelSpec("cd", {}, {}))
     samplers: tuple = ("multistep",)
     seeds: set = field(default_factory=set)
     function: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(boundary=0.002))

@@ -75,7 +75,11 @@ def test_several_steps_at_the_levels_that_the_folder_names(model, tmp_path, pipe
 @pytest.mark.parametrize("labels", [False, True])
 def test_a_folder_comes_back_as_the_same_student(model, tmp_path, labels, changes):
     ours = model(labels, **changes)
-    back = import_diffusers(export_model(ours, tmp_path / "out", "diffusers"), "cd", "patches").save(tmp_path / "back").load("cpu")
+    back = (
+        import_diffusers(export_model(ours, tmp_path / "out", "diffusers"), "cd", "patches")
+        .save(tmp_path / "back")
+        .load("cpu")
+    )
     assert (back.sha256, back.samplers[0]) == (ours.sha256, "multistep")
     assert (back.sample(2, 3, range(4), levels=[80.0, 3.0]) == ours.sample(2, 3, range(4))).all()
 

@@ -168,7 +168,9 @@ def workplace(store, tmp_path):
 PICTURES = [Image.new("RGB", (2, 2)), Image.new("RGB", (3, 3))]
 
 
-def test_scores_or_levels_of_another_model_of_its_name_are_not_registered(store, pair, finished_model, scores, workplace):
+def test_scores_or_levels_of_another_model_of_its_name_are_not_registered(
+    store, pair, finished_model, scores, workplace
+):
     student, teacher = pair()
     of, levels = {"cd": finished_model(1).sha256, "teacher": teacher.sha256}, StudentLevels.of_recipe(student)
     with pytest.raises(ValueError, match="not of the cd that is there: kedro run --pipelines=evaluate"):
