@@ -27,15 +27,15 @@ BARE = """
 import sys, time, tempfile, torch
 from pathlib import Path
 from fewstep.pipelines.config_loader import RecipeConfigLoader
-from fewstep.pipelines.training import make_job
 from fewstep.settings import CONFIG_LOADER_ARGS
 from fewstep.data import ArrayStore
+from fewstep.training.job import Job
 from fewstep.training.loop import Training
 steps, batch = int(sys.argv[1]), int(sys.argv[2])
 changes = {"teacher": {"training": {"images": steps * batch, "batch_size": batch}}}
-parameters = RecipeConfigLoader("conf", env="base", runtime_params=changes, **CONFIG_LOADER_ARGS)["parameters"]
+parameters = RecipeConfigLoader("conf", env="base", runtime_params=changes, **CONFIG_LOADER_ARGS).parameters
 torch.set_num_threads(int(sys.argv[3]))
-job = make_job(parameters["teacher"], ArrayStore.open("data/02_intermediate/digits/images"))
+job = Job.of(parameters.teacher, ArrayStore.open("data/02_intermediate/digits/images"))
 training = Training(job, Path(tempfile.mkdtemp()))
 started = time.perf_counter()
 for _ in range(steps):

@@ -46,7 +46,7 @@ def seconds_of(work) -> float:
 def forwards_an_image(model: Model, rounds: int) -> tuple[float, float]:
     """Generation in units of a bare forward pass, the median over rounds, and the seconds of that pass."""
     x, level = torch.randn(BATCH, *model.space.shape), torch.ones(BATCH)
-    labels = torch.zeros(BATCH, len(model.space.classes)) if model.spec["labels"] else None
+    labels = torch.zeros(BATCH, len(model.space.classes)) if model.spec.labels else None
     ratios, bare = [], []
     for _ in range(rounds + 1):  # the first warms up
         bare.append(seconds_of(lambda: model.function.network(x, level, labels)))

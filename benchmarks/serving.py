@@ -44,7 +44,7 @@ def median(call, rounds: int) -> float:
 
 def forward_of(model: Model):
     x, sigma = torch.randn(1, *model.space.shape), torch.tensor([80.0])
-    labels = torch.zeros(1, len(model.space.classes)) if model.spec["labels"] else None
+    labels = torch.zeros(1, len(model.space.classes)) if model.spec.labels else None
 
     @torch.inference_mode()
     def forward():

@@ -25,11 +25,12 @@ from memory import peak_bytes
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from fewstep.data import ingest
+from fewstep.data import ArrayStore, ingest
 from fewstep.diffusion.guidance import guided
 from fewstep.diffusion.randomness import StepRandomness
 from fewstep.losses.distances import build_distance
-from fewstep.models.model import Model, build_function
+from fewstep.models.model import Model, SavedModel, build_function
+from fewstep.models.spec import ModelSpec
 from fewstep.networks import build_network
 from fewstep.networks.dual import jvp
 from fewstep.networks.released import from_published
@@ -41,6 +42,7 @@ from fewstep.training.hyperparameters import TrainingSettings
 from fewstep.training.job import Job
 from fewstep.training.loop import Training
 from fewstep.training.optimizer import build_optimizer
+from fewstep.training.recipe import Recipe
 
 CD = {"name": "consistency_distillation"}
 FACM = {"name": "flow_anchored_consistency"}
@@ -231,8 +233,7 @@ def kept_for_backward(spec: dict, shape: tuple, size: int) -> dict[str, float]:
 def copies_of_weights(folder: Path) -> dict[str, tuple[float, int]]:
     """How often a training holds the weights, and how often it should: student and average, target, teacher."""
     store = ingest({"name": "digits"}, folder / "digits")
-    spec = {"name": "teacher", "network": DIGITS | {"second_time": False}, "preconditioning": {"name": "edm"}}
-    spec |= {"labels": False, "levels": {}}
+    spec = ModelSpec("teacher", DIGITS | {"second_time": False}, {"name": "edm"})
     teacher = Model(build_function(spec, store.space), store.space, spec).save(folder / "teacher")
     wanted = {"EDM": 2, "CT": 3, "iCT": 2, "ECT": 2, "CD Euler": 3, "CD Heun": 4, "PD": 3, "CTM": 4}
     wanted |= {"sCT": 2, "sCD": 3, "FACM, data's velocity": 2, "FACM": 3}
@@ -242,13 +243,13 @@ def copies_of_weights(folder: Path) -> dict[str, tuple[float, int]]:
     }
 
 
-def _job(name: str, method: dict, store, teacher: Model) -> Job:
+def _job(name: str, method: dict, store: ArrayStore, teacher: SavedModel) -> Job:
     method = method | ({"target_ema": 0.95} if name == "CD Heun" else {"start_steps": 2} if name == "PD" else {})
     objective = build_objective(method)
     kind, network = {"name": objective.preconditioner}, DIGITS | {"second_time": objective.second_time}
-    data, numbers = (str(store.folder), store.sha256), {"images": 4, "batch_size": 2}
-    start = {"teacher": str(teacher.folder), "start": "teacher", "start_new": ("embed.second",)}
-    return Job(name, *data, network, kind, method, numbers, **(start if name in FROM_TEACHER else {}))
+    numbers = TrainingSettings(images=4, batch_size=2)
+    start = {"start": "teacher", "start_new": ("embed.second",)} if name in FROM_TEACHER else {}
+    return Job.of(Recipe(name, objective, numbers, network, kind, **start), store, teacher)
 
 
 def _copies(job: Job, run_dir: Path) -> float:

@@ -22,7 +22,7 @@ def parameters(env: str = "test", **given):
         for place in places:
             section = section.setdefault(place, {})
         section[last] = value
-    return RecipeConfigLoader(str(CONF), env=env, runtime_params=runtime, **CONFIG_LOADER_ARGS)["parameters"]
+    return RecipeConfigLoader(str(CONF), env=env, runtime_params=runtime, **CONFIG_LOADER_ARGS).parameters
 
 
 REFUSED = {
@@ -57,10 +57,13 @@ REFUSED = {
     "network: for points": ({"network": {"name": "mlp"}}, "'mlp' takes points"),
     "another preconditioner": ({"student__preconditioning__name": "edm"}, "for consistency_distillation 'edm'"),
     "argument of a wrapper": ({"student__preconditioning__bundary": 1}, "'bundary'. Did you mean 'boundary'"),
-    "two boundaries": ({"student__preconditioning__boundary": 0.01}, "sigma_min is 0.002, and the boundary .* 0.01"),
+    "two boundaries": (
+        {"student__preconditioning__boundary": 0.01},
+        "preconditioning.boundary is stated once a recipe, as noise.sigma_min: leave it out",
+    ),
     "two boundaries of a jump": (
         {"recipe": "ctm", "student__preconditioning__boundary": 0.01},
-        "sigma_min is 0.002, and the boundary .* 0.01",
+        "preconditioning.boundary is stated once a recipe, as noise.sigma_min: leave it out",
     ),
     "a batch in pieces": (
         {"recipe": "ctm", "student__training__micro_batch_size": 8},
@@ -125,8 +128,17 @@ REFUSED = {
     "augmentation that nothing makes": ({"network__augment_dim": 9}, "network.augment_dim is 9: no method"),
     "channels of half a wave": ({"network__channels": 20, "network__channel_mult_noise": 0.35}, "7 channels of sines"),
     "an unknown time": ({"network__c_noise": "angel"}, "'angel'. Did you mean 'angle'"),
-    "a grid of none": ({"student__objective__rho": 0}, "student.objective.* rho 0"),
-    "where samplers start": ({"student__objective__sigma_max": 40.0}, "sigma_max is 40.0: samplers start at 80"),
+    "a grid of none": ({"student__noise__rho": 0}, "student.noise.* rho must be above 0 and finite, got 0"),
+    "where samplers start": ({"student__noise__sigma_max": 40.0}, "sigma_max must be 80, where samplers start, got 40"),
+    "an end above the other": ({"student__noise__sigma_min": 90}, "sigma_min must be above 0 and below 80, got 90"),
+    "an end of the noise in the objective": (
+        {"student__objective__sigma_min": 0.01},
+        "objective.sigma_min is stated once a recipe, as noise.sigma_min: leave it out",
+    ),
+    "an end of another name": (
+        {"student__noise__sigma_mn": 0.01},
+        "'student.noise.sigma_mn'.*Did you mean 'sigma_min'",
+    ),
     "levels of Heun": ({"teacher__levels": {9: [1]}}, "levels are .*none are chosen"),
     "unknown rule": ({"promotion__rules__kid_belw": 1}, "'kid_belw'.* Did you mean 'kid_below'"),
     "unknown threshold": ({"promotion__rules__first__kdi": 1}, "promotion.rules.* 'kdi'. Did you mean 'kid'"),

@@ -1,7 +1,7 @@
 """A Ray cluster that is there already, by RAY_ADDRESS: it trains, to the same bits, and lives on."""
 
-import json
 import os
+import pickle
 import secrets
 import signal
 import socket
@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -23,15 +22,14 @@ pytestmark = pytest.mark.check
 NETWORK = {"name": "unet", "channels": 8, "channel_mult": [1], "num_blocks": 1}
 TINY = {"images": 40, "batch_size": 8, "progress_every": 8, "checkpoint_every": 8}
 PROCESS = """
-import json, sys
+import pickle, sys
 from pathlib import Path
 
 import ray
 
 from fewstep.launch import LaunchSettings, launch
-from fewstep.training.job import Job
 
-launch(Job(**json.loads(sys.argv[1])), Path(sys.argv[2]), LaunchSettings(1, threads=1, gpu=False))
+launch(pickle.loads(bytes.fromhex(sys.argv[1])), Path(sys.argv[2]), LaunchSettings(1, threads=1, gpu=False))
 print(ray.get_runtime_context().gcs_address.split(":")[-1], len(ray.nodes()))
 """
 
@@ -78,15 +76,15 @@ def end_group(process: subprocess.Popen):
 
 def launched(job: Job, run_dir: Path, cluster: dict[str, str]) -> str:
     """What a process of its own says that trained by a cluster."""
-    command = [sys.executable, "-c", PROCESS, json.dumps(asdict(job)), str(run_dir)]
+    command = [sys.executable, "-c", PROCESS, pickle.dumps(job).hex(), str(run_dir)]
     done = subprocess.run(command, env={**os.environ, **cluster}, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.strip().splitlines()[-1]
 
 
-def test_a_cluster_that_is_there_makes_the_same_bits_and_lives_on(cluster, digits, tmp_path):
+def test_a_cluster_that_is_there_makes_the_same_bits_and_lives_on(cluster, digits, small_job, tmp_path):
     said, process = cluster
-    job = Job("teacher", str(digits.folder), digits.sha256, NETWORK, {"name": "edm"}, {"name": "denoising"}, TINY)
+    job = small_job("teacher", digits, "denoising", NETWORK, TINY)
     expected = load_file(launch(job, tmp_path / "here", LaunchSettings(0, threads=1)) / "model.safetensors")
     for run in ("first", "second"):
         assert launched(job, tmp_path / run, said) == f"{said['RAY_ADDRESS'].split(':')[1]} 1"

@@ -19,10 +19,10 @@ import torch
 import yaml
 from PIL import Image
 
+from fewstep.config.merging import merged
 from fewstep.exchange.checkpoints import import_openai
 from fewstep.exchange.hugging_face import write_diffusers
 from fewstep.networks import settings_of
-from fewstep.pipelines.config_loader import merged
 from fewstep.registry import force, register
 from fewstep.tracking import Store
 
@@ -149,7 +149,7 @@ def published(tmp_path, reference, network_pickle):
     student = import_openai(file, "cd", "imagenet64", teacher=False, config=config)
     write_diffusers(student, folder / "diffusers-cd_imagenet64_l2")
     shutil.copy(network_pickle(reference("ddpmpp")), folder / "edm-cifar10-32x32-uncond-vp.pkl")
-    return settings_of(student.spec["network"])
+    return settings_of(student.spec.network)
 
 
 @pytest.fixture

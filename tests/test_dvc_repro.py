@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fewstep.config.merging import merged
 from fewstep.pipeline_registry import recipe_names
-from fewstep.pipelines.config_loader import merged
 
 PROJECT = Path(__file__).parents[1]
 COPIED = (

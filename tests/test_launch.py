@@ -14,10 +14,7 @@ import pytest
 import torch
 
 from fewstep.launch import LaunchSettings, check_shared, launch, share_threads
-from fewstep.models.model import Model
-from fewstep.pipelines.config_loader import RecipeConfigLoader
-from fewstep.pipelines.training import make_job
-from fewstep.settings import CONFIG_LOADER_ARGS
+from fewstep.models.model import SavedModel
 from fewstep.tracking.follow import Progress
 from fewstep.training.checkpoint import checkpoints, load_newest
 from fewstep.training.job import Job
@@ -38,25 +35,35 @@ def patches(tmp_path_factory):
     return ingest({"name": "patches", "count": 64, "side": 16}, tmp_path_factory.mktemp("data") / "patches")
 
 
-def job_of(name: str, store, teacher: Model | None = None, dropout: float = 0.0, **training) -> Job:
+@pytest.fixture(scope="module")
+def job_of(typed_parameters, patches):
     """A short training of the test overlay. RAdam's first steps are plain descent, so that rounding stays rounding."""
-    recipe = name if name != "teacher" else RECIPES[0]
-    loader = RecipeConfigLoader(str(CONF), env="test", runtime_params={"recipe": recipe}, **CONFIG_LOADER_ARGS)
-    chosen = loader["parameters"]["teacher" if name == "teacher" else "student"]
-    chosen["network"] |= {"dropout": dropout}
-    chosen["training"] |= SHORT | {"optimizer": "radam"} | training
-    return make_job(chosen, store, teacher)
+
+    def make(name: str, teacher: SavedModel | None = None, dropout: float = 0.0) -> Job:
+        given = typed_parameters("test", recipe=name if name != "teacher" else RECIPES[0])
+        recipe = given.teacher if name == "teacher" else given.student
+        training = replace(recipe.training, **SHORT, optimizer="radam")
+        network = recipe.network | {"dropout": dropout}
+        return Job.of(replace(recipe, network=network, training=training), patches, teacher)
+
+    return make
+
+
+def changed(job: Job, **training) -> Job:
+    """The job with other settings of its training."""
+    recipe = replace(job.recipe, training=replace(job.recipe.training, **training))
+    return replace(job, recipe=recipe)
 
 
 @pytest.fixture(scope="module")
-def teacher(patches, tmp_path_factory):
-    return Model.load(train(job_of("teacher", patches), tmp_path_factory.mktemp("teacher")))
+def teacher(job_of, tmp_path_factory):
+    return SavedModel.open(train(job_of("teacher"), tmp_path_factory.mktemp("teacher")))
 
 
 @pytest.fixture(scope="module")
-def student(patches, teacher):
+def student(job_of, teacher):
     """A job with dropout."""
-    return job_of("cd", patches, teacher, dropout=0.1)
+    return job_of("cd", teacher, dropout=0.1)
 
 
 def end_of(run_dir: Path) -> dict[str, torch.Tensor]:
@@ -71,8 +78,8 @@ def same_bits(one: Path, other: Path) -> bool:
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=() if n == "cd" else pytest.mark.check) for n in ["teacher", *RECIPES]]
 )
-def test_two_workers_make_the_steps_of_one(name, patches, teacher, tmp_path, ray_here):
-    job = job_of(name, patches, None if name == "teacher" else teacher)
+def test_two_workers_make_the_steps_of_one(name, job_of, teacher, tmp_path, ray_here):
+    job = job_of(name, None if name == "teacher" else teacher)
     started = Training(job, tmp_path / "untrained").state()
     for workers in (1, 2):
         launch(job, tmp_path / str(workers), LaunchSettings(workers, threads=1, gpu=False))
@@ -105,8 +112,8 @@ def kill_worker_at(run_dir: Path, step: int, killed: list[int]):
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.check)])
 def test_a_killed_worker_is_started_again_and_ends_in_the_same_bits(workers, student, tmp_path, ray_here):
-    longer = student.training | {"images": 60 * BATCH, "checkpoint_every": 7 * BATCH}
-    job, settings = replace(student, training=longer), LaunchSettings(workers, threads=1, gpu=False)
+    job = changed(student, images=60 * BATCH, checkpoint_every=7 * BATCH)
+    settings = LaunchSettings(workers, threads=1, gpu=False)
     launch(job, tmp_path / "whole", settings)
     killed: list[int] = []
     killer = threading.Thread(target=kill_worker_at, args=(tmp_path / "killed", 20, killed), daemon=True)
@@ -145,7 +152,7 @@ class Counted:
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.check)])
 def test_a_divergence_arrives_once_in_the_same_words_and_the_checkpoint_stays(workers, student, tmp_path, ray_here):
-    job = replace(student, training=student.training | {"learning_rate": 1e25, "clip": 0.0, "optimizer": "adam"})
+    job = changed(student, learning_rate=1e25, clip=0.0, optimizer="adam")
     expected = words_of(Divergence, job, tmp_path / "here", 0)
     job = replace(job, teacher_sha256=(starts := Counted(tmp_path / "starts")))
     assert words_of(Divergence, job, tmp_path / "ray", workers).split(":")[0] == expected.split(":")[0]
@@ -156,16 +163,17 @@ def test_a_divergence_arrives_once_in_the_same_words_and_the_checkpoint_stays(wo
 
 
 def test_a_wrong_value_arrives_in_the_same_words(student, tmp_path, ray_here):
-    job = replace(student, network=student.network | {"channels": 8})
+    recipe = student.recipe
+    job = replace(student, recipe=replace(recipe, network=recipe.network | {"channels": 8}))
     expected = words_of(ValueError, job, tmp_path / "here", 0)
     assert words_of(ValueError, job, tmp_path / "ray", 1) == expected and "start from its teacher" in expected
 
 
 def test_a_fault_of_ours_is_not_tried_again_and_arrives_with_its_traceback(student, tmp_path, ray_here):
     starts = Counted(tmp_path / "starts")
-    job = replace(student, objective=None, teacher_sha256=starts)
+    job = replace(student, data=None, teacher_sha256=starts)
     message = words_of(RuntimeError, job, tmp_path / "run", 1)
-    assert "TypeError" in message and "objectives/__init__.py" in message
+    assert "TypeError" in message and "store.py" in message
     assert starts.count == RAYS + 1
 
 

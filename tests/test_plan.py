@@ -12,13 +12,12 @@ from fewstep.step_cost import Cost, try_steps
 pytestmark = pytest.mark.slow
 
 
-def test_a_trial_counts_what_a_step_costs(digits):
+def test_a_trial_counts_what_a_step_costs(digits, small_job):
     from fewstep.models.model import build_function
-    from fewstep.training.job import Job
 
     network = {"name": "unet", "channels": 8, "channel_mult": [1], "num_blocks": 1, "attn_resolutions": []}
     training = {"images": 640, "batch_size": 64}
-    job = Job("teacher", str(digits.folder), digits.sha256, network, {"name": "edm"}, {"name": "denoising"}, training)
+    job = small_job("teacher", digits, "denoising", network, training)
     cost = try_steps(job, 32, torch.device("cpu"), steps=1, seconds=0)
     function = build_function(job.spec, digits.space)
     with FlopCounterMode(display=False) as counter:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fewstep.cli import main, run
+from fewstep.config.parameters import to_json
 from fewstep.pipeline_registry import register_pipelines
 from fewstep.pipelines.config_loader import RecipeConfigLoader
 from fewstep.reporting.leaderboard import leaderboard_table
@@ -73,7 +74,7 @@ def conf(tmp_path_factory):
 
 
 def parameters(conf: Path, env: str | None = None, given: dict | None = None) -> dict:
-    return RecipeConfigLoader(str(conf), env=env, runtime_params=given or {}, **CONFIG_LOADER_ARGS)["parameters"]
+    return to_json(RecipeConfigLoader(str(conf), env=env, runtime_params=given or {}, **CONFIG_LOADER_ARGS).parameters)
 
 
 def unknown(given: dict, known: object) -> list[str]:

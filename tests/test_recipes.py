@@ -12,15 +12,15 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from fewstep import step_cost as trial
+from fewstep.config.parameters import Parameters
 from fewstep.diffusion.levels import karras_levels
 from fewstep.diffusion.randomness import StepRandomness
-from fewstep.models.model import Model
+from fewstep.models.model import SavedModel
 from fewstep.networks import build_network
 from fewstep.objectives import Networks
 from fewstep.pipelines.config_loader import RecipeConfigLoader
-from fewstep.pipelines.training import make_job
 from fewstep.settings import CONFIG_LOADER_ARGS
-from fewstep.training.hyperparameters import TrainingSettings
+from fewstep.training.job import Job
 from fewstep.training.loop import Divergence, Training, train
 
 pytestmark = pytest.mark.slow
@@ -39,9 +39,8 @@ COSTS = {  # of a step, least and most, in --env=test: student 3; target 1; teac
 RECIPES = sorted(p.stem for p in (CONF / "base" / "parameters" / "recipes").glob("*.yml"))
 
 
-def parameters(recipe: str, env: str = "test") -> dict:
-    loader = RecipeConfigLoader(str(CONF), env=env, runtime_params={"recipe": recipe}, **CONFIG_LOADER_ARGS)
-    return loader["parameters"]
+def parameters(recipe: str, env: str = "test") -> Parameters:
+    return RecipeConfigLoader(str(CONF), env=env, runtime_params={"recipe": recipe}, **CONFIG_LOADER_ARGS).parameters
 
 
 @pytest.fixture(scope="module")
@@ -53,21 +52,19 @@ def patches(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def teacher(patches, tmp_path_factory):
-    recipe = parameters(RECIPES[0])["teacher"]
-    job = make_job(recipe | {"training": recipe["training"] | {"images": 32}}, patches)
-    return Model.load(train(job, tmp_path_factory.mktemp("teacher")))
+    job = Job.of(parameters(RECIPES[0]).teacher.trained_for(32), patches)
+    return SavedModel.open(train(job, tmp_path_factory.mktemp("teacher")))
 
 
 def training_of(recipe: str, patches, teacher, folder) -> Training:
-    student = parameters(recipe)["student"]
-    return Training(make_job(student, patches, teacher), folder)
+    return Training(Job.of(parameters(recipe).student, patches, teacher), folder)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_budget_of_passes_counts_what_the_method_does(recipe, patches, teacher, monkeypatch):
     """Each forward pass is one, and its backward pass two."""
     monkeypatch.setattr(trial, "COUNTED", 2)  # the first step and the last
-    job = make_job(parameters(recipe)["student"], patches, teacher)
+    job = Job.of(parameters(recipe).student, patches, teacher)
     least, most = COSTS.get(recipe, (3, math.inf))
     assert least - 0.02 < trial.passes_of_a_sample(job, torch.device("cpu")) <= most
 
@@ -144,9 +141,10 @@ def test_a_recipe_tells_its_divergence_before_any_weight_has_changed(recipe, pat
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_trains_in_bf16_and_is_taken_up_in_the_same_bits(recipe, patches, teacher, tmp_path, randomised):
-    student, steps, bits = parameters(recipe)["student"], {}, {}
+    student, steps, bits = parameters(recipe).student, {}, {}
     for name, precision in (("plain", "fp32"), ("whole", "bf16"), ("broken", "bf16")):
-        job = make_job({**student, "training": student["training"] | {"precision": precision}}, patches, teacher)
+        rounded = replace(student, training=replace(student.training, precision=precision))
+        job = Job.of(rounded, patches, teacher)
         training = Training(job, tmp_path / name)
         randomised(training.step_module.trained, std=0.1)
         steps[name] = [training.make_step()]
@@ -166,7 +164,7 @@ def test_a_recipe_trains_in_bf16_and_is_taken_up_in_the_same_bits(recipe, patche
 def test_a_recipe_trains_and_its_model_samples(recipe, patches, teacher, tmp_path):
     training = training_of(recipe, patches, teacher, tmp_path)
     training.make_step()
-    model = training.model().save(tmp_path / "model")
+    model = training.model().save(tmp_path / "model").load("cpu")
     assert model.samplers[0] == training.objective.sampler
     for nfe in (1, 2, 4):
         assert len(model.levels(nfe)) == nfe and model.sample(nfe, 0, range(2)).shape == (2, 3, 16, 16)
@@ -174,43 +172,42 @@ def test_a_recipe_trains_and_its_model_samples(recipe, patches, teacher, tmp_pat
 
 def from_elsewhere(teacher, **changes):
     """A teacher as one that was imported, which says nothing of a training."""
-    provenance = {**teacher.spec["provenance"], "source": "network.pkl"}
-    provenance.pop("training")
-    return replace(teacher, spec={**teacher.spec, "provenance": provenance, **changes})
+    provenance = replace(teacher.spec.provenance, source="network.pkl", training=None)
+    return replace(teacher, spec=replace(teacher.spec, provenance=provenance, **changes))
 
 
 @pytest.mark.parametrize("recipe", ["ctm", "facm"])
 def test_guidance_by_a_loaded_teacher_that_always_had_labels_is_refused(recipe, patches, teacher):
-    student = parameters(recipe)["student"]
-    make_job(student, patches, teacher)
+    student = parameters(recipe).student
+    Job.of(student, patches, teacher)
     with pytest.raises(ValueError, match=f"{recipe}: objective.guidance is 1.5: .*knows images without a label"):
-        make_job(student, patches, from_elsewhere(teacher))
+        Job.of(student, patches, from_elsewhere(teacher))
 
 
 def test_labels_by_a_loaded_teacher_without_any_are_refused(patches, teacher):
-    student = parameters("cd")["student"]
-    make_job(student, patches, from_elsewhere(teacher))
+    student = parameters("cd").student
+    Job.of(student, patches, from_elsewhere(teacher))
     with pytest.raises(ValueError, match="cd: training.labels is true, and the teacher knows none"):
-        make_job(student, patches, from_elsewhere(teacher, labels=False))
+        Job.of(student, patches, from_elsewhere(teacher, labels=False))
 
 
 def test_a_loaded_teacher_is_of_the_students_network_and_of_the_datas_scale(patches, teacher):
-    student = parameters("cd")["student"]
+    student = parameters("cd").student
     with pytest.raises(ValueError, match=r"cd: .*the teacher's has network.norm_eps=1e-05 \(not 0.001\)"):
-        make_job({**student, "network": student["network"] | {"norm_eps": 1e-3}}, patches, teacher)
+        Job.of(replace(student, network=student.network | {"norm_eps": 1e-3}), patches, teacher)
     elsewhere = replace(from_elsewhere(teacher), space=replace(teacher.space, scale=2.0))
     with pytest.raises(ValueError, match="cd: the teacher's values have the scale 2, and the data's .*data.scale=2"):
-        make_job(student, patches, elsewhere)
+        Job.of(student, patches, elsewhere)
 
 
 def test_every_recipe_file_holds_the_recipe_of_its_name():
     for recipe in RECIPES:
-        assert parameters(recipe)["recipe"] == recipe
+        assert parameters(recipe).recipe == recipe
 
 
 @pytest.mark.parametrize("env", OVERLAYS)
 def test_every_overlay_has_every_recipe(env):
-    assert [parameters(recipe, env)["student"]["objective"]["name"] for recipe in RECIPES]
+    assert [parameters(recipe, env).student.objective.name for recipe in RECIPES]
 
 
 @pytest.mark.parametrize(
@@ -232,7 +229,7 @@ def test_every_overlay_has_every_recipe(env):
     ],
 )
 def test_overlays_have_the_published_settings(env, recipe, iterations, batch, rate, decay):
-    settings = TrainingSettings(**parameters(recipe, env)["student"]["training"])
+    settings = parameters(recipe, env).student.training
     assert (settings.steps, settings.batch_size, settings.learning_rate) == (iterations, batch, rate)
     assert (settings.optimizer, settings.learning_rate_decay, settings.flips) == ("radam", "constant", True)
     assert settings.ema_decay_at(batch) == pytest.approx(decay, abs=5e-7), "no ramp-up"
@@ -273,14 +270,14 @@ CONSTANTS = [  # of the table above, what is not the same for all
 @pytest.mark.parametrize(("env", "recipe", "section", "published"), CONSTANTS)
 def test_overlays_have_the_published_constants(env, recipe, section, published):
     known = parameters("cd", env)
-    found = {"teacher": known["teacher"], **known["students"]}[recipe][section]
+    found = {"teacher": known.teacher, **known.students}[recipe].to_json()[section]
     assert {name: found[name] for name in published} == published
 
 
 @pytest.mark.parametrize("env", ["cifar10", "imagenet64", "lsun256"])
 def test_cd_and_ct_have_no_dropout(env):
-    students = parameters("cd", env)["students"]
-    assert [students[recipe]["network"].get("dropout", 0.0) for recipe in ("cd", "ct")] == [0.0, 0.0]
+    students = parameters("cd", env).students
+    assert [students[recipe].network.get("dropout", 0.0) for recipe in ("cd", "ct")] == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -294,7 +291,7 @@ def test_cd_and_ct_have_no_dropout(env):
     ],
 )
 def test_second_levels_are_the_points_of_the_grid_that_the_authors_found(env, recipe, num_levels, point, level):
-    assert parameters(recipe, env)["student"]["levels"] == {"2": [level]}
+    assert parameters(recipe, env).student.levels == {2: (level,)}
     assert karras_levels(num_levels)[point].item() == pytest.approx(level, rel=1e-3)
 
 
@@ -304,19 +301,19 @@ def test_second_levels_are_the_points_of_the_grid_that_the_authors_found(env, re
 )
 def test_overlays_have_networks_of_the_published_size(env, side, classes, millions):
     with torch.device("meta"):
-        network = build_network(parameters("cd", env)["student"]["network"], (3, side, side), classes)
+        network = build_network(parameters("cd", env).student.network, (3, side, side), classes)
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.05)
 
 
 def test_cifar10_has_the_papers_dropout_and_levels_of_scm():
     """Lu and Song 2024: dropout .20 for sCT, none for sCD, and a second time of 1.1."""
-    sct, scd = (parameters(recipe, "cifar10")["student"] for recipe in ("sct", "scd"))
-    assert (sct["network"]["dropout"], scd["network"]["dropout"]) == (0.2, 0.0)
+    sct, scd = (parameters(recipe, "cifar10").student for recipe in ("sct", "scd"))
+    assert (sct.network["dropout"], scd.network["dropout"]) == (0.2, 0.0)
     for recipe in (sct, scd):
-        assert math.atan(recipe["levels"]["2"][0] / 0.5) == pytest.approx(1.1, abs=1e-3)
-        steps = TrainingSettings(**recipe["training"]).steps
-        assert recipe["start"] == "teacher" and recipe["objective"]["warmup"] * steps == pytest.approx(10_000)
-        assert tuple(recipe["training"]["betas"]) == (0.9, 0.99)
+        assert math.atan(recipe.levels[2][0] / 0.5) == pytest.approx(1.1, abs=1e-3)
+        steps = recipe.training.steps
+        assert recipe.start == "teacher" and recipe.objective.warmup * steps == pytest.approx(10_000)
+        assert recipe.training.betas == (0.9, 0.99)
 
 
 def often(*names: str) -> list:

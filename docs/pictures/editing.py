@@ -3,11 +3,11 @@
 from argparse import ArgumentParser
 from pathlib import Path
 
-import yaml
-
 from fewstep.data.store import ArrayStore
-from fewstep.models.model import Model
+from fewstep.models.model import SavedModel
+from fewstep.pipelines.config_loader import RecipeConfigLoader
 from fewstep.pipelines.edit.nodes import edit_gallery
+from fewstep.settings import CONFIG_LOADER_ARGS
 
 PROJECT = Path(__file__).parents[2]
 
@@ -21,10 +21,9 @@ def main():
     ):
         parser.add_argument(f"--{name}", type=Path, default=PROJECT / "data" / place)
     given = parser.parse_args()
-    editing = yaml.safe_load((PROJECT / "conf/base/parameters/editing.yml").read_text())["editing"]
-    editing = {"source": None, "degrade": True, **editing}
-    models = Model.load(given.student), Model.load(given.teacher)
-    gallery, _, _ = edit_gallery(ArrayStore.open(given.images), *models, editing, PROJECT / "runs/digits")
+    editing = RecipeConfigLoader(str(PROJECT / "conf"), env="base", **CONFIG_LOADER_ARGS).parameters.editing
+    models = SavedModel.open(given.student), SavedModel.open(given.teacher)
+    gallery, *_ = edit_gallery(ArrayStore.open(given.images), *models, None, editing)
     gallery.quantize(64).save(Path(__file__).with_suffix(".png"), optimize=True)
 
 

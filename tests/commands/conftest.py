@@ -1,22 +1,19 @@
 import pytest
 
 from fewstep.data.space import DataSpace
-from fewstep.models.model import Model, build_function
 from fewstep.tracking import Store
 
 
 @pytest.fixture
-def make(tmp_path, randomised):
-    """A small model of a name, with weights of a seed: a function of (name, seed, labels)."""
+def make(tmp_path, draw_model):
+    """A small model of a name, with weights of a seed, saved: a function of (name, seed, labels)."""
 
     def build(name, seed=0, labels=False):
         space = DataSpace("digits", "images", (1, 8, 8), 0.5, tuple("0123456789"))
         network = {"name": "unet", "channels": 16, "channel_mult": [1], "num_blocks": 1}
-        spec = {"name": name, "network": network, "labels": labels, "levels": {}, "data_sha256": "d" * 64}
-        spec |= {"preconditioning": {"name": "edm" if name == "teacher" else "consistency"}}
-        spec |= {"provenance": {"teacher_sha256": None}}
-        function = randomised(build_function(spec, space), seed, std=0.2)
-        return Model(function, space, spec).save(tmp_path / f"{name}{seed}")
+        facts = {"name": name, "network": network, "labels": labels, "data_sha256": "d" * 64}
+        facts |= {"preconditioning": {"name": "edm" if name == "teacher" else "consistency"}}
+        return draw_model(facts, space, seed).save(tmp_path / f"{name}{seed}")
 
     return build
 

@@ -82,13 +82,13 @@ def test_colours_and_wide_pictures_are_shown():
 
 def test_the_page_follows_the_alias_and_shows_the_versions_teacher(make, store, scores):
     teacher = make("teacher")
-    taught_by = register_teacher(teacher.folder, scores(9.0), store)
-    register(make("cd").folder, scores(9.0), store, teacher=taught_by)
+    taught_by = register_teacher(teacher, scores(9.0), store)
+    register(make("cd"), scores(9.0), store, teacher=taught_by)
     studio = Studio(CHAMPION, store=store)
     assert "fewstep-digits version 1** @champion" in studio.words()
     assert studio.served.teacher.sha256 == teacher.sha256
     other = make("cd", 1)
-    register(other.folder, scores(8.0), store)
+    register(other, scores(8.0), store)
     pinned = Studio("models:/fewstep-digits/1", store=store)
     force(store, "fewstep-digits", 2, "better")
     assert "fewstep-digits version 2" in studio.reload()

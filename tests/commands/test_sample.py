@@ -17,11 +17,12 @@ def typed(words: list[str], code: int) -> str:
 
 
 def test_a_picture_is_made_batch_by_batch(make, tmp_path):
-    model, sizes, file = make("cd"), [], tmp_path / "five.png"
+    saved, sizes, file = make("cd"), [], tmp_path / "five.png"
+    model = saved.load()
     kind = type(model.function)
     watch = register_module_forward_hook(lambda m, _, made: sizes.append(len(made)) if type(m) is kind else None)
     try:
-        typed([str(file), "--model", str(model.folder), "--n", "5", "--batch-size", "2"], 0)
+        typed([str(file), "--model", str(saved.folder), "--n", "5", "--batch-size", "2"], 0)
     finally:
         watch.remove()
     assert sizes == [2, 2, 1]

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from fewstep.pipelines.config_loader import RecipeConfigLoader, merged, overlaid
+from fewstep.config.merging import chosen, merged, overlaid
+from fewstep.pipelines.config_loader import RecipeConfigLoader
 from fewstep.settings import CONFIG_LOADER_ARGS
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -31,6 +32,16 @@ def test_an_overlay_speaks_of_every_recipe_and_over_that_of_one():
     assert overlaid(base, overlay) == {"recipes": {"cd": {"seed": 3, "levels": {2: [5]}}, "ct": {"seed": 4}}}
 
 
+def test_a_recipe_has_the_network_of_all_with_what_it_says_of_it_and_the_chosen_one_what_student_says():
+    config = {"dataset": "d", "network": {"name": "unet", "channels": 8}, "student": {"seed": 5}, "recipe": "cd"}
+    recipes = {"cd": {"network": {"dropout": 0.1}}, "ct": {"network": {"name": "mlp"}}}
+    found = chosen({**config, "recipes": recipes, "teacher": {"seed": 1}})
+    assert found["student"] == found["students"]["cd"]
+    assert found["student"] == {"name": "cd", "network": {"name": "unet", "channels": 8, "dropout": 0.1}, "seed": 5}
+    assert found["students"]["ct"] == {"name": "ct", "network": {"name": "mlp"}}
+    assert found["teacher"] == {"name": "teacher", "network": config["network"], "seed": 1} and "recipes" not in found
+
+
 @pytest.fixture(scope="module")
 def renamed(tmp_path_factory):
     """A function of (env, recipe): the parameters where base has a new recipe, `mine`, which is cd renamed."""
@@ -41,7 +52,7 @@ def renamed(tmp_path_factory):
 
     def parameters(env, recipe, **given):
         given = {"recipe": recipe, **given}
-        return RecipeConfigLoader(str(conf), env=env, runtime_params=given, **CONFIG_LOADER_ARGS)["parameters"]
+        return RecipeConfigLoader(str(conf), env=env, runtime_params=given, **CONFIG_LOADER_ARGS).parameters
 
     return parameters
 
@@ -50,12 +61,12 @@ def renamed(tmp_path_factory):
 @pytest.mark.parametrize("env", OVERLAYS)
 def test_a_new_recipe_is_one_file_in_every_overlay(env, renamed):
     """Its labels, its flips and what it shows while it trains are those of the others."""
-    mine, pd = renamed(env, "mine")["student"], renamed(env, "pd")["student"]
+    mine, pd = renamed(env, "mine").student, renamed(env, "pd").student
     shared = ("labels", "label_dropout", "flips", "checkpoint_every", "progress_every", "pictures_every")
-    assert {key: mine["training"][key] for key in shared} == {key: pd["training"][key] for key in shared}
+    assert [getattr(mine.training, key) for key in shared] == [getattr(pd.training, key) for key in shared]
 
 
 def test_params_speak_of_every_recipe_too(renamed):
     given = {"recipes": {"every": {"training": {"images": 320}}}}
-    students = renamed("test", "mine", **given)["students"]
-    assert {student["training"]["images"] for student in students.values()} == {320} and "mine" in students
+    students = renamed("test", "mine", **given).students
+    assert {student.training.images for student in students.values()} == {320} and "mine" in students

@@ -1,5 +1,7 @@
 """Tasks on a student with random weights: what holds whatever it has learnt."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,8 @@ from fewstep.editing.interpolation import KnownNoise
 from fewstep.editing.measures import psnr
 from fewstep.editing.projection import known_means
 from fewstep.evaluation.counting import count_evaluations
-from fewstep.models.model import Model, build_function
+from fewstep.models.model import Model
+from fewstep.models.spec import ModelSpec
 
 SPACE = DataSpace("colours", "images", (3, 8, 8), 0.66, ("a", "b"))
 SPEC = {
@@ -26,12 +29,8 @@ SPEC = {
 
 
 @pytest.fixture
-def student(randomised):
-    def build(space=SPACE, **changes):
-        spec = {**SPEC, **changes}
-        return Model(randomised(build_function(spec, space), std=0.2).eval(), space, spec)
-
-    return build
+def student(draw_model):
+    return lambda space=SPACE, **changes: draw_model({**SPEC, **changes}, space)
 
 
 @pytest.fixture
@@ -92,7 +91,7 @@ def test_interpolation_begins_and_ends_with_the_samples_of_its_seeds(student, st
         assert frames.shape == (10, 3, 8, 8)
         decoded = SPACE.decode(frames).astype(int)
         assert np.abs(decoded[::5] - model.sample(steps, 3, range(2))).max() <= 1
-        labels = labels_of(3) if model.spec["labels"] else None  # those of the first seed, all the way
+        labels = labels_of(3) if model.spec.labels else None  # those of the first seed, all the way
         assert np.abs(decoded[4::5] - model.sample(steps, 8, range(2), labels)).max() <= 1
 
 
@@ -116,8 +115,8 @@ class Classes(torch.nn.Module):
 @pytest.fixture
 def exact():
     """Student and teacher of Classes."""
-    spec = {**SPEC, "labels": True}
-    teacher = Model(Classes(False), SPACE, {**spec, "preconditioning": {"name": "edm"}})
+    spec = replace(ModelSpec.from_json(SPEC), labels=True)
+    teacher = Model(Classes(False), SPACE, replace(spec, preconditioning={"name": "edm"}))
     return Model(Classes(True), SPACE, spec), teacher
 
 

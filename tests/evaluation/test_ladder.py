@@ -14,7 +14,6 @@ from fewstep.evaluation.features import Extractor
 from fewstep.evaluation.ladder import Judge, Rung, evaluate, evaluate_given, floor, rungs_of
 from fewstep.evaluation.perception import diversity
 from fewstep.losses.distances import build_distance
-from fewstep.models.model import Model, build_function
 from fewstep.reporting.table import scores_table
 
 
@@ -141,9 +140,9 @@ def test_samples_of_others_are_scored_by_parts_that_share_none(digits, extractor
         evaluate_given(rows[:89], "mine", digits, extractor, count=30, seeds=[0, 1, 2])
 
 
-def test_a_class_conditional_model_is_asked_for_its_classes_in_turn(digits, extractor):
+def test_a_class_conditional_model_is_asked_for_its_classes_in_turn(digits, extractor, draw_model):
     spec = {"network": {"name": "unet", "channels": 8}, "preconditioning": {"name": "edm"}, "labels": True, "name": "t"}
-    model = Model(build_function(spec, digits.space).eval(), digits.space, spec)
+    model = draw_model(spec, digits.space)
     (found,) = rungs_of(model, "euler", [1])
     assert found.classes == 10
     labels = torch.tensor([8, 9, 0])
@@ -184,9 +183,9 @@ def test_bad_input_fails_before_any_work(digits, extractor, change, words):
         evaluate([untouched], digits, **arguments)
 
 
-def test_rungs_of_a_model_have_its_levels_and_its_samples(moons_store):
+def test_rungs_of_a_model_have_its_levels_and_its_samples(moons_store, draw_model):
     spec = {"network": {"name": "mlp"}, "preconditioning": {"name": "edm"}, "labels": False, "name": "teacher"}
-    model = Model(build_function(spec, moons_store.space).eval(), moons_store.space, spec)
+    model = draw_model(spec, moons_store.space)
     found = rungs_of(model, "heun", (3, 5))
     assert [(r.model, r.sampler, r.nfe, len(r.levels)) for r in found] == [
         ("teacher", "heun", 3, 2),

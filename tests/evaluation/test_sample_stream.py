@@ -10,7 +10,6 @@ import pytest
 from fewstep.data.space import DataSpace
 from fewstep.evaluation.counting import count_evaluations
 from fewstep.evaluation.sample_stream import stream
-from fewstep.models.model import Model, build_function
 
 SPACE = DataSpace("digits", "images", (1, 8, 8), 0.66)
 SPEC = {
@@ -22,8 +21,8 @@ SPEC = {
 
 
 @pytest.fixture
-def model(randomised):
-    return Model(randomised(build_function(SPEC, SPACE), std=0.2).eval(), SPACE, SPEC)
+def model(draw_model):
+    return draw_model(SPEC, SPACE)
 
 
 class Interrupted(Exception):

@@ -9,15 +9,16 @@ import pytest
 import torch
 
 from fewstep.data import ingest
-from fewstep.evaluation.search import CANDIDATES, SEED, at_scored_levels, keep_levels, search_levels
+from fewstep.evaluation.search import CANDIDATES, SEED, kept_levels, search_levels
 from fewstep.models.model import Model, build_function
+from fewstep.models.spec import ModelSpec
 
 
 @dataclass(frozen=True)
 class Student:
     """Its samples say at which levels they were made."""
 
-    spec: dict
+    spec: ModelSpec = field(default_factory=lambda: ModelSpec("cd", {}, {}))
     samplers: tuple = ("multistep",)
     seeds: set = field(default_factory=set)
     function: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(boundary=0.002))
@@ -37,47 +38,50 @@ class Judge:
 
 
 def test_the_best_level_more_is_added_to_the_best_list():
-    student = Student({"levels": {}})
-    levels = search_levels(student, Judge(), [1, 2, 3], 10).spec["levels"]
+    student = Student()
+    levels = search_levels(student, Judge(), [1, 2, 3], 10)
     one, ten = (min(CANDIDATES, key=lambda c: abs(np.log10(c / wanted))) for wanted in (1, 10))
-    assert levels == {"2": [one], "3": [ten, one]}
+    assert levels == {2: (one,), 3: (ten, one)}
     assert student.seeds == {SEED} and SEED < 0
 
 
 def test_every_trial_is_told():
     told = []
-    search_levels(Student({"levels": {}}), Judge(), [1, 2, 3], 10, on_progress=lambda *given: told.append(given))
+    search_levels(Student(), Judge(), [1, 2, 3], 10, on_progress=lambda *given: told.append(given))
     assert told == [(k, 19, "2 NFE" if k <= 10 else "3 NFE") for k in range(1, 20)]
 
 
 def test_a_sampler_with_a_grid_of_its_own_is_left_alone():
-    student = Student({"levels": {"2": [3.0]}}, samplers=("euler", "heun"))
-    assert search_levels(student, Judge(), [1, 2], 10) is student
+    student = Student(ModelSpec("pd", {}, {}, levels={2: (3.0,)}), samplers=("euler", "heun"))
+    assert search_levels(student, Judge(), [1, 2], 10) == {2: (3.0,)} and not student.seeds
 
 
 @pytest.fixture(scope="module")
 def moons(tmp_path_factory):
     """A store, and a student that was drawn at random."""
     store = ingest({"name": "moons", "count": 400}, tmp_path_factory.mktemp("search") / "moons")
-    spec = {"network": {"name": "mlp"}, "preconditioning": {"name": "consistency"}, "labels": False, "name": "cd"}
+    spec = ModelSpec("cd", {"name": "mlp"}, {"name": "consistency"})
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         function = build_function(spec, store.space).eval()
-    return store, Model(function, store.space, {**spec, "levels": {}}, "s" * 64)
+    return store, Model(function, store.space, spec)
 
 
 def test_what_was_found_is_kept_until_something_else_is_asked(moons, tmp_path):
     store, model = moons
-    file = tmp_path / "run" / "levels.json"
-    found = keep_levels(model, store, None, [1, 2], 20, file)
-    assert found.spec["levels"]["2"][0] in CANDIDATES
+    file = tmp_path / "run" / "search.json"
+    found = kept_levels(model, store, None, [1, 2], 20, file)
+    assert found[2][0] in CANDIDATES
     kept = json.loads(file.read_text())
     file.write_text(json.dumps({**kept, "levels": {"2": [7.0]}}))
-    assert keep_levels(model, store, None, [1, 2], 20, file).spec["levels"] == {"2": [7.0]}
-    for other in (replace(model, sha256="t" * 64), replace(model, spec={**model.spec, "levels": {"2": [3.0]}})):
+    assert kept_levels(model, store, None, [1, 2], 20, file) == {2: (7.0,)}
+    with torch.random.fork_rng([]):
+        torch.manual_seed(1)
+        retrained = replace(model, function=build_function(model.spec, store.space).eval())
+    for other in (retrained, model.at_levels({2: (3.0,)})):
         file.write_text(json.dumps({**kept, "levels": {"2": [7.0]}}))
-        assert keep_levels(other, store, None, [1, 2], 20, file).spec["levels"] != {"2": [7.0]}
-    assert keep_levels(model, store, None, [1, 3], 20, file).spec["levels"].keys() == {"2", "3"}
+        assert kept_levels(other, store, None, [1, 2], 20, file) != {2: (7.0,)}
+    assert kept_levels(model, store, None, [1, 3], 20, file).keys() == {2, 3}
 
 
 @pytest.mark.parametrize(("size", "batches"), [(20, {20}), (7, {7, 6})])
@@ -86,11 +90,11 @@ def test_trials_are_made_in_batches(moons, tmp_path, size, batches):
     sizes = []
     watch = model.function.register_forward_hook(lambda *given: sizes.append(len(given[-1])))
     try:
-        found = keep_levels(model, store, None, [2], 20, tmp_path / "levels.json", size)
+        found = kept_levels(model, store, None, [2], 20, tmp_path / "search.json", size)
     finally:
         watch.remove()
     assert set(sizes) == batches and sum(sizes) == 20 * 2 * len(CANDIDATES)
-    assert found.spec["levels"] == keep_levels(model, store, None, [2], 20, tmp_path / "whole.json").spec["levels"]
+    assert found == kept_levels(model, store, None, [2], 20, tmp_path / "whole.json")
 
 
 def test_levels_that_a_full_disk_refused_are_searched_again(moons, small_disk):
@@ -98,9 +102,9 @@ def test_levels_that_a_full_disk_refused_are_searched_again(moons, small_disk):
     disk = small_disk(4096)
     (disk / "all").write_bytes(bytes(4096))
     with pytest.raises(OSError):
-        keep_levels(model, store, None, [2], 20, disk / "levels.json")
+        kept_levels(model, store, None, [2], 20, disk / "search.json")
     (disk / "all").unlink()
-    assert keep_levels(model, store, None, [2], 20, disk / "levels.json").spec["levels"]["2"][0] in CANDIDATES
+    assert kept_levels(model, store, None, [2], 20, disk / "search.json")[2][0] in CANDIDATES
 
 
 def test_the_search_never_sees_what_scores_are_measured_against(moons, tmp_path):
@@ -115,14 +119,4 @@ def test_the_search_never_sees_what_scores_are_measured_against(moons, tmp_path)
             assert split == "heldout"
             return store.images(split)
 
-    keep_levels(model, Guarded(), None, [1, 2], 20, tmp_path / "levels.json")
-
-
-def test_a_model_at_the_levels_of_its_scores_makes_what_was_scored(moons):
-    _, model = moons
-    rows = [{"model": "cd", "sampler": "multistep", "nfe": 2, "levels": [80.0, 5.0]}]
-    rows += [{"model": "teacher", "sampler": "heun", "nfe": 3, "levels": [80.0, 1.0]}]
-    scored = at_scored_levels(model, {"rows": rows})
-    assert scored.levels(2).tolist() == [80.0, 5.0]
-    assert np.array_equal(scored.sample(2, 0, range(3)), model.sample(2, 0, range(3), levels=[80.0, 5.0]))
-    assert model.levels(3).tolist() == scored.levels(3).tolist()
+    kept_levels(model, Guarded(), None, [1, 2], 20, tmp_path / "search.json")

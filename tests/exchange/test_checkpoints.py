@@ -35,18 +35,18 @@ def test_openai(reference, tmp_path, teacher):
     theirs = reference("openai")
     torch.save({**theirs.parameters, **theirs.buffers}, tmp_path / "ema.pt")
     model = import_openai(tmp_path / "ema.pt", "teacher", "imagenet64", teacher=teacher, config=theirs.config)
-    model = model.save(tmp_path / "model")
+    model = model.save(tmp_path / "model").load("cpu")
     c_noise = theirs.inputs["timesteps"] / 1000
     assert_same(raw(model, c_noise, theirs.inputs["x"], one_hot(theirs.inputs["y"], 1000)), theirs.output)
     assert (model.samplers[0], model.function.boundary) == (("heun", 0.0) if teacher else ("multistep", 0.002))
-    assert (model.space.shape, model.spec["labels"], len(model.space.classes)) == ((3, 64, 64), True, 1000)
-    assert model.spec["network"]["c_noise_scale"] == 1000.0
+    assert (model.space.shape, model.spec.labels, len(model.space.classes)) == ((3, 64, 64), True, 1000)
+    assert model.spec.network["c_noise_scale"] == 1000.0
 
 
 @pytest.mark.parametrize("family", ["ddpmpp", "ncsnpp", "adm"])
 def test_nvidia(reference, network_pickle, tmp_path, family):
     theirs = reference(family)
-    model = import_nvidia(network_pickle(theirs), "teacher", "cifar10").save(tmp_path / "model")
+    model = import_nvidia(network_pickle(theirs), "teacher", "cifar10").save(tmp_path / "model").load("cpu")
     labels = theirs.inputs.get("class_labels")
     expected = theirs.output
     if "augment_labels" in theirs.inputs:  # which test_published of the networks gives; a denoiser is given none
@@ -75,7 +75,7 @@ def test_a_consistency_model_of_nvidias_format_keeps_its_boundary(reference, net
     path = network_pickle(reference("adm"), "ECMPrecond", sigma_min=0.003)
     with pytest.raises(ValueError, match="--as student"):
         import_nvidia(path, "teacher", "cifar10")
-    model = import_nvidia(path, "ect", "cifar10", teacher=False).save(tmp_path / "model")
+    model = import_nvidia(path, "ect", "cifar10", teacher=False).save(tmp_path / "model").load("cpu")
     assert (model.samplers, model.function.boundary) == (("multistep",), 0.003)
     theirs = reference("adm")
     assert_same(
@@ -87,7 +87,8 @@ def test_a_consistency_model_of_nvidias_format_keeps_its_boundary(reference, net
 
 def test_a_student_keeps_the_levels_that_it_is_given(reference, network_pickle, tmp_path):
     path = network_pickle(reference("adm"), "ECMPrecond", sigma_min=0.003)
-    model = import_nvidia(path, "ect", "cifar10", teacher=False, levels={2: [0.821], 1: []}).save(tmp_path / "model")
+    model = import_nvidia(path, "ect", "cifar10", teacher=False, levels={2: [0.821], 1: []})
+    model = model.save(tmp_path / "model").load("cpu")
     assert model.levels(2).tolist() == [80.0, 0.821]
     theirs = reference("openai")
     torch.save({**theirs.parameters, **theirs.buffers}, tmp_path / "ct.pt")

@@ -44,11 +44,11 @@ def test_files_become_models_of_the_catalog(here, reference, network_pickle):
     told = typed("import edm.pt --from openai --env imagenet64 --config options.json", 0)
     assert "c_noise_scale: 1000.0" in told
     teacher = Model.load(here / "data/06_models/imagenet64/teacher")
-    assert (teacher.spec["name"], teacher.samplers[0]) == ("teacher", "heun")
+    assert (teacher.spec.name, teacher.samplers[0]) == ("teacher", "heun")
     assert "--replace takes its place" in typed("import edm.pt --from openai --env imagenet64 --config options.json", 1)
     typed("import edm.pt --from openai --env imagenet64 --config options.json --as student --recipe cd", 0)
     student = Model.load(here / "data/06_models/imagenet64/cd")
-    assert (student.spec["name"], student.samplers[0]) == ("cd", "multistep")
+    assert (student.spec.name, student.samplers[0]) == ("cd", "multistep")
     assert student.levels(2).tolist() == [80.0, 1.3824]  # conf/imagenet64
     assert "none of the released networks" in typed("import edm.pt --from openai --env lsun256", 1)
     assert "there is no file none.pt" in typed("import none.pt --from openai --env lsun256", 1)
@@ -96,7 +96,7 @@ def test_models_from_elsewhere_are_distilled_evaluated_and_edited_with(
     run(0, "kedro", "run", "--pipelines=distill,evaluate,edit", **brief)
     student = Model.load(project.root / "data/06_models/test/cd")
     teacher = Model.load(project.root / "data/06_models/test/teacher")
-    assert student.spec["provenance"]["teacher_sha256"] == teacher.sha256
+    assert student.spec.provenance.teacher_sha256 == teacher.sha256
     assert judged(project) == {"cd": student.sha256, "teacher": teacher.sha256}
 
     run(0, "fewstep", "import", "edm.pkl", "--from=nvidia", "--as=student", "--recipe=cd", "--replace")

@@ -8,27 +8,28 @@ import torch
 from fewstep.data.space import DataSpace
 from fewstep.evaluation.counting import count_evaluations
 from fewstep.evaluation.ladder import rungs_of
-from fewstep.models.model import Model, build_function
+from fewstep.models.model import Model, SavedModel, build_function
+from fewstep.models.spec import ModelSpec, Provenance
 from fewstep.samplers import DENOISER_SAMPLERS
 
 SPACE = DataSpace("digits", "images", (1, 8, 8), 0.66, tuple("0123456789"))
-SPEC = {
-    "name": "cd",
-    "network": {"name": "unet", "channels": 8, "channel_mult": [1, 2], "num_blocks": 1},
-    "preconditioning": {"name": "consistency"},
-    "labels": True,
-    "levels": {"2": [0.3]},
-    "data_sha256": "x",
-}
+NETWORK = {"name": "unet", "channels": 8, "channel_mult": [1, 2], "num_blocks": 1}
+SPEC = ModelSpec("cd", NETWORK, {"name": "consistency"}, labels=True, levels={2: (0.3,)}, data_sha256="x")
+EDM = replace(SPEC, preconditioning={"name": "edm"})
 
 
 @pytest.fixture
-def model(tmp_path, randomised):
-    return Model(randomised(build_function(SPEC, SPACE), std=0.2), SPACE, SPEC).save(tmp_path / "model")
+def model(randomised):
+    return Model(randomised(build_function(SPEC, SPACE), std=0.2).eval(), SPACE, SPEC)
 
 
-def test_a_saved_model_is_the_same_function(model):
-    again = Model.load(model.folder)
+@pytest.fixture
+def saved(model, tmp_path):
+    return model.save(tmp_path / "model")
+
+
+def test_a_saved_model_is_the_same_function(model, saved):
+    again = Model.load(saved.folder)
     assert again.spec == SPEC and again.space == SPACE and again.sha256 == model.sha256
     assert np.array_equal(again.sample(2, seed=0, indices=range(5)), model.sample(2, seed=0, indices=range(5)))
 
@@ -49,7 +50,7 @@ def test_levels_come_from_the_description_or_the_grid(model):
 
 def test_the_sampler_that_a_method_names_comes_first_and_has_the_levels_of_the_description(model):
     def variant(**spec):
-        return Model(model.function, SPACE, SPEC | {"preconditioning": {"name": "edm"}} | spec)
+        return Model(model.function, SPACE, replace(EDM, **spec))
 
     assert variant().samplers == tuple(DENOISER_SAMPLERS) and variant().samplers[:2] == ("heun", "euler")
     tuned, few = variant(sampler="multistep"), variant(sampler="euler")
@@ -63,7 +64,8 @@ def test_labels_are_obeyed_or_refused(model):
     assert not np.array_equal(sevens, ones)
     with pytest.raises(ValueError, match="between 0 and 9"):
         model.sample(1, 0, range(1), labels=torch.tensor([10]))
-    unlabelled = Model(build_function(SPEC | {"labels": False}, SPACE), SPACE, SPEC | {"labels": False})
+    spec = replace(SPEC, labels=False)
+    unlabelled = Model(build_function(spec, SPACE), SPACE, spec)
     with pytest.raises(ValueError, match="trained without labels"):
         unlabelled.sample(1, 0, range(1), labels=torch.tensor([1]))
 
@@ -75,7 +77,7 @@ def test_wrong_samplers_and_nfe_are_refused(model):
         model.sample(0, 0, range(1))
     with pytest.raises(ValueError, match="gamma 0.5 with multistep: it is for the sampler gamma"):
         model.sample(2, 0, range(1), gamma=0.5)
-    teacher = Model(model.function, SPACE, SPEC | {"preconditioning": {"name": "edm"}})
+    teacher = Model(model.function, SPACE, EDM)
     with pytest.raises(ValueError, match="odd"):
         teacher.levels(4, "heun")
     assert len(teacher.levels(9, "heun")) == 5
@@ -83,7 +85,7 @@ def test_wrong_samplers_and_nfe_are_refused(model):
 
 @pytest.mark.parametrize("sampler", DENOISER_SAMPLERS)
 def test_every_sampler_spends_what_was_asked_and_knows_no_batch(model, sampler):
-    teacher = Model(model.function, SPACE, SPEC | {"preconditioning": {"name": "edm"}})
+    teacher = Model(model.function, SPACE, EDM)
     with count_evaluations(teacher.function) as counted:
         whole = teacher.sample(9, seed=3, indices=range(6), sampler=sampler)
     assert counted.samples == 9 * 6
@@ -94,9 +96,8 @@ def test_every_sampler_spends_what_was_asked_and_knows_no_batch(model, sampler):
 
 @pytest.fixture
 def trajectory(model, randomised):
-    network = SPEC["network"] | {"second_time": True}
-    spec = SPEC | {"network": network, "preconditioning": {"name": "trajectory"}, "sampler": "gamma", "levels": {}}
-    spec |= {"provenance": {"training": {"labels": True}}}
+    how = {"network": NETWORK | {"second_time": True}, "preconditioning": {"name": "trajectory"}, "sampler": "gamma"}
+    spec = replace(SPEC, **how, levels={}, provenance=Provenance(training={"labels": True}))
     return Model(randomised(build_function(spec, SPACE), std=0.2).eval(), SPACE, spec)
 
 
@@ -138,15 +139,17 @@ def test_guidance_strengthens_labels_in_one_pass_of_two_batches(trajectory):
     assert not np.array_equal(plain, strong)
     with pytest.raises(ValueError, match=r"guidance 2: cd was not trained with a range of strengths .*heun"):
         trajectory.sample(2, 0, range(3), guidance=2.0)
-    always, imported = ({"provenance": facts} for facts in ({"training": {"label_dropout": 0.0}}, {"source": "x.pkl"}))
-    for other in (trajectory.spec | always, trajectory.spec | imported, trajectory.spec | {"labels": False}):
+    always, imported = Provenance(training={"label_dropout": 0.0}), Provenance(source="x.pkl")
+    for changes in ({"provenance": always}, {"provenance": imported}, {"labels": False}):
+        other = replace(trajectory.spec, **changes)
         with pytest.raises(ValueError, match="guidance 2: cd was not trained with labels that are hidden"):
             Model(trajectory.function, SPACE, other).sample(3, 0, range(3), sampler="heun", guidance=2.0)
 
 
 @pytest.mark.parametrize("sampler", ["gamma", "multistep"])
 def test_a_student_of_several_strengths_is_told_one_by_the_length_of_its_label(trajectory, sampler):
-    learned = Model(trajectory.function, SPACE, trajectory.spec | {"provenance": {"objective": {"guidance": [0.5, 3]}}})
+    strengths = Provenance(objective={"guidance": [0.5, 3]})
+    learned = replace(trajectory, spec=replace(trajectory.spec, provenance=strengths))
     told = []
     learned.function.register_forward_pre_hook(lambda _, inputs: told.append(inputs[2]))
 
@@ -168,7 +171,7 @@ def test_levels_outside_of_what_was_trained_are_refused(model, levels):
 
 
 def test_a_model_whose_boundary_is_0_takes_none_below_sigma_min_and_as_many_as_the_evaluations(model):
-    teacher = Model(model.function, SPACE, SPEC | {"preconditioning": {"name": "edm"}})
+    teacher = Model(model.function, SPACE, EDM)
     teacher = replace(teacher, function=build_function(teacher.spec, SPACE))
     teacher.sample(2, 0, range(1), sampler="euler", levels=[80.0, 0.002])
     with pytest.raises(ValueError, match="above 0.002, at most 80"):
@@ -180,11 +183,11 @@ def test_a_model_whose_boundary_is_0_takes_none_below_sigma_min_and_as_many_as_t
 def test_saving_keeps_the_older_model_until_the_new_one_is_whole(model, tmp_path, monkeypatch):
     kept = model.save(tmp_path / "model")
 
-    def killed(folder, *_):
-        (folder / "model.json").touch()
+    def killed(file, *_):
+        file.touch()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fewstep.models.model.write_folder", killed)
+    monkeypatch.setattr("fewstep.models.model.write_tensors", killed)
     with pytest.raises(KeyboardInterrupt):
         model.save(tmp_path / "model")
     assert Model.load(tmp_path / "model").sha256 == kept.sha256 and len(list(tmp_path.iterdir())) == 1
@@ -198,7 +201,7 @@ def test_a_folder_of_other_things_is_not_replaced_by_a_model(model, tmp_path):
 
 
 def test_the_nearest_sampler_is_named(model):
-    teacher = Model(model.function, SPACE, SPEC | {"preconditioning": {"name": "edm"}})
+    teacher = Model(model.function, SPACE, EDM)
     with pytest.raises(ValueError, match="Did you mean 'dpm_solver_3'"):
         teacher.sample(3, 0, range(1), sampler="dpm_solver3")
 
@@ -210,22 +213,47 @@ def tamper(folder, name, change):
     file.write_bytes(content)
 
 
-def test_a_tampered_description_is_refused(model):
-    file = model.folder / "model.json"
+def test_a_tampered_description_is_refused(saved):
+    file = saved.folder / "model.json"
     facts = json.loads(file.read_text())
     facts["space"]["scale"] = 7.0
     file.write_text(json.dumps(facts))
     with pytest.raises(ValueError, match=r"model.json was changed after it was saved"):
-        Model.load(model.folder)
+        SavedModel.open(saved.folder)
 
 
-def test_damaged_weights_are_refused(model):
-    tamper(model.folder, "model.safetensors", lambda content: content.__setitem__(-1, content[-1] ^ 1))
+def test_damaged_weights_are_refused(saved):
+    tamper(saved.folder, "model.safetensors", lambda content: content.__setitem__(-1, content[-1] ^ 1))
     with pytest.raises(ValueError, match="hash differs"):
-        Model.load(model.folder)
-    tamper(model.folder, "model.safetensors", lambda content: content.__delitem__(slice(100, None)))
+        Model.load(saved.folder)
+    tamper(saved.folder, "model.safetensors", lambda content: content.__delitem__(slice(100, None)))
     with pytest.raises(ValueError, match="is damaged"):
-        Model.load(model.folder)
-    (model.folder / "model.safetensors").unlink()
+        Model.load(saved.folder)
+    (saved.folder / "model.safetensors").unlink()
     with pytest.raises(ValueError, match="model.safetensors is missing"):
-        Model.load(model.folder)
+        SavedModel.open(saved.folder)
+
+
+def test_an_opened_model_tells_what_it_is_and_can_be_loaded_and_copied_at_other_levels(model, saved, tmp_path):
+    opened = SavedModel.open(saved.folder)
+    assert opened == saved and (opened.sha256, opened.weights) == (model.sha256, model.weights)
+    copied = opened.at_levels({2: (0.7,)}).save(tmp_path / "copy")
+    loaded = SavedModel.open(copied.folder).load("cpu")
+    assert loaded.sha256 == model.sha256 and loaded.levels(2).tolist() == [80, 0.7]
+    assert SavedModel.open(saved.folder).spec == SPEC, "the first stays as it was"
+    assert not loaded.function.training and not any(p.requires_grad for p in loaded.function.parameters())
+
+
+def test_a_kill_between_the_two_renames_of_a_replacement_loses_no_model(model, saved):
+    saved.folder.rename(saved.folder.with_name(".model.older"))
+    assert Model.load(saved.folder).sha256 == model.sha256
+
+
+def test_a_description_that_says_more_or_less_than_ours_is_read():
+    facts = {"name": "cd", "network": {"name": "mlp"}, "preconditioning": {"name": "edm"}, "space": {}, "format": 1}
+    facts |= {"levels": {"2": [0.3]}, "provenance": {"teacher_sha256": "t", "code": "c", "start_new": ["embed"]}}
+    spec = ModelSpec.from_json(facts)
+    assert (spec.levels, spec.labels, spec.sampler) == ({2: (0.3,)}, False, None)
+    assert spec.provenance == Provenance(teacher_sha256="t", start_new=("embed",), more={"code": "c"})
+    assert ModelSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+    assert "sampler" not in spec.to_json(), "as files without one have it"

@@ -1,43 +1,43 @@
 """The gallery of a student, at levels that a search has found for it."""
 
-import json
-
 import numpy as np
 import pytest
 
+from fewstep.config.parameters import EditingParameters
 from fewstep.data.space import DataSpace
 from fewstep.editing import build_task, try_task
-from fewstep.editing.image_files import write_image
-from fewstep.models.model import Model, build_function
-from fewstep.pipelines.edit.nodes import try_tasks
+from fewstep.editing.image_files import as_picture, write_image
+from fewstep.evaluation.student_levels import StudentLevels
+from fewstep.pipelines.edit.nodes import edit_gallery
 
-FOUND = {"4": [20.0, 3.0, 0.5]}
+FOUND = {4: (20.0, 3.0, 0.5)}
 
 
 @pytest.fixture
-def models(randomised):
-    space = DataSpace("digits", "images", (1, 8, 8), 0.66)
+def student(draw_model, tmp_path):
     network = {"name": "unet", "channels": 8, "channel_mult": [1], "num_blocks": 1}
-    spec = {"network": network, "labels": False, "levels": {}, "provenance": {"run": "cd-1"}}
-    student = {**spec, "name": "cd", "preconditioning": {"name": "consistency"}}
-    teacher = {**spec, "name": "teacher", "preconditioning": {"name": "edm"}}
-    return [Model(randomised(build_function(s, space), std=0.2).eval(), space, s, "s" * 64) for s in (student, teacher)]
+    facts = {"name": "cd", "network": network, "preconditioning": {"name": "consistency"}}
+    return draw_model(facts, DataSpace("digits", "images", (1, 8, 8), 0.66)).save(tmp_path / "model")
 
 
-@pytest.mark.parametrize(("of", "levels"), [("s" * 64, FOUND), ("t" * 64, {}), (None, {})])
-def test_edits_are_at_the_levels_that_were_found_for_these_weights(of, levels, models, tmp_path):
-    picture, file = np.random.default_rng(0).integers(0, 256, (1, 8, 8), np.uint8), tmp_path / "cd-1" / "levels.json"
+@pytest.mark.parametrize("found", [True, False])
+def test_edits_are_at_the_levels_that_were_found_for_these_weights(found, student, tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (1, 8, 8), np.uint8)
     write_image(picture, tmp_path / "0.png")
-    if of:
-        file.parent.mkdir()
-        file.write_text(json.dumps({"of": {"model_sha256": of}, "levels": FOUND}))
-    editing = {"tasks": {"inpaint": {}}, "source": tmp_path / "0.png", "steps": 4, "seed": 0, "degrade": True}
-    (trial,), originals = try_tasks(None, *models, editing, tmp_path)
-    models[0].spec["levels"] = levels
-    expected = try_task(models[0], "inpaint", build_task("inpaint"), picture[None], 4, 0, True)
-    assert np.array_equal(originals[0], picture)
-    assert np.array_equal(trial.edited, expected.edited)
-    models[0].spec["levels"] = {} if levels else FOUND
-    assert not np.array_equal(
-        trial.edited, try_task(models[0], "inpaint", build_task("inpaint"), originals, 4, 0, True).edited
-    )
+    editing = EditingParameters(tasks={"inpaint": {}}, source=str(tmp_path / "0.png"), steps=4)
+    levels = StudentLevels(student.sha256, FOUND, searched=True) if found else None
+    _, (edit,), edited = edit_gallery(None, student, None, levels, editing)
+    at, others = (try_at(student, own, picture) for own in ((FOUND, {}) if found else ({}, FOUND)))
+    assert (edit["task"], edit["count"], edit["psnr"]) == ("inpaint", 1, at.measures["psnr"])
+    assert edited["inpaint/0000"].tobytes() == as_picture(at.edited[0]).tobytes()
+    assert not np.array_equal(at.edited, others.edited)
+
+
+def try_at(student, levels, picture):
+    return try_task(student.at_levels(levels).load(), "inpaint", build_task("inpaint"), picture[None], 4, 0, True)
+
+
+def test_levels_of_other_weights_are_refused(student):
+    others = StudentLevels("t" * 64, FOUND, searched=True)
+    with pytest.raises(ValueError, match="the levels are of another cd than the one that is there: kedro run"):
+        edit_gallery(None, student, None, others, EditingParameters(tasks={}))

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from fewstep.models.model import Model
 from fewstep.registry.card import card
 from fewstep.registry.record import facts_for
 
@@ -16,8 +15,9 @@ def limits(model, scores):
 
 @pytest.fixture
 def model(finished_model):
-    found = Model.load(finished_model())
-    return replace(found, spec=found.spec | {"provenance": {**found.spec["provenance"], "images": 64_000}})
+    found = finished_model()
+    seen = replace(found.spec.provenance, images=64_000)
+    return replace(found, spec=replace(found.spec, provenance=seen))
 
 
 def test_limits_of_a_provisional_version(model, scores):
@@ -36,7 +36,7 @@ def test_limits_of_a_provisional_version(model, scores):
 
 
 def test_what_is_not_known_is_not_said(finished_model, scores):
-    found = limits(Model.load(finished_model()), scores(26.0, provisional=False, seeds=[0, 1, 2]))
+    found = limits(finished_model(), scores(26.0, provisional=False, seeds=[0, 1, 2]))
     assert "Training showed" not in found and "provisional" not in found
     assert "Of held-out data that share is unknown" in found
 

@@ -16,8 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fewstep.models.model import Model
+from fewstep.evaluation.student_levels import StudentLevels
+from fewstep.launch import LaunchSettings
+from fewstep.models.model import SavedModel
 from fewstep.pipelines.register.nodes import register_student
+from fewstep.pipelines.workplace import Workplace
 from fewstep.registry import attach, force, history, load_registered, register, register_teacher, sync
 from fewstep.registry.versions import write_package
 from fewstep.tracking import Store, open_run
@@ -69,7 +72,7 @@ def test_a_report_is_kept_with_every_version_of_its_model(store, finished_model,
     for seed, value in ((0, 26.0), (0, 25.0), (1, 24.0)):
         register(finished_model(seed), scores(value), store)
     (report := tmp_path / "report.html").write_text("a report")
-    attach(Model.load(finished_model(0)), store, report)
+    attach(finished_model(0), store, report)
     assert [(place_of(store, n) / "report.html").exists() for n in (1, 2, 3)] == [True, True, False]
 
 
@@ -99,21 +102,20 @@ def test_lost_or_damaged_files_of_a_version_are_made_again(
     from mlflow.pyfunc import load_model
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
-    folder, levels = finished_model(), {"2": [1.5]}
-    model = Model.load(folder)
-    searched = replace(model, spec={**model.spec, "levels": levels}).save(tmp_path / "searched")
+    model, levels = finished_model(), {2: (1.5,)}
+    searched = model.at_levels(levels).save(tmp_path / "searched")
     (sheet := tmp_path / "sheet.png").write_bytes(b"a picture")
-    record = register(searched.folder, scores(26.0), store)
+    record = register(searched, scores(26.0), store)
     register(finished_model(1), scores(20.0), store)
     moves, place = history(store, "fewstep-digits"), place_of(store, 1)
     damaged(store, place, how)
     with pytest.raises(ValueError, match="version 1"):
         load_registered(CHAMPION, store)
     if by == "register":
-        register(searched.folder, scores(26.0), store, shown=[sheet])
+        register(searched, scores(26.0), store, shown=[sheet])
     else:
-        sync([(record, folder, sheet)], store)
-    assert load_registered(CHAMPION, store).spec["levels"] == levels
+        sync([(record, model.folder, sheet)], store)
+    assert load_registered(CHAMPION, store).spec.levels == levels
     (answer,) = load_model(CHAMPION).predict([{"steps": 2}])
     assert (answer["version"], answer["levels"][1:]) == (1, [1.5])
     assert history(store, "fewstep-digits") == moves
@@ -130,7 +132,7 @@ def test_a_copied_registry_writes_nothing_where_it_was_copied_from(store, finish
     shutil.rmtree(place)
     for again in (
         lambda: register(finished_model(), scores(26.0), copied),
-        lambda: sync([(record, finished_model())], copied),
+        lambda: sync([(record, finished_model().folder)], copied),
     ):
         with pytest.raises(ValueError, match=f"moved or copied: its files are in {place}.*fewstep registry sync"):
             again()
@@ -141,26 +143,54 @@ def test_a_version_that_is_whole_is_not_made_again(store, finished_model, scores
     record = register(finished_model(), scores(26.0), store)
     made = (place_of(store, 1) / "MLmodel").stat().st_mtime_ns
     register(finished_model(), scores(26.0), store)
-    sync([(record, finished_model())], store)
+    sync([(record, finished_model().folder)], store)
     assert (place_of(store, 1) / "MLmodel").stat().st_mtime_ns == made
     assert "mended" not in store.client().get_model_version("fewstep-digits", "1").tags
 
 
-def test_scores_of_another_model_of_its_name_are_not_registered(store, finished_model, scores, tmp_path):
-    student, teacher = Model.load(finished_model(0)), Model.load(finished_model(0, teacher=True))
-    of = {"cd": Model.load(finished_model(1)).sha256, "teacher": teacher.sha256}
+@pytest.fixture
+def pair(finished_model):
+    """A student and its teacher: a function of what else its provenance says."""
+
+    def make(**known):
+        student, teacher = finished_model(0), finished_model(0, teacher=True)
+        made_by = replace(student.spec.provenance, teacher_sha256=teacher.sha256, **known)
+        return replace(student, spec=replace(student.spec, provenance=made_by)), teacher
+
+    return make
+
+
+@pytest.fixture
+def workplace(store, tmp_path):
+    return Workplace(tmp_path, store, "base", LaunchSettings(workers=0), fresh=False)
+
+
+PICTURES = [Image.new("RGB", (2, 2)), Image.new("RGB", (3, 3))]
+
+
+def test_scores_or_levels_of_another_model_of_its_name_are_not_registered(
+    store, pair, finished_model, scores, workplace
+):
+    student, teacher = pair()
+    of, levels = {"cd": finished_model(1).sha256, "teacher": teacher.sha256}, StudentLevels.of_recipe(student)
     with pytest.raises(ValueError, match="not of the cd that is there: kedro run --pipelines=evaluate"):
-        register_student(student, teacher, {**scores(26.0), "models": of}, None, None, tmp_path, store, "base")
-    assert not store.client().search_registered_models()
+        register_student(student, teacher, {**scores(26.0), "models": of}, levels, *PICTURES, None, workplace)
+    found = {**scores(26.0), "models": {"cd": student.sha256, "teacher": teacher.sha256}}
+    others = replace(levels, model_sha256=of["cd"])
+    with pytest.raises(ValueError, match="levels are of another cd than .*kedro run --pipelines=evaluate"):
+        register_student(student, teacher, found, others, *PICTURES, None, workplace)
+    assert not store.client().search_model_versions("name='fewstep-digits'")
 
 
-def test_a_version_names_the_code_that_trained_it_and_keeps_its_pictures(store, finished_model, scores, tmp_path):
-    student, teacher = Model.load(finished_model(0)), Model.load(finished_model(0, teacher=True))
-    student = replace(student, spec=student.spec | {"provenance": {**student.spec["provenance"], "run": "cd-1"}})
+def test_a_version_names_the_code_that_trained_it_and_keeps_its_pictures(store, pair, scores, tmp_path, workplace):
+    student, teacher = pair(run="cd-1")
     open_run(tmp_path / "cd-1", "digits", "cd", store, {}, {"git_commit": "a" * 40, "git_dirty": "false"})
     found = {**scores(26.0), "models": {"cd": student.sha256, "teacher": teacher.sha256}}
-    pictures = [Image.new("RGB", (2, 2)), Image.new("RGB", (3, 3))]
-    record, _ = register_student(student, teacher, found, *pictures, tmp_path, store, "base")
+    levels = StudentLevels(student.sha256, {2: (1.5,)}, searched=True)
+    record, _ = register_student(student, teacher, found, levels, *PICTURES, "<p>a report</p>", workplace)
+    assert record["levels"] == {"2": [1.5]}, "it is registered as it was scored"
+    assert (place_of(store, 1) / "report.html").read_text() == "<p>a report</p>"
+    assert record["lineage"]["teacher_version"] == "fewstep-digits-teacher/1"
     assert (record["lineage"]["git_commit"], record["lineage"]["git_dirty"]) == ("a" * 40, "false")
     assert Image.open(place_of(store, 1) / "ladder.png").width == 3
 
@@ -189,11 +219,11 @@ def test_the_same_model_with_the_same_scores_is_the_same_version(store, finished
 
 
 def test_registered_twice_at_once_it_is_one_version(store, finished_model, scores):
-    folder, start = finished_model(), threading.Barrier(2)
+    model, start = finished_model(), threading.Barrier(2)
 
     def registering(_):
         start.wait()
-        return register(folder, scores(26.0), store)["version"]
+        return register(model, scores(26.0), store)["version"]
 
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(registering, range(2))) == [1, 1]
@@ -201,13 +231,17 @@ def test_registered_twice_at_once_it_is_one_version(store, finished_model, score
 
 
 def test_a_damaged_or_unevaluated_model_is_not_registered(store, finished_model, scores):
-    folder = finished_model()
+    model = finished_model()
     with pytest.raises(ValueError, match="none of 'cd'"):
-        register(folder, scores(26.0, rows=[]), store)
-    with (folder / "model.json").open("a") as file:
+        register(model, scores(26.0, rows=[]), store)
+    with (model.folder / "model.json").open("a") as file:
         file.write(" x")
     with pytest.raises(ValueError, match="damaged"):
-        register(folder, scores(26.0), store)
+        SavedModel.open(model.folder)
+    weights = model.folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="damaged"):
+        register(model, scores(26.0), store)
     assert not store.client().search_registered_models()
 
 
@@ -225,13 +259,13 @@ def elsewhere(tmp_path, empty_database):
 
 
 def test_sync_makes_versions_moves_and_aliases_again(store, tmp_path, finished_model, scores, elsewhere):
-    folders = [finished_model(seed) for seed in range(3)]
-    records = [register(folder, scores(26.0 - n), store) for n, folder in enumerate(folders)]
+    models = [finished_model(seed) for seed in range(3)]
+    records = [register(model, scores(26.0 - n), store) for n, model in enumerate(models)]
     force(store, "fewstep-digits", 3, "better")
     moves = {"name": "fewstep-digits", "moves": history(store, "fewstep-digits")}
     path = tmp_path / "record.json"
     path.write_text(json.dumps(records[2]))
-    pairs = [(path, folders[2]), (records[0], folders[0])]  # the record of version 2 is lost
+    pairs = [(path, models[2].folder), (records[0], models[0].folder)]  # the record of version 2 is lost
 
     made = sync(pairs, elsewhere, moves)
     assert [record["version"] for record in made] == [1, 3]
@@ -244,18 +278,17 @@ def test_sync_makes_versions_moves_and_aliases_again(store, tmp_path, finished_m
 
 
 def test_sync_makes_a_version_with_the_levels_that_it_was_scored_at(store, tmp_path, finished_model, scores, elsewhere):
-    folder, levels = finished_model(), {"2": [1.5]}
-    model = Model.load(folder)
-    searched = replace(model, spec={**model.spec, "levels": levels}).save(tmp_path / "searched").folder
+    model, levels = finished_model(), {"2": [1.5]}
+    searched = model.at_levels({2: (1.5,)}).save(tmp_path / "searched")
     record = register(searched, scores(26.0), store)
     assert record["levels"] == levels
-    (made,) = sync([(record, folder)], elsewhere)  # DVC keeps the one of the recipe's levels
+    (made,) = sync([(record, model.folder)], elsewhere)  # DVC keeps the one of the recipe's levels
     assert (made["levels"], made["model_sha256"]) == (levels, record["model_sha256"])
     assert load_registered(CHAMPION, elsewhere).levels(2).tolist() == [80.0, 1.5]
-    assert model.levels(2).tolist() != [80.0, 1.5]
+    assert model.load("cpu").levels(2).tolist() != [80.0, 1.5]
     before = {key: value for key, value in record.items() if key != "levels"}  # as records once were
     elsewhere.client().delete_registered_model("fewstep-digits")
-    (made,) = sync([(before, searched)], elsewhere)
+    (made,) = sync([(before, searched.folder)], elsewhere)
     assert "levels" not in made
     assert register(searched, scores(26.0), elsewhere)["levels"] == levels
 
@@ -298,7 +331,7 @@ def test_sync_makes_teachers_too_and_students_name_them_as_they_are_now(store, f
     taught_by = register_teacher(teacher, scores(26.0), store)
     record = register(student, scores(26.0), store, teacher=taught_by)
     register_teacher(finished_model(5, teacher=True), scores(26.0), elsewhere)  # has the number already
-    pairs = [(record, student), (record["teacher"], teacher)]
+    pairs = [(record, student.folder), (record["teacher"], teacher.folder)]
     made = sync(pairs, elsewhere)
     assert [(one["name"], one["version"]) for one in made] == [("fewstep-digits-teacher", 2), ("fewstep-digits", 1)]
     assert made[1]["lineage"]["teacher_version"] == "fewstep-digits-teacher/2"
@@ -307,8 +340,9 @@ def test_sync_makes_teachers_too_and_students_name_them_as_they_are_now(store, f
 
 
 def test_an_earlier_champion_comes_with_its_record(store, finished_model, scores, elsewhere):
-    folders = [finished_model(seed) for seed in range(2)]
-    first, second = (register(folder, scores(26.0 - n), store) for n, folder in enumerate(folders))
+    models = [finished_model(seed) for seed in range(2)]
+    folders = [model.folder for model in models]
+    first, second = (register(model, scores(26.0 - n), store) for n, model in enumerate(models))
     sync([(second, folders[1])], elsewhere)
     assert aliases(elsewhere) == {"challenger": 2}
     (made,) = sync([(first, folders[0])], elsewhere)
@@ -317,7 +351,7 @@ def test_an_earlier_champion_comes_with_its_record(store, finished_model, scores
 
 
 def test_sync_without_moves_leaves_a_champion_that_is_there(store, finished_model, scores, elsewhere):
-    record, folder = register(finished_model(0), scores(20.0), store), finished_model(0)
+    record, folder = register(finished_model(0), scores(20.0), store), finished_model(0).folder
     register(finished_model(1), scores(26.0), elsewhere)
     (made,) = sync([(record, folder)], elsewhere)
     assert (made["version"], made["aliases"]) == (2, ["challenger"])
@@ -330,20 +364,20 @@ def test_sync_without_moves_leaves_a_champion_that_is_there(store, finished_mode
 def test_sync_refuses_a_folder_of_another_model(store, finished_model, scores):
     record = register(finished_model(0), scores(20.0), store)
     with pytest.raises(ValueError, match="is not the model of"):
-        sync([({**record, "model_sha256": "0" * 64}, finished_model(0))], store)
+        sync([({**record, "model_sha256": "0" * 64}, finished_model(0).folder)], store)
 
 
 def test_a_registered_model_gives_the_arrays_of_the_model(store, finished_model, scores):
-    folder = finished_model()
-    register(folder, scores(26.0), store)
+    student = finished_model()
+    register(student, scores(26.0), store)
     model = load_registered("models:/fewstep-digits/1", store)
-    assert np.array_equal(model.sample(2, 5, range(3)), Model.load(folder).sample(2, 5, range(3)))
+    assert np.array_equal(model.sample(2, 5, range(3)), student.load().sample(2, 5, range(3)))
     with pytest.raises(ValueError, match=r"@best is not in the registry at sqlite"):
         load_registered("models:/fewstep-digits@best", store)
     with pytest.raises(ValueError, match=r"fewstep-digits names no version: models:/NAME@champion"):
         load_registered("models:/fewstep-digits", store)
     with pytest.raises(ValueError, match="MLFLOW_TRACKING_URI"):
-        load_registered(CHAMPION, Store(f"sqlite:///{folder}/no.db"))
+        load_registered(CHAMPION, Store(f"sqlite:///{student.folder}/no.db"))
 
 
 def decoded(picture):
@@ -353,12 +387,12 @@ def decoded(picture):
 def test_a_generator_answers_requests_and_refuses_bad_ones(finished_model, tmp_path):
     from mlflow import pyfunc
 
-    folder = finished_model(labels=True)
+    model = finished_model(labels=True)
     (tmp_path / "package").mkdir()
-    write_package(Model.load(folder), tmp_path / "package")
+    write_package(model, tmp_path / "package")
     generator = pyfunc.load_model(str(tmp_path / "package" / "pyfunc"))
     first, second = generator.predict([{"num_images": 2, "steps": 2, "seed": 3, "label": 4}, {"seed": 1}])
-    expected = Model.load(folder).sample(2, 3, range(2), [4, 4])
+    expected = model.load().sample(2, 3, range(2), [4, 4])
     assert np.array_equal([decoded(picture) for picture in first["images"]], expected[:, 0])
     assert (first["steps"], first["seed"], first["label"], len(first["levels"])) == (2, 3, 4, 2)
     assert len(second["images"]) == 1
@@ -375,8 +409,8 @@ def test_a_generator_answers_requests_and_refuses_bad_ones(finished_model, tmp_p
 
 @pytest.mark.slow
 def test_a_fresh_python_in_the_project_folder_finds_the_champion(store, finished_model, scores, monkeypatch):
-    folder = finished_model()
-    register(folder, scores(26.0), store)
+    student = finished_model()
+    register(student, scores(26.0), store)
     monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     request = "[{'num_images': 16, 'steps': 1, 'seed': 0}]"
@@ -385,4 +419,4 @@ def test_a_fresh_python_in_the_project_folder_finds_the_champion(store, finished
     said = subprocess.run([sys.executable, "-c", code], cwd=place, env=os.environ, capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
     pictures = [decoded(picture) for picture in json.loads(said.stdout)[0]["images"]]
-    assert np.array_equal(pictures, Model.load(folder).sample(1, 0, range(16))[:, 0])
+    assert np.array_equal(pictures, student.load().sample(1, 0, range(16))[:, 0])

@@ -14,7 +14,9 @@ from fewstep.data.space import DataSpace
 from fewstep.diffusion.gaussian import Gaussian
 from fewstep.evaluation.ladder import Rung
 from fewstep.models.model import Model
-from fewstep.reporting.report import Figure, Part, Table, render, write_pictures
+from fewstep.models.spec import ModelSpec
+from fewstep.pipelines.datasets import PicturesDataset
+from fewstep.reporting.report import Figure, Part, Table, figures_of, render
 from fewstep.reporting.sections import neighbours_part, samples_part, scores_part
 from fewstep.reporting.trajectories import trajectories
 
@@ -46,8 +48,9 @@ def page(picture=None):
 
 def test_a_figure_has_its_file_and_others_go(tmp_path):
     tones = [Figure("", Image.new("L", (2, 2), tone)) for tone in (10, 20, 30)]
-    write_pictures([Part("Samples", figures=[tones[2]] * 2)], tmp_path / "report")
-    write_pictures([Part("Samples", figures=tones[:1]), Part("One noise", figures=tones[1:])], tmp_path / "report")
+    dataset = PicturesDataset(str(tmp_path / "report"))
+    dataset.save(figures_of([Part("Samples", figures=[tones[2]] * 2)]))
+    dataset.save(figures_of([Part("Samples", figures=tones[:1]), Part("One noise", figures=tones[1:])]))
     found = {file.name: Image.open(file).getpixel((0, 0)) for file in (tmp_path / "report").iterdir()}
     assert found == {"samples_01.png": 10, "one_noise_01.png": 20, "one_noise_02.png": 30}
 
@@ -84,7 +87,7 @@ class Exact(torch.nn.Module):
 
 def exact(name, wrapper, function):
     space = DataSpace("gaussian", "images", (1, 8, 8), 0.5)
-    return Model(Exact(function), space, {"name": name, "preconditioning": {"name": wrapper}, "labels": False})
+    return Model(Exact(function), space, ModelSpec(name, {}, {"name": wrapper}))
 
 
 def test_a_consistent_student_sees_one_picture_all_along():

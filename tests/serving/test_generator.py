@@ -23,7 +23,6 @@ from PIL import Image
 
 from fewstep.editing import edit_images
 from fewstep.editing.tasks import Inpaint
-from fewstep.models.model import Model
 from fewstep.registry import force, register, rollback
 
 CHAMPION = "models:/fewstep-digits@champion"
@@ -40,8 +39,8 @@ def served(store, finished_model, scores, monkeypatch):
     """The champion in MLflow's application: a function of (body, content type) -> (status, answer)."""
     from mlflow.pyfunc import load_model, scoring_server
 
-    folder = finished_model(labels=True)
-    register(folder, scores(26.0), store)
+    model = finished_model(labels=True)
+    register(model, scores(26.0), store)
     monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")  # as the application does, and here no longer
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
     application = scoring_server.init(load_model(CHAMPION))
@@ -61,7 +60,7 @@ def served(store, finished_model, scores, monkeypatch):
         await application(scope, receive, send)
         return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:]).decode()
 
-    return folder, lambda body, kind="application/json": asyncio.run(post(body, kind))
+    return model, lambda body, kind="application/json": asyncio.run(post(body, kind))
 
 
 def asked(*requests):
@@ -69,11 +68,11 @@ def asked(*requests):
 
 
 def test_pictures_and_what_made_them(served):
-    folder, post = served
+    saved, post = served
     status, answer = post(asked({"num_images": 3, "steps": 2, "seed": 7, "label": 4}, {}))
     assert status == 200, answer
     first, second = json.loads(answer)["predictions"]
-    model = Model.load(folder)
+    model = saved.load()
     assert np.array_equal(decoded(first), model.sample(2, 7, range(3), [4] * 3)[:, 0])
     made_by = {"steps": 2, "seed": 7, "label": 4, "levels": model.levels(2).tolist(), "model_sha256": model.sha256}
     assert {key: first[key] for key in made_by} == made_by
@@ -139,7 +138,7 @@ def encoded(image, kind="png"):
 
 
 def test_an_edit_is_that_of_the_model(served):
-    folder, post = served
+    saved, post = served
     picture, mask = np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8), np.zeros((8, 8), np.uint8)
     mask[2:5] = 255
     edit = {"task": "inpaint", "images": [encoded(picture)] * 2, "mask": encoded(mask)}
@@ -149,7 +148,7 @@ def test_an_edit_is_that_of_the_model(served):
     assert (len(drawn["images"]), len(answer["images"]), answer["version"]) == (1, 2, 1)
     made = decoded(answer)
     assert np.array_equal(made[:, mask == 0], np.stack([picture[mask == 0]] * 2))
-    model = Model.load(folder)
+    model = saved.load()
     start, task = model.space.encode(np.stack([picture[None]] * 2)), Inpaint(torch.from_numpy(mask > 0))
     expected = model.space.decode(edit_images(model, task, start, 2, 5, torch.tensor([4, 4])))
     assert abs(made.astype(int) - expected[:, 0]).max() <= 1
@@ -187,7 +186,7 @@ def test_a_bad_edit_is_told_in_words(served, edit, words):
 
 
 def test_a_reload_serves_the_version_that_holds_the_followed_alias(served, store, finished_model, scores, monkeypatch):
-    folder, post = served
+    saved, post = served
     other = finished_model(1)
     register(other, scores(20.0), store)
     force(store, "fewstep-digits", 2, "better")
@@ -203,7 +202,7 @@ def test_a_reload_serves_the_version_that_holds_the_followed_alias(served, store
     assert "trained without labels" in answer(reload=True, label=4)[1]["message"]  # a request to the new version
     (second,) = answer(seed=5)[1]["predictions"]
     assert second["version"] == 2
-    assert np.array_equal(decoded(second), Model.load(other).sample(1, 5, range(1))[:, 0])
+    assert np.array_equal(decoded(second), other.load().sample(1, 5, range(1))[:, 0])
 
     rollback(store, "fewstep-digits")
     source = store.client().get_model_version("fewstep-digits", "1").source
@@ -223,17 +222,17 @@ def test_a_reload_serves_the_version_that_holds_the_followed_alias(served, store
         if first["version"] == 1:
             break
         time.sleep(0.05)
-    assert (first["version"], first["model_sha256"]) == (1, Model.load(folder).sha256)
+    assert (first["version"], first["model_sha256"]) == (1, saved.sha256)
 
 
 @pytest.fixture
 def server(store, tmp_path, finished_model, scores, request):
-    """The champion as people start it: (a function of requests -> answers, its process, the model's folder).
+    """The champion as people start it: (a function of requests -> answers, its process, the model).
 
     The parameter, if there is one: more of its environment.
     """
-    folder = finished_model()
-    register(folder, scores(26.0), store)
+    model = finished_model()
+    register(model, scores(26.0), store)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -256,7 +255,7 @@ def server(store, tmp_path, finished_model, scores, request):
                     break
             assert process.poll() is None, (tmp_path / "server.log").read_text()
             time.sleep(1)
-        yield ask, process, folder
+        yield ask, process, model
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
@@ -266,10 +265,10 @@ def server(store, tmp_path, finished_model, scores, request):
 @pytest.mark.check
 @pytest.mark.parametrize("server", [{"FEWSTEP_FOLLOW": "champion"}], indirect=True)
 def test_the_server_as_it_is_started(server, store, finished_model, scores):
-    ask, _, folder = server
+    ask, _, saved = server
     (answer,) = ask({"num_images": 2, "seed": 1})
     assert answer["version"] == 1
-    assert np.array_equal(decoded(answer), Model.load(folder).sample(1, 1, range(2))[:, 0])
+    assert np.array_equal(decoded(answer), saved.load().sample(1, 1, range(2))[:, 0])
     with pytest.raises(urllib.error.HTTPError, match="400"):
         ask({"num_images": 10**6})
     register(finished_model(1), scores(20.0), store)
@@ -281,14 +280,14 @@ def test_the_server_as_it_is_started(server, store, finished_model, scores):
 @pytest.mark.check
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
 def test_two_thousand_requests_sixteen_at_a_time(server):
-    ask, process, folder = server
+    ask, process, saved = server
     requests = [{"num_images": 1 + n % 3, "steps": 1 + n % 2, "seed": n % 100} for n in range(2000)]
     with ThreadPoolExecutor(16) as callers:
         list(callers.map(ask, requests[:200]))
         before = memory_of(process)
         answers = list(callers.map(ask, requests))
     assert memory_of(process) < 1.05 * before
-    model, known = Model.load(folder), {}
+    model, known = saved.load(), {}
     for request, (answer,) in zip(requests, answers, strict=True):
         key = tuple(request.values())
         if key not in known:

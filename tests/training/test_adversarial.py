@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fewstep.models.model import Model
-from fewstep.training.job import Job
+from fewstep.models.model import SavedModel
 from fewstep.training.loop import Training, train
 
 pytestmark = pytest.mark.slow
@@ -17,13 +16,11 @@ CTM = {"name": "consistency_trajectory", "solver_steps": 2, "gan": True, "gan_st
 
 
 @pytest.fixture(scope="module")
-def job(digits, tmp_path_factory):
-    data = (str(digits.folder), digits.sha256)
-    first = Job("teacher", *data, NETWORK, {"name": "edm"}, {"name": "denoising"}, TINY | {"images": 32})
-    teacher = Model.load(train(first, tmp_path_factory.mktemp("teacher")))
-    start = {"teacher": str(teacher.folder), "teacher_sha256": teacher.sha256, "start": "teacher"}
-    network = NETWORK | {"second_time": True}
-    return Job("ctm", *data, network, {"name": "trajectory"}, CTM, TINY, start_new=("embed.second",), **start)
+def job(digits, tmp_path_factory, small_job):
+    first = small_job("teacher", digits, "denoising", NETWORK, TINY | {"images": 32})
+    teacher = SavedModel.open(train(first, tmp_path_factory.mktemp("teacher")))
+    start = {"start": "teacher", "start_new": ("embed.second",)}
+    return small_job("ctm", digits, CTM, NETWORK | {"second_time": True}, TINY, teacher, **start)
 
 
 def steps(training: Training, count: int) -> Training:
@@ -45,7 +42,8 @@ def test_a_run_stopped_before_at_or_after_the_switch_ends_in_the_same_bits(job, 
 
 
 def test_weights_by_the_gradients_of_a_batch_are_not_made_of_its_pieces(job, tmp_path):
-    pieces = Training(replace(job, training={**job.training, "micro_batch_size": 8}), tmp_path)
+    training = replace(job.recipe.training, micro_batch_size=8)
+    pieces = Training(replace(job, recipe=replace(job.recipe, training=training)), tmp_path)
     with pytest.raises(ValueError, match="micro_batch_size is 8, .*depend on each other"):
         pieces.make_step()
 

@@ -1,15 +1,20 @@
 """The identity of a training."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import fewstep
 from fewstep.training.job import Job, code_hash
+from fewstep.training.recipe import Recipe
 
-JOB = Job("cd", "data", "d" * 64, {}, {}, {"name": "denoising"}, {"images": 8, "progress_every": 2}, levels={2: [1.0]})
+RECIPE = {"name": "cd", "network": {"name": "unet"}, "preconditioning": {"name": "consistency"}, "levels": {2: [1.0]}}
+RECIPE |= {"objective": {"name": "consistency_training"}, "training": {"images": 8, "progress_every": 2}}
+
+
+def job_of(data="data", data_sha256="d" * 64, **recipe) -> Job:
+    return Job(Recipe.from_json(RECIPE | recipe), data, data_sha256)
 
 
 @pytest.fixture
@@ -50,4 +55,4 @@ def test_code_that_counts_for_a_teacher(sources, file, counts):
     ],
 )
 def test_what_the_weights_depend_on_names_the_run(changes, counts):
-    assert (replace(JOB, **changes).run_name != JOB.run_name) == counts
+    assert (job_of(**changes).run_name != job_of().run_name) == counts

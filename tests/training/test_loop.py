@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fewstep.models.model import Model
+from fewstep.models.model import SavedModel
 from fewstep.training.checkpoint import checkpoints
 from fewstep.training.job import Job
 from fewstep.training.loop import Divergence, Training, train
@@ -15,43 +15,38 @@ NETWORK = {"name": "unet", "channels": 16, "channel_mult": [1, 2], "num_blocks":
 TINY = {"images": 160, "batch_size": 16, "checkpoint_every": 48, "progress_every": 16, "pictures_every": 80}
 
 
-def teacher_job(store, **training) -> Job:
-    training = TINY | {"labels": True} | training
-    return Job(
-        "teacher",
-        str(store.folder),
-        store.sha256,
-        NETWORK,
-        {"name": "edm"},
-        {"name": "denoising"},
-        training,
-        picture_nfe=(3,),
-    )
+@pytest.fixture(scope="module")
+def teacher_job(digits, small_job):
+    """A function of the teacher's settings of training, and of its network."""
+
+    def make(network=NETWORK, **training) -> Job:
+        training = TINY | {"labels": True} | training
+        return small_job("teacher", digits, "denoising", network, training, picture_nfe=(3,))
+
+    return make
 
 
-@pytest.fixture(scope="session")
-def teacher(digits, tmp_path_factory):
-    return Model.load(train(teacher_job(digits), tmp_path_factory.mktemp("teacher")))
+@pytest.fixture(scope="module")
+def teacher(teacher_job, tmp_path_factory):
+    return SavedModel.open(train(teacher_job(), tmp_path_factory.mktemp("teacher")))
 
 
-def student_job(store, teacher, objective=None, **training) -> Job:
-    return Job(
-        "cd",
-        str(store.folder),
-        store.sha256,
-        NETWORK,
-        {"name": "consistency"},
-        {"name": "consistency_distillation"} | (objective or {}),
-        TINY | {"labels": True, "optimizer": "radam"} | training,
-        teacher=str(teacher.folder),
-        teacher_sha256=teacher.sha256,
-        start="teacher",
-    )
+@pytest.fixture(scope="module")
+def student_job(digits, teacher, small_job):
+    """A function of the objective's constants, of the student's settings of training, and of what its recipe says."""
+
+    def make(objective=None, recipe=None, **training) -> Job:
+        method = {"name": "consistency_distillation"} | (objective or {})
+        settings = TINY | {"labels": True, "optimizer": "radam"} | training
+        facts = {"network": NETWORK, "start": "teacher"} | (recipe or {})
+        return small_job("cd", digits, method, training=settings, teacher=teacher, **facts)
+
+    return make
 
 
 @pytest.mark.parametrize("objective", [{}, {"target_ema": 0.9}])
-def test_a_resumed_run_ends_in_the_same_bits(digits, teacher, tmp_path, objective):
-    job = student_job(digits, teacher, objective)
+def test_a_resumed_run_ends_in_the_same_bits(student_job, tmp_path, objective):
+    job = student_job(objective)
     whole = Training(job, tmp_path / "whole")
     for _ in range(7):
         whole.make_step()
@@ -70,12 +65,11 @@ def test_a_resumed_run_ends_in_the_same_bits(digits, teacher, tmp_path, objectiv
     assert all(torch.equal(state[k], again[k]) for k in state)
 
 
-def test_micro_batches_change_a_step_by_rounding_only(digits, tmp_path):
+def test_micro_batches_change_a_step_by_rounding_only(teacher_job, tmp_path):
     still = NETWORK | {"dropout": 0.0}
     losses, gradients = [], []
     for micro in (0, 4):
-        job = teacher_job(digits, micro_batch_size=micro)
-        training = Training(Job(**{**vars(job), "network": still}), tmp_path / str(micro))
+        training = Training(teacher_job(still, micro_batch_size=micro), tmp_path / str(micro))
         losses.append(training._accumulate_gradients(training.progress_at(0)).item())
         gradients.append(
             torch.cat([p.grad.flatten() for p in training.networks.student.parameters() if p.grad is not None])
@@ -94,15 +88,15 @@ def test_a_training_writes_progress_pictures_checkpoints_and_a_model(digits, tea
         "samples_nfe3_000000160.png",
     ]
     assert [p.name for p in checkpoints(run / "checkpoints")] == ["step_000000009", "step_000000010"]
-    assert teacher.spec["provenance"]["images"] == 160 and teacher.space == digits.space
+    assert teacher.spec.provenance.images == 160 and teacher.space == digits.space
 
 
-def test_a_finished_run_is_not_trained_again(digits, teacher):
-    assert train(teacher_job(digits), teacher.folder.parent) == teacher.folder
+def test_a_finished_run_is_not_trained_again(teacher_job, teacher):
+    assert train(teacher_job(), teacher.folder.parent) == teacher.folder
 
 
-def test_divergence_names_step_recipe_and_level_and_keeps_the_last_good_checkpoint(digits, teacher, tmp_path):
-    training = Training(student_job(digits, teacher), tmp_path)
+def test_divergence_names_step_recipe_and_level_and_keeps_the_last_good_checkpoint(student_job, tmp_path):
+    training = Training(student_job(), tmp_path)
     training.make_step()
     training.save()
     before = {k: v.clone() for k, v in training.state().items()}
@@ -118,8 +112,8 @@ def test_divergence_names_step_recipe_and_level_and_keeps_the_last_good_checkpoi
 
 
 @pytest.mark.parametrize("micro", [0, 4])
-def test_a_single_sample_that_diverges_is_blamed_by_its_level(digits, teacher, tmp_path, micro):
-    training = Training(student_job(digits, teacher, {"target_ema": 0.9}, micro_batch_size=micro), tmp_path)
+def test_a_single_sample_that_diverges_is_blamed_by_its_level(student_job, tmp_path, micro):
+    training = Training(student_job({"target_ema": 0.9}, micro_batch_size=micro), tmp_path)
     batches, levels = training.batches, []
 
     def spoiled(step, rows, device):
@@ -134,15 +128,10 @@ def test_a_single_sample_that_diverges_is_blamed_by_its_level(digits, teacher, t
     assert len(set(levels)) > 2 and f"at level {levels[5]:g}. There was no checkpoint yet." in str(caught.value)
 
 
-def test_a_jump_that_diverges_is_blamed_by_its_two_levels(digits, teacher, tmp_path):
+def test_a_jump_that_diverges_is_blamed_by_its_two_levels(student_job, tmp_path):
     objective = {"name": "consistency_trajectory", "num_levels": 8, "solver_steps": 3, "denoising": 0.0}
-    facts = {
-        "network": NETWORK | {"second_time": True},
-        "preconditioning": {"name": "trajectory"},
-        "objective": objective,
-    }
-    job = replace(student_job(digits, teacher), start_new=("embed.second",), **facts)
-    training, told = Training(job, tmp_path), []
+    recipe = {"network": NETWORK | {"second_time": True}, "start_new": ("embed.second",)}
+    training, told = Training(student_job(objective, recipe), tmp_path), []
     batches = training.batches
 
     def spoiled(step, rows, device):
@@ -161,8 +150,8 @@ def test_a_jump_that_diverges_is_blamed_by_its_two_levels(digits, teacher, tmp_p
     assert f"at levels {end[5]:g}, {start[5]:g}. There was" in str(caught.value)
 
 
-def test_where_every_loss_is_finite_and_a_gradient_is_not_the_range_of_all_levels_is_named(digits, teacher, tmp_path):
-    training = Training(student_job(digits, teacher, {"target_ema": 0.9}, micro_batch_size=4), tmp_path)
+def test_where_every_loss_is_finite_and_a_gradient_is_not_the_range_of_all_levels_is_named(student_job, tmp_path):
+    training = Training(student_job({"target_ema": 0.9}, micro_batch_size=4), tmp_path)
     levels = []
     training.networks.student.c_noise.register_forward_pre_hook(lambda _, given: levels.extend(given[0].tolist()))
     next(training.networks.student.parameters()).register_hook(lambda gradient: gradient * float("inf"))
@@ -171,22 +160,23 @@ def test_where_every_loss_is_finite_and_a_gradient_is_not_the_range_of_all_level
     assert f"at levels {min(levels):g} to {max(levels):g}. There was no" in str(caught.value)
 
 
-def test_a_checkpoint_of_another_configuration_is_refused(digits, teacher, tmp_path):
-    first = Training(student_job(digits, teacher), tmp_path)
+def test_a_checkpoint_of_another_configuration_is_refused(student_job, tmp_path):
+    first = Training(student_job(), tmp_path)
     first.save()
     with pytest.raises(ValueError, match=r"another configuration \(training differ\).*fresh=true"):
-        Training(student_job(digits, teacher, learning_rate=0.5), tmp_path)
+        Training(student_job(learning_rate=0.5), tmp_path)
 
 
-def test_a_student_starts_from_its_teachers_weights(digits, teacher, tmp_path):
-    training = Training(student_job(digits, teacher), tmp_path)
-    for mine, its in zip(training.networks.student.parameters(), teacher.function.parameters(), strict=True):
+def test_a_student_starts_from_its_teachers_weights(student_job, teacher, tmp_path):
+    training = Training(student_job(), tmp_path)
+    its_own = teacher.load("cpu").function.parameters()
+    for mine, its in zip(training.networks.student.parameters(), its_own, strict=True):
         assert torch.equal(mine, its)
-    other = Job(**{**vars(student_job(digits, teacher)), "network": NETWORK | {"channels": 8}})
+    recipe = replace(training.job.recipe, network=NETWORK | {"channels": 8})
     with pytest.raises(ValueError, match=r"start from its teacher.*network"):
-        Training(other, tmp_path / "other")
+        Training(replace(training.job, recipe=recipe), tmp_path / "other")
 
 
-def test_where_the_target_is_the_student_no_copy_is_kept(digits, teacher, tmp_path):
-    training = Training(student_job(digits, teacher), tmp_path)
+def test_where_the_target_is_the_student_no_copy_is_kept(student_job, tmp_path):
+    training = Training(student_job(), tmp_path)
     assert training.networks.target is training.networks.student

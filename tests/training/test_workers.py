@@ -1,15 +1,15 @@
 """Two processes that train together, without Ray: their gradients are those of one, for every way to make a loss."""
 
-import json
+import pickle
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from fewstep.models.model import Model
+from fewstep.models.model import SavedModel
 from fewstep.objectives import build_objective
 from fewstep.training.job import Job
 from fewstep.training.loop import train
@@ -23,9 +23,10 @@ OBJECTIVES = {
     "facm": {"name": "flow_anchored_consistency", "guidance": 2.0},
     "ctm": {"name": "consistency_trajectory", "solver_steps": 2, "gan": True, "gan_start": 0.5},  # on in the third step
 }
+START = {"start": "teacher", "start_new": ("embed.second",)}
 IN_PIECES = [name for name in OBJECTIVES if not build_objective(OBJECTIVES[name]).needs_whole_batch]
 PROCESS = """
-import json, sys
+import pickle, sys
 from pathlib import Path
 
 import torch
@@ -33,7 +34,6 @@ from safetensors.torch import save_file
 from torch import distributed
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
-from fewstep.training.job import Job
 from fewstep.training.loop import Training, Worker
 
 folder, rank, size = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -48,8 +48,8 @@ def counted(sent, bucket):
 
 
 for way in ("within", "around", "pieces"):
-    for name, job in json.loads((folder / f"{way}.json").read_text()).items():
-        training, sent = Training(Job(**job), folder / "run", Worker(rank, size)), []
+    for name, job in pickle.loads((folder / way).read_bytes()).items():
+        training, sent = Training(job, folder / "run", Worker(rank, size)), []
         if size > 1:
             training.forward.register_comm_hook(sent, counted)
         for _ in range(2):
@@ -66,16 +66,15 @@ for way in ("within", "around", "pieces"):
 
 
 @pytest.fixture(scope="module")
-def trained(digits, tmp_path_factory):
+def trained(digits, tmp_path_factory, small_job):
     """A folder with the gradients of each way's and recipe's third step, by every worker of one and of two."""
     folder = tmp_path_factory.mktemp("workers")
-    data = (str(digits.folder), digits.sha256)
-    first = Job("teacher", *data, NETWORK, {"name": "edm"}, {"name": "denoising"}, TINY | {"images": 32})
-    teacher = Model.load(train(first, folder / "teacher"))
-    jobs = {name: asdict(job_of(name, data, teacher)) for name in OBJECTIVES}
-    pieces = {name: jobs[name] | {"training": TINY | {"micro_batch_size": 4}} for name in IN_PIECES}
+    first = small_job("teacher", digits, "denoising", NETWORK, TINY | {"images": 32})
+    teacher = SavedModel.open(train(first, folder / "teacher"))
+    jobs = {name: small_job(name, digits, *method_of(name), TINY, teacher, **START) for name in OBJECTIVES}
+    pieces = {name: in_pieces(jobs[name]) for name in IN_PIECES}
     for way, its in (("within", jobs), ("around", jobs), ("pieces", pieces)):
-        (folder / f"{way}.json").write_text(json.dumps(its))
+        (folder / way).write_bytes(pickle.dumps(its))
     command = [sys.executable, "-c", PROCESS, str(folder)]
     for size in (1, 2):
         processes = [subprocess.Popen([*command, str(rank), str(size)]) for rank in range(size)]
@@ -94,12 +93,14 @@ def gradients(trained):
     return of
 
 
-def job_of(name: str, data, teacher: Model) -> Job:
-    objective = OBJECTIVES[name]
-    start = {"teacher": str(teacher.folder), "teacher_sha256": teacher.sha256, "start": "teacher"}
-    network = NETWORK | {"second_time": name in ("ctm", "facm")}
-    preconditioning = {"name": build_objective(objective).preconditioner}
-    return Job(name, *data, network, preconditioning, objective, TINY, start_new=("embed.second",), **start)
+def method_of(name: str) -> tuple[dict, dict]:
+    """Its objective and its network."""
+    return OBJECTIVES[name], NETWORK | {"second_time": name in ("ctm", "facm")}
+
+
+def in_pieces(job: Job) -> Job:
+    training = replace(job.recipe.training, micro_batch_size=4)
+    return replace(job, recipe=replace(job.recipe, training=training))
 
 
 @pytest.mark.slow

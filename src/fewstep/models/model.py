@@ -141,7 +141,7 @@ class Model:
         """The denoiser of (x, sigma) with these labels, as conditioned has them, of this strength."""
         if guidance != 1 and not self.knows_no_label:
             raise ValueError(
-                f"guidance {guidance:g}: {self.spec['name']} was not trained with labels that are hidden at times "
+                f"guidance {guidance:g}: {self.spec.name} was not trained with labels that are hidden at times "
                 "(training.labels, training.label_dropout): it knows no image without one."
             )
         one_hot = self.one_hot(labels, rng)
@@ -152,12 +152,12 @@ class Model:
         learnt = (self.spec.provenance.objective or {}).get("guidance")
         if not isinstance(learnt, list | tuple):
             raise ValueError(
-                f"guidance {guidance:g}: {self.spec['name']} was not trained with a range of strengths "
+                f"guidance {guidance:g}: {self.spec.name} was not trained with a range of strengths "
                 "(objective.guidance: [1, 3], say); samplers of a denoiser, heun for one, take any."
             )
         low, high = learnt
         if not low <= guidance <= high:
-            raise ValueError(f"guidance {guidance:g}: {self.spec['name']} learned strengths of {low:g} to {high:g}.")
+            raise ValueError(f"guidance {guidance:g}: {self.spec.name} learned strengths of {low:g} to {high:g}.")
 
     @property
     def knows_no_label(self) -> bool:
@@ -179,7 +179,7 @@ class Model:
         """What the function is told of labels, [B] -> [B, classes]; mixtures, [B, classes], stay as they are."""
         if not self.spec.labels:
             if labels is not None:
-                raise ValueError(f"model {self.spec['name']} was trained without labels: it cannot be asked for one.")
+                raise ValueError(f"model {self.spec.name} was trained without labels: it cannot be asked for one.")
             return None
         classes = len(self.space.classes)
         labels = rng.integers(classes) if labels is None else torch.as_tensor(labels, device=rng.device)

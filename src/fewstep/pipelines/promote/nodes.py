@@ -33,7 +33,7 @@ def make_exam(images: ArrayStore, extractor: Extractor | None, evaluation: Evalu
     sizes = {"count": evaluation.count, "seeds": list(evaluation.full_seeds)}
 
     def scores(model, nfe: int) -> dict:
-        with progress_bar(f"evaluate {model.spec['name']}") as bar:
+        with progress_bar(f"evaluate {model.spec.name}") as bar:
             rungs = rungs_of(model, model.samplers[0], [nfe])
             return evaluate(rungs, images, extractor, **sizes, batch_size=evaluation.batch_size, on_progress=bar)
 
