@@ -25,7 +25,7 @@ def run_training(job: Job, experiment: str, workplace: Workplace) -> SavedModel:
 
         def show(entries, pictures):
             for entry in entries[-1:]:
-                note = f"{entry['images_per_second']:.3g} images/s, loss {entry['loss']:.4g}"
+                note = f"{entry['images_per_second']:{'.0f' if entry['images_per_second'] >= 10 else '.2g'}} images/s, loss {entry['loss']:.4g}"
                 bar(entry["images"], entry["total_images"], note)
 
         with Follower(run_dir, [show, run]):
