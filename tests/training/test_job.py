@@ -1,40 +1,49 @@
 """The identity of a training."""
 
-import shutil
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import fields, replace
 
 import pytest
 
 import fewstep
-from fewstep.training.job import Job, code_hash
+from fewstep.objectives import objective_class, objective_names
+from fewstep.objectives.denoising import Denoising
+from fewstep.training.job import Job
+from fewstep.training.numerics import PARTS
 
 JOB = Job("cd", "data", "d" * 64, {}, {}, {"name": "denoising"}, {"images": 8, "progress_every": 2}, levels={2: [1.0]})
 
 
-@pytest.fixture
-def sources(tmp_path, monkeypatch):
-    """A copy of the package that may be changed."""
-    copy = shutil.copytree(Path(fewstep.__file__).parent, tmp_path / "fewstep", ignore=shutil.ignore_patterns("*.pyc"))
-    monkeypatch.setattr(fewstep, "__file__", str(copy / "__init__.py"))
-    return copy
+PLACES = {  # of the integers, of a training by denoising
+    "objective": (Denoising, "numerics"),
+    **{part: (module, "NUMERICS") for part, module in PARTS.items()},
+}
 
 
-@pytest.mark.parametrize(
-    ("file", "counts"),
-    [
-        ("objectives/denoising.py", True),
-        ("objectives/objective.py", True),
-        ("training/loop.py", True),
-        ("objectives/consistency_distillation.py", False),
-        ("launch.py", False),
-    ],
-)
-def test_code_that_counts_for_a_teacher(sources, file, counts):
-    before = code_hash.__wrapped__("denoising")
-    with (sources / file).open("a") as source:
-        source.write("\n# changed\n")
-    assert (code_hash.__wrapped__("denoising") != before) == counts
+@pytest.mark.parametrize("part", PLACES)
+def test_each_version_of_the_numerics_names_the_run(monkeypatch, part):
+    before = JOB.run_name
+    place, attribute = PLACES[part]
+    monkeypatch.setattr(place, attribute, getattr(place, attribute) + 1)
+    assert JOB.run_name != before and JOB.provenance["numerics"][part] == JOB.description["numerics"][part] == 2
+
+
+def test_another_methods_version_does_not_name_the_run(monkeypatch):
+    before = JOB.run_name
+    monkeypatch.setattr(objective_class("consistency_distillation"), "numerics", 2)
+    assert JOB.run_name == before
+
+
+@pytest.mark.parametrize("name", objective_names())
+def test_every_method_has_a_version_of_its_own(name):
+    method = objective_class(name)
+    assert isinstance(vars(method)["numerics"], int) and "numerics" not in {f.name for f in fields(method)}
+
+
+def test_who_writes_is_told_and_names_nothing():
+    job = replace(JOB, written_by={"git_commit": "c" * 40, "git_dirty": "true"}, other_numerics=True)
+    assert job.run_name == JOB.run_name
+    told = {"git_commit": "c" * 40, "git_dirty": "true", "fewstep": fewstep.__version__}
+    assert {key: job.provenance[key] for key in told} == told
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ class Networks:
     student: is trained. target: the student's slow copy, or the student itself where target_decay is 0; never trained.
     teacher: frozen, or None. distance: (a, b) -> [B]. modules: what the objective trains beside the student.
     mean_over_workers: averages a tensor that speaks of the batch over all workers, without gradient.
-    at_levels: called with a part of the loss, [B], and the noise levels that it belongs to, [B] each; returns that part.
+    at_levels: takes a part of the loss, [B], and the noise levels that it belongs to, [B] each, and returns that part.
     The loop remembers them, to say at which levels a loss was not finite.
     """
 

@@ -94,6 +94,7 @@ class Training:
                 self.step_module, broadcast_buffers=False, find_unused_parameters=self.objective.has_idle_modules
             )
         self.step, self.seconds = 0, 0.0
+        self.other_numerics: list[dict[str, int]] = []  # of earlier steps, where somebody insisted
         self._resume()
 
     def _build_networks(self) -> Networks:
@@ -245,7 +246,8 @@ class Training:
 
     def save(self):
         """A checkpoint of this step."""
-        facts = {"job": self.job.description, "seconds": self.seconds}
+        facts = {"job": self.job.description, "seconds": self.seconds, "written_by": self.job.author}
+        facts["other_numerics"] = self.other_numerics
         save_checkpoint(self.run_dir / "checkpoints", self.step, self.state(), facts)
 
     def _resume(self):
@@ -253,7 +255,10 @@ class Training:
         if found is None:
             return
         tensors, facts = found
-        check_same_job(facts["job"], self.job.description, self.run_dir)
+        check_same_job(facts["job"], self.job.description, self.run_dir, self.job.other_numerics)
+        self.other_numerics = facts.get("other_numerics", [])
+        if (before := facts["job"]["numerics"]) != self.job.numerics:
+            self.other_numerics += [{"until_step": facts["step"], **before}]
         self.average.load_state_dict(part_of(tensors, "average"))
         if self.networks.target is not self.networks.student:
             self.networks.target.load_state_dict(part_of(tensors, "target"))
@@ -266,8 +271,11 @@ class Training:
 
     def model(self) -> Model:
         """The averaged student as it is now."""
+        provenance = self.job.provenance
+        if self.other_numerics:
+            provenance = replace(provenance, more={**provenance.more, "other_numerics": self.other_numerics})
         provenance = replace(
-            self.job.provenance,
+            provenance,
             images=self.step * self.settings.batch_size,
             seconds=round(self.seconds, 1),
             parameters=sum(p.numel() for p in self.average.parameters()),
