@@ -6,12 +6,22 @@ import pytest
 
 import fewstep
 from fewstep.objectives import objective_class, objective_names
+from fewstep.objectives.consistency_training import ConsistencyTraining
 from fewstep.objectives.denoising import Denoising
+from fewstep.training.hyperparameters import TrainingSettings
 from fewstep.training.job import Job
 from fewstep.training.numerics import PARTS
+from fewstep.training.recipe import Recipe
 
-JOB = Job("cd", "data", "d" * 64, {}, {}, {"name": "denoising"}, {"images": 8, "progress_every": 2}, levels={2: [1.0]})
-
+RECIPE = Recipe(
+    "teacher",
+    Denoising(),
+    TrainingSettings(images=8, progress_every=2),
+    {"name": "unet"},
+    {"name": "edm"},
+    picture_nfe=(1,),
+)
+JOB = Job(RECIPE, "data", "d" * 64)
 
 PLACES = {  # of the integers, of a training by denoising
     "objective": (Denoising, "numerics"),
@@ -24,7 +34,7 @@ def test_each_version_of_the_numerics_names_the_run(monkeypatch, part):
     before = JOB.run_name
     place, attribute = PLACES[part]
     monkeypatch.setattr(place, attribute, getattr(place, attribute) + 1)
-    assert JOB.run_name != before and JOB.provenance["numerics"][part] == JOB.description["numerics"][part] == 2
+    assert JOB.run_name != before and JOB.provenance.more["numerics"][part] == JOB.description["numerics"][part] == 2
 
 
 def test_another_methods_version_does_not_name_the_run(monkeypatch):
@@ -43,20 +53,24 @@ def test_who_writes_is_told_and_names_nothing():
     job = replace(JOB, written_by={"git_commit": "c" * 40, "git_dirty": "true"}, other_numerics=True)
     assert job.run_name == JOB.run_name
     told = {"git_commit": "c" * 40, "git_dirty": "true", "fewstep": fewstep.__version__}
-    assert {key: job.provenance[key] for key in told} == told
+    assert {key: job.provenance.more[key] for key in told} == told
 
 
 @pytest.mark.parametrize(
     ("changes", "counts"),
     [
-        ({"training": {"images": 9, "progress_every": 2}}, True),
+        ({"training": TrainingSettings(images=9, progress_every=2)}, True),
         ({"seed": 1}, True),
-        ({"data_sha256": "e" * 64}, True),
-        ({"training": {"images": 8, "progress_every": 4}}, False),
-        ({"levels": {2: [0.5]}}, False),
-        ({"data": "elsewhere"}, False),
-        ({"picture_nfe": (1, 2)}, False),
+        ({"training": TrainingSettings(images=8, progress_every=4)}, False),
+        ({"picture_nfe": (1, 3)}, False),
     ],
 )
 def test_what_the_weights_depend_on_names_the_run(changes, counts):
-    assert (replace(JOB, **changes).run_name != JOB.run_name) == counts
+    assert (replace(JOB, recipe=replace(RECIPE, **changes)).run_name != JOB.run_name) == counts
+
+
+def test_data_name_the_run_by_their_content_and_levels_do_not():
+    assert replace(JOB, data="elsewhere").run_name == JOB.run_name != replace(JOB, data_sha256="e" * 64).run_name
+    student = Recipe("ct", ConsistencyTraining(), TrainingSettings(images=8), {}, {"name": "consistency"})
+    names = {Job(replace(student, levels={2: (level,)}), "data", "d" * 64).run_name for level in (0.5, 1.0)}
+    assert len(names) == 1

@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fewstep.models.model import Model
+from fewstep.models.model import SavedModel
 from fewstep.objectives.denoising import Denoising
+from fewstep.training.hyperparameters import TrainingSettings
 from fewstep.training.job import Job
 from fewstep.training.loop import Training, train
+from fewstep.training.recipe import Recipe
 from fewstep.training.run_folder import find_run_folder
 
 NUMBERS = {"images": 32, "batch_size": 16, "checkpoint_every": 16, "progress_every": 16, "pictures_every": 10**6}
@@ -20,8 +22,8 @@ BEGUN = r"was begun by code that computes other numbers \(objective from version
 @pytest.fixture
 def job(digits) -> Job:
     network = {"name": "unet", "channels": 16, "channel_mult": [1], "num_blocks": 1}
-    facts = (str(digits.folder), digits.sha256, network, {"name": "edm"}, {"name": "denoising"}, NUMBERS)
-    return Job("teacher", *facts, picture_nfe=(), written_by={"git_commit": "a" * 40})
+    recipe = Recipe("teacher", Denoising(), TrainingSettings(**NUMBERS), network, {"name": "edm"}, picture_nfe=())
+    return Job(recipe, str(digits.folder), digits.sha256, written_by={"git_commit": "a" * 40})
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def test_an_unfinished_training_of_other_numerics_is_refused(job, raised, tmp_pa
 
 
 def test_other_jobs_are_no_concern(job, raised, tmp_path):
-    other = replace(job, seed=1)
+    other = replace(job, recipe=replace(job.recipe, seed=1))
     assert find_run_folder(tmp_path, other) == tmp_path / other.run_name
 
 
@@ -69,10 +71,10 @@ def test_who_insists_goes_on_and_the_model_says_so(job, begun, raised, tmp_path)
     training = Training(insisting, folder)
     assert training.step == 1 and all(torch.equal(value, state[name]) for name, value in training.state().items())
     training.save()  # from here on the folder is this job's own, killed or not
-    model = Model.load(train(job, find_run_folder(tmp_path, job)))
-    made = model.spec["provenance"]
-    assert made["numerics"]["objective"] == 2 and made["run"] == job.run_name
-    (before,) = made["other_numerics"]
+    model = SavedModel.open(train(job, find_run_folder(tmp_path, job)))
+    made = model.spec.provenance
+    assert made.more["numerics"]["objective"] == 2 and made.run == job.run_name
+    (before,) = made.more["other_numerics"]
     assert (before["until_step"], before["objective"]) == (1, 1)
 
 
@@ -81,7 +83,7 @@ def test_a_finished_training_stays_beside_that_of_other_numerics(job, begun, tmp
     monkeypatch.setattr(Denoising, "numerics", 2)
     for insists in (False, True):
         assert find_run_folder(tmp_path, replace(job, other_numerics=insists)) == tmp_path / job.run_name != begun
-    assert "other_numerics" not in Model.load(begun / "model").spec["provenance"]
+    assert "other_numerics" not in SavedModel.open(begun / "model").spec.provenance.more
 
 
 def test_a_folder_of_ones_own_is_begun_anew_beside_it(job, begun, raised, tmp_path):
