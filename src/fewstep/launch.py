@@ -24,7 +24,8 @@ SHARED = "on several machines the project folder is on storage that all of them 
 @dataclass(frozen=True)
 class LaunchSettings:
     """workers: Ray Train workers, 0 for this process without Ray. threads: CPU threads of each, 0 for an equal share.
-    gpu: one for each worker; "auto" where there are any.
+    gpu: one for each worker; "auto" where there are any. other_numerics: go on from a checkpoint that was
+    written by other versions of the numerics, which is refused otherwise.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -32,6 +33,7 @@ class LaunchSettings:
     workers: int = 1
     threads: int = 0
     gpu: bool | str = "auto"
+    other_numerics: bool = False
 
     def __post_init__(self):
         for name in ("workers", "threads"):

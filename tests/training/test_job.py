@@ -1,58 +1,76 @@
 """The identity of a training."""
 
-import shutil
-from pathlib import Path
+from dataclasses import fields, replace
 
 import pytest
 
 import fewstep
-from fewstep.training.job import Job, code_hash
+from fewstep.objectives import objective_class, objective_names
+from fewstep.objectives.consistency_training import ConsistencyTraining
+from fewstep.objectives.denoising import Denoising
+from fewstep.training.hyperparameters import TrainingSettings
+from fewstep.training.job import Job
+from fewstep.training.numerics import PARTS
 from fewstep.training.recipe import Recipe
 
-RECIPE = {"name": "cd", "network": {"name": "unet"}, "preconditioning": {"name": "consistency"}, "levels": {2: [1.0]}}
-RECIPE |= {"objective": {"name": "consistency_training"}, "training": {"images": 8, "progress_every": 2}}
-
-
-def job_of(data="data", data_sha256="d" * 64, **recipe) -> Job:
-    return Job(Recipe.from_json(RECIPE | recipe), data, data_sha256)
-
-
-@pytest.fixture
-def sources(tmp_path, monkeypatch):
-    """A copy of the package that may be changed."""
-    copy = shutil.copytree(Path(fewstep.__file__).parent, tmp_path / "fewstep", ignore=shutil.ignore_patterns("*.pyc"))
-    monkeypatch.setattr(fewstep, "__file__", str(copy / "__init__.py"))
-    return copy
-
-
-@pytest.mark.parametrize(
-    ("file", "counts"),
-    [
-        ("objectives/denoising.py", True),
-        ("objectives/objective.py", True),
-        ("training/loop.py", True),
-        ("objectives/consistency_distillation.py", False),
-        ("launch.py", False),
-    ],
+RECIPE = Recipe(
+    "teacher",
+    Denoising(),
+    TrainingSettings(images=8, progress_every=2),
+    {"name": "unet"},
+    {"name": "edm"},
+    picture_nfe=(1,),
 )
-def test_code_that_counts_for_a_teacher(sources, file, counts):
-    before = code_hash.__wrapped__("denoising")
-    with (sources / file).open("a") as source:
-        source.write("\n# changed\n")
-    assert (code_hash.__wrapped__("denoising") != before) == counts
+JOB = Job(RECIPE, "data", "d" * 64)
+
+PLACES = {  # of the integers, of a training by denoising
+    "objective": (Denoising, "numerics"),
+    **{part: (module, "NUMERICS") for part, module in PARTS.items()},
+}
+
+
+@pytest.mark.parametrize("part", PLACES)
+def test_each_version_of_the_numerics_names_the_run(monkeypatch, part):
+    before = JOB.run_name
+    place, attribute = PLACES[part]
+    monkeypatch.setattr(place, attribute, getattr(place, attribute) + 1)
+    assert JOB.run_name != before and JOB.provenance.more["numerics"][part] == JOB.description["numerics"][part] == 2
+
+
+def test_another_methods_version_does_not_name_the_run(monkeypatch):
+    before = JOB.run_name
+    monkeypatch.setattr(objective_class("consistency_distillation"), "numerics", 2)
+    assert JOB.run_name == before
+
+
+@pytest.mark.parametrize("name", objective_names())
+def test_every_method_has_a_version_of_its_own(name):
+    method = objective_class(name)
+    assert isinstance(vars(method)["numerics"], int) and "numerics" not in {f.name for f in fields(method)}
+
+
+def test_who_writes_is_told_and_names_nothing():
+    job = replace(JOB, written_by={"git_commit": "c" * 40, "git_dirty": "true"}, other_numerics=True)
+    assert job.run_name == JOB.run_name
+    told = {"git_commit": "c" * 40, "git_dirty": "true", "fewstep": fewstep.__version__}
+    assert {key: job.provenance.more[key] for key in told} == told
 
 
 @pytest.mark.parametrize(
     ("changes", "counts"),
     [
-        ({"training": {"images": 9, "progress_every": 2}}, True),
+        ({"training": TrainingSettings(images=9, progress_every=2)}, True),
         ({"seed": 1}, True),
-        ({"data_sha256": "e" * 64}, True),
-        ({"training": {"images": 8, "progress_every": 4}}, False),
-        ({"levels": {2: [0.5]}}, False),
-        ({"data": "elsewhere"}, False),
-        ({"picture_nfe": (1, 2)}, False),
+        ({"training": TrainingSettings(images=8, progress_every=4)}, False),
+        ({"picture_nfe": (1, 3)}, False),
     ],
 )
 def test_what_the_weights_depend_on_names_the_run(changes, counts):
-    assert (job_of(**changes).run_name != job_of().run_name) == counts
+    assert (replace(JOB, recipe=replace(RECIPE, **changes)).run_name != JOB.run_name) == counts
+
+
+def test_data_name_the_run_by_their_content_and_levels_do_not():
+    assert replace(JOB, data="elsewhere").run_name == JOB.run_name != replace(JOB, data_sha256="e" * 64).run_name
+    student = Recipe("ct", ConsistencyTraining(), TrainingSettings(images=8), {}, {"name": "consistency"})
+    names = {Job(replace(student, levels={2: (level,)}), "data", "d" * 64).run_name for level in (0.5, 1.0)}
+    assert len(names) == 1

@@ -150,6 +150,33 @@ def test_a_jump_that_diverges_is_blamed_by_its_two_levels(student_job, tmp_path)
     assert f"at levels {end[5]:g}, {start[5]:g}. There was" in str(caught.value)
 
 
+@pytest.mark.parametrize("spoiled", ["jump", "score"])
+def test_the_term_of_a_trajectory_that_diverges_is_blamed(student_job, tmp_path, monkeypatch, spoiled):
+    """Jump and denoising term have levels of their own, and a weight that spreads what is not finite over the batch."""
+    recipe = {"network": NETWORK | {"second_time": True}, "preconditioning": {"name": "trajectory"}}
+    objective = {"name": "consistency_trajectory", "num_levels": 8, "solver_steps": 3}
+    training = Training(student_job(objective, recipe | {"start_new": ("embed.second",)}), tmp_path)
+    student, told = training.networks.student, {}
+    denoiser = student.denoiser
+
+    def spoil(term, output, *levels):
+        told[term] = list(dict.fromkeys(f"{level[5]:g}" for level in levels))
+        factor = torch.ones(len(output), 1, 1, 1)
+        factor[5] = torch.nan if term == spoiled else 1
+        return output * factor
+
+    student.register_forward_hook(
+        lambda _, given, named, output: None if told else spoil("jump", output, named["sigma_next"], given[1]),
+        with_kwargs=True,
+    )  # the jump comes first, and the denoiser is a jump of no length
+    monkeypatch.setattr(student, "denoiser", lambda x, s, labels: spoil("score", denoiser(x, s, labels), s))
+    with pytest.raises(Divergence) as caught:
+        training.make_step()
+    named = told[spoiled]
+    assert f"at level{'s' * (len(named) > 1)} {', '.join(named)}. There was" in str(caught.value)
+    assert told["jump"] != told["score"]
+
+
 def test_where_every_loss_is_finite_and_a_gradient_is_not_the_range_of_all_levels_is_named(student_job, tmp_path):
     training = Training(student_job({"target_ema": 0.9}, micro_batch_size=4), tmp_path)
     levels = []

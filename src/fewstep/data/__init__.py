@@ -30,6 +30,7 @@ __all__ = [
     "write_store",
 ]
 
+NUMERICS = 1  # of a store's content, and of what a model sees of it: see fewstep.training.numerics
 SOURCES: dict[str, type[Source]] = {
     source.name: source for source in (Digits, Moons, Patches, Folder, Parquet, Cifar10)
 }

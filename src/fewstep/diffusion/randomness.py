@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+NUMERICS = 1  # of every random number, and of the order of the images: see fewstep.training.numerics
+
 
 def derive_seed(*place: int | str) -> int:
     """A 63-bit seed for a place such as ("training", seed, step): the same place, the same seed, on every machine."""
@@ -21,9 +23,11 @@ def seeded_dropout(seed: int, device: torch.device) -> Iterator[None]:
 
     Two forward passes of one network, each in a context of its own with the same seed, share their masks.
     """
-    cuda = [device] if device.type == "cuda" else []
+    cuda = [device.index if device.index is not None else torch.cuda.current_device()] if device.type == "cuda" else []
     with torch.random.fork_rng(cuda):
-        torch.manual_seed(seed)
+        # torch.manual_seed would seed the generators of every backend, which takes longer than a small network's pass.
+        for generator in (torch.default_generator, *(torch.cuda.default_generators[index] for index in cuda)):
+            generator.manual_seed(seed)
         yield
 
 

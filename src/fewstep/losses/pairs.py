@@ -9,13 +9,13 @@ from fewstep.diffusion.levels import per_sample
 def pair_distance(networks, x: Tensor, sigma: Tensor, x_next: Tensor, sigma_next: Tensor, labels, rng) -> Tensor:
     """d(f(x, sigma), f-(x_next, sigma_next)), [B]: both passes have one dropout mask, and the target no gradient.
 
-    networks: has student, target and distance. Song et al. 2023, Eq. 7; one mask: Song and Dhariwal 2023, Section 3.1.
+    networks: an objective's Networks. Song et al. 2023, Eq. 7; one mask: Song and Dhariwal 2023, Section 3.1.
     """
     with torch.no_grad(), rng.dropout():
         target = networks.target(x_next, sigma_next, labels)
     with rng.dropout():
         estimate = networks.student(x, sigma, labels)
-    return networks.distance(estimate, target)
+    return networks.at_levels(networks.distance(estimate, target), sigma)
 
 
 def training_distance(networks, batch, sigma: Tensor, sigma_next: Tensor, rng) -> Tensor:

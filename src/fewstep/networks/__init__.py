@@ -13,6 +13,7 @@ from fewstep.support.names import check_name
 
 __all__ = ["MLP", "NETWORKS", "UNet", "build_network", "check_arguments", "settings_of"]
 
+NUMERICS = 1  # see fewstep.training.numerics
 NETWORKS = {"unet": UNet, "mlp": MLP}
 FEWEST = {"channels": 1, "num_heads": 1, "group_channels": 1}
 FEWEST |= dict.fromkeys(("num_blocks", "decoder_heads", "head_channels", "augment_dim"), 0)

@@ -19,6 +19,8 @@ class ConsistencyDistillation(Objective):
     with its arguments; target_ema: mu, 0 for the student's own weights.
     """
 
+    numerics = 1
+
     num_levels: int = 18
     solver: str = "heun"
     distance: str | dict = "l2"

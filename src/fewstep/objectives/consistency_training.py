@@ -16,6 +16,8 @@ class ConsistencyTraining(Objective):
     as in consistency_distillation.
     """
 
+    numerics = 1
+
     start_levels: int = 2
     end_levels: int = 150
     start_ema: float = 0.9

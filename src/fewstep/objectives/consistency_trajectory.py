@@ -43,6 +43,8 @@ class ConsistencyTrajectory(Objective):
     VGG16's ImageNet weights, in place of features that are trained.
     """
 
+    numerics = 1
+
     num_levels: int = 18
     solver: str = "heun"
     solver_steps: int = 17
@@ -130,7 +132,8 @@ class ConsistencyTrajectory(Objective):
             jump = networks.student(x, first, labels, sigma_next=last)
         with rng.dropout():
             estimate = target(jump, last, labels)
-        return linearised(networks.distance(estimate, goal), jump), jump, estimate
+        soft = linearised(networks.distance(estimate, goal), jump)
+        return networks.at_levels(soft, last, first), jump, estimate
 
     def levels(self, rng, like: Tensor) -> list[Tensor]:
         """The levels of the solver from t down to u, then s, of each sample: t and s uniform where they can be."""
@@ -163,7 +166,7 @@ class ConsistencyTrajectory(Objective):
         with rng.dropout():
             denoised = student.denoiser(x, sigma, batch.labels)
         weight = (sigma**2 + student.sigma_data**2) / (sigma * student.sigma_data) ** 2
-        return weight * (denoised - x0).square().flatten(1).mean(1)
+        return networks.at_levels(weight * (denoised - x0).square().flatten(1).mean(1), sigma)
 
     def denoising_levels(self, rng) -> Tensor:
         """Half of them lognormal, half uniform on the grid's high part. Appendix of the paper, and its code."""

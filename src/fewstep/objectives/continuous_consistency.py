@@ -20,6 +20,8 @@ class ContinuousConsistency(Objective):
     0.025); tangent_constant: c.
     """
 
+    numerics = 1
+
     level_mean: float = -1.0
     level_std: float = 1.4
     from_data: bool = False
@@ -48,7 +50,8 @@ class ContinuousConsistency(Objective):
         with rng.dropout():
             output, tangent = student.tangent(x, sigma, denoised, self.warmed_up(progress), labels)
         weight = networks.modules["weighting"](sigma.log() / 4)
-        return tangent_loss(output, normalised(tangent, self.tangent_constant), weight.to(x.dtype))
+        loss = tangent_loss(output, normalised(tangent, self.tangent_constant), weight.to(x.dtype))
+        return networks.at_levels(loss, sigma)
 
     def warmed_up(self, progress) -> float:
         """r, from 0 at first to 1."""

@@ -13,6 +13,8 @@ class Denoising(Objective):
     The norm is a mean over dimensions, where the paper's code sums: Adam's steps are the same, a clip is not.
     """
 
+    numerics = 1
+
     level_mean: float = -1.2
     level_std: float = 1.2
 
@@ -29,4 +31,4 @@ class Denoising(Objective):
         weight = (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2  # Table 1, loss weighting
         with rng.dropout():
             denoised = networks.student(x, sigma, batch.labels)
-        return weight * (denoised - batch.x0).square().flatten(1).mean(1)
+        return networks.at_levels(weight * (denoised - batch.x0).square().flatten(1).mean(1), sigma)

@@ -18,6 +18,8 @@ class EasyConsistencyTuning(Objective):
     x0 where r = 0.
     """
 
+    numerics = 1
+
     q: float = 2.0
     k: float = 8.0
     b: float = 1.0

@@ -21,6 +21,8 @@ class FlowAnchoredConsistency(Objective):
     1 - t^relaxation; error_constant, error_power: of the adaptive weight.
     """
 
+    numerics = 1
+
     level_mean: float = -0.8
     level_std: float = 1.6
     from_data: bool = False
@@ -71,7 +73,8 @@ class FlowAnchoredConsistency(Objective):
         with rng.dropout():
             flow, derivative = student.derivative(x, sigma, denoised, labels)
         target = self.target(flow.detach(), velocity + derivative, student.time(sigma, x))
-        return anchor_loss(anchor, velocity) + self.weighted((flow - target).square().flatten(1).mean(1), sigma)
+        error = (flow - target).square().flatten(1).mean(1)
+        return networks.at_levels(anchor_loss(anchor, velocity) + self.weighted(error, sigma), sigma)
 
     def target(self, flow: Tensor, average: Tensor, t: Tensor) -> Tensor:
         """sg F - alpha clamp(sg F - v_bar, -1, 1); where that is not finite nothing is hidden by the clamp."""

@@ -26,6 +26,8 @@ class ImprovedConsistencyTraining(Objective):
     consistency_distillation.
     """
 
+    numerics = 1
+
     start_levels: int = 10
     end_levels: int = 1280
     level_mean: float = -1.1

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -32,6 +32,8 @@ class Networks:
     student: is trained. target: the student's slow copy, or the student itself where target_decay is 0; never trained.
     teacher: frozen, or None. distance: (a, b) -> [B]. modules: what the objective trains beside the student.
     mean_over_workers: averages a tensor that speaks of the batch over all workers, without gradient.
+    at_levels: takes a part of the loss, [B], and the noise levels that it belongs to, [B] each, and returns that part.
+    The loop remembers them, to say at which levels a loss was not finite.
     """
 
     student: nn.Module
@@ -40,12 +42,14 @@ class Networks:
     distance: nn.Module
     modules: dict[str, nn.Module]
     mean_over_workers: Callable[[Tensor], Tensor] = Tensor.detach
+    at_levels: Callable[..., Tensor] = lambda loss, *levels: loss
 
 
 class Objective:
     """Base of the methods: frozen dataclasses whose fields are their constants; schedules are functions of progress.
 
     A method is a file of this folder named after it, with one such class. A recipe names the file.
+    numerics: raised when a seeded loss becomes another number (fewstep.training.numerics).
     needs_teacher: the loss calls it. second_time: the student's network is told one. sampler: with which the student is
     sampled, if nobody says another.
     has_idle_modules: some extra modules have no part in some steps. needs_whole_batch: the losses of a batch depend on
@@ -54,6 +58,7 @@ class Objective:
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
+    numerics: ClassVar[int]
     needs_teacher = False
     second_time = False
     preconditioner = "consistency"

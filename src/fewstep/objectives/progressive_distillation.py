@@ -19,6 +19,8 @@ class ProgressiveDistillation(Objective):
     student the next one's teacher. The last two stages are twice as long as the others.
     """
 
+    numerics = 1
+
     start_steps: int = 4096
     end_steps: int = 1
     sigma_min: float = SIGMA_MIN
@@ -51,7 +53,8 @@ class ProgressiveDistillation(Objective):
             target = x - per_sample(sigma / (last - sigma), x) * (x_last - x)  # whose Euler step leads to x_last
         with rng.dropout():
             estimate = networks.student(x, sigma, batch.labels)
-        return networks.distance(estimate, target) * (1 / sigma**2).clamp_min(1)  # truncated SNR
+        weight = (1 / sigma**2).clamp_min(1)  # truncated SNR
+        return networks.at_levels(networks.distance(estimate, target) * weight, sigma)
 
     def num_steps(self, progress) -> int:
         """Sampling steps of the student in this stage."""

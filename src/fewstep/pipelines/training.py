@@ -1,21 +1,25 @@
 """What the nodes that train have in common: a job is launched, followed and tracked."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from fewstep.console import progress_bar
 from fewstep.launch import launch
 from fewstep.models.model import SavedModel
 from fewstep.pipelines.workplace import Workplace
-from fewstep.tracking import Follower, open_run, run_tags
+from fewstep.tracking import Follower, git_state, open_run, run_tags
 from fewstep.training.job import Job
 from fewstep.training.lock import clear
+from fewstep.training.run_folder import find_run_folder
 
 
 def run_training(job: Job, experiment: str, workplace: Workplace) -> SavedModel:
     """Train, with a progress bar and an MLflow run; an interrupted training is taken up, a finished one is reused."""
+    job = replace(job, written_by=git_state("."), other_numerics=workplace.launch.other_numerics)
     run_dir = workplace.runs / job.run_name
     if workplace.fresh:
         clear(run_dir)
+    run_dir = find_run_folder(workplace.runs, job)
     if (run_dir / "model").exists():
         print(f"{job.name}: this training is finished in {run_dir}; --params=fresh=true trains again.", flush=True)
         return finished_model(run_dir, job)
@@ -25,7 +29,8 @@ def run_training(job: Job, experiment: str, workplace: Workplace) -> SavedModel:
 
         def show(entries, pictures):
             for entry in entries[-1:]:
-                note = f"{entry['images_per_second']:.3g} images/s, loss {entry['loss']:.4g}"
+                speed = entry["images_per_second"]
+                note = f"{speed:{'.0f' if speed >= 10 else '.2g'}} images/s, loss {entry['loss']:.4g}"
                 bar(entry["images"], entry["total_images"], note)
 
         with Follower(run_dir, [show, run]):

@@ -9,6 +9,7 @@ from fewstep.preconditioning.trajectory import Trajectory
 from fewstep.preconditioning.trigflow import TrigFlow
 from fewstep.support.names import check_name
 
+NUMERICS = 1  # see fewstep.training.numerics
 PRECONDITIONERS = {
     "edm": EDM,
     "consistency": Consistency,

@@ -6,6 +6,8 @@ from fewstep.samplers.ode import carry_up, sample_euler, sample_heun
 from fewstep.samplers.polynomial import sample_deis_3, sample_dpm_solver_2, sample_dpm_solver_3
 from fewstep.samplers.stochastic import sample_ancestral, sample_churn
 
+NUMERICS = 1  # see fewstep.training.numerics
+
 # Of a denoiser, by the names that parameters have: (denoiser, noise, levels, rng) -> data.
 DENOISER_SAMPLERS = {
     "heun": sample_heun,

@@ -33,6 +33,16 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("step_*") if p.is_dir())
 
 
+def newest_facts(folder: Path) -> dict | None:
+    """The facts of the newest checkpoint whose facts can be read, or None."""
+    for path in reversed(checkpoints(folder)):
+        try:
+            return json.loads((path / "checkpoint.json").read_text())
+        except (OSError, ValueError):
+            continue
+    return None
+
+
 def load_newest(folder: Path) -> tuple[dict[str, Tensor], dict] | None:
     """Tensors and facts of the newest checkpoint that can be read, or None; removes what interrupted writes left."""
     for remains in folder.glob(".step_*"):

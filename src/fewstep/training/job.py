@@ -2,28 +2,16 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import fewstep
 from fewstep.data.store import ArrayStore
 from fewstep.models.model import SavedModel
 from fewstep.models.spec import ModelSpec, Provenance
-from fewstep.objectives import objective_names
+from fewstep.training.numerics import numerics_of
 from fewstep.training.recipe import Recipe
 
-SOURCES = (
-    "data/space.py",
-    "data/store.py",
-    "diffusion/*.py",
-    "losses/*.py",
-    "networks/*.py",
-    "objectives/*.py",
-    "preconditioning/*.py",
-    "training/*.py",
-)
 HOW = ("levels", "picture_nfe")  # of a recipe: what its weights do not depend on
 
 
@@ -31,7 +19,9 @@ HOW = ("levels", "picture_nfe")  # of a recipe: what its weights do not depend o
 class Job:
     """A training: a recipe, the data, and the teacher if the recipe needs one.
 
-    data, teacher: folders of an array store and of a finished model, with hashes of their content.
+    data, teacher: folders of an array store and of a finished model, with hashes of their content. written_by: the code
+    that trains, as facts for people ("git_commit", "git_dirty"). other_numerics: go on from a checkpoint that other
+    versions of the numerics wrote. Neither is part of its name.
     """
 
     recipe: Recipe
@@ -39,6 +29,8 @@ class Job:
     data_sha256: str
     teacher: str | None = None
     teacher_sha256: str | None = None
+    written_by: dict[str, str] = field(default_factory=dict)
+    other_numerics: bool = False
 
     @classmethod
     def of(cls, recipe: Recipe, images: ArrayStore, teacher: SavedModel | None = None) -> "Job":
@@ -72,31 +64,28 @@ class Job:
             run=self.run_name,
             **{key: facts[key] for key in ("objective", "training", "start", "start_new", "seed")},
             teacher_sha256=self.teacher_sha256,
-            more={"code": code_hash(self.recipe.objective.name), "fewstep": fewstep.__version__},
+            more={"numerics": self.numerics, **self.author},
         )
 
     @property
+    def numerics(self) -> dict[str, int]:
+        """The versions of what makes its numbers, by part."""
+        return numerics_of(self.recipe.objective)
+
+    @property
+    def author(self) -> dict[str, str]:
+        """The version of Fewstep that trains, and its commit where it is given: for people, in no name."""
+        return {"fewstep": fewstep.__version__, **self.written_by}
+
+    @property
     def description(self) -> dict[str, Any]:
-        """Everything that the weights depend on: contents by their hashes instead of places, and the code."""
+        """Everything that the weights depend on: contents by their hashes instead of places, code by its numerics."""
         facts = {key: value for key, value in self.recipe.to_json().items() if key not in HOW}
         facts["training"] = {k: v for k, v in facts["training"].items() if not k.endswith("_every")}
         facts |= {"data_sha256": self.data_sha256, "teacher_sha256": self.teacher_sha256}
-        return json.loads(json.dumps(facts | {"code": code_hash(self.recipe.objective.name)}))
+        return json.loads(json.dumps(facts | {"numerics": self.numerics}))
 
     @property
     def run_name(self) -> str:
         """The name of the run's folder: recipe and hash of the description, so that no run takes another's place."""
         return f"{self.name}-{hashlib.sha256(json.dumps(self.description, sort_keys=True).encode()).hexdigest()[:12]}"
-
-
-@cache
-def code_hash(objective: str) -> str:
-    """sha256 over the sources that a training runs through, so that no run is resumed by other code.
-
-    Of the methods only this one counts: a new method leaves the runs of the others as they were.
-    """
-    root, digest = Path(fewstep.__file__).parent, hashlib.sha256()
-    others = {root / "objectives" / f"{name}.py" for name in objective_names() if name != objective}
-    for file in sorted({p for pattern in SOURCES for p in root.glob(pattern)} - others):
-        digest.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
-    return digest.hexdigest()[:12]

@@ -79,6 +79,7 @@ class Training:
         store = ArrayStore.open(job.data)
         self.space = store.space
         self.batches = Batches(store.images("train"), store.labels("train"), self.space, self.settings, job.recipe.seed)
+        self.parts: list[Tensor] = []  # parts of the loss of a micro-batch, each followed by a level of its own
         self.networks = self._build_networks()
         self.average = frozen_copy(self.networks.student).eval()
         self.step_module = Step(self.objective, self.networks)
@@ -87,14 +88,13 @@ class Training:
             for name in self.step_module.trained
         }
         self.optimizers = self._new_optimizers()
-        self.levels: list[Tensor] = []  # of each call of the student that has a gradient, in a micro-batch
-        self.networks.student.c_noise.register_forward_pre_hook(self._remember_levels)
         self.forward = self.step_module
         if worker.size > 1:
             self.forward = DistributedDataParallel(
                 self.step_module, broadcast_buffers=False, find_unused_parameters=self.objective.has_idle_modules
             )
         self.step, self.seconds = 0, 0.0
+        self.other_numerics: list[dict[str, int]] = []  # of earlier steps, where somebody insisted
         self._resume()
 
     def _build_networks(self) -> Networks:
@@ -113,7 +113,7 @@ class Training:
         has_target = self.objective.target_decay(self.progress_at(0)) is not None
         target = frozen_copy(student) if has_target else student
         distance = build_distance(self.objective.distance, self.space.scale).to(device)
-        return Networks(student, target, teacher, distance, modules, self.worker.mean)
+        return Networks(student, target, teacher, distance, modules, self.worker.mean, self._remember)
 
     def _new_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         trained = self.step_module.trained.items()
@@ -141,9 +141,10 @@ class Training:
         progress = self.progress_at(self.step)
         return 0 < self.objective.stage(progress).step < progress.step
 
-    def _remember_levels(self, _, inputs):
-        if torch.is_grad_enabled():
-            self.levels.append(inputs[0].detach().float())
+    def _remember(self, loss: Tensor, *levels: Tensor) -> Tensor:
+        for level in levels:
+            self.parts += [loss.detach().float(), level.detach().float()]
+        return loss
 
     def make_step(self) -> dict[str, float]:
         """One optimiser step. Returns its loss and gradient norm, averaged over workers.
@@ -189,14 +190,14 @@ class Training:
             rows = slice(first, first + size)
             rng = StepRandomness(self.job.recipe.seed, self.step, settings.batch_size, rows, worker.device)
             batch = self.batches(self.step, rows, worker.device)
-            self.levels.clear()
+            self.parts.clear()
             waits = worker.size > 1 and micro < micro_batches - 1
             with self.forward.no_sync() if waits else nullcontext():
                 with torch.autocast(worker.device.type, torch.bfloat16, enabled=self._uses_bf16()):
                     losses = self.forward(batch, progress, rng)
                 loss = sum(part.float().mean() for part in losses.values()) / micro_batches
                 loss.backward()
-            seen.append(torch.stack([sum(losses.values()).detach().float(), *self.levels]))
+            seen.append(torch.stack([sum(losses.values()).detach().float(), *self.parts]))
             total += losses["student"].detach().float().mean() / micro_batches
         self.seen = torch.zeros(len(seen[0]), settings.batch_size, device=worker.device)
         self.seen[:, worker.rank * share : (worker.rank + 1) * share] = torch.cat(seen, dim=1)
@@ -213,12 +214,19 @@ class Training:
         update_average(self.average, student, self.settings.ema_decay_at(stage.images + self.settings.batch_size))
 
     def _blamed_levels(self) -> str:
-        """Of the first sample whose loss is not finite; the range of all, where this is so for none or for all."""
-        seen = self.worker.mean(self.seen) * self.worker.size  # a worker knows its own rows, others are 0
-        bad, levels = ~seen[0].isfinite(), seen[1:]
-        if bad.all() or not bad.any():
+        """Of the first sample that has parts of the loss which are not finite: of these parts.
+
+        A range, where this is so for no sample or for all. A weight of the whole batch spoils every loss, so that the
+        parts are asked first.
+        """
+        seen = self.worker.mean(self.seen) * self.worker.size  # each worker has its own rows, the others are 0
+        bad, levels = ~seen[1::2].isfinite(), seen[2::2]
+        samples = bad.any(0) if bad.any() else ~seen[0].isfinite()
+        if samples.all() or not samples.any():
+            levels = levels[bad.any(1)] if bad.any() else levels
             return f"levels {levels.min().item():g} to {levels.max().item():g}"
-        found = dict.fromkeys(f"{level:g}" for level in levels[:, bad][:, 0].tolist())
+        bad, levels = bad[:, samples][:, 0], levels[:, samples][:, 0]
+        found = dict.fromkeys(f"{level:g}" for level in (levels[bad] if bad.any() else levels).tolist())
         return f"level{'s' * (len(found) > 1)} {', '.join(found)}"
 
     def _kept(self) -> str:
@@ -238,7 +246,8 @@ class Training:
 
     def save(self):
         """A checkpoint of this step."""
-        facts = {"job": self.job.description, "seconds": self.seconds}
+        facts = {"job": self.job.description, "seconds": self.seconds, "written_by": self.job.author}
+        facts["other_numerics"] = self.other_numerics
         save_checkpoint(self.run_dir / "checkpoints", self.step, self.state(), facts)
 
     def _resume(self):
@@ -246,7 +255,10 @@ class Training:
         if found is None:
             return
         tensors, facts = found
-        check_same_job(facts["job"], self.job.description, self.run_dir)
+        check_same_job(facts["job"], self.job.description, self.run_dir, self.job.other_numerics)
+        self.other_numerics = facts.get("other_numerics", [])
+        if (before := facts["job"]["numerics"]) != self.job.numerics:
+            self.other_numerics += [{"until_step": facts["step"], **before}]
         self.average.load_state_dict(part_of(tensors, "average"))
         if self.networks.target is not self.networks.student:
             self.networks.target.load_state_dict(part_of(tensors, "target"))
@@ -259,8 +271,11 @@ class Training:
 
     def model(self) -> Model:
         """The averaged student as it is now."""
+        provenance = self.job.provenance
+        if self.other_numerics:
+            provenance = replace(provenance, more={**provenance.more, "other_numerics": self.other_numerics})
         provenance = replace(
-            self.job.provenance,
+            provenance,
             images=self.step * self.settings.batch_size,
             seconds=round(self.seconds, 1),
             parameters=sum(p.numel() for p in self.average.parameters()),
@@ -312,7 +327,7 @@ def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
                 images=images,
                 total_images=lasts * settings.batch_size,
                 seconds=round(training.seconds, 2),
-                images_per_second=round(speed, 1),
+                images_per_second=round(speed, 1) if speed >= 1 else float(f"{speed:.2g}"),
                 **facts,
             )
         if leads and crossed(settings.pictures_every):

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from torch import nn
 
+from fewstep.training.numerics import changes_between
+
 FREE = ("dropout", "second_time")  # settings in which a student's network may differ from its teacher's
 
 
@@ -44,10 +46,19 @@ def _alike(mine: dict, its: dict) -> set[str]:
     return {n for n in mine.keys() & its.keys() if mine[n].shape == its[n].shape}
 
 
-def check_same_job(saved: dict, asked: dict, run_dir: Path):
-    """Raises ValueError that names what differs between a checkpoint's job and the one asked for."""
-    differing = [k for k in asked.keys() | saved.keys() if asked.get(k) != saved.get(k)]
-    if differing:
+def check_same_job(saved: dict, asked: dict, run_dir: Path, other_numerics: bool = False):
+    """Raises ValueError that names what differs between a checkpoint's job and the one asked for.
+
+    other_numerics: they may differ in the versions of what makes the numbers.
+    """
+    differing = {k for k in asked.keys() | saved.keys() if asked.get(k) != saved.get(k)}
+    if differing == {"numerics"} and not other_numerics:
+        raise ValueError(
+            f"the training in {run_dir} was begun by code that computes other numbers "
+            f"({changes_between(saved['numerics'], asked['numerics'])}). Start anew with --params=fresh=true, or go on "
+            "from its checkpoint regardless with --params=launch.other_numerics=true, which the model then says."
+        )
+    if differing - {"numerics"}:
         raise ValueError(
             f"the checkpoints in {run_dir} are of another configuration ({', '.join(sorted(differing))} differ): "
             "move that folder away, or start anew with --params=fresh=true."

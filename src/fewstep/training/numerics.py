@@ -1,0 +1,33 @@
+"""What a training computes, as small integers: they are part of its name, and no byte of its source is.
+
+An integer stands where its numbers are made: `NUMERICS` in a package, `numerics` in an objective's class. Whoever
+changes seeded numbers raises it; tests/goldens holds the numbers to it, and so a comment, a message or a refactoring
+leaves trainings and `dvc repro` alone.
+"""
+
+from types import ModuleType
+
+from fewstep import data, diffusion, losses, networks, preconditioning, training
+from fewstep.diffusion import randomness
+from fewstep.objectives import Objective
+
+PARTS: dict[str, ModuleType] = {
+    "training": training,
+    "data": data,
+    "losses": losses,
+    "networks": networks,
+    "preconditioning": preconditioning,
+    "diffusion": diffusion,
+    "randomness": randomness,
+}
+
+
+def numerics_of(objective: Objective) -> dict[str, int]:
+    """{part: version} of all that a training by this objective runs through."""
+    return {"objective": objective.numerics, **{name: part.NUMERICS for name, part in PARTS.items()}}
+
+
+def changes_between(saved: dict[str, int], now: dict[str, int]) -> str:
+    """What differs, in words: "objective from version 1 to 2, networks from version 3 to 4"."""
+    names = [name for name in {**now, **saved} if saved.get(name) != now.get(name)]
+    return ", ".join(f"{name} from version {saved.get(name, 'none')} to {now.get(name, 'none')}" for name in names)

@@ -1,0 +1,330 @@
+"""The seeded numbers of each part, in float64 where it has a choice: what its version stands for.
+
+`NUMBERS[part](specs)` gives {name: [numbers]}. specs: {recipe: Recipe.to_json()} of the recipes that a method has.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fewstep import data, diffusion, evaluation, losses, networks, preconditioning, samplers, training
+from fewstep.diffusion import randomness
+from fewstep.objectives import objective_class, objective_names
+
+OTHERS = {
+    "randomness": randomness,
+    "diffusion": diffusion,
+    "networks": networks,
+    "preconditioning": preconditioning,
+    "losses": losses,
+    "data": data,
+    "samplers": samplers,
+    "evaluation": evaluation,
+    "training": training,
+}
+METHODS = objective_names()
+PARTS = [*OTHERS, *METHODS]  # what fails is blamed on the first that moved
+STEPS, BATCH = 3, 4
+
+
+def version_of(part: str) -> int:
+    return OTHERS[part].NUMERICS if part in OTHERS else objective_class(part).numerics
+
+
+def place_of(part: str) -> str:
+    """The file and the name of a part's integer."""
+    if part in OTHERS:
+        return f"src/{Path(*OTHERS[part].__file__.split('/src/')[-1:])}: NUMERICS"
+    return f"src/fewstep/objectives/{part}.py: {objective_class(part).__name__}.numerics"
+
+
+@contextmanager
+def double() -> Iterator[None]:
+    """Whatever is made meanwhile is float64, by one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_num_threads(threads)
+
+
+def seeded(*shape: int, seed: int = 0) -> Tensor:
+    """Gaussian numbers that no code of ours makes, and no code of PyTorch's."""
+    return torch.from_numpy(np.random.RandomState(seed).standard_normal(shape)).to(torch.get_default_dtype())
+
+
+def drawn(module: nn.Module, seed: int = 0, std: float = 0.1) -> nn.Module:
+    """The module with weights that no initialisation leaves at 0."""
+    with torch.no_grad():
+        for number, parameter in enumerate(module.parameters()):
+            parameter.copy_(std * seeded(*parameter.shape, seed=seed + number))
+    return module
+
+
+def few(values: Tensor) -> list[float]:
+    """A tensor in a few numbers: two sums that every element has a part in, and the first elements."""
+    flat = values.detach().double().flatten()
+    waves = torch.arange(len(flat), dtype=torch.float64).sin()
+    return [flat.abs().sum().item(), (flat * waves).sum().item(), *flat[:4].tolist()]
+
+
+def of_randomness(_) -> dict:
+    from fewstep.data.space import DataSpace
+    from fewstep.training.batches import Batches, batch_indices
+    from fewstep.training.hyperparameters import TrainingSettings
+
+    rng = randomness.StepRandomness(1, 2, 8, slice(2, 6))
+    found = {"normal": rng.normal((3,)), "uniform": rng.uniform(), "shared": rng.shared(), "integers": rng.integers(99)}
+    for name in ("dropout", "again"):
+        with rng.dropout():
+            found[name] = torch.nn.functional.dropout(torch.ones(32), 0.5)
+    samples = randomness.SampleRandomness([3, 4], [0, 7])
+    found |= {"sample": samples.normal((5,)), "draw": samples.normal((1,)), "sample integers": samples.integers(99)}
+    found["order"] = torch.from_numpy(batch_indices(11, 3, 7, 16))
+    settings = TrainingSettings(batch_size=8, labels=True, label_dropout=0.5, flips=True)
+    space = DataSpace("golden", "images", (1, 2, 2), 0.7, ("a", "b", "c"))
+    images = np.arange(44, dtype=np.uint8).reshape(11, 1, 2, 2)
+    batch = Batches(images, np.arange(11) % 3, space, settings, 5)(3, slice(0, 8), torch.device("cpu"))
+    return {name: few(value) for name, value in (found | {"x0": batch.x0, "labels": batch.labels}).items()}
+
+
+def of_diffusion(_) -> dict:
+    from fewstep.diffusion.gaussian import Gaussian
+    from fewstep.diffusion.guidance import guided
+    from fewstep.diffusion.levels import arc_levels, karras_levels, lognormal_intervals, lognormal_levels, pick
+    from fewstep.diffusion.solvers import SOLVERS
+
+    known, x, normal = Gaussian(0.3, 0.5), seeded(4, 3), seeded(6, seed=1)
+    sigma, lower = torch.tensor([80.0, 5.0, 0.5, 0.01]), torch.tensor([50.0, 3.0, 0.2, 0.002])
+    intervals = lognormal_intervals(karras_levels(9), -1.1, 2.0)
+    found = {f"solver {name}": step(known.denoiser, x, sigma, lower) for name, step in SOLVERS.items()}
+    found["guided"] = guided(lambda x, s, labels: x * labels.sum(1, keepdim=True), x, sigma, torch.eye(4), 1.5)
+    found |= {"karras": karras_levels(7), "intervals": intervals, "pick": pick(intervals, normal.sigmoid())}
+    found |= {"lognormal": lognormal_levels(normal, -1.1, 2.0), "arc": arc_levels(normal, -0.8, 1.6)}
+    return {name: few(value) for name, value in found.items()}
+
+
+DDPMPP = {"attn_resolutions": [4], "middle_attention": True, "decoder_attention": "last", "norm_eps": 1e-6}
+DDPMPP |= {"endpoint": True, "labels_first": True, "skip_scale": 0.5**0.5, "adaptive_scale": False}
+DDPMPP |= {"resample_proj": True, "init": "xavier"}
+FAMILIES = {  # of conf/, small
+    "plain": {},
+    "ddpm++": DDPMPP,
+    "ncsn++": DDPMPP | {"embedding": "fourier", "fourier_scale": 0.02},
+    "adm": {"attn_resolutions": [8, 4], "middle_attention": True, "head_channels": 4},
+    "trig": {"c_noise": "angle", "double_norm": True, "second_time": True},
+}
+
+
+def of_networks(_) -> dict:
+    found, c_noise, labels = {}, seeded(2, seed=3), torch.eye(5)[:2]
+    for name, settings in FAMILIES.items():
+        spec = {"name": "unet", "channels": 8, "channel_mult": [1, 2], "num_blocks": 1, **settings}
+        network = drawn(networks.build_network(spec, (3, 8, 8), 5)).eval()
+        second = {"second": c_noise / 2} if spec.get("second_time") else {}
+        found[name] = network(seeded(2, 3, 8, 8), c_noise, labels, **second)
+    mlp = drawn(networks.build_network({"name": "mlp", "channels": 8, "num_blocks": 2}, (2,), 5))
+    found["mlp"] = mlp(seeded(2, 2), c_noise, labels)
+    fresh = networks.build_network({"name": "unet", "channels": 8, "channel_mult": [1], "num_blocks": 1}, (1, 8, 8))
+    found["initialised"] = torch.cat([p.flatten() for p in fresh.parameters()])
+    return {name: few(value) for name, value in found.items()}
+
+
+def of_preconditioning(_) -> dict:
+    found, x, sigma = {}, seeded(3, 2), torch.tensor([0.003, 0.4, 60.0])
+    for name in preconditioning.PRECONDITIONERS:
+        spec = {"name": "mlp", "channels": 8, "num_blocks": 1, "second_time": name in ("trajectory", "flow")}
+        function = preconditioning.build_preconditioner({"name": name}, drawn(networks.build_network(spec, (2,))))
+        found[name] = function(x, sigma)
+        if name == "trajectory":
+            found["jump"] = function(x, sigma, sigma_next=sigma / 2)
+        if name == "trigflow":
+            found["tangent"] = torch.cat(function.tangent(x, sigma, 0.5 * x, 0.7, None))
+        if name == "flow":
+            found["anchor"] = function.anchor(x, sigma)
+            found["derivative"] = torch.cat(function.derivative(x, sigma, 0.5 * x, None))
+    return {name: few(value) for name, value in found.items()}
+
+
+def of_losses(_) -> dict:
+    from fewstep.losses.adversarial import deception_loss, judge_loss
+    from fewstep.losses.balance import adaptive_weight, linearised
+    from fewstep.losses.distances import build_distance
+
+    class Judge(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(seeded(6, seed=9))
+
+        def forward(self, x, labels):
+            return x @ self.weight
+
+    a, b, judge = seeded(3, 6), seeded(3, 6, seed=1), Judge()
+    found = {name: build_distance(name)(a, b) for name in ("l1", "l2", "pseudo_huber")}
+    found |= {"judge": judge_loss(judge, a, b, None), "deception": deception_loss(judge, b, None)}
+    last = nn.Parameter(seeded(6, seed=2))
+    out = a * last
+    found["weight"] = adaptive_weight((out - b).square().sum(1), out.abs().sum(1), last, torch.Tensor.detach)
+    found["linearised"] = linearised((out - b).square().sum(1), out)
+    return {name: few(value.reshape(-1)) for name, value in found.items()}
+
+
+def of_data(_) -> dict:
+    found = {}
+    for source in ({"name": "digits"}, {"name": "moons", "count": 64}, {"name": "patches", "count": 16}):
+        with tempfile.TemporaryDirectory() as folder:
+            store = data.ingest(source, Path(folder) / "store")
+            values = store.images("train")
+            found[source["name"]] = [store.space.scale, *few(torch.from_numpy(values.astype(np.float64)))]
+            found[f"{source['name']} seen"] = few(store.space.encode(values[:8]))
+            found[f"{source['name']} labels"] = few(torch.from_numpy(store.labels("train").astype(np.float64)))
+    return found
+
+
+def of_samplers(_) -> dict:
+    from fewstep.diffusion.gaussian import Gaussian
+    from fewstep.diffusion.levels import karras_levels
+
+    known, levels, found = Gaussian(0.3, 0.5), karras_levels(6)[:5], {}
+
+    def rng():
+        class Draws:
+            count = 0
+
+            def normal(self, shape):
+                self.count += 1
+                return seeded(3, *shape, seed=10 + self.count)
+
+        return Draws()
+
+    for name, sample in samplers.DENOISER_SAMPLERS.items():
+        found[name] = sample(known.denoiser, seeded(3, 2), levels, rng())
+    found["multistep"] = samplers.sample_multistep(known.consistency(0.002), seeded(3, 2), levels, rng())
+    for gamma in (0.0, 0.5):
+        found[f"gamma {gamma}"] = samplers.sample_gamma(known.flow, seeded(3, 2), levels, rng(), gamma)
+    found["carry_up"] = samplers.carry_up(known.denoiser, seeded(3, 2), levels)
+    return {name: few(value) for name, value in found.items()}
+
+
+def of_evaluation(_) -> dict:
+    from fewstep.evaluation.features import Features
+    from fewstep.evaluation.interval import interval
+    from fewstep.evaluation.scores import Reference, score_features
+
+    with_logits = Features(seeded(64, 4).float(), seeded(64, 3, seed=1).float())
+    reference = Reference.of_features(Features(1.2 * seeded(80, 4, seed=2).float() + 0.1))
+    scores = score_features(with_logits, reference)
+    return {name: [float(value)] for name, value in scores.items()} | {"interval": interval([1.0, 2.0, 4.0])}
+
+
+@cache
+def _images():
+    folder = tempfile.mkdtemp()
+    return data.ingest({"name": "patches", "count": 24, "side": 8}, Path(folder) / "store")
+
+
+NETWORK = {"name": "unet", "channels": 8, "channel_mult": [1], "num_blocks": 1, "attn_resolutions": [8], "dropout": 0.1}
+TEACHER = {"name": "teacher", "objective": {"name": "denoising"}, "preconditioning": {"name": "edm"}}
+
+
+def small(spec: dict, **numbers) -> dict:
+    """A recipe, a few steps of it, with a small network."""
+    kept = {n: v for n, v in spec.get("network", {}).items() if n in ("second_time", "c_noise")}
+    sizes = {"images": STEPS * BATCH, "batch_size": BATCH, "micro_batch_size": 0, "precision": "fp32", "labels": True}
+    training_numbers = {**spec.get("training", {}), **sizes, "learning_rate_warmup": 0, **numbers}
+    return {**spec, "network": NETWORK | kept, "training": training_numbers, "start": "scratch", "levels": {}}
+
+
+def trained(spec: dict, steps: int = STEPS) -> dict:
+    """Losses and gradient norms of a few steps, and weights after them."""
+    from fewstep.models.model import Model, SavedModel, build_function
+    from fewstep.objectives import Batch
+    from fewstep.training.job import Job
+    from fewstep.training.loop import Training
+    from fewstep.training.recipe import Recipe
+
+    recipe, images = Recipe.from_json(spec), _images()
+    with tempfile.TemporaryDirectory() as folder:
+        teacher = None
+        if recipe.needs_teacher:
+            taught = Recipe.from_json(small(TEACHER)).spec(images.sha256)
+            function = drawn(build_function(taught, images.space), seed=500)
+            teacher = SavedModel.open(Model(function, images.space, taught).save(Path(folder) / "teacher").folder)
+        training_of = Training(Job.of(recipe, images, teacher), Path(folder) / "run")
+        drawn(training_of.step_module.trained)
+        slow = [m for m in (training_of.average, training_of.networks.target) if m is not training_of.networks.student]
+        for module in slow:
+            module.load_state_dict(training_of.networks.student.state_dict())
+        batches = training_of.batches
+
+        def in_double(*place):
+            batch = batches(*place)
+            return Batch(batch.x0.double(), None if batch.labels is None else batch.labels.double())
+
+        training_of.batches = in_double
+        facts = [training_of.make_step() for _ in range(steps)]
+    found = {name: [fact[name] for fact in facts] for name in ("loss", "grad_norm", "learning_rate")}
+    for name, module in [("student", training_of.networks.student), ("average", training_of.average)]:
+        found[name] = few(torch.cat([p.flatten() for p in module.parameters()]))
+    return found
+
+
+def of_training(_) -> dict:
+    found = {}
+    cases = {
+        "adam": {"clip": 0.0, "ema_rampup": 0.0, "ema_halflife": 16.0},
+        "adamw": {"optimizer": "adamw", "weight_decay": 0.1, "micro_batch_size": 2, "learning_rate_decay": "constant"},
+        "radam": {"optimizer": "radam", "learning_rate_warmup": 8, "clip": 0.1, "flips": True, "betas": (0.5, 0.9)},
+    }
+    for name, numbers in cases.items():
+        found |= {f"{name} {key}": value for key, value in trained(small(TEACHER, **numbers)).items()}
+    return found
+
+
+def of_method(specs: dict) -> dict:
+    found = {}
+    for recipe, spec in specs.items():
+        found |= {f"{recipe} {key}": value for key, value in trained(small(spec)).items()}
+    return found
+
+
+NUMBERS: dict[str, Callable[[dict], dict]] = {part: globals()[f"of_{part}"] for part in OTHERS}
+NUMBERS |= dict.fromkeys(METHODS, of_method)
+FLOAT32 = ("randomness",)  # whose streams are others in float64
+
+
+@cache
+def recipes_of_conf() -> dict[str, dict]:
+    """{method: {recipe: its JSON}} of conf/base, the teacher's among them."""
+    from fewstep.pipelines.config_loader import RecipeConfigLoader
+    from fewstep.settings import CONFIG_LOADER_ARGS
+
+    conf = Path(__file__).parents[2] / "conf"
+    known = RecipeConfigLoader(str(conf), env="base", **CONFIG_LOADER_ARGS).parameters
+    found: dict[str, dict] = {method: {} for method in METHODS}
+    for name, recipe in {"teacher": known.teacher, **known.students}.items():
+        spec = recipe.to_json()
+        found[recipe.objective.name][name] = {key: spec[key] for key in ("name", "objective", "preconditioning")} | {
+            "training": {key: spec["training"][key] for key in ("optimizer", "learning_rate", "betas")},
+            "network": {key: spec["network"][key] for key in ("second_time", "c_noise") if key in spec["network"]},
+        }
+    return found
+
+
+def compute(part: str, specs: dict) -> dict[str, list[float]]:
+    """The numbers of a part as they are now."""
+    with nullcontext() if part in FLOAT32 else double(), torch.random.fork_rng([]):
+        torch.default_generator.manual_seed(0)
+        return NUMBERS[part](specs)
+
+
+__all__ = ["PARTS", "compute", "place_of", "recipes_of_conf", "version_of"]
