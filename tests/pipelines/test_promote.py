@@ -5,12 +5,13 @@ import json
 import pytest
 
 from fewstep.evaluation.features import open_extractor
+from fewstep.evaluation.speed import compare_speeds
 from fewstep.models.model import Model, build_function
 from fewstep.pipelines import promote
 from fewstep.pipelines import register as registration
-from fewstep.pipelines.promote.nodes import make_exam, promote_version, race
-from fewstep.registry import register
-from fewstep.tracking import Store
+from fewstep.pipelines.promote.nodes import promote_version
+from fewstep.registry import make_exam, register
+from fewstep.tracking import Backend
 
 pytestmark = pytest.mark.slow
 
@@ -34,21 +35,21 @@ def student(digits, randomised, tmp_path):
 
 @pytest.mark.slow
 def test_the_gate_measures_what_it_needs(digits, student, tmp_path, capsys):
-    store, extractor = Store.at(tmp_path, "sqlite:///mlflow.db"), open_extractor("digits")
+    backend, extractor = Backend.at(tmp_path, "sqlite:///mlflow.db"), open_extractor("digits")
     exam = make_exam(digits, extractor, EVALUATION)
     models = [student(std) for std in (0.3, 0.02)]
     kids = [exam.scores(model, 1)["rows"][0]["scores"]["kid_digits"]["mean"] for model in models]
     good, bad = (models[n] for n in (kids.index(min(kids)), kids.index(max(kids))))
     one_seed = make_exam(digits, extractor, EVALUATION | {"full_seeds": [0]})
     for model in (bad, good):
-        register(model.folder, one_seed.scores(model, 1), store)
-    moved = promote_version(digits, extractor, store, PROMOTION, EVALUATION)
+        register(model.folder, one_seed.scores(model, 1), backend)
+    moved = promote_version(digits, extractor, backend, PROMOTION, EVALUATION)
     assert [(move["kind"], move["to"]) for move in moved["moves"]] == [("first", 1), ("promoted", 2)]
     assert "fewstep-digits version 2: promoted; at 1 NFE, over 3 seeds of 50, its kid_digits" in capsys.readouterr().out
-    again = promote_version(digits, extractor, store, PROMOTION | {"version": 1}, EVALUATION)
+    again = promote_version(digits, extractor, backend, PROMOTION | {"version": 1}, EVALUATION)
     assert again["moves"] == moved["moves"]
     assert "version 1: refused" in capsys.readouterr().out
-    kept = json.loads(store.client().get_model_version("fewstep-digits", "1").tags["facts"])
+    kept = json.loads(backend.client().get_model_version("fewstep-digits", "1").tags["facts"])
     assert kept["evidence"]["1"]["seeds"] == [0, 1, 2]
 
 
@@ -59,5 +60,5 @@ def test_what_is_registered_in_the_same_run_is_judged():
 
 def test_the_speed_is_of_the_sampling(student):
     one = student(0.02)
-    fast, slow = race([one, one], 1, 20)[0], race([one], 40, 20)[0]
+    fast, slow = compare_speeds([one, one], 1, 20)[0], compare_speeds([one], 40, 20)[0]
     assert fast > slow > 0

@@ -14,7 +14,7 @@ from PIL import Image
 from fewstep.models.model import Model
 from fewstep.registry import attach, load_registered, register
 from fewstep.registry.evidence import flat_scores
-from fewstep.tracking import Store, open_run
+from fewstep.tracking import Backend, open_run
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def server(tmp_path):
     words = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
     with (tmp_path / "server.log").open("wb") as log:
         process = subprocess.Popen(words, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
-    yield Store(f"http://me:secret@127.0.0.1:{port}")
+    yield Backend(f"http://me:secret@127.0.0.1:{port}")
     os.killpg(process.pid, signal.SIGTERM)
     process.wait(20)
 
