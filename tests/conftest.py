@@ -34,6 +34,19 @@ def randomised():
     return draw
 
 
+@pytest.fixture
+def draw_model(randomised):
+    """A small model in memory: a function of (facts, space, seed, std). facts: as in model.json, or some of them."""
+    from fewstep.models.model import Model, build_function
+    from fewstep.models.spec import ModelSpec
+
+    def draw(facts, space, seed=0, std=0.2):
+        spec = ModelSpec.from_json(facts)
+        return Model(randomised(build_function(spec, space), seed, std).eval(), space, spec)
+
+    return draw
+
+
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory):
     """The digits' array store."""
@@ -320,20 +333,17 @@ def write_progress(tmp_path):
 
 
 @pytest.fixture
-def finished_model(tmp_path, randomised):
-    """A small student, or a teacher, with weights of a seed: a function of (seed, labels, teacher) -> its folder."""
-
+def finished_model(tmp_path, draw_model):
+    """A small student, or a teacher, with weights of a seed, saved: a function of (seed, labels, teacher)."""
     from fewstep.data.space import DataSpace
-    from fewstep.models.model import Model, build_function
 
     def build(seed=0, labels=False, teacher=False):
         space = DataSpace("digits", "images", (1, 8, 8), 0.5, tuple("0123456789"))
         network = {"name": "unet", "channels": 16, "channel_mult": [1], "num_blocks": 1, "attn_resolutions": []}
         name, function = ("teacher", "edm") if teacher else ("cd", "consistency")
-        spec = {"name": name, "network": network, "preconditioning": {"name": function}, "labels": labels}
-        spec |= {"levels": {}, "data_sha256": "d" * 64, "provenance": {"teacher_sha256": None if teacher else "7" * 64}}
-        function = randomised(build_function(spec, space), seed)
-        return Model(function, space, spec).save(tmp_path / f"{name}_{seed}").folder
+        facts = {"name": name, "network": network, "preconditioning": {"name": function}, "labels": labels}
+        facts |= {"data_sha256": "d" * 64, "provenance": {"teacher_sha256": None if teacher else "7" * 64}}
+        return draw_model(facts, space, seed, std=0.02).save(tmp_path / f"{name}_{seed}")
 
     return build
 

@@ -42,7 +42,7 @@ def test_the_gate_measures_what_it_needs(digits, student, tmp_path, capsys):
     good, bad = (models[n] for n in (kids.index(min(kids)), kids.index(max(kids))))
     one_seed = make_exam(digits, extractor, EVALUATION | {"full_seeds": [0]})
     for model in (bad, good):
-        register(model.folder, one_seed.scores(model, 1), backend)
+        register(model, one_seed.scores(model, 1), backend)
     moved = promote_version(digits, extractor, backend, PROMOTION, EVALUATION)
     assert [(move["kind"], move["to"]) for move in moved["moves"]] == [("first", 1), ("promoted", 2)]
     assert "fewstep-digits version 2: promoted; at 1 NFE, over 3 seeds of 50, its kid_digits" in capsys.readouterr().out

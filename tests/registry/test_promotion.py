@@ -3,12 +3,11 @@
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fewstep.models.model import Model
+from fewstep.models.model import SavedModel
 from fewstep.registry import Exam, Rules, force, history, load_registered, promote, register, rollback
 from fewstep.registry.champion_log import append, holders, move
 
@@ -258,13 +257,13 @@ def test_what_is_missing_or_not_what_was_registered_is_neither_promoted_nor_serv
 def test_the_same_weights_with_another_description_are_neither_promoted_nor_served(backend, finished_model, full):
     register(finished_model(0), full(30.0), backend)
     register(finished_model(1), full(20.0), backend)
-    model = Model.load(files_of(backend, 2))
-    replace(model, spec=model.spec | {"levels": {"2": [77.0]}}).save(files_of(backend, 2))
+    model = SavedModel.open(files_of(backend, 2))
+    model.at_levels({2: (77.0,)}).save(files_of(backend, 2))
     for attempt in ways_to_serve(backend):
         with pytest.raises(Exception, match="files are not those that were registered"):
             attempt()
     register(finished_model(1), full(20.0), backend)
-    assert load_registered(f"models:/{NAME}/2", backend).spec["levels"] == {}, "the files are made again"
+    assert load_registered(f"models:/{NAME}/2", backend).spec.levels == {}, "the files are made again"
 
 
 def test_a_folder_that_was_replaced_as_a_whole_is_not_served(backend, finished_model, full, monkeypatch):

@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fewstep.models.model import Model
+from fewstep.evaluation.student_levels import StudentLevels
+from fewstep.models.spec import levels_from_json
 from fewstep.pipelines.register.nodes import register_student
+from fewstep.pipelines.workplace import Workplace
 from fewstep.registry import attach, force, history, load_registered, register, register_teacher, sync
 from fewstep.registry.versions import write_package
 from fewstep.tracking import Backend, open_run
@@ -71,7 +73,7 @@ def test_a_report_is_kept_with_every_version_of_its_model(backend, finished_mode
     for seed, value in ((0, 26.0), (0, 25.0), (1, 24.0)):
         register(finished_model(seed), scores(value), backend)
     (report := tmp_path / "report.html").write_text("a report")
-    attach(Model.load(finished_model(0)), backend, report)
+    attach(finished_model(0), backend, report)
     assert [(place_of(backend, n) / "report.html").exists() for n in (1, 2, 3)] == [True, True, False]
 
 
@@ -106,21 +108,20 @@ def test_lost_or_damaged_files_of_a_version_are_made_again(
     from mlflow.pyfunc import load_model
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", backend.uri)
-    folder, levels = finished_model(), {"2": [1.5]}
-    model = Model.load(folder)
-    searched = replace(model, spec={**model.spec, "levels": levels}).save(tmp_path / "searched")
+    model, levels = finished_model(), {"2": [1.5]}
+    searched = model.at_levels(levels_from_json(levels)).save(tmp_path / "searched")
     (sheet := tmp_path / "sheet.png").write_bytes(b"a picture")
-    record = register(searched.folder, scores(26.0), backend)
+    record = register(searched, scores(26.0), backend)
     register(finished_model(1), scores(20.0), backend)
     moves, place = history(backend, "fewstep-digits"), place_of(backend, 1)
     damaged(backend, place, how)
     with pytest.raises(ValueError, match="version 1"):
         load_registered(CHAMPION, backend)
     if by == "register":
-        register(searched.folder, scores(26.0), backend, shown=[sheet])
+        register(searched, scores(26.0), backend, shown=[sheet])
     else:
-        sync([(record, folder, sheet)], backend)
-    assert load_registered(CHAMPION, backend).spec["levels"] == levels
+        sync([(record, model.folder, sheet)], backend)
+    assert load_registered(CHAMPION, backend).spec.levels == levels_from_json(levels)
     (answer,) = load_model(CHAMPION).predict([{"nfe": 2}])
     assert (answer["version"], answer["levels"][1:]) == (1, [1.5])
     assert history(backend, "fewstep-digits") == moves
@@ -137,7 +138,7 @@ def test_a_copied_registry_writes_nothing_where_it_was_copied_from(backend, fini
     shutil.rmtree(place)
     for again in (
         lambda: register(finished_model(), scores(26.0), copied),
-        lambda: sync([(record, finished_model())], copied),
+        lambda: sync([(record, finished_model().folder)], copied),
     ):
         with pytest.raises(ValueError, match=f"moved or copied: its files are in {place}.*fewstep registry sync"):
             again()
@@ -148,26 +149,31 @@ def test_a_version_that_is_whole_is_not_made_again(backend, finished_model, scor
     record = register(finished_model(), scores(26.0), backend)
     made = (place_of(backend, 1) / "MLmodel").stat().st_mtime_ns
     register(finished_model(), scores(26.0), backend)
-    sync([(record, finished_model())], backend)
+    sync([(record, finished_model().folder)], backend)
     assert (place_of(backend, 1) / "MLmodel").stat().st_mtime_ns == made
     assert "mended" not in backend.client().get_model_version("fewstep-digits", "1").tags
 
 
+def registered(found, student, teacher, workplace):
+    """The record that the pipeline's node makes."""
+    levels, pictures = StudentLevels.of_recipe(student), (Image.new("RGB", (2, 2)), Image.new("RGB", (3, 3)))
+    return register_student(student, teacher, found, levels, *pictures, None, workplace)[0]
+
+
 def test_scores_of_another_model_of_its_name_are_not_registered(backend, finished_model, scores, tmp_path):
-    student, teacher = Model.load(finished_model(0)), Model.load(finished_model(0, teacher=True))
-    of = {"cd": Model.load(finished_model(1)).sha256, "teacher": teacher.sha256}
+    student, teacher = finished_model(0), finished_model(0, teacher=True)
+    of = {"cd": finished_model(1).sha256, "teacher": teacher.sha256}
     with pytest.raises(ValueError, match="not of the cd that is there: kedro run --pipelines=evaluate"):
-        register_student(student, teacher, {**scores(26.0), "models": of}, None, None, tmp_path, backend, "base")
+        registered({**scores(26.0), "models": of}, student, teacher, Workplace(tmp_path, backend, "base", None, False))
     assert not backend.client().search_registered_models()
 
 
 def test_a_version_names_the_code_that_trained_it_and_keeps_its_pictures(backend, finished_model, scores, tmp_path):
-    student, teacher = Model.load(finished_model(0)), Model.load(finished_model(0, teacher=True))
-    student = replace(student, spec=student.spec | {"provenance": {**student.spec["provenance"], "run": "cd-1"}})
+    student, teacher = finished_model(0), finished_model(0, teacher=True)
+    student = replace(student, spec=replace(student.spec, provenance=replace(student.spec.provenance, run="cd-1")))
     open_run(tmp_path / "cd-1", "digits", "cd", backend, {}, {"git_commit": "a" * 40, "git_dirty": "false"})
     found = {**scores(26.0), "models": {"cd": student.sha256, "teacher": teacher.sha256}}
-    pictures = [Image.new("RGB", (2, 2)), Image.new("RGB", (3, 3))]
-    record, _ = register_student(student, teacher, found, *pictures, tmp_path, backend, "base")
+    record = registered(found, student, teacher, Workplace(tmp_path, backend, "base", None, False))
     assert (record["lineage"]["git_commit"], record["lineage"]["git_dirty"]) == ("a" * 40, "false")
     assert Image.open(place_of(backend, 1) / "ladder.png").width == 3
 
@@ -196,11 +202,11 @@ def test_the_same_model_with_the_same_scores_is_the_same_version(backend, finish
 
 
 def test_registered_twice_at_once_it_is_one_version(backend, finished_model, scores):
-    folder, start = finished_model(), threading.Barrier(2)
+    model, start = finished_model(), threading.Barrier(2)
 
     def registering(_):
         start.wait()
-        return register(folder, scores(26.0), backend)["version"]
+        return register(model, scores(26.0), backend)["version"]
 
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(registering, range(2))) == [1, 1]
@@ -208,13 +214,13 @@ def test_registered_twice_at_once_it_is_one_version(backend, finished_model, sco
 
 
 def test_a_damaged_or_unevaluated_model_is_not_registered(backend, finished_model, scores):
-    folder = finished_model()
+    model = finished_model()
     with pytest.raises(ValueError, match="none of 'cd'"):
-        register(folder, scores(26.0, rows=[]), backend)
-    with (folder / "model.json").open("a") as file:
+        register(model, scores(26.0, rows=[]), backend)
+    with (model.folder / "model.json").open("a") as file:
         file.write(" x")
     with pytest.raises(ValueError, match="damaged"):
-        register(folder, scores(26.0), backend)
+        register(model, scores(26.0), backend)
     assert not backend.client().search_registered_models()
 
 
@@ -232,13 +238,13 @@ def elsewhere(tmp_path, empty_database):
 
 
 def test_sync_makes_versions_moves_and_aliases_again(backend, tmp_path, finished_model, scores, elsewhere):
-    folders = [finished_model(seed) for seed in range(3)]
-    records = [register(folder, scores(26.0 - n), backend) for n, folder in enumerate(folders)]
+    models = [finished_model(seed) for seed in range(3)]
+    records = [register(model, scores(26.0 - n), backend) for n, model in enumerate(models)]
     force(backend, "fewstep-digits", 3, "better")
     moves = {"name": "fewstep-digits", "moves": history(backend, "fewstep-digits")}
     path = tmp_path / "record.json"
     path.write_text(json.dumps(records[2]))
-    pairs = [(path, folders[2]), (records[0], folders[0])]  # the record of version 2 is lost
+    pairs = [(path, models[2].folder), (records[0], models[0].folder)]  # the record of version 2 is lost
 
     made = sync(pairs, elsewhere, moves)
     assert [record["version"] for record in made] == [1, 3]
@@ -253,18 +259,17 @@ def test_sync_makes_versions_moves_and_aliases_again(backend, tmp_path, finished
 def test_sync_makes_a_version_with_the_levels_that_it_was_scored_at(
     backend, tmp_path, finished_model, scores, elsewhere
 ):
-    folder, levels = finished_model(), {"2": [1.5]}
-    model = Model.load(folder)
-    searched = replace(model, spec={**model.spec, "levels": levels}).save(tmp_path / "searched").folder
+    model, levels = finished_model(), {"2": [1.5]}
+    searched = model.at_levels(levels_from_json(levels)).save(tmp_path / "searched")
     record = register(searched, scores(26.0), backend)
     assert record["levels"] == levels
-    (made,) = sync([(record, folder)], elsewhere)  # DVC keeps the one of the recipe's levels
+    (made,) = sync([(record, model.folder)], elsewhere)  # DVC keeps the one of the recipe's levels
     assert (made["levels"], made["model_sha256"]) == (levels, record["model_sha256"])
     assert load_registered(CHAMPION, elsewhere).levels(2).tolist() == [80.0, 1.5]
     assert model.levels(2).tolist() != [80.0, 1.5]
     before = {key: value for key, value in record.items() if key != "levels"}  # as records once were
     elsewhere.client().delete_registered_model("fewstep-digits")
-    (made,) = sync([(before, searched)], elsewhere)
+    (made,) = sync([(before, searched.folder)], elsewhere)
     assert "levels" not in made
     assert register(searched, scores(26.0), elsewhere)["levels"] == levels
 
@@ -307,7 +312,7 @@ def test_sync_makes_teachers_too_and_students_name_them_as_they_are_now(backend,
     taught_by = register_teacher(teacher, scores(26.0), backend)
     record = register(student, scores(26.0), backend, teacher=taught_by)
     register_teacher(finished_model(5, teacher=True), scores(26.0), elsewhere)  # has the number already
-    pairs = [(record, student), (record["teacher"], teacher)]
+    pairs = [(record, student.folder), (record["teacher"], teacher.folder)]
     made = sync(pairs, elsewhere)
     assert [(one["name"], one["version"]) for one in made] == [("fewstep-digits-teacher", 2), ("fewstep-digits", 1)]
     assert made[1]["lineage"]["teacher_version"] == "fewstep-digits-teacher/2"
@@ -316,22 +321,22 @@ def test_sync_makes_teachers_too_and_students_name_them_as_they_are_now(backend,
 
 
 def test_an_earlier_champion_comes_with_its_record(backend, finished_model, scores, elsewhere):
-    folders = [finished_model(seed) for seed in range(2)]
-    first, second = (register(folder, scores(26.0 - n), backend) for n, folder in enumerate(folders))
-    sync([(second, folders[1])], elsewhere)
+    models = [finished_model(seed) for seed in range(2)]
+    first, second = (register(model, scores(26.0 - n), backend) for n, model in enumerate(models))
+    sync([(second, models[1].folder)], elsewhere)
     assert aliases(elsewhere) == {"challenger": 2}
-    (made,) = sync([(first, folders[0])], elsewhere)
+    (made,) = sync([(first, models[0].folder)], elsewhere)
     assert (made["version"], aliases(elsewhere)["champion"]) == (3, 3)  # 1 was passed over, for 2 to keep its number
     assert load_registered(CHAMPION, elsewhere).sha256 == first["model_sha256"]
 
 
 def test_sync_without_moves_leaves_a_champion_that_is_there(backend, finished_model, scores, elsewhere):
-    record, folder = register(finished_model(0), scores(20.0), backend), finished_model(0)
+    record, model = register(finished_model(0), scores(20.0), backend), finished_model(0)
     register(finished_model(1), scores(26.0), elsewhere)
-    (made,) = sync([(record, folder)], elsewhere)
+    (made,) = sync([(record, model.folder)], elsewhere)
     assert (made["version"], made["aliases"]) == (2, ["challenger"])
     elsewhere.client().delete_model_version("fewstep-digits", "1")
-    (made,) = sync([(record, folder)], elsewhere)
+    (made,) = sync([(record, model.folder)], elsewhere)
     assert made["aliases"] == ["challenger", "champion"]
     assert history(elsewhere, "fewstep-digits")[-1]["kind"] == "restored"
 
@@ -339,20 +344,20 @@ def test_sync_without_moves_leaves_a_champion_that_is_there(backend, finished_mo
 def test_sync_refuses_a_folder_of_another_model(backend, finished_model, scores):
     record = register(finished_model(0), scores(20.0), backend)
     with pytest.raises(ValueError, match="is not the model of"):
-        sync([({**record, "model_sha256": "0" * 64}, finished_model(0))], backend)
+        sync([({**record, "model_sha256": "0" * 64}, finished_model(0).folder)], backend)
 
 
 def test_a_registered_model_gives_the_arrays_of_the_model(backend, finished_model, scores):
-    folder = finished_model()
-    register(folder, scores(26.0), backend)
+    model = finished_model()
+    register(model, scores(26.0), backend)
     model = load_registered("models:/fewstep-digits/1", backend)
-    assert np.array_equal(model.sample(2, 5, range(3)), Model.load(folder).sample(2, 5, range(3)))
+    assert np.array_equal(model.sample(2, 5, range(3)), model.load().sample(2, 5, range(3)))
     with pytest.raises(ValueError, match=r"@best is not in the registry at sqlite"):
         load_registered("models:/fewstep-digits@best", backend)
     with pytest.raises(ValueError, match=r"fewstep-digits names no version: models:/NAME@champion"):
         load_registered("models:/fewstep-digits", backend)
     with pytest.raises(ValueError, match="MLFLOW_TRACKING_URI"):
-        load_registered(CHAMPION, Backend(f"sqlite:///{folder}/no.db"))
+        load_registered(CHAMPION, Backend(f"sqlite:///{model.folder}/no.db"))
 
 
 def decoded(picture):
@@ -362,12 +367,12 @@ def decoded(picture):
 def test_a_generator_answers_requests_and_refuses_bad_ones(finished_model, tmp_path):
     from mlflow import pyfunc
 
-    folder = finished_model(labels=True)
+    model = finished_model(labels=True)
     (tmp_path / "package").mkdir()
-    write_package(Model.load(folder), tmp_path / "package")
+    write_package(model, tmp_path / "package")
     generator = pyfunc.load_model(str(tmp_path / "package" / "pyfunc"))
     first, second = generator.predict([{"num_images": 2, "nfe": 2, "seed": 3, "label": 4}, {"seed": 1}])
-    expected = Model.load(folder).sample(2, 3, range(2), [4, 4])
+    expected = model.load().sample(2, 3, range(2), [4, 4])
     assert np.array_equal([decoded(picture) for picture in first["images"]], expected[:, 0])
     assert (first["nfe"], first["seed"], first["label"], len(first["levels"])) == (2, 3, 4, 2)
     assert len(second["images"]) == 1
@@ -384,8 +389,8 @@ def test_a_generator_answers_requests_and_refuses_bad_ones(finished_model, tmp_p
 
 @pytest.mark.slow
 def test_a_fresh_python_in_the_project_folder_finds_the_champion(backend, finished_model, scores, monkeypatch):
-    folder = finished_model()
-    register(folder, scores(26.0), backend)
+    model = finished_model()
+    register(model, scores(26.0), backend)
     monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     request = "[{'num_images': 16, 'nfe': 1, 'seed': 0}]"
@@ -394,4 +399,4 @@ def test_a_fresh_python_in_the_project_folder_finds_the_champion(backend, finish
     said = subprocess.run([sys.executable, "-c", code], cwd=place, env=os.environ, capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
     pictures = [decoded(picture) for picture in json.loads(said.stdout)[0]["images"]]
-    assert np.array_equal(pictures, Model.load(folder).sample(1, 0, range(16))[:, 0])
+    assert np.array_equal(pictures, model.load().sample(1, 0, range(16))[:, 0])

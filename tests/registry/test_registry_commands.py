@@ -14,6 +14,7 @@ from PIL import Image
 
 import fewstep
 from fewstep.cli import main
+from fewstep.models.model import SavedModel
 from fewstep.pipelines.promote.nodes import promote_version
 from fewstep.registry import force, history, register, register_teacher, rollback
 from fewstep.tracking import Backend
@@ -23,13 +24,13 @@ from fewstep.tracking import Backend
 def project(here, backend, finished_model, scores, monkeypatch):
     """A project with a registered student, its record and its folder where the catalog has them."""
     student = here / "data/06_models/digits/cd"
-    shutil.copytree(finished_model(), student)
+    shutil.copytree(finished_model().folder, student)
     file = here / "data/08_reporting/digits/cd/registration.json"
     file.parent.mkdir(parents=True)
     teacher = here / "data/06_models/digits/teacher"
-    shutil.copytree(finished_model(teacher=True), teacher)
-    taught_by = register_teacher(teacher, scores(26.0), backend)
-    file.write_text(json.dumps(register(student, scores(26.0), backend, teacher=taught_by)))
+    shutil.copytree(finished_model(teacher=True).folder, teacher)
+    taught_by = register_teacher(SavedModel.open(teacher), scores(26.0), backend)
+    file.write_text(json.dumps(register(SavedModel.open(student), scores(26.0), backend, teacher=taught_by)))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return here
 
@@ -53,7 +54,7 @@ def test_sync_makes_a_lost_version_again(project, empty_database):
     assert typed("registry sync --env=base", 0) == told
     registered = fewstep.load("models:/fewstep-digits@champion")
     assert registered.sample(1, 0, range(2)).shape == (2, 1, 8, 8)
-    assert fewstep.load(str(registered.folder)).sha256 == registered.sha256
+    assert fewstep.load("data/06_models/digits/cd").sha256 == registered.sha256
 
 
 @pytest.mark.slow
@@ -144,7 +145,7 @@ def test_the_gate_makes_no_registry(backend, tmp_path):
     nowhere = Backend.at(tmp_path / "elsewhere", "sqlite:///mlflow.db")
     images = SimpleNamespace(space=SimpleNamespace(name="digits"))
     for ask in (
-        lambda: promote_version(images, None, nowhere, {"rules": {}, "version": None}, {}),
+        lambda: promote_version(images, None, nowhere, None, None),
         lambda: force(nowhere, "fewstep-digits", 1, "better"),
         lambda: rollback(nowhere, "fewstep-digits"),
         lambda: history(nowhere, "fewstep-digits"),

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from fewstep.models.model import Model
 from fewstep.serving.batching import BatchQueue, Order, best_size
 
 ORDERS = [Order(1 + n % 3, 1 + n % 2, n, n % 5 or None) for n in range(12)]
@@ -16,7 +15,7 @@ ORDERS = [Order(1 + n % 3, 1 + n % 2, n, n % 5 or None) for n in range(12)]
 
 @pytest.fixture
 def model(finished_model):
-    return Model.load(finished_model(labels=True))
+    return finished_model(labels=True).load()
 
 
 def sizes_of(model):

@@ -25,7 +25,6 @@ from PIL import Image
 from fewstep.data.space import DataSpace
 from fewstep.editing import edit_images
 from fewstep.editing.tasks import Inpaint
-from fewstep.models.model import Model
 from fewstep.registry import force, register, rollback
 from fewstep.serving.edit_requests import edited
 from fewstep.serving.request import BadRequest, Request
@@ -77,7 +76,7 @@ def test_pictures_and_what_made_them(served):
     status, answer = post(asked({"num_images": 3, "nfe": 2, "seed": 7, "label": 4}, {}))
     assert status == 200, answer
     first, second = json.loads(answer)["predictions"]
-    model = Model.load(folder)
+    model = folder.load()
     assert np.array_equal(decoded(first), model.sample(2, 7, range(3), [4] * 3)[:, 0])
     made_by = {"nfe": 2, "seed": 7, "label": 4, "levels": model.levels(2).tolist(), "model_sha256": model.sha256}
     assert {key: first[key] for key in made_by} == made_by
@@ -126,7 +125,7 @@ def test_steps_is_another_name_of_nfe(served):
     folder, post = served
     (answer,) = json.loads(post(asked({"steps": 2, "seed": 7, "label": 4}))[1])["predictions"]
     assert (answer["nfe"], answer["steps"]) == (2, 2)
-    assert np.array_equal(decoded(answer), Model.load(folder).sample(2, 7, range(1), [4])[:, 0])
+    assert np.array_equal(decoded(answer), folder.load().sample(2, 7, range(1), [4])[:, 0])
     status, said = post(asked({"steps": 2, "nfe": 1}))
     assert (status, "no field of a request 'steps'" in said) == (400, True)
 
@@ -170,7 +169,7 @@ def test_an_edit_is_that_of_the_model(served):
     assert (len(drawn["images"]), len(answer["images"]), answer["version"]) == (1, 2, 1)
     made = decoded(answer)
     assert np.array_equal(made[:, mask == 0], np.stack([picture[mask == 0]] * 2))
-    model = Model.load(folder)
+    model = folder.load()
     start, task = model.space.encode(np.stack([picture[None]] * 2)), Inpaint(torch.from_numpy(mask > 0))
     expected = model.space.decode(edit_images(model, task, start, 2, 5, torch.tensor([4, 4])))
     assert abs(made.astype(int) - expected[:, 0]).max() <= 1
@@ -226,7 +225,7 @@ def test_a_reload_serves_the_version_that_holds_the_followed_alias(
     assert "trained without labels" in answer(reload=True, label=4)[1]["message"]  # a request to the new version
     (second,) = answer(seed=5)[1]["predictions"]
     assert second["version"] == 2
-    assert np.array_equal(decoded(second), Model.load(other).sample(1, 5, range(1))[:, 0])
+    assert np.array_equal(decoded(second), other.load().sample(1, 5, range(1))[:, 0])
 
     rollback(backend, "fewstep-digits")
     source = backend.client().get_model_version("fewstep-digits", "1").source
@@ -246,7 +245,7 @@ def test_a_reload_serves_the_version_that_holds_the_followed_alias(
         if first["version"] == 1:
             break
         time.sleep(0.05)
-    assert (first["version"], first["model_sha256"]) == (1, Model.load(folder).sha256)
+    assert (first["version"], first["model_sha256"]) == (1, folder.sha256)
 
 
 @pytest.fixture
@@ -292,7 +291,7 @@ def test_the_server_as_it_is_started(server, backend, finished_model, scores):
     ask, _, folder = server
     (answer,) = ask({"num_images": 2, "seed": 1})
     assert answer["version"] == 1
-    assert np.array_equal(decoded(answer), Model.load(folder).sample(1, 1, range(2))[:, 0])
+    assert np.array_equal(decoded(answer), folder.load().sample(1, 1, range(2))[:, 0])
     with pytest.raises(urllib.error.HTTPError, match="400"):
         ask({"num_images": 10**6})
     register(finished_model(1), scores(20.0), backend)
@@ -311,7 +310,7 @@ def test_two_thousand_requests_sixteen_at_a_time(server):
         before = memory_of(process)
         answers = list(callers.map(ask, requests))
     assert memory_of(process) < 1.05 * before
-    model, known = Model.load(folder), {}
+    model, known = folder.load(), {}
     for request, (answer,) in zip(requests, answers, strict=True):
         key = tuple(request.values())
         if key not in known:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -120,31 +119,32 @@ def get_version(client: "MlflowClient", name: str, which: int | str) -> "ModelVe
 def load_version(version: "ModelVersion", backend: Backend) -> "Model":
     """The model of a version, read by this installation: no code that came with the version is run.
 
-    Files on this machine are read where they lie; what a server sends stays on disk as long as the model is in memory.
     Raises ValueError if files are missing, damaged, or not those that were registered.
     """
     from fewstep.models.model import SavedModel
 
     uri = f"{version.name} version {version.version}"
-    sent = None if _is_local(version.source) else TemporaryDirectory(prefix="fewstep-")
-    folder = Path(sent.name) if sent else Path(version.source.removeprefix("file://"))
     try:
-        if sent:
-            _download(version, backend, folder)
-        seals, saved = seals_of(folder), SavedModel.open(folder / "artifacts/model")
-        model = saved.load()
+        with _folder_of(version, backend) as folder:
+            seals, saved = seals_of(folder), SavedModel.open(folder / "artifacts/model")
+            model = saved.load()
     except OSError as problem:
         raise ValueError(f"{uri}: its files are not to be had: {backend.words(problem)}") from None
     except (ValueError, KeyError) as problem:
         raise ValueError(f"{uri}: its files are damaged: fewstep registry sync makes them again ({problem})") from None
     check_files(version, saved, seals)
-    if sent:
-        weakref.finalize(model, sent.cleanup)
     return model
 
 
-def _is_local(source: str) -> bool:
-    return urlsplit(source).scheme in ("", "file")
+@contextmanager
+def _folder_of(version: "ModelVersion", backend: Backend) -> Iterator[Path]:
+    """The files of a version: where they lie, if that is on this machine, else as the server sends them."""
+    if urlsplit(version.source).scheme in ("", "file"):
+        yield Path(version.source.removeprefix("file://"))
+    else:
+        with TemporaryDirectory(prefix="fewstep-") as sent:
+            _download(version, backend, Path(sent))
+            yield Path(sent)
 
 
 def _download(version: "ModelVersion", backend: Backend, folder: Path) -> None:
