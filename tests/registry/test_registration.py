@@ -154,6 +154,13 @@ def test_a_version_that_is_whole_is_not_made_again(backend, finished_model, scor
     assert "mended" not in backend.client().get_model_version("fewstep-digits", "1").tags
 
 
+def taught(finished_model):
+    """A student of a training `cd-1`, and its teacher."""
+    student, teacher = finished_model(0), finished_model(0, teacher=True)
+    provenance = replace(student.spec.provenance, run="cd-1", teacher_sha256=teacher.sha256)
+    return replace(student, spec=replace(student.spec, provenance=provenance)), teacher
+
+
 def registered(found, student, teacher, workplace):
     """The record that the pipeline's node makes."""
     levels, pictures = StudentLevels.of_recipe(student), (Image.new("RGB", (2, 2)), Image.new("RGB", (3, 3)))
@@ -161,7 +168,7 @@ def registered(found, student, teacher, workplace):
 
 
 def test_scores_of_another_model_of_its_name_are_not_registered(backend, finished_model, scores, tmp_path):
-    student, teacher = finished_model(0), finished_model(0, teacher=True)
+    student, teacher = taught(finished_model)
     of = {"cd": finished_model(1).sha256, "teacher": teacher.sha256}
     with pytest.raises(ValueError, match="not of the cd that is there: kedro run --pipelines=evaluate"):
         registered({**scores(26.0), "models": of}, student, teacher, Workplace(tmp_path, backend, "base", None, False))
@@ -169,8 +176,7 @@ def test_scores_of_another_model_of_its_name_are_not_registered(backend, finishe
 
 
 def test_a_version_names_the_code_that_trained_it_and_keeps_its_pictures(backend, finished_model, scores, tmp_path):
-    student, teacher = finished_model(0), finished_model(0, teacher=True)
-    student = replace(student, spec=replace(student.spec, provenance=replace(student.spec.provenance, run="cd-1")))
+    student, teacher = taught(finished_model)
     open_run(tmp_path / "cd-1", "digits", "cd", backend, {}, {"git_commit": "a" * 40, "git_dirty": "false"})
     found = {**scores(26.0), "models": {"cd": student.sha256, "teacher": teacher.sha256}}
     record = registered(found, student, teacher, Workplace(tmp_path, backend, "base", None, False))
