@@ -28,7 +28,7 @@ from fewstep.models.model import Model
 from fewstep.registry.versions import write_package
 
 FORWARDS = 3  # the most that a request should take
-BODY = json.dumps({"inputs": [{"num_images": 1, "steps": 1, "seed": 1}]})
+BODY = json.dumps({"inputs": [{"num_images": 1, "nfe": 1, "seed": 1}]})
 
 
 def median(call, rounds: int) -> float:
@@ -121,7 +121,7 @@ def main() -> None:
             bare = median(forward_of(model), options.rounds)
             ways = {
                 "Model.sample": lambda: model.sample(1, 1, range(1)),
-                "generator in Python": lambda: generator.predict([{"num_images": 1, "steps": 1, "seed": 1}]),
+                "generator in Python": lambda: generator.predict([{"num_images": 1, "nfe": 1, "seed": 1}]),
                 "request": server.caller(),
             }
             print(f"{'bare forward':20} {1000 * bare:7.2f} ms")
@@ -137,7 +137,7 @@ def main() -> None:
 
 
 def size_of(generator) -> int:
-    return generator.unwrap_python_model().served.batches.size
+    return generator.unwrap_python_model().served.queue.size
 
 
 if __name__ == "__main__":

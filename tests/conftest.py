@@ -330,20 +330,20 @@ def small_disk(tmp_path):
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory):
     """An MLflow database, made once: its schema takes seconds."""
-    from fewstep.tracking import Store
+    from fewstep.tracking import Backend
 
-    store = Store.at(tmp_path_factory.mktemp("mlflow"), "sqlite:///mlflow.db")
-    store.client()
-    return store.database
+    backend = Backend.at(tmp_path_factory.mktemp("mlflow"), "sqlite:///mlflow.db")
+    backend.client()
+    return backend.database
 
 
 @pytest.fixture
-def store(tmp_path, empty_database):
+def backend(tmp_path, empty_database):
     """A copy of it for each test."""
-    from fewstep.tracking import Store
+    from fewstep.tracking import Backend
 
     shutil.copy(empty_database, tmp_path / "mlflow.db")
-    return Store.at(tmp_path, "sqlite:///mlflow.db")
+    return Backend.at(tmp_path, "sqlite:///mlflow.db")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""MLflow's pages over the store of a run, as `make ui` shows them to a person, and the report."""
+"""MLflow's pages over the backend of a run, as `make ui` shows them to a person, and the report."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fewstep.tracking import Store
+from fewstep.tracking import Backend
 
 TRAINING = "workflowType=machine_learning"  # else MLflow shows its pages for language models
 MAKEFILE = (Path(__file__).parents[1] / "Makefile").read_text()
@@ -86,7 +86,7 @@ def wait_for(address: str) -> str:
 @pytest.fixture(scope="module")
 def run(trained):
     """The student's MLflow run."""
-    client = Store.at(trained.root, "sqlite:///mlflow.db").client()
+    client = Backend.at(trained.root, "sqlite:///mlflow.db").client()
     experiment = client.get_experiment_by_name("test").experiment_id
     return next(run for run in client.search_runs([experiment]) if run.info.run_name == "cd")
 

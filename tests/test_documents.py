@@ -24,7 +24,7 @@ from fewstep.exchange.checkpoints import import_openai
 from fewstep.exchange.hugging_face import write_diffusers
 from fewstep.networks import settings_of
 from fewstep.registry import force, register
-from fewstep.tracking import Store
+from fewstep.tracking import Backend
 
 PROJECT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", *(f"docs/{file.name}" for file in sorted(PROJECT.glob("docs/*.md"))))
@@ -198,13 +198,13 @@ def shell(project, cut_off):
 
 def make_versions(project: Path) -> None:
     """The digits' student as seven versions, by other scores; the second is champion."""
-    store, place = Store.at(project), project / "data/08_reporting/digits/cd/scores.json"
+    backend, place = Backend.at(project), project / "data/08_reporting/digits/cd/scores.json"
     for number in range(2, 8):
         scores = json.loads(place.read_text())
         for row in scores["rows"]:
             row["scores"]["fid_digits"]["mean"] += number
-        made = register(project / "data/06_models/digits/cd", scores, store)
-    force(store, made["name"], 2, "there is to be a previous one")
+        made = register(project / "data/06_models/digits/cd", scores, backend)
+    force(backend, made["name"], 2, "there is to be a previous one")
 
 
 PREPARED = {"kedro run --pipelines=promote": make_versions}

@@ -16,13 +16,13 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 
-def load(place: str, store=None):
+def load(place: str, backend=None):
     """The model of a folder, `models:/fewstep-digits@champion` or `models:/fewstep-digits/2`, to `sample` from.
 
-    store: the registry; that of the working folder, or of MLFLOW_TRACKING_URI, if not given. ValueError if there is no
-    such model.
+    backend: where MLflow keeps the registry; by default MLFLOW_TRACKING_URI or the working folder's mlflow.db. Raises
+    ValueError if there is no such model.
     """
     from fewstep.models.model import Model
     from fewstep.registry import load_registered
 
-    return load_registered(place, store) if place.startswith("models:/") else Model.load(place)
+    return load_registered(place, backend) if place.startswith("models:/") else Model.load(place)

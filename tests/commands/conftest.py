@@ -1,7 +1,7 @@
 import pytest
 
 from fewstep.data.space import DataSpace
-from fewstep.tracking import Store
+from fewstep.tracking import Backend
 
 
 @pytest.fixture
@@ -19,9 +19,9 @@ def make(tmp_path, draw_model):
 
 
 @pytest.fixture
-def store(tmp_path):
+def backend(tmp_path):
     """A registry that is empty."""
-    return Store.at(tmp_path, "sqlite:///mlflow.db")
+    return Backend.at(tmp_path, "sqlite:///mlflow.db")
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ def test_painting_over_a_picture_makes_that_part_anew(page, model, tmp_path):
     paint(page)
     (place,) = page.wait(f"(now => now.length == 1 && now)({SHOWN})")
     page.picture(tmp_path / "inpainted.png")
-    before, after = model.load().sample(1, 0, range(1))[0, 0], seen(place)
+    before, after = model.sample(1, 0, range(1))[0, 0], seen(place)
     painted = np.zeros((8, 8), bool)
     painted[1:6, 1:7] = True
     assert np.array_equal(after[~painted], before[~painted])
@@ -184,18 +184,18 @@ def test_a_strip_between_two_seeds(page, tmp_path):
 
 @pytest.mark.check
 @pytest.mark.parametrize("way, every", [("button", 3600), ("visit", 3600), ("clock", 1)])
-def test_another_champion_is_shown(way, every, make, store, scores, open_page, tmp_path):
+def test_another_champion_is_shown(way, every, make, backend, scores, open_page, tmp_path):
     """At once by the button and to who comes, and now and then to who stays; with its picture and its labels."""
     pytest.importorskip("gradio", reason="of the extra 'demo': it is the page")
     other = make("cd", 1, labels=True)
-    for number, model in enumerate((make("cd"), other)):
-        register(model, scores(9.0 - number), store)
+    for number, folder in enumerate((make("cd").folder, other.folder)):
+        register(folder, scores(9.0 - number), backend)
     words = ("--model", "models:/fewstep-digits@champion")
     with served(*words, folder=tmp_path, every=every) as address, open_page(address) as page:
         page.read("fewstep-digits version 1", "seed")
         assert "label" not in page.value("document.body.innerText")
         (before,) = page.wait(f"(now => now.length == 1 && now)({SHOWN})")
-        force(store, "fewstep-digits", 2, "better")
+        force(backend, "fewstep-digits", 2, "better")
         if way == "button":
             press(page, "button", "reload the model")
         elif way == "visit":
@@ -203,4 +203,4 @@ def test_another_champion_is_shown(way, every, make, store, scores, open_page, t
         page.read("fewstep-digits version 2", "label")
         (place,) = page.wait(f"(now => now.length == 1 && now[0] != '{before}' && now)({SHOWN})")
         page.picture(tmp_path / "promoted.png")
-        assert np.array_equal(seen(place), other.load().sample(1, 0, range(1))[0, 0])
+        assert np.array_equal(seen(place), other.sample(1, 0, range(1))[0, 0])

@@ -80,20 +80,20 @@ def test_colours_and_wide_pictures_are_shown():
     assert shown(np.zeros((3, 512, 512), np.uint8)).size == (512, 512)
 
 
-def test_the_page_follows_the_alias_and_shows_the_versions_teacher(make, store, scores):
+def test_the_page_follows_the_alias_and_shows_the_versions_teacher(make, backend, scores):
     teacher = make("teacher")
-    taught_by = register_teacher(teacher, scores(9.0), store)
-    register(make("cd"), scores(9.0), store, teacher=taught_by)
-    studio = Studio(CHAMPION, store=store)
+    taught_by = register_teacher(teacher.folder, scores(9.0), backend)
+    register(make("cd").folder, scores(9.0), backend, teacher=taught_by)
+    studio = Studio(CHAMPION, backend=backend)
     assert "fewstep-digits version 1** @champion" in studio.words()
     assert studio.served.teacher.sha256 == teacher.sha256
     other = make("cd", 1)
-    register(other, scores(8.0), store)
-    pinned = Studio("models:/fewstep-digits/1", store=store)
-    force(store, "fewstep-digits", 2, "better")
+    register(other.folder, scores(8.0), backend)
+    pinned = Studio("models:/fewstep-digits/1", backend=backend)
+    force(backend, "fewstep-digits", 2, "better")
     assert "fewstep-digits version 2" in studio.reload()
     assert studio.served.student.sha256 == other.sha256
     assert studio.served.teacher is None and studio.draw_teacher(1, 9) is None
     assert "fewstep-digits version 1" in pinned.reload()
     with pytest.raises(ValueError, match="has no best in the registry"):
-        Studio("models:/fewstep-digits@best", store=store)
+        Studio("models:/fewstep-digits@best", backend=backend)

@@ -18,12 +18,12 @@ RULES = Rules(first={"fid": 50.0}, kid_below=0)
 pytestmark = pytest.mark.slow
 
 
-def aliases(store):
-    return {alias: int(n) for alias, n in store.client().get_registered_model(NAME).aliases.items()}
+def aliases(backend):
+    return {alias: int(n) for alias, n in backend.client().get_registered_model(NAME).aliases.items()}
 
 
-def tags(store, number):
-    return store.client().get_model_version(NAME, str(number)).tags
+def tags(backend, number):
+    return backend.client().get_model_version(NAME, str(number)).tags
 
 
 @pytest.fixture
@@ -58,67 +58,67 @@ def exam(full):
     return make
 
 
-def test_the_better_one_is_promoted_and_the_worse_one_refused(store, finished_model, full, exam):
-    register(finished_model(0), full(30.0), store)
-    register(finished_model(1), full(26.0), store)
-    made = promote(store, NAME, exam()[0], RULES)
+def test_the_better_one_is_promoted_and_the_worse_one_refused(backend, finished_model, full, exam):
+    register(finished_model(0), full(30.0), backend)
+    register(finished_model(1), full(26.0), backend)
+    made = promote(backend, NAME, exam()[0], RULES)
     assert (made["version"], made["promoted"], made["against"]) == (2, True, 1)
-    assert aliases(store) == {"challenger": 2, "champion": 2, "previous": 1}
-    register(finished_model(2), full(28.0), store)
-    refused = promote(store, NAME, exam()[0], RULES)
+    assert aliases(backend) == {"challenger": 2, "champion": 2, "previous": 1}
+    register(finished_model(2), full(28.0), backend)
+    refused = promote(backend, NAME, exam()[0], RULES)
     assert (refused["version"], refused["promoted"]) == (3, False)
-    assert aliases(store) == {"challenger": 3, "champion": 2, "previous": 1}
-    assert "is not lower by more than the noise" in tags(store, 3)["reason"]
-    assert "the champion's fid_digits is 30.17" in tags(store, 2)["reason"]
-    assert tags(store, 2)["provisional"] == "false"
-    told = history(store, NAME)
+    assert aliases(backend) == {"challenger": 3, "champion": 2, "previous": 1}
+    assert "is not lower by more than the noise" in tags(backend, 3)["reason"]
+    assert "the champion's fid_digits is 30.17" in tags(backend, 2)["reason"]
+    assert tags(backend, 2)["provisional"] == "false"
+    told = history(backend, NAME)
     assert [(entry["kind"], entry["from"], entry["to"]) for entry in told] == [("first", None, 1), ("promoted", 1, 2)]
     assert told[1]["why"] == made["reason"]
     assert all(entry["who"] and entry["when"].endswith("+00:00") for entry in told)
-    assert register(finished_model(2), full(28.0), store)["reason"] == refused["reason"]
+    assert register(finished_model(2), full(28.0), backend)["reason"] == refused["reason"]
 
 
-def test_an_equal_or_slower_one_is_refused(store, finished_model, full, exam):
-    register(finished_model(0), full(30.0), store)
-    register(finished_model(1), full(30.0), store)
-    assert not promote(store, NAME, exam()[0], RULES)["promoted"]
-    register(finished_model(2), full(20.0), store)
-    slow = promote(store, NAME, exam(speeds=[100.0, 900.0])[0], RULES)
+def test_an_equal_or_slower_one_is_refused(backend, finished_model, full, exam):
+    register(finished_model(0), full(30.0), backend)
+    register(finished_model(1), full(30.0), backend)
+    assert not promote(backend, NAME, exam()[0], RULES)["promoted"]
+    register(finished_model(2), full(20.0), backend)
+    slow = promote(backend, NAME, exam(speeds=[100.0, 900.0])[0], RULES)
     assert "; images_per_second is 100, and at least 630 is asked" in slow["reason"]
 
 
-def test_who_was_not_evaluated_in_full_is_evaluated_before_he_is_compared(store, finished_model, scores, full, exam):
-    first = register(finished_model(0), scores(20.0), store)  # by chance, over one seed
-    second = register(finished_model(1), full(26.0), store)
+def test_who_was_not_evaluated_in_full_is_evaluated_before_he_is_compared(backend, finished_model, scores, full, exam):
+    first = register(finished_model(0), scores(20.0), backend)  # by chance, over one seed
+    second = register(finished_model(1), full(26.0), backend)
     test, examined = exam({first["model_sha256"]: 30.0})
-    assert promote(store, NAME, test, RULES)["promoted"]
+    assert promote(backend, NAME, test, RULES)["promoted"]
     assert examined == [first["model_sha256"]]
-    third = register(finished_model(2), full(20.0, count=200), store)
+    third = register(finished_model(2), full(20.0, count=200), backend)
     test, examined = exam({third["model_sha256"]: 40.0})
-    assert not promote(store, NAME, test, RULES)["promoted"]
+    assert not promote(backend, NAME, test, RULES)["promoted"]
     assert examined == [third["model_sha256"]]
-    assert not promote(store, NAME, test, RULES, number=1)["promoted"]
+    assert not promote(backend, NAME, test, RULES, number=1)["promoted"]
     assert examined == [third["model_sha256"]]  # what was found is kept
-    assert aliases(store)["champion"] == second["version"]
+    assert aliases(backend)["champion"] == second["version"]
 
 
-def test_what_an_exam_found_is_on_the_card_with_its_interval(store, finished_model, scores, exam):
-    record = register(finished_model(0), scores(20.0), store)
+def test_what_an_exam_found_is_on_the_card_with_its_interval(backend, finished_model, scores, exam):
+    record = register(finished_model(0), scores(20.0), backend)
 
     def card():
-        return store.client().get_model_version(NAME, "1").description
+        return backend.client().get_model_version(NAME, "1").description
 
     assert "| 1 | 1 | 20 | 0 |" in card() and "scores at 1, 2 NFE are provisional" in card()
-    promote(store, NAME, exam({record["model_sha256"]: 30.0})[0], RULES)
+    promote(backend, NAME, exam({record["model_sha256"]: 30.0})[0], RULES)
     assert "| 1 | 3 | 30.17 ± 3.1 | 0 |" in card() and "| 2 | 1 | 19 | 0 |" in card()
     assert "scores at 2 NFE are provisional" in card()
 
 
-def test_the_gate_looks_at_the_evaluations_that_it_names(store, finished_model, full, exam):
+def test_the_gate_looks_at_the_evaluations_that_it_names(backend, finished_model, full, exam):
     for seed, (once, twice) in enumerate([(30.0, 20.0), (20.0, 30.0)]):
         found = full(once)
         found["rows"][1]["scores"]["fid_digits"] = {"mean": twice, "values": [twice - 1, twice, twice + 1]}
-        register(finished_model(seed), found, store)
+        register(finished_model(seed), found, backend)
     timed = []
 
     def speeds(models, nfe):
@@ -126,208 +126,210 @@ def test_the_gate_looks_at_the_evaluations_that_it_names(store, finished_model, 
         return [900.0] * len(models)
 
     test = Exam(exam()[0].measured, exam()[0].scores, speeds)
-    refused = promote(store, NAME, test, Rules(nfe=2, kid_below=0))
+    refused = promote(backend, NAME, test, Rules(nfe=2, kid_below=0))
     assert not refused["promoted"] and "at 2 NFE" in refused["reason"] and timed == [2]
-    assert promote(store, NAME, test, RULES)["promoted"] and timed == [2, 1]
+    assert promote(backend, NAME, test, RULES)["promoted"] and timed == [2, 1]
 
 
-def test_a_provisional_champion_is_confirmed_or_stays_provisional(store, finished_model, scores, exam):
-    record = register(finished_model(0), scores(20.0), store)
-    bad = promote(store, NAME, exam({record["model_sha256"]: 60.0})[0], RULES)
-    assert (bad["promoted"], tags(store, 1)["provisional"]) == (False, "true")
-    assert "; fid_digits is 60.17, and at most 50 is asked" in tags(store, 1)["reason"]
-    assert aliases(store)["champion"] == 1
-    good = promote(store, NAME, exam()[0], Rules(first={"fid": 70.0}, kid_below=0))
-    assert (good["promoted"], tags(store, 1)["provisional"]) == (True, "false")
-    assert [entry["kind"] for entry in history(store, NAME)] == ["first", "confirmed"]
-    assert "previous" not in aliases(store)
-    assert promote(store, NAME, exam()[0], RULES)["reason"] == "it is the champion"
-    assert tags(store, 1)["reason"] == good["reason"]
+def test_a_provisional_champion_is_confirmed_or_stays_provisional(backend, finished_model, scores, exam):
+    record = register(finished_model(0), scores(20.0), backend)
+    bad = promote(backend, NAME, exam({record["model_sha256"]: 60.0})[0], RULES)
+    assert (bad["promoted"], tags(backend, 1)["provisional"]) == (False, "true")
+    assert "; fid_digits is 60.17, and at most 50 is asked" in tags(backend, 1)["reason"]
+    assert aliases(backend)["champion"] == 1
+    good = promote(backend, NAME, exam()[0], Rules(first={"fid": 70.0}, kid_below=0))
+    assert (good["promoted"], tags(backend, 1)["provisional"]) == (True, "false")
+    assert [entry["kind"] for entry in history(backend, NAME)] == ["first", "confirmed"]
+    assert "previous" not in aliases(backend)
+    assert promote(backend, NAME, exam()[0], RULES)["reason"] == "it is the champion"
+    assert tags(backend, 1)["reason"] == good["reason"]
 
 
-def test_other_data_are_not_compared(store, finished_model, full, exam):
-    register(finished_model(0), full(20.0), store)
+def test_other_data_are_not_compared(backend, finished_model, full, exam):
+    register(finished_model(0), full(20.0), backend)
     test, _ = exam()
     test.measured["data_sha256"] = "f" * 64
     assert (
-        "the data hash of version 1 differs (dddddddddddddddd, not ffff" in promote(store, NAME, test, RULES)["reason"]
+        "the data hash of version 1 differs (dddddddddddddddd, not ffff"
+        in promote(backend, NAME, test, RULES)["reason"]
     )
 
 
-def test_rollback_swaps(store, finished_model, full, exam):
-    register(finished_model(0), full(30.0), store)
+def test_rollback_swaps(backend, finished_model, full, exam):
+    register(finished_model(0), full(30.0), backend)
     with pytest.raises(ValueError, match="has no previous"):
-        rollback(store, NAME)
-    register(finished_model(1), full(20.0), store)
-    promote(store, NAME, exam()[0], RULES)
-    made = rollback(store, NAME, "blurred eights")
+        rollback(backend, NAME)
+    register(finished_model(1), full(20.0), backend)
+    promote(backend, NAME, exam()[0], RULES)
+    made = rollback(backend, NAME, "blurred eights")
     assert (made["from"], made["to"], made["why"]) == (2, 1, "blurred eights")
-    assert aliases(store) == {"challenger": 2, "champion": 1, "previous": 2}
-    rollback(store, NAME)
-    assert aliases(store) == {"challenger": 2, "champion": 2, "previous": 1}
-    assert [entry["kind"] for entry in history(store, NAME)] == ["first", "promoted", "rolled back", "rolled back"]
+    assert aliases(backend) == {"challenger": 2, "champion": 1, "previous": 2}
+    rollback(backend, NAME)
+    assert aliases(backend) == {"challenger": 2, "champion": 2, "previous": 1}
+    assert [entry["kind"] for entry in history(backend, NAME)] == ["first", "promoted", "rolled back", "rolled back"]
 
 
-def test_after_a_champion_was_deleted_nobody_is_its_own_previous(store, finished_model, full, exam):
+def test_after_a_champion_was_deleted_nobody_is_its_own_previous(backend, finished_model, full, exam):
     for seed, value in ((0, 30.0), (1, 20.0)):
-        register(finished_model(seed), full(value), store)
-    promote(store, NAME, exam()[0], RULES)
-    client = store.client()
+        register(finished_model(seed), full(value), backend)
+    promote(backend, NAME, exam()[0], RULES)
+    client = backend.client()
     client.delete_registered_model_alias(NAME, "champion")
     client.delete_model_version(NAME, "2")
-    assert rollback(store, NAME)["to"] == 1
-    assert aliases(store) == {"champion": 1}
+    assert rollback(backend, NAME)["to"] == 1
+    assert aliases(backend) == {"champion": 1}
     with pytest.raises(ValueError, match="has no previous"):
-        rollback(store, NAME)
+        rollback(backend, NAME)
 
 
-def test_a_version_that_nobody_measured_stays_provisional(store, finished_model, full, scores, exam):
-    register(finished_model(0), full(30.0), store)
-    register(finished_model(1), scores(20.0), store)
+def test_a_version_that_nobody_measured_stays_provisional(backend, finished_model, full, scores, exam):
+    register(finished_model(0), full(30.0), backend)
+    register(finished_model(1), scores(20.0), backend)
     there, _ = exam()
     there.measured["data_sha256"] = "a" * 64
-    found = promote(store, NAME, there, RULES)
+    found = promote(backend, NAME, there, RULES)
     assert not found["promoted"] and "not compared" in found["reason"]
-    assert tags(store, 2)["provisional"] == "true" and "not compared" in tags(store, 2)["reason"]
+    assert tags(backend, 2)["provisional"] == "true" and "not compared" in tags(backend, 2)["reason"]
 
 
-def test_force_needs_a_reason_and_is_told(store, finished_model, full):
-    register(finished_model(0), full(20.0), store)
-    register(finished_model(1), full(30.0), store)
+def test_force_needs_a_reason_and_is_told(backend, finished_model, full):
+    register(finished_model(0), full(20.0), backend)
+    register(finished_model(1), full(30.0), backend)
     with pytest.raises(ValueError, match="needs a reason"):
-        force(store, NAME, 2, " ")
+        force(backend, NAME, 2, " ")
     with pytest.raises(ValueError, match="version 7, is not in the registry"):
-        force(store, NAME, 7, "why not")
-    force(store, NAME, 2, "the gate is blind to colour")
-    assert aliases(store)["champion"] == 2
-    assert tags(store, 2)["reason"].endswith("the gate is blind to colour")
-    assert history(store, NAME)[-1]["kind"] == "forced"
+        force(backend, NAME, 7, "why not")
+    force(backend, NAME, 2, "the gate is blind to colour")
+    assert aliases(backend)["champion"] == 2
+    assert tags(backend, 2)["reason"].endswith("the gate is blind to colour")
+    assert history(backend, NAME)[-1]["kind"] == "forced"
 
 
-def test_a_forced_version_that_was_not_measured_in_full_is_so_later(store, finished_model, full, scores, exam):
-    register(finished_model(0), full(20.0), store)
-    record = register(finished_model(1), scores(30.0), store)
-    force(store, NAME, 2, "the gate is blind to colour")
-    assert tags(store, 2)["provisional"] == "true"
+def test_a_forced_version_that_was_not_measured_in_full_is_so_later(backend, finished_model, full, scores, exam):
+    register(finished_model(0), full(20.0), backend)
+    record = register(finished_model(1), scores(30.0), backend)
+    force(backend, NAME, 2, "the gate is blind to colour")
+    assert tags(backend, 2)["provisional"] == "true"
     test, examined = exam({record["model_sha256"]: 30.0})
-    assert promote(store, NAME, test, RULES)["promoted"] and examined == [record["model_sha256"]]
-    assert tags(store, 2)["provisional"] == "false" and history(store, NAME)[-1]["kind"] == "confirmed"
+    assert promote(backend, NAME, test, RULES)["promoted"] and examined == [record["model_sha256"]]
+    assert tags(backend, 2)["provisional"] == "false" and history(backend, NAME)[-1]["kind"] == "confirmed"
 
 
-def test_a_long_reason_is_the_same_in_the_history_and_on_the_version(store, finished_model, full):
+def test_a_long_reason_is_the_same_in_the_history_and_on_the_version(backend, finished_model, full):
     for seed in range(2):
-        register(finished_model(seed), full(30.0 - seed), store)
-    made = force(store, NAME, 2, "long" * 50_000)
-    assert made["reason"] == history(store, NAME)[-1]["why"] == "long" * 750
-    assert tags(store, 2)["reason"].endswith(f": {made['reason']}")
+        register(finished_model(seed), full(30.0 - seed), backend)
+    made = force(backend, NAME, 2, "long" * 50_000)
+    assert made["reason"] == history(backend, NAME)[-1]["why"] == "long" * 750
+    assert tags(backend, 2)["reason"].endswith(f": {made['reason']}")
 
 
-def files_of(store, number):
-    return Path(store.client().get_model_version(NAME, str(number)).source) / "artifacts" / "model"
+def files_of(backend, number):
+    return Path(backend.client().get_model_version(NAME, str(number)).source) / "artifacts" / "model"
 
 
-def ways_to_serve(store):
+def ways_to_serve(backend):
     """Of version 2: each is to be refused."""
     from mlflow import pyfunc
 
     return [
-        lambda: force(store, NAME, 2, "I want it"),
-        lambda: load_registered(f"models:/{NAME}/2", store),
-        lambda: pyfunc.load_model(str(files_of(store, 2).parents[1])),
+        lambda: force(backend, NAME, 2, "I want it"),
+        lambda: load_registered(f"models:/{NAME}/2", backend),
+        lambda: pyfunc.load_model(str(files_of(backend, 2).parents[1])),
     ]
 
 
-def test_what_is_missing_or_not_what_was_registered_is_neither_promoted_nor_served(store, finished_model, full, exam):
-    register(finished_model(0), full(30.0), store)
-    register(finished_model(1), full(20.0), store)
+def test_what_is_missing_or_not_what_was_registered_is_neither_promoted_nor_served(backend, finished_model, full, exam):
+    register(finished_model(0), full(30.0), backend)
+    register(finished_model(1), full(20.0), backend)
     for name in ("model.json", "model.safetensors"):  # a whole model, and another one
-        shutil.copy(files_of(store, 1) / name, files_of(store, 2) / name)
-    attempts = [lambda: promote(store, NAME, exam()[0], RULES), *ways_to_serve(store)]
+        shutil.copy(files_of(backend, 1) / name, files_of(backend, 2) / name)
+    attempts = [lambda: promote(backend, NAME, exam()[0], RULES), *ways_to_serve(backend)]
     for attempt in attempts:
         with pytest.raises(Exception, match="not those that were registered"):
             attempt()
-    shutil.rmtree(files_of(store, 2))
+    shutil.rmtree(files_of(backend, 2))
     for attempt in attempts[:3]:
         with pytest.raises(ValueError, match="version 2: its files are not to be had"):
             attempt()
-    assert aliases(store)["champion"] == 1
+    assert aliases(backend)["champion"] == 1
 
 
-def test_the_same_weights_with_another_description_are_neither_promoted_nor_served(store, finished_model, full):
-    register(finished_model(0), full(30.0), store)
-    register(finished_model(1), full(20.0), store)
-    SavedModel.open(files_of(store, 2)).at_levels({2: (77.0,)}).save(files_of(store, 2))
-    for attempt in ways_to_serve(store):
+def test_the_same_weights_with_another_description_are_neither_promoted_nor_served(backend, finished_model, full):
+    register(finished_model(0), full(30.0), backend)
+    register(finished_model(1), full(20.0), backend)
+    model = SavedModel.open(files_of(backend, 2))
+    model.at_levels({2: (77.0,)}).save(files_of(backend, 2))
+    for attempt in ways_to_serve(backend):
         with pytest.raises(Exception, match="files are not those that were registered"):
             attempt()
-    register(finished_model(1), full(20.0), store)
-    assert load_registered(f"models:/{NAME}/2", store).spec.levels == {}, "the files are made again"
+    register(finished_model(1), full(20.0), backend)
+    assert load_registered(f"models:/{NAME}/2", backend).spec.levels == {}, "the files are made again"
 
 
-def test_a_folder_that_was_replaced_as_a_whole_is_not_served(store, finished_model, full, monkeypatch):
+def test_a_folder_that_was_replaced_as_a_whole_is_not_served(backend, finished_model, full, monkeypatch):
     from mlflow.pyfunc import load_model
 
-    register(finished_model(0), full(30.0), store)
-    register(finished_model(1), full(20.0), store)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    register(finished_model(0), full(30.0), backend)
+    register(finished_model(1), full(20.0), backend)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", backend.uri)
     load_model(f"models:/{NAME}/2")
-    shutil.copytree(files_of(store, 1).parents[1], files_of(store, 2).parents[1], dirs_exist_ok=True)
+    shutil.copytree(files_of(backend, 1).parents[1], files_of(backend, 2).parents[1], dirs_exist_ok=True)
     with pytest.raises(Exception, match="version 2: the weights are not those that were registered"):
         load_model(f"models:/{NAME}/2")
 
 
-def test_a_champion_without_files_is_not_compared(store, finished_model, full, exam):
-    register(finished_model(0), full(30.0), store)
-    register(finished_model(1), full(20.0), store)
-    shutil.rmtree(files_of(store, 1))
-    made = promote(store, NAME, exam()[0], RULES)
+def test_a_champion_without_files_is_not_compared(backend, finished_model, full, exam):
+    register(finished_model(0), full(30.0), backend)
+    register(finished_model(1), full(20.0), backend)
+    shutil.rmtree(files_of(backend, 1))
+    made = promote(backend, NAME, exam()[0], RULES)
     assert not made["promoted"]
     assert "the champion cannot be compared (fewstep-digits version 1: its files are not to be had" in made["reason"]
-    force(store, NAME, 2, "the champion is lost")
-    assert aliases(store)["champion"] == 2
+    force(backend, NAME, 2, "the champion is lost")
+    assert aliases(backend)["champion"] == 2
     with pytest.raises(ValueError, match="not to be had"):
-        rollback(store, NAME)
+        rollback(backend, NAME)
 
 
-def test_a_deleted_champion_leaves_the_place_to_who_meets_the_thresholds(store, finished_model, full, exam):
-    register(finished_model(0), full(20.0), store)
-    register(finished_model(1), full(30.0), store)
-    store.client().delete_model_version(NAME, "1")
+def test_a_deleted_champion_leaves_the_place_to_who_meets_the_thresholds(backend, finished_model, full, exam):
+    register(finished_model(0), full(20.0), backend)
+    register(finished_model(1), full(30.0), backend)
+    backend.client().delete_model_version(NAME, "1")
     with pytest.raises(ValueError, match=r"@champion is not in the registry"):
-        load_registered(CHAMPION, store)
-    assert "with no champion to beat" in promote(store, NAME, exam()[0], RULES)["reason"]
-    assert aliases(store) == {"challenger": 2, "champion": 2}
+        load_registered(CHAMPION, backend)
+    assert "with no champion to beat" in promote(backend, NAME, exam()[0], RULES)["reason"]
+    assert aliases(backend) == {"challenger": 2, "champion": 2}
 
 
-def test_promotions_at_once_leave_one_champion_and_all_entries(store, finished_model, full):
+def test_promotions_at_once_leave_one_champion_and_all_entries(backend, finished_model, full):
     for seed in range(4):
-        register(finished_model(seed), full(30.0 - seed), store)
+        register(finished_model(seed), full(30.0 - seed), backend)
     start = threading.Barrier(3)
 
     def promoting(number):
-        client = store.client()
+        client = backend.client()
         start.wait()
         move(client, NAME, "promoted", str(number), f"thread {number}")
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(promoting, (2, 3, 4)))
-    told = history(store, NAME)
+    told = history(backend, NAME)
     assert {entry["why"] for entry in told[1:]} == {"thread 2", "thread 3", "thread 4"}
-    found = aliases(store)
+    found = aliases(backend)
     assert found.pop("challenger") == 4
     assert found == holders(told)
     assert found["champion"] == told[-1]["to"]
 
 
-def test_a_clock_that_is_behind_does_not_undo_a_move(store, finished_model, full):
+def test_a_clock_that_is_behind_does_not_undo_a_move(backend, finished_model, full):
     for seed in range(2):
-        register(finished_model(seed), full(30.0 - seed), store)
-    client = store.client()
+        register(finished_model(seed), full(30.0 - seed), backend)
+    client = backend.client()
     ahead = f"move.{10**19:020d}.{'0' * 32}"
     (key,) = [key for key in client.get_registered_model(NAME).tags if key.startswith("move.")]
     client.set_registered_model_tag(NAME, ahead, client.get_registered_model(NAME).tags[key])
     append(client, NAME, {"kind": "promoted", "from": 1, "to": 2, "who": "me", "when": "now", "why": "later"})
-    assert history(store, NAME)[-1]["to"] == aliases(store)["champion"] == 2
+    assert history(backend, NAME)[-1]["to"] == aliases(backend)["champion"] == 2
 
 
 class Overtaken:
@@ -346,56 +348,56 @@ class Overtaken:
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_move_that_was_overtaken_follows_on_the_one_that_overtook_it(store, finished_model, full, number):
+def test_a_move_that_was_overtaken_follows_on_the_one_that_overtook_it(backend, finished_model, full, number):
     """As on a server, where no lock keeps two clients apart. number: of moves that come between."""
     for seed in range(4):
-        register(finished_model(seed), full(30.0 - seed), store)
+        register(finished_model(seed), full(30.0 - seed), backend)
 
     def overtaking():
         for version in range(2, 2 + number):
-            move(store.client(), NAME, "promoted", str(version), "sooner")
+            move(backend.client(), NAME, "promoted", str(version), "sooner")
 
-    made = move(Overtaken(store.client(), overtaking), NAME, "promoted", "4", "later")
-    told = history(store, NAME)
+    made = move(Overtaken(backend.client(), overtaking), NAME, "promoted", "4", "later")
+    told = history(backend, NAME)
     assert sorted(entry["to"] for entry in told) == [*range(1, 2 + number), 4]
     assert [entry["from"] for entry in told] == [None, *(entry["to"] for entry in told[:-1])]
     assert made["from"] == told[told.index(made) - 1]["to"]
-    found = aliases(store)
+    found = aliases(backend)
     assert (found["champion"], found["previous"]) == (told[-1]["to"], told[-2]["to"])
 
 
-def test_promotions_at_once_follow_on_each_other(store, finished_model, full):
+def test_promotions_at_once_follow_on_each_other(backend, finished_model, full):
     for seed in range(4):
-        register(finished_model(seed), full(30.0 - seed), store)
+        register(finished_model(seed), full(30.0 - seed), backend)
     start = threading.Barrier(3)
 
     def forcing(number):
         start.wait()
-        return force(store, NAME, number, "at once")
+        return force(backend, NAME, number, "at once")
 
     with ThreadPoolExecutor(3) as pool:
         made = list(pool.map(forcing, (2, 3, 4)))
-    told = history(store, NAME)
+    told = history(backend, NAME)
     assert [entry["from"] for entry in told] == [None, *(entry["to"] for entry in told[:-1])]
     assert {(each["against"], each["version"]) for each in made} == {(e["from"], e["to"]) for e in told[1:]}
-    assert {**aliases(store), "challenger": 4} == {
+    assert {**aliases(backend), "challenger": 4} == {
         "challenger": 4,
         "champion": told[-1]["to"],
         "previous": told[-2]["to"],
     }
 
 
-def test_a_champion_that_was_moved_while_it_was_examined_is_not_the_one_to_beat(store, finished_model, full, exam):
+def test_a_champion_that_was_moved_while_it_was_examined_is_not_the_one_to_beat(backend, finished_model, full, exam):
     for seed in range(3):
-        register(finished_model(seed), full(30.0 - 4 * seed), store)
+        register(finished_model(seed), full(30.0 - 4 * seed), backend)
     test, _ = exam()
     overtaken = []
 
     def speeds(models, nfe):
         if not overtaken:
-            overtaken.append(force(store, NAME, 3, "meanwhile"))
+            overtaken.append(force(backend, NAME, 3, "meanwhile"))
         return [900.0] * len(models)
 
-    made = promote(store, NAME, Exam(test.measured, test.scores, speeds), RULES, number=2)
+    made = promote(backend, NAME, Exam(test.measured, test.scores, speeds), RULES, number=2)
     assert (made["promoted"], made["against"]) == (False, 3)
-    assert [entry["to"] for entry in history(store, NAME)] == [1, 3]
+    assert [entry["to"] for entry in history(backend, NAME)] == [1, 3]

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,18 +14,23 @@ from PIL import Image
 
 import fewstep
 from fewstep.cli import main
-from fewstep.registry import register, register_teacher
+from fewstep.models.model import SavedModel
+from fewstep.pipelines.promote.nodes import promote_version
+from fewstep.registry import force, history, register, register_teacher, rollback
+from fewstep.tracking import Backend
 
 
 @pytest.fixture
-def project(here, store, finished_model, scores, monkeypatch):
+def project(here, backend, finished_model, scores, monkeypatch):
     """A project with a registered student, its record and its folder where the catalog has them."""
-    student = finished_model().save(here / "data/06_models/digits/cd")
+    student = here / "data/06_models/digits/cd"
+    shutil.copytree(finished_model().folder, student)
     file = here / "data/08_reporting/digits/cd/registration.json"
     file.parent.mkdir(parents=True)
-    teacher = finished_model(teacher=True).save(here / "data/06_models/digits/teacher")
-    taught_by = register_teacher(teacher, scores(26.0), store)
-    file.write_text(json.dumps(register(student, scores(26.0), store, teacher=taught_by)))
+    teacher = here / "data/06_models/digits/teacher"
+    shutil.copytree(finished_model(teacher=True).folder, teacher)
+    taught_by = register_teacher(SavedModel.open(teacher), scores(26.0), backend)
+    file.write_text(json.dumps(register(SavedModel.open(student), scores(26.0), backend, teacher=taught_by)))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return here
 
@@ -97,8 +103,8 @@ def test_sync_says_what_is_missing(project):
 
 
 @pytest.mark.slow
-def test_a_forced_promotion_its_history_and_the_way_back(project, store, finished_model, scores):
-    register(finished_model(1), scores(30.0), store)
+def test_a_forced_promotion_its_history_and_the_way_back(project, backend, finished_model, scores):
+    register(finished_model(1), scores(30.0), backend)
     assert "names its version" in typed("registry promote --env=base --force --reason=x", 1)
     assert "--reason is for --force" in typed("registry promote --env=base --reason=x", 1)
     assert "needs a reason" in typed("registry promote --env=base --version=2 --force", 1)
@@ -112,13 +118,13 @@ def test_a_forced_promotion_its_history_and_the_way_back(project, store, finishe
     assert [line.split("  ")[1] for line in told] == ["- -> 1", "1 -> 2", "2 -> 1"]
     assert "forced by" in told[1] and told[2].endswith("eights")
     assert "fewstep-moons is not in the registry" in typed("registry history --env=moons", 1)
-    store.database.unlink()
+    backend.database.unlink()
     assert "no registry at" in typed("registry history --env=base", 1)
-    assert not store.database.exists()
+    assert not backend.database.exists()
 
 
 @pytest.mark.slow
-def test_the_gate_as_a_pipeline_and_as_a_command(project, store):
+def test_the_gate_as_a_pipeline_and_as_a_command(project, backend):
     from fewstep.data import ingest
     from fewstep.evaluation.extractor_choice import choose_extractor
 
@@ -132,6 +138,21 @@ def test_the_gate_as_a_pipeline_and_as_a_command(project, store):
     assert [move["kind"] for move in kept["moves"]] == ["first"]
     assert "version 1: refused" in typed("registry promote --env=base --version=1", 0)
     assert "version 9, is not in the registry" in typed("registry promote --env=base --version=9", 1)
+
+
+@pytest.mark.slow
+def test_the_gate_makes_no_registry(backend, tmp_path):
+    nowhere = Backend.at(tmp_path / "elsewhere", "sqlite:///mlflow.db")
+    images = SimpleNamespace(space=SimpleNamespace(name="digits"))
+    for ask in (
+        lambda: promote_version(images, None, nowhere, None, None),
+        lambda: force(nowhere, "fewstep-digits", 1, "better"),
+        lambda: rollback(nowhere, "fewstep-digits"),
+        lambda: history(nowhere, "fewstep-digits"),
+    ):
+        with pytest.raises(ValueError, match="no registry at"):
+            ask()
+    assert not nowhere.database.parent.exists()
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from fewstep.serving.batching import Batches, Order, best_size
+from fewstep.serving.batching import BatchQueue, Order, best_size
 
 ORDERS = [Order(1 + n % 3, 1 + n % 2, n, n % 5 or None) for n in range(12)]
 
@@ -27,42 +27,42 @@ def sizes_of(model):
 
 def alone(model, order):
     labels = None if order.label is None else [order.label] * order.count
-    return model.sample(order.steps, order.seed, range(order.count), labels).astype(int)
+    return model.sample(order.nfe, order.seed, range(order.count), labels).astype(int)
 
 
 def test_what_waits_is_made_together_and_is_what_each_alone_would_get(model):
-    expected, batches = [alone(model, order) for order in ORDERS], Batches(model, size=64)
+    expected, queue = [alone(model, order) for order in ORDERS], BatchQueue(model, size=64)
     sizes, free = sizes_of(model), Event()
-    batches._worker.submit(free.wait)
+    queue._worker.submit(free.wait)
     with ThreadPoolExecutor(len(ORDERS)) as callers:
-        answers = [callers.submit(batches, [order]) for order in ORDERS]
+        answers = [callers.submit(queue, [order]) for order in ORDERS]
         deadline = time.monotonic() + 60
-        while batches._waiting.qsize() < len(ORDERS) and time.monotonic() < deadline:
+        while queue._waiting.qsize() < len(ORDERS) and time.monotonic() < deadline:
             time.sleep(0.001)
         free.set()
         made = [answer.result()[0] for answer in answers]
     for samples, wanted in zip(made, expected, strict=True):
         assert samples.shape == wanted.shape
         assert abs(samples - wanted).max() <= 1
-    kinds = {(order.steps, order.label is None) for order in ORDERS}
-    assert len(sizes) == sum(steps for steps, _ in kinds)
+    kinds = {(order.nfe, order.label is None) for order in ORDERS}
+    assert len(sizes) == sum(nfe for nfe, _ in kinds)
     assert max(sizes) > max(order.count for order in ORDERS)
 
 
 def test_a_batch_is_no_larger_than_its_size(model):
-    batches = Batches(model, size=4)
+    queue = BatchQueue(model, size=4)
     sizes = sizes_of(model)
-    few, many = batches([Order(3, 1, 0), Order(7, 1, 1)])
+    few, many = queue([Order(3, 1, 0), Order(7, 1, 1)])
     assert (len(few), len(many)) == (3, 7)
     assert sizes == [4, 4, 2]
     assert np.abs(many - alone(model, Order(7, 1, 1))).max() <= 1
 
 
 def test_an_order_that_fails_is_its_own_callers(model):
-    batches = Batches(model, size=4)
+    queue = BatchQueue(model, size=4)
     with pytest.raises(ValueError, match="between 0 and 9"):
-        batches([Order(1, 1, 0, label=12)])
-    assert len(batches([Order(2, 1, 0)])[0]) == 2
+        queue([Order(1, 1, 0, label=12)])
+    assert len(queue([Order(2, 1, 0)])[0]) == 2
 
 
 def test_the_best_size_is_where_more_at_once_is_no_faster():

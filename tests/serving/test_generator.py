@@ -15,15 +15,19 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from fewstep.data.space import DataSpace
 from fewstep.editing import edit_images
 from fewstep.editing.tasks import Inpaint
 from fewstep.registry import force, register, rollback
+from fewstep.serving.edit_requests import edited
+from fewstep.serving.request import BadRequest, Request
 
 CHAMPION = "models:/fewstep-digits@champion"
 
@@ -35,14 +39,14 @@ def decoded(answer):
 
 
 @pytest.fixture
-def served(store, finished_model, scores, monkeypatch):
+def served(backend, finished_model, scores, monkeypatch):
     """The champion in MLflow's application: a function of (body, content type) -> (status, answer)."""
     from mlflow.pyfunc import load_model, scoring_server
 
-    model = finished_model(labels=True)
-    register(model, scores(26.0), store)
+    folder = finished_model(labels=True)
+    register(folder, scores(26.0), backend)
     monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")  # as the application does, and here no longer
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", backend.uri)
     application = scoring_server.init(load_model(CHAMPION))
 
     async def post(body: bytes, kind: str):
@@ -60,7 +64,7 @@ def served(store, finished_model, scores, monkeypatch):
         await application(scope, receive, send)
         return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:]).decode()
 
-    return model, lambda body, kind="application/json": asyncio.run(post(body, kind))
+    return folder, lambda body, kind="application/json": asyncio.run(post(body, kind))
 
 
 def asked(*requests):
@@ -68,13 +72,13 @@ def asked(*requests):
 
 
 def test_pictures_and_what_made_them(served):
-    saved, post = served
-    status, answer = post(asked({"num_images": 3, "steps": 2, "seed": 7, "label": 4}, {}))
+    folder, post = served
+    status, answer = post(asked({"num_images": 3, "nfe": 2, "seed": 7, "label": 4}, {}))
     assert status == 200, answer
     first, second = json.loads(answer)["predictions"]
-    model = saved.load()
+    model = folder.load()
     assert np.array_equal(decoded(first), model.sample(2, 7, range(3), [4] * 3)[:, 0])
-    made_by = {"steps": 2, "seed": 7, "label": 4, "levels": model.levels(2).tolist(), "model_sha256": model.sha256}
+    made_by = {"nfe": 2, "seed": 7, "label": 4, "levels": model.levels(2).tolist(), "model_sha256": model.sha256}
     assert {key: first[key] for key in made_by} == made_by
     assert (first["model"], first["version"]) == ("fewstep-digits", 1)
     assert np.array_equal(decoded(second), model.sample(1, 0, range(1))[:, 0])
@@ -94,17 +98,17 @@ def test_many_pictures_are_those_of_smaller_requests(served):
         (asked({"num_images": 1_000_000}), "num_images = 1000000: it is between 1 and 256"),
         (asked({"num_images": 0}), "num_images = 0: it is between 1 and 256"),
         (asked({"num_images": 200}, {"num_images": 200}), "400 images in one call: they are at most 256"),
-        (asked({"num_images": 256, "steps": 5}), "1280 evaluations (images x steps) in one call: at most 1024"),
-        (asked({"num_images": 10, "steps": 64}, {"num_images": 7, "steps": 64}), "1088 evaluations"),
-        (asked({"steps": 65}), "steps = 65: it is between 1 and 64"),
+        (asked({"num_images": 256, "nfe": 5}), "1280 evaluations (images x nfe) in one call: at most 1024"),
+        (asked({"num_images": 10, "nfe": 64}, {"num_images": 7, "nfe": 64}), "1088 evaluations"),
+        (asked({"nfe": 65}), "nfe = 65: it is between 1 and 64"),
         (asked({"label": 10}), "label = 10: it is between 0 and 9"),
         (asked({"label": -1}), "label = -1"),
         (asked({"num_image": 1}), "Did you mean 'num_images'"),
         (asked({"seed": "one"}), "seed: Input should be a valid integer"),
-        (asked({"steps": 1.5}), "steps: Input should be a valid integer"),
+        (asked({"nfe": 1.5}), "nfe: Input should be a valid integer"),
         (asked({"reload": "x"}), "reload: Input should be a valid boolean"),
         (asked("three"), "three"),
-        (b'{"inputs": {"steps": 1}}', "list"),
+        (b'{"inputs": {"nfe": 1}}', "list"),
         (b'{"instance": []}', "inputs"),
         (b"{not json", "JSON"),
     ],
@@ -115,6 +119,23 @@ def test_a_bad_request_is_told_in_words(served, body, words):
     said = json.loads(answer)
     assert words in said["message"]
     assert "Traceback" not in answer
+
+
+def test_steps_is_another_name_of_nfe(served):
+    folder, post = served
+    (answer,) = json.loads(post(asked({"steps": 2, "seed": 7, "label": 4}))[1])["predictions"]
+    assert (answer["nfe"], answer["steps"]) == (2, 2)
+    assert np.array_equal(decoded(answer), folder.load().sample(2, 7, range(1), [4])[:, 0])
+    status, said = post(asked({"steps": 2, "nfe": 1}))
+    assert (status, "no field of a request 'steps'" in said) == (400, True)
+
+
+def test_points_are_not_edited():
+    model = SimpleNamespace(space=DataSpace("moons", "points", (2,), 1.0))
+    for mask in (None, "center", encoded(np.zeros((8, 8), np.uint8))):
+        request = Request(edit={"task": "inpaint", "mask": mask})
+        with pytest.raises(BadRequest, match="edit: moons are points: images are edited"):
+            edited(model, request)
 
 
 def test_a_refusal_is_a_sentence_without_the_request(served):
@@ -138,26 +159,26 @@ def encoded(image, kind="png"):
 
 
 def test_an_edit_is_that_of_the_model(served):
-    saved, post = served
+    folder, post = served
     picture, mask = np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8), np.zeros((8, 8), np.uint8)
     mask[2:5] = 255
     edit = {"task": "inpaint", "images": [encoded(picture)] * 2, "mask": encoded(mask)}
-    status, said = post(asked({"seed": 3}, {"steps": 2, "seed": 5, "label": 4, "edit": edit}))
+    status, said = post(asked({"seed": 3}, {"nfe": 2, "seed": 5, "label": 4, "edit": edit}))
     assert status == 200, said
     drawn, answer = json.loads(said)["predictions"]
     assert (len(drawn["images"]), len(answer["images"]), answer["version"]) == (1, 2, 1)
     made = decoded(answer)
     assert np.array_equal(made[:, mask == 0], np.stack([picture[mask == 0]] * 2))
-    model = saved.load()
+    model = folder.load()
     start, task = model.space.encode(np.stack([picture[None]] * 2)), Inpaint(torch.from_numpy(mask > 0))
     expected = model.space.decode(edit_images(model, task, start, 2, 5, torch.tensor([4, 4])))
     assert abs(made.astype(int) - expected[:, 0]).max() <= 1
-    made_by = {"steps": 2, "seed": 5, "label": 4, "levels": model.levels(2).tolist(), "model_sha256": model.sha256}
+    made_by = {"nfe": 2, "seed": 5, "label": 4, "levels": model.levels(2).tolist(), "model_sha256": model.sha256}
     assert {key: answer[key] for key in made_by} == made_by
     strip = json.loads(post(asked({"edit": {"task": "interpolate", "frames": 3}, "label": 4}))[1])["predictions"][0]
     assert len(strip["images"]) == 3
     painting = {"task": "stroke", "images": [encoded(picture)], "first": 4.0, "last": 2.0}
-    (painted,) = json.loads(post(asked({"steps": 2, "edit": painting}))[1])["predictions"]
+    (painted,) = json.loads(post(asked({"nfe": 2, "edit": painting}))[1])["predictions"]
     assert painted["levels"] == pytest.approx([4.0, 2.0])
 
 
@@ -185,11 +206,13 @@ def test_a_bad_edit_is_told_in_words(served, edit, words):
     assert words in json.loads(answer)["message"]
 
 
-def test_a_reload_serves_the_version_that_holds_the_followed_alias(served, store, finished_model, scores, monkeypatch):
-    saved, post = served
+def test_a_reload_serves_the_version_that_holds_the_followed_alias(
+    served, backend, finished_model, scores, monkeypatch
+):
+    folder, post = served
     other = finished_model(1)
-    register(other, scores(20.0), store)
-    force(store, "fewstep-digits", 2, "better")
+    register(other, scores(20.0), backend)
+    force(backend, "fewstep-digits", 2, "better")
 
     def answer(**request):
         status, said = post(asked(request))
@@ -204,8 +227,8 @@ def test_a_reload_serves_the_version_that_holds_the_followed_alias(served, store
     assert second["version"] == 2
     assert np.array_equal(decoded(second), other.load().sample(1, 5, range(1))[:, 0])
 
-    rollback(store, "fewstep-digits")
-    source = store.client().get_model_version("fewstep-digits", "1").source
+    rollback(backend, "fewstep-digits")
+    source = backend.client().get_model_version("fewstep-digits", "1").source
     weights = Path(source) / "artifacts" / "model" / "model.safetensors"
     weights.rename(weights.with_suffix(".away"))
     status, said = answer(reload=True)
@@ -222,23 +245,23 @@ def test_a_reload_serves_the_version_that_holds_the_followed_alias(served, store
         if first["version"] == 1:
             break
         time.sleep(0.05)
-    assert (first["version"], first["model_sha256"]) == (1, saved.sha256)
+    assert (first["version"], first["model_sha256"]) == (1, folder.sha256)
 
 
 @pytest.fixture
-def server(store, tmp_path, finished_model, scores, request):
-    """The champion as people start it: (a function of requests -> answers, its process, the model).
+def server(backend, tmp_path, finished_model, scores, request):
+    """The champion as people start it: (a function of requests -> answers, its process, the model's folder).
 
     The parameter, if there is one: more of its environment.
     """
-    model = finished_model()
-    register(model, scores(26.0), store)
+    folder = finished_model()
+    register(folder, scores(26.0), backend)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = ["models", "serve", "-m", CHAMPION, "--env-manager", "local", "--port", str(port)]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # mlflow looks for uvicorn there
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": store.uri, "PATH": path, **getattr(request, "param", {})}
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": backend.uri, "PATH": path, **getattr(request, "param", {})}
     with (tmp_path / "server.log").open("wb") as log:
         command = [sys.executable, "-m", "mlflow", *words]
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
@@ -255,7 +278,7 @@ def server(store, tmp_path, finished_model, scores, request):
                     break
             assert process.poll() is None, (tmp_path / "server.log").read_text()
             time.sleep(1)
-        yield ask, process, model
+        yield ask, process, folder
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
@@ -264,15 +287,15 @@ def server(store, tmp_path, finished_model, scores, request):
 
 @pytest.mark.check
 @pytest.mark.parametrize("server", [{"FEWSTEP_FOLLOW": "champion"}], indirect=True)
-def test_the_server_as_it_is_started(server, store, finished_model, scores):
-    ask, _, saved = server
+def test_the_server_as_it_is_started(server, backend, finished_model, scores):
+    ask, _, folder = server
     (answer,) = ask({"num_images": 2, "seed": 1})
     assert answer["version"] == 1
-    assert np.array_equal(decoded(answer), saved.load().sample(1, 1, range(2))[:, 0])
+    assert np.array_equal(decoded(answer), folder.load().sample(1, 1, range(2))[:, 0])
     with pytest.raises(urllib.error.HTTPError, match="400"):
         ask({"num_images": 10**6})
-    register(finished_model(1), scores(20.0), store)
-    force(store, "fewstep-digits", 2, "better")
+    register(finished_model(1), scores(20.0), backend)
+    force(backend, "fewstep-digits", 2, "better")
     assert ask({"reload": True})[0]["version"] == 2
     assert ask({})[0]["version"] == 2
 
@@ -280,18 +303,18 @@ def test_the_server_as_it_is_started(server, store, finished_model, scores):
 @pytest.mark.check
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
 def test_two_thousand_requests_sixteen_at_a_time(server):
-    ask, process, saved = server
-    requests = [{"num_images": 1 + n % 3, "steps": 1 + n % 2, "seed": n % 100} for n in range(2000)]
+    ask, process, folder = server
+    requests = [{"num_images": 1 + n % 3, "nfe": 1 + n % 2, "seed": n % 100} for n in range(2000)]
     with ThreadPoolExecutor(16) as callers:
         list(callers.map(ask, requests[:200]))
         before = memory_of(process)
         answers = list(callers.map(ask, requests))
     assert memory_of(process) < 1.05 * before
-    model, known = saved.load(), {}
+    model, known = folder.load(), {}
     for request, (answer,) in zip(requests, answers, strict=True):
         key = tuple(request.values())
         if key not in known:
-            known[key] = model.sample(request["steps"], request["seed"], range(request["num_images"]))[:, 0]
+            known[key] = model.sample(request["nfe"], request["seed"], range(request["num_images"]))[:, 0]
         assert abs(decoded(answer).astype(int) - known[key]).max() <= 1
 
 

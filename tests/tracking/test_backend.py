@@ -9,28 +9,28 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from fewstep.registry import history, load_newer, load_registered
-from fewstep.tracking import Store
+from fewstep.tracking import Backend
 
 
 def test_what_is_given_comes_before_the_environment_and_the_default(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert Store.at(tmp_path) == Store(f"sqlite:///{tmp_path}/mlflow.db")
+    assert Backend.at(tmp_path) == Backend(f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
-    assert Store.at(tmp_path).uri == "http://host:5000"
-    assert Store.at(tmp_path, "sqlite:///other.db").uri == f"sqlite:///{tmp_path}/other.db"
-    assert Store.at(tmp_path, "sqlite:////else/where.db").uri == "sqlite:////else/where.db"
+    assert Backend.at(tmp_path).uri == "http://host:5000"
+    assert Backend.at(tmp_path, "sqlite:///other.db").uri == f"sqlite:///{tmp_path}/other.db"
+    assert Backend.at(tmp_path, "sqlite:////else/where.db").uri == "sqlite:////else/where.db"
 
 
 @pytest.mark.parametrize("uri", ["mlruns", "file:///tmp/mlruns"])
 def test_a_folder_is_refused(tmp_path, uri):
     with pytest.raises(ValueError, match=r"sqlite:///mlflow.db"):
-        Store.at(tmp_path, uri)
+        Backend.at(tmp_path, uri)
 
 
-def test_a_store_that_is_away_says_so_soon_and_without_its_password(tmp_path):
-    store = Store.at(tmp_path, "http://me:secret@127.0.0.1:9")
+def test_a_backend_that_is_away_says_so_soon_and_without_its_password(tmp_path):
+    backend = Backend.at(tmp_path, "http://me:secret@127.0.0.1:9")
     with pytest.raises(ConnectionError, match=r"MLflow at http://127.0.0.1:9 does not answer") as problem:
-        store.client()
+        backend.client()
     assert "secret" not in str(problem.value)
 
 
@@ -55,7 +55,7 @@ def answering():
 
         started.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
         threading.Thread(target=started[-1].serve_forever, daemon=True).start()
-        return Store(f"http://me:secret@127.0.0.1:{started[-1].server_port}")
+        return Backend(f"http://me:secret@127.0.0.1:{started[-1].server_port}")
 
     yield start
     for server in started:
@@ -75,11 +75,11 @@ def answering():
 )
 def test_what_is_not_there_is_not_what_cannot_be_had(answering, monkeypatch, status, code, kind, words):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    store = answering(status, code)
+    backend = answering(status, code)
     for ask in (
-        lambda: load_registered("models:/fewstep-digits/1", store),
-        lambda: load_newer(store, "fewstep-digits", "champion", 1),
-        lambda: history(store, "fewstep-digits"),
+        lambda: load_registered("models:/fewstep-digits/1", backend),
+        lambda: load_newer(backend, "fewstep-digits", "champion", 1),
+        lambda: history(backend, "fewstep-digits"),
     ):
         with pytest.raises(kind, match=words) as problem:
             ask()
@@ -89,7 +89,7 @@ def test_what_is_not_there_is_not_what_cannot_be_had(answering, monkeypatch, sta
 def test_a_file_that_is_no_database_is_left_alone(tmp_path):
     (tmp_path / "mlflow.db").write_text("notes of mine" * 100)
     with pytest.raises(ConnectionError, match="not a database"):
-        Store.at(tmp_path, "sqlite:///mlflow.db").client()
+        Backend.at(tmp_path, "sqlite:///mlflow.db").client()
     assert (tmp_path / "mlflow.db").read_text() == "notes of mine" * 100
 
 
@@ -98,7 +98,7 @@ def test_plain_mlflow_looks_at_the_same_default(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     code = "import mlflow; print(mlflow.get_tracking_uri())"
     said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == Store.at(tmp_path).uri
+    assert said.stdout.strip() == Backend.at(tmp_path).uri
 
 
 def test_importing_tracking_imports_no_mlflow():

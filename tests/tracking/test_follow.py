@@ -80,7 +80,7 @@ def test_a_consumer_that_fails_stops_no_other(write_progress, caplog):
         write_progress(20)
     assert seen == [10, 20]
     assert len(caplog.records) == 1
-    assert "told no more" in caplog.text
+    assert "gets no more" in caplog.text
 
 
 def test_a_consumer_that_hangs_does_not_hold_the_training(write_progress, caplog):

@@ -9,84 +9,86 @@ import pytest
 from PIL import Image
 
 from fewstep.registry.evidence import flat_scores
-from fewstep.tracking import Follower, Store, open_run
+from fewstep.tracking import Backend, Follower, open_run
 
 
-def history(store, run, metric="loss"):
-    return [(point.step, point.value) for point in store.client().get_metric_history(run.run_id, metric)]
+def history(backend, run, metric="loss"):
+    return [(point.step, point.value) for point in backend.client().get_metric_history(run.run_id, metric)]
 
 
-def test_a_run_has_params_tags_metrics_and_its_end(store, write_progress):
-    run = open_run(write_progress(10, 20), "digits", "cd", store, {"a": {"b": 1}, "long": "x" * 9000}, {"recipe": "cd"})
+def test_a_run_has_params_tags_metrics_and_its_end(backend, write_progress):
+    run = open_run(
+        write_progress(10, 20), "digits", "cd", backend, {"a": {"b": 1}, "long": "x" * 9000}, {"recipe": "cd"}
+    )
     with run:
         assert run.push()
-        assert store.client().get_run(run.run_id).info.status == "RUNNING"
-    logged = store.client().get_run(run.run_id)
+        assert backend.client().get_run(run.run_id).info.status == "RUNNING"
+    logged = backend.client().get_run(run.run_id)
     assert (logged.info.run_name, logged.info.status) == ("cd", "FINISHED")
     assert (logged.data.params["a.b"], logged.data.tags["recipe"]) == ("1", "cd")
     assert set(logged.data.metrics) == {"loss", "learning_rate", "grad_norm", "images_per_second", "seconds"}
-    assert history(store, run) == [(10, 1 / 10), (20, 1 / 20)]
-    assert store.client().get_experiment(logged.info.experiment_id).name == "digits"
-    params = Path(store.client().download_artifacts(run.run_id, "params.json"))
+    assert history(backend, run) == [(10, 1 / 10), (20, 1 / 20)]
+    assert backend.client().get_experiment(logged.info.experiment_id).name == "digits"
+    params = Path(backend.client().download_artifacts(run.run_id, "params.json"))
     assert json.loads(params.read_text())["long"] == "x" * 9000
 
 
-def test_a_resumed_training_goes_on_in_its_run_and_repeats_nothing(store, write_progress):
+def test_a_resumed_training_goes_on_in_its_run_and_repeats_nothing(backend, write_progress):
     folder = write_progress(10, 20, 30)
-    first = open_run(folder, "digits", "cd", store, {"a": 1, "workers": 1})
+    first = open_run(folder, "digits", "cd", backend, {"a": 1, "workers": 1})
     with pytest.raises(KeyboardInterrupt), first:
         raise KeyboardInterrupt
-    assert store.client().get_run(first.run_id).info.status == "KILLED"
+    assert backend.client().get_run(first.run_id).info.status == "KILLED"
     write_progress(20, 30, 40)
-    again = open_run(folder, "digits", "cd", store, {"a": 1, "workers": 2})
+    again = open_run(folder, "digits", "cd", backend, {"a": 1, "workers": 2})
     with again:
         pass
     assert again.run_id == first.run_id
-    assert [step for step, _ in history(store, again)] == [10, 20, 30, 40]
-    data = store.client().get_run(again.run_id).data
+    assert [step for step, _ in history(backend, again)] == [10, 20, 30, 40]
+    data = backend.client().get_run(again.run_id).data
     assert (data.params["workers"], data.tags["later.workers"]) == ("1", "2")
     assert "later.a" not in data.tags
 
 
-def test_a_kill_between_logging_and_remembering_logs_nothing_twice(store, write_progress):
+def test_a_kill_between_logging_and_remembering_logs_nothing_twice(backend, write_progress):
     folder = write_progress(10, 20, 30)
-    open_run(folder, "digits", "cd", store).push()
+    open_run(folder, "digits", "cd", backend).push()
     state = json.loads((folder / "tracking.json").read_text())
     (folder / "tracking.json").write_text(json.dumps({**state, "images": -1}))
     write_progress(40)
-    run = open_run(folder, "digits", "cd", store)
+    run = open_run(folder, "digits", "cd", backend)
     assert run.push()
-    assert [step for step, _ in history(store, run)] == [10, 20, 30, 40]
+    assert [step for step, _ in history(backend, run)] == [10, 20, 30, 40]
 
 
-def test_many_lines_go_in_batches(store, write_progress):
-    run = open_run(write_progress(*range(10, 6010, 10)), "digits", "cd", store)
+def test_many_lines_go_in_batches(backend, write_progress):
+    run = open_run(write_progress(*range(10, 6010, 10)), "digits", "cd", backend)
     assert run.push()
-    assert [step for step, _ in history(store, run)] == list(range(10, 6010, 10))
+    assert [step for step, _ in history(backend, run)] == list(range(10, 6010, 10))
 
 
-def test_pictures_are_logged_once_and_when_they_are_whole(store, write_progress):
+def test_pictures_are_logged_once_and_when_they_are_whole(backend, write_progress):
     folder = write_progress(10)
     (folder / "pictures").mkdir()
     Image.new("L", (64, 64)).save(folder / "pictures" / "samples_nfe1_000000010.png")
     (folder / "pictures" / "samples_nfe1_000000020.png").write_bytes(b"\x89PNG\r\n")
 
     def logged():
-        files = store.client().list_artifacts(open_run(folder, "digits", "cd", store).run_id, "images")
+        files = backend.client().list_artifacts(open_run(folder, "digits", "cd", backend).run_id, "images")
         return sorted(file.path.split("+timestamp")[0] for file in files if file.path.endswith(".png"))
 
-    assert open_run(folder, "digits", "cd", store).push()
+    assert open_run(folder, "digits", "cd", backend).push()
     assert logged() == ["images/samples_nfe1+step+10"]
     Image.new("L", (64, 64)).save(folder / "pictures" / "samples_nfe1_000000020.png")
-    assert open_run(folder, "digits", "cd", store).push()
+    assert open_run(folder, "digits", "cd", backend).push()
     assert logged() == ["images/samples_nfe1+step+10", "images/samples_nfe1+step+20"]
 
 
 def test_while_mlflow_is_away_the_work_goes_on(tmp_path, empty_database, write_progress, scores, caplog):
     folder, database = write_progress(10), tmp_path / "away" / "mlflow.db"
     database.mkdir(parents=True)
-    store = Store(f"sqlite:///{database}")
-    run = open_run(folder, "digits", "cd", store, {"a": 1})
+    backend = Backend(f"sqlite:///{database}")
+    run = open_run(folder, "digits", "cd", backend, {"a": 1})
     with run, Follower(folder, [run], seconds=0.01):
         write_progress(20)
         time.sleep(0.1)
@@ -100,50 +102,50 @@ def test_while_mlflow_is_away_the_work_goes_on(tmp_path, empty_database, write_p
 
     database.rmdir()
     shutil.copy(empty_database, database)
-    again = open_run(folder, "digits", "cd", store)
+    again = open_run(folder, "digits", "cd", backend)
     assert again.push()
-    assert [step for step, _ in history(store, again)] == [10, 20]
-    assert history(store, again, "fid_digits/nfe_01") == [(20, 26.0)]
-    logged = store.client().get_run(again.run_id)
+    assert [step for step, _ in history(backend, again)] == [10, 20]
+    assert history(backend, again, "fid_digits/nfe_01") == [(20, 26.0)]
+    logged = backend.client().get_run(again.run_id)
     assert (logged.info.status, logged.data.params) == ("FINISHED", {"a": "1"})
-    assert "progress.jsonl" in [file.path for file in store.client().list_artifacts(again.run_id)]
+    assert "progress.jsonl" in [file.path for file in backend.client().list_artifacts(again.run_id)]
 
 
-def test_mlflow_that_comes_back_in_mid_training_gets_it_all(store, write_progress, caplog):
+def test_mlflow_that_comes_back_in_mid_training_gets_it_all(backend, write_progress, caplog):
     folder = write_progress(10)
-    run, hidden = open_run(folder, "digits", "cd", store), store.database.with_suffix(".hidden")
-    store.database.rename(hidden)
-    store.database.mkdir()
+    run, hidden = open_run(folder, "digits", "cd", backend), backend.database.with_suffix(".hidden")
+    backend.database.rename(hidden)
+    backend.database.mkdir()
     assert not run.push()
     write_progress(20)
     assert not run.push()
-    store.database.rmdir()
-    hidden.rename(store.database)
+    backend.database.rmdir()
+    hidden.rename(backend.database)
     assert run.push()
-    assert [step for step, _ in history(store, run)] == [10, 20]
+    assert [step for step, _ in history(backend, run)] == [10, 20]
     assert len(caplog.records) == 2
     assert "is back" in caplog.text
 
 
-def test_a_run_that_mlflow_lost_is_made_again(store, write_progress):
+def test_a_run_that_mlflow_lost_is_made_again(backend, write_progress):
     folder = write_progress(10, 20)
-    run = open_run(folder, "digits", "cd", store)
+    run = open_run(folder, "digits", "cd", backend)
     run.push()
-    store.client().delete_run(run.run_id)
-    again = open_run(folder, "digits", "cd", store)
+    backend.client().delete_run(run.run_id)
+    again = open_run(folder, "digits", "cd", backend)
     assert again.push()
     assert again.run_id != run.run_id
-    assert [step for step, _ in history(store, again)] == [10, 20]
+    assert [step for step, _ in history(backend, again)] == [10, 20]
 
 
-def test_scores_join_the_run_that_trained_the_model_once(store, write_progress, scores):
+def test_scores_join_the_run_that_trained_the_model_once(backend, write_progress, scores):
     folder = write_progress(10)
-    with open_run(folder, "digits", "cd", store):
+    with open_run(folder, "digits", "cd", backend):
         pass
     for _ in range(2):
-        run = open_run(folder, "digits", "cd", store)
+        run = open_run(folder, "digits", "cd", backend)
         run.log_scores(flat_scores(scores(26.0), "cd"))
-    assert history(store, run, "fid_digits/nfe_01") == [(10, 26.0)]
-    assert store.client().get_run(run.run_id).info.status == "FINISHED"
+    assert history(backend, run, "fid_digits/nfe_01") == [(10, 26.0)]
+    assert backend.client().get_run(run.run_id).info.status == "FINISHED"
     run.log_scores(flat_scores(scores(24.0), "cd"))
-    assert [value for _, value in history(store, run, "fid_digits/nfe_01")] == [26.0, 24.0]
+    assert [value for _, value in history(backend, run, "fid_digits/nfe_01")] == [26.0, 24.0]

@@ -14,7 +14,7 @@ from fewstep.editing.image_files import as_picture
 from fewstep.models.model import Model
 from fewstep.registry import load_newer
 from fewstep.registry.versions import get_version
-from fewstep.tracking import Store
+from fewstep.tracking import Backend
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,8 @@ class Pair:
 class Studio:
     """A student beside its teacher. place: models:/NAME@ALIAS, which is followed, models:/NAME/NUMBER, or a folder."""
 
-    def __init__(self, place: str, teacher: str | None = None, store: Store | None = None):
-        self.place, self.store = place, store or Store.at(Path.cwd())
+    def __init__(self, place: str, teacher: str | None = None, backend: Backend | None = None):
+        self.place, self.backend = place, backend or Backend.at(Path.cwd())
         self.teacher_place, self.served = teacher, None
         named = place.removeprefix("models:/") if place.startswith("models:/") else ""
         registered, _, self.alias = named.partition("@")
@@ -42,14 +42,14 @@ class Studio:
         if self.alias:
             self.reload()
         else:
-            self.served = self._beside(load(place, self.store), int(number) if number.isdigit() else None)
+            self.served = self._beside(load(place, self.backend), int(number) if number.isdigit() else None)
         if self.served.student.space.kind != "images":
             raise ValueError(f"{place} makes {self.served.student.space.kind}: the page shows images.")
 
     def reload(self) -> str:
         """Take the version that holds the alias now; says which is served. ValueError where it cannot be had."""
         now = self.served and self.served.number
-        if self.alias and (newer := load_newer(self.store, self.name, self.alias, now)):
+        if self.alias and (newer := load_newer(self.backend, self.name, self.alias, now)):
             number, student = newer
             self.served = self._beside(student, number)
         return self.words()
@@ -115,9 +115,9 @@ class Studio:
         """The student with the teacher that was named, or that its version names."""
         teacher = None
         if self.teacher_place:
-            teacher = load(self.teacher_place, self.store)
+            teacher = load(self.teacher_place, self.backend)
         elif number:
-            version = get_version(self.store.client(), self.name, number)
+            version = get_version(self.backend.client(), self.name, number)
             if named := version.tags.get("teacher_version"):
                 teacher = self._teacher(named)
         return Pair(student, teacher, number)
@@ -125,7 +125,7 @@ class Studio:
     def _teacher(self, version: str) -> Model | None:
         """None where it was deleted since: the student is shown alone."""
         try:
-            return load(f"models:/{version}", self.store)
+            return load(f"models:/{version}", self.backend)
         except ValueError as problem:
             log.warning("no teacher beside the student: %s", problem)
             return None

@@ -56,14 +56,14 @@ def sync(env: str | None, recipe: str | None) -> None:
         if not folder.exists():
             raise ValueError(f"the model of {record['uri']} is not at {folder}. Bring it: dvc pull {folder}")
     moves = catalogs[0].load("promotions") if catalogs[0].exists("promotions") else None
-    store = catalogs[0].load("tracking")
-    for made in make_again(found, store, moves):
+    backend = catalogs[0].load("tracking")
+    for made in make_again(found, backend, moves):
         click.echo(f"{made['name']} version {made['version']}: {', '.join(made['aliases']) or 'no alias'}")
     shown = [place_of(catalog, name) for catalog in registered for name in SHOWN]
     if lacking := set(shown).difference(*(places for _, _, *places in found)):
         click.echo(f"not here, or of other weights: {', '.join(sorted(map(str, lacking)))}")
     *_, name = _registry(env)
-    if champion_of(store, name) is None:
+    if champion_of(backend, name) is None:
         was = f"version {moves['moves'][-1]['to']}, which was," if moves and moves["moves"] else "the one that was"
         place = place_of(registered[0], "registration")
         click.echo(f"{name} has no champion: {was} is not among these records. fewstep registry promote")
@@ -161,9 +161,10 @@ def _shown(catalog) -> list[Path]:
 
 def _registry(env: str | None) -> "tuple[Parameters, CatalogProtocol, str]":
     """Parameters, catalog, and the name of the registered model. ValueError where nothing was registered."""
+    from fewstep.registry import registered_name
+
     context = context_of(env)
-    context.catalog.load("tracking").check_there()
-    return context.typed, context.catalog, f"fewstep-{context.typed.dataset}"
+    return context.typed, context.catalog, registered_name(context.catalog.load("tracking"), context.typed.dataset)
 
 
 def _keep_moves(catalog, name: str) -> None:

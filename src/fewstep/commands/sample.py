@@ -47,7 +47,7 @@ def sample(
     from fewstep.pictures.drawing import draw
 
     check_output(output)
-    model = model or f"models:/fewstep-{context_of(None).typed.dataset}@champion"
+    model = model or _champion()
     generator = model_of(model)
 
     def generate(indices):
@@ -63,6 +63,13 @@ def sample(
     else:
         draw(in_batches(generate, count, batch_size), title=model).save(output)
     click.echo(f"{count} samples in {output}")
+
+
+def _champion() -> str:
+    from fewstep.registry import registered_name
+
+    context = context_of(None)
+    return f"models:/{registered_name(context.catalog.load('tracking'), context.typed.dataset)}@champion"
 
 
 def check_output(file: Path) -> None:

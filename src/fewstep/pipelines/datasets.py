@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fewstep.evaluation.features import Extractor
     from fewstep.models.model import Model, SavedModel
     from fewstep.pipelines.workplace import Workplace
-    from fewstep.tracking import Store
+    from fewstep.tracking import Backend
 
 WORKPLACE = ("runs", "tracking", "params:env", "params:launch", "params:fresh")  # what a Workplace is made of
 
@@ -179,11 +179,11 @@ class TrackingDataset(AbstractDataset):
         self.metadata = metadata
 
     def load(self):
-        from fewstep.tracking import Store
+        from fewstep.tracking import Backend
 
-        return Store.at(self._filepath, self._uri)
+        return Backend.at(self._filepath, self._uri)
 
-    def save(self, data: "Store") -> None:
+    def save(self, data: "Backend") -> None:
         """Nothing to do: MLflow keeps itself."""
 
     def _exists(self) -> bool:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from fewstep.launch import LaunchSettings
 from fewstep.models.model import SavedModel
-from fewstep.tracking import Run, Store, open_run, run_tags
+from fewstep.tracking import Backend, Run, open_run, run_tags
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Workplace:
     """runs: the folder of unfinished work. backend: MLflow's. env: Kedro's. fresh: train again what was trained."""
 
     runs: Path
-    backend: Store
+    backend: Backend
     env: str
     launch: LaunchSettings
     fresh: bool

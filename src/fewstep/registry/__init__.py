@@ -1,8 +1,10 @@
 """The model registry in MLflow: versions, their record, who is champion and what decides it."""
 
 from fewstep.registry.champion_log import champion_of, history
+from fewstep.registry.exam import Exam, make_exam
 from fewstep.registry.gate import Rules, decide
-from fewstep.registry.promotion import Exam, force, promote, rollback
+from fewstep.registry.names import registered_name
+from fewstep.registry.promotion import force, promote, rollback
 from fewstep.registry.registration import attach, load_registered, register, register_teacher, sync
 from fewstep.registry.versions import load_newer
 
@@ -16,9 +18,11 @@ __all__ = [
     "history",
     "load_newer",
     "load_registered",
+    "make_exam",
     "promote",
     "register",
     "register_teacher",
+    "registered_name",
     "rollback",
     "sync",
 ]

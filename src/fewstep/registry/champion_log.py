@@ -16,7 +16,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from fewstep.tracking.backend import Store
+from fewstep.tracking.backend import Backend
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,17 +25,17 @@ DECIDED = ("promoted", "confirmed", "forced")
 PREFIX, LONGEST = "move.", 3000  # characters of a reason, in the history and on a version
 
 
-def history(store: Store, name: str) -> list[dict]:
+def history(backend: Backend, name: str) -> list[dict]:
     """Every move of the champion, oldest first: kind, from, to (versions), who, when, why."""
-    client = store.client()
-    with store.asked_for(name):
+    client = backend.existing()
+    with backend.asked_for(name):
         return moves_of(client, name)
 
 
-def champion_of(store: Store, name: str) -> int | None:
+def champion_of(backend: Backend, name: str) -> int | None:
     """The number of the champion, if there is one."""
-    client = store.client()
-    with store.asked_for(name):
+    client = backend.existing()
+    with backend.asked_for(name):
         number = client.get_registered_model(name).aliases.get("champion")
     return number and int(number)
 

@@ -1,18 +1,18 @@
-"""What decides between a challenger and the champion: MLflow's validation, with thresholds that know the noise."""
+"""What decides between a challenger and the champion: thresholds that allow for the noise between seeds.
+
+MLflow's validate_evaluation_results is not used: it answers with an exception whose text it writes itself, and what is
+left of it beside `noise` is one comparison a threshold.
+"""
 
 import math
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from fewstep.evaluation import FULL_SEEDS
 from fewstep.evaluation.interval import reach
 from fewstep.evaluation.measured import difference
 from fewstep.registry.evidence import SPEED
 from fewstep.support.names import check_name
-
-if TYPE_CHECKING:
-    from mlflow.models import MetricThreshold
 
 DISTANCES = ("kid", "fid", "wasserstein")
 
@@ -45,6 +45,21 @@ class Rules:
                 raise ValueError(f"{name} is {getattr(self, name)}: it is in [0, 1].")
 
 
+@dataclass(frozen=True)
+class Threshold:
+    """A limit for a score. words: what is said of a challenger beyond it, after the score's name."""
+
+    limit: float
+    at_least: bool
+    words: str = "is {found:.4g}, and at {side} {limit:.4g} is asked"
+
+    def failure(self, name: str, found: float) -> str | None:
+        """What is wrong with a score, if something is."""
+        if found >= self.limit if self.at_least else found <= self.limit:
+            return None
+        return f"{name} {self.words.format(found=found, limit=self.limit, side='least' if self.at_least else 'most')}"
+
+
 def is_full(evidence: dict | None) -> bool:
     return evidence is not None and len(evidence["seeds"]) >= FULL_SEEDS
 
@@ -65,7 +80,8 @@ def decide(challenger: dict, champion: dict | None, rules: Rules) -> tuple[bool,
         thresholds, words = _first(challenger, score, rules)
     else:
         thresholds, words = _against(challenger, champion, score, rules)
-    failures = _failures(thresholds, _means(challenger), champion and _means(champion))
+    means = _means(challenger)
+    failures = [failure for name, limit in thresholds.items() if (failure := limit.failure(name, means[name]))]
     return not failures, "; ".join([words, *failures])
 
 
@@ -97,59 +113,29 @@ def _incomparable(challenger: dict, champion: dict | None) -> str | None:
     return f"not compared with the champion: {found}" if found else None
 
 
-def _first(challenger: dict, score: str, rules: Rules) -> tuple[dict, str]:
-    from mlflow.models import MetricThreshold
-
+def _first(challenger: dict, score: str, rules: Rules) -> tuple[dict[str, Threshold], str]:
     limits = {score: rules.first[score.partition("_")[0]]}
     if (recall := _named(challenger, "recall")) and "recall" in rules.first:
         limits[recall] = rules.first["recall"]
-    thresholds = {
-        name: MetricThreshold(threshold=float(limit), greater_is_better=name == recall)
-        for name, limit in limits.items()
-    }
+    thresholds = {name: Threshold(limit, at_least=name == recall) for name, limit in limits.items()}
     asked = [f"{name} of at {'least' if name == recall else 'most'} {limit:.4g}" for name, limit in limits.items()]
     words = f"with no champion to beat, what is asked is {' and '.join(asked)}"
     return thresholds, f"{_at(challenger)} its {_shown(challenger, score)}; {words}"
 
 
-def _against(challenger: dict, champion: dict, score: str, rules: Rules) -> tuple[dict, str]:
-    from mlflow.models import MetricThreshold
-
+def _against(challenger: dict, champion: dict, score: str, rules: Rules) -> tuple[dict[str, Threshold], str]:
     gap = noise(challenger["values"][score], champion["values"][score], rules.confidence)
     limits = {"recall": rules.keep_recall, SPEED: rules.keep_speed}
     theirs = _means(champion)
-    thresholds = {score: MetricThreshold(min_absolute_change=gap, greater_is_better=False)}
+    thresholds = {score: Threshold(theirs[score] - gap, False, "is not lower by more than the noise")}
     for kind, share in limits.items():
         if name := kind if kind == SPEED else _named(challenger, kind):
-            thresholds[name] = MetricThreshold(threshold=share * theirs[name], greater_is_better=True)
+            thresholds[name] = Threshold(share * theirs[name], at_least=True)
     words = (
         f"{_at(challenger)} its {_shown(challenger, score)}, the champion's {_shown(champion, score)}, and the noise "
         f"of the difference {gap:.2g}"
     )
     return thresholds, words
-
-
-def _failures(thresholds: "dict[str, MetricThreshold]", candidate: dict, baseline: dict | None) -> list[str]:
-    """What MLflow's validation does not let pass, in words."""
-    import mlflow
-    from mlflow.models import EvaluationResult
-    from mlflow.models.evaluation.validation import ModelValidationFailedException
-
-    results = [EvaluationResult(metrics, {}, run_id="") if metrics else None for metrics in (candidate, baseline)]
-    failures = []
-    for name, threshold in thresholds.items():
-        try:
-            mlflow.validate_evaluation_results({name: threshold}, *results)
-        except ModelValidationFailedException:
-            failures.append(_told(name, threshold, candidate[name]))
-    return failures
-
-
-def _told(name: str, threshold: "MetricThreshold", found: float) -> str:
-    if threshold.threshold is None:
-        return f"{name} is not lower by more than the noise"
-    side = "least" if threshold.greater_is_better else "most"
-    return f"{name} is {found:.4g}, and at {side} {threshold.threshold:.4g} is asked"
 
 
 def _means(evidence: dict) -> dict[str, float]:

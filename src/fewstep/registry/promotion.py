@@ -1,15 +1,14 @@
 """Promotion: a version is judged against the champion, and the decision is kept on it in words."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fewstep.evaluation.measured import difference
 from fewstep.registry.champion_log import LONGEST, move
 from fewstep.registry.evidence import SPEED, evidence_of
+from fewstep.registry.exam import Exam
 from fewstep.registry.gate import Rules, decide, is_full
 from fewstep.registry.versions import describe, explain, facts_of, get_version, holder_of, load_version
-from fewstep.tracking.backend import Store
+from fewstep.tracking.backend import Backend
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -18,61 +17,48 @@ if TYPE_CHECKING:
     from fewstep.models.model import Model
 
 
-@dataclass(frozen=True)
-class Exam:
-    """How a version is evaluated in full where it was not yet.
-
-    measured: data_sha256, extractor_sha256, count and seeds of it. scores: (model, nfe) -> a scores.json of the model.
-    speeds: (models, nfe) -> images a second of each, side by side on this machine.
-    """
-
-    measured: dict
-    scores: Callable[["Model", int], dict]
-    speeds: Callable[[Sequence["Model"], int], Sequence[float]]
-
-
-def promote(store: Store, name: str, exam: Exam, rules: Rules, number: int | None = None) -> dict:
+def promote(backend: Backend, name: str, exam: Exam, rules: Rules, number: int | None = None) -> dict:
     """Let the gate decide on a version, by default the challenger. Returns {version, promoted, reason, against}.
 
     Whichever of challenger and champion was not evaluated as the exam asks is so now. A champion that is itself the
     challenger, there for the time being, is confirmed where it meets what a first one has to. ValueError for a version
-    that is not there, whose files are missing, or are not those that were registered.
+    that is not there, whose files are missing, or are not those that were registered, and where there is no registry.
     """
-    client = store.client()
+    client = backend.existing()
     while True:
         version = get_version(client, name, number or "challenger")
         champion = holder_of(client, name, "champion")
-        promoted, reason = _compare(client, store, version, champion, exam, rules)
-        with store.alone():
+        promoted, reason = _compare(client, backend, version, champion, exam, rules)
+        with backend.alone():
             if _number(holder_of(client, name, "champion")) == _number(champion):  # nobody moved it meanwhile
                 return _settle(client, version, champion, promoted, reason)
 
 
-def force(store: Store, name: str, number: int, reason: str) -> dict:
+def force(backend: Backend, name: str, number: int, reason: str) -> dict:
     """Make a version champion, recorded as forced. ValueError without a reason, or if its files are not whole."""
     if not reason.strip():
         raise ValueError("a forced promotion needs a reason, which the history keeps: --reason '...'")
-    client, reason = store.client(), reason[:LONGEST]
+    client, reason = backend.existing(), reason[:LONGEST]
     version = get_version(client, name, number)
-    load_version(version, store)
-    with store.alone():
+    load_version(version, backend)
+    with backend.alone():
         made = move(client, name, "forced", version.version, reason)
     explain(client, version, f"forced by {made['who']}: {reason}", version.tags.get("provisional") == "true")
     return {"version": number, "promoted": True, "reason": reason, "against": made["from"]}
 
 
-def rollback(store: Store, name: str, reason: str = "") -> dict:
+def rollback(backend: Backend, name: str, reason: str = "") -> dict:
     """Make the previous champion champion again, and the champion previous. Returns the move."""
-    client = store.client()
-    with store.alone():
+    client = backend.existing()
+    with backend.alone():
         previous = get_version(client, name, "previous")
-        load_version(previous, store)
+        load_version(previous, backend)
         return move(client, name, "rolled back", previous.version, reason or "no reason given")
 
 
 def _compare(
     client: "MlflowClient",
-    store: Store,
+    backend: Backend,
     version: "ModelVersion",
     champion: "ModelVersion | None",
     exam: Exam,
@@ -83,10 +69,10 @@ def _compare(
         champion = None
         if version.tags.get("provisional") != "true":
             return False, "it is the champion"
-    contest = [(version, load_version(version, store))]
+    contest = [(version, load_version(version, backend))]
     if champion:
         try:
-            contest.append((champion, load_version(champion, store)))
+            contest.append((champion, load_version(champion, backend)))
         except ValueError as problem:
             return None, f"the champion cannot be compared ({problem}): roll back, or promote with --force"
     for side, model in contest:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fewstep.models.model import SavedModel
 from fewstep.registry.champion_log import DECIDED, append, move, moves_of, point
 from fewstep.registry.evidence import most_evaluations
+from fewstep.registry.names import model_name, renamed, teacher_name
 from fewstep.registry.record import FACTS, facts_for
 from fewstep.registry.versions import (
     create_version,
@@ -23,7 +24,7 @@ from fewstep.registry.versions import (
     mend_version,
     show,
 )
-from fewstep.tracking.backend import Store
+from fewstep.tracking.backend import Backend
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 def register(
     model: "SavedModel",
     scores: dict,
-    store: Store,
+    backend: Backend,
     tags: dict[str, str] | None = None,
     run_id: str | None = None,
     teacher: dict | None = None,
@@ -53,16 +54,16 @@ def register(
     lineage = {"teacher_sha256": model.spec.provenance.teacher_sha256, **(tags or {})}
     if teacher:
         lineage |= {"teacher_version": _version_of(teacher)}
-    facts = facts_for(model, scores, f"fewstep-{scores['dataset']}", lineage)
-    client = store.client()
-    with store.alone():
-        version = _find_or_create(client, store, model, facts, run_id, shown)
+    facts = facts_for(model, scores, model_name(scores["dataset"]), lineage)
+    client = backend.client()
+    with backend.alone():
+        version = _find_or_create(client, backend, model, facts, run_id, shown)
         record = _judge(client, version, facts)
     return record | ({"teacher": teacher} if teacher else {})
 
 
 def register_teacher(
-    model: "SavedModel", scores: dict, store: Store, tags: dict[str, str] | None = None, run_id: str | None = None
+    model: "SavedModel", scores: dict, backend: Backend, tags: dict[str, str] | None = None, run_id: str | None = None
 ) -> dict:
     """Make a teacher a version of its own registered model, which has no champion. Returns its record.
 
@@ -70,35 +71,36 @@ def register_teacher(
     """
     model.load("cpu")
     most = most_evaluations(scores, model.spec.name)
-    facts = facts_for(model, scores, f"fewstep-{scores['dataset']}-teacher", tags or {}, most)
-    client = store.client()
+    facts = facts_for(model, scores, teacher_name(scores["dataset"]), tags or {}, most)
+    client = backend.client()
     judged = facts["judged_by"]
-    with store.alone():
-        version = _find_or_create(client, store, model, facts, run_id)
+    with backend.alone():
+        version = _find_or_create(client, backend, model, facts, run_id)
         explain(client, version, f"a teacher; its {judged['score']} is {judged['value']:.4g}", judged["provisional"])
     return _record(client, version.name, version.version)
 
 
-def attach(model: "SavedModel", store: Store, *files: Path) -> None:
+def attach(model: "SavedModel", backend: Backend, *files: Path) -> None:
     """Keep files with every version of a model, such as a report on it."""
-    client = store.client()
+    client = backend.client()
     for version in client.search_model_versions(f"tags.model_sha256='{model.sha256}'"):
-        show(version, store, files)
+        show(version, backend, files)
 
 
-def sync(found: Iterable[tuple], store: Store, moves: dict | None = None) -> list[dict]:
+def sync(found: Iterable[tuple], backend: Backend, moves: dict | None = None) -> list[dict]:
     """Make the versions of records again from their model folders, with their numbers where these are free.
 
     found: (record or the path of its JSON, folder of the finished model, and files to keep with it), teachers among
     them. A version that is there stays as it is; only files of it that are missing or damaged are made again. Of those
     that are made, the last is the challenger; one that was champion is so where there is none. moves: {name, moves} of
-    a registry that was there before; taken up where this one has had none.
+    a registry that was there before; taken up where this one has had none. Former names become today's.
     """
+    moves = moves and renamed(moves)
     loaded = sorted(((_read_record(record), *files) for record, *files in found), key=_teachers_first)
-    client, made, numbers = store.client(), [], {}
-    with store.alone():
+    client, made, numbers = backend.client(), [], {}
+    with backend.alone():
         for record, folder, *shown in loaded:
-            version = _restore(client, store, record, folder, numbers, shown)
+            version = _restore(client, backend, record, folder, numbers, shown)
             numbers[_version_of(record)] = f"{version.name}/{version.version}"
             made.append((record, version))
         if moves and moves["moves"] and not moves_of(client, moves["name"]):
@@ -109,43 +111,51 @@ def sync(found: Iterable[tuple], store: Store, moves: dict | None = None) -> lis
     return [_record(client, version.name, version.version) for _, version in made]
 
 
-def load_registered(uri: str, store: Store | None = None) -> "Model":
+def load_registered(uri: str, backend: Backend | None = None) -> "Model":
     """The model of `models:/fewstep-digits@champion` or `models:/fewstep-digits/2`, whose `sample` gives arrays.
 
-    store: that of the working folder if not given. ValueError if there is no such version, or its weights were changed.
+    backend: by default that of the working folder. Only files of the model are read, with this installation's code:
+    nothing that came with the version is run. Raises ValueError if there is no such version or its files were changed.
     """
-    from mlflow.store.artifact.utils.models import get_model_name_and_version
-
-    store = store or Store.at(Path.cwd())
-    store.check_there()
-    if not re.fullmatch(r"models:/[^/@]+(@|/)[^/@]+", uri):
+    backend = backend or Backend.at(Path.cwd())
+    client = backend.existing()
+    found = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+|latest))", uri)
+    if not found:
         raise ValueError(f"{uri} names no version: models:/NAME@champion, or models:/NAME/2.")
-    client = store.client()
-    with store.asked_for(uri):
-        version = client.get_model_version(*get_model_name_and_version(client, uri))
-    return load_version(version, store)
+    name, alias, number = found.groups()
+    with backend.asked_for(uri):
+        if alias:
+            version = client.get_model_version_by_alias(name, alias)
+        else:
+            version = client.get_model_version(name, _latest(client, name) if number == "latest" else number)
+    return load_version(version, backend)
+
+
+def _latest(client: "MlflowClient", name: str) -> str:
+    """The number of the newest version, 0 where there is none."""
+    return max((version.version for version in client.search_model_versions(f"name='{name}'")), key=int, default="0")
 
 
 def _find_or_create(
     client: "MlflowClient",
-    store: Store,
+    backend: Backend,
     model: "SavedModel",
     facts: dict,
     run_id: str | None,
     shown: Sequence[Path] = (),
 ) -> "ModelVersion":
-    """A version that was there before its teacher was is told of it; one without a record of its levels, of these."""
+    """The version of this model and these scores. One that lacks its levels or its teacher in the record gets them."""
     version = find_version(client, facts)
     if version is None:
-        return create_version(client, store, model, facts, run_id, shown=shown)
-    if not is_whole(version, store):
-        mend_version(client, store, version, model)
-    show(version, store, shown)
-    known, teacher = facts_of(version), facts["lineage"].get("teacher_version")
-    told = {"levels": facts["levels"], **known}
+        return create_version(client, backend, model, facts, run_id, shown=shown)
+    if not is_whole(version, backend):
+        mend_version(client, backend, version, model)
+    show(version, backend, shown)
+    old, teacher = facts_of(version), facts["lineage"].get("teacher_version")
+    new = {"levels": facts["levels"], **old}
     if teacher:
-        told["lineage"] = known["lineage"] | {"teacher_version": teacher}
-    return version if told == known else describe(client, version, told, model)
+        new["lineage"] = old["lineage"] | {"teacher_version": teacher}
+    return version if new == old else describe(client, version, new, model)
 
 
 def _version_of(record: dict) -> str:
@@ -187,7 +197,7 @@ def _record(client: "MlflowClient", name: str, number: str) -> dict:
 
 def _restore(
     client: "MlflowClient",
-    store: Store,
+    backend: Backend,
     record: dict,
     folder: Path | str,
     numbers: dict[str, str],
@@ -197,17 +207,17 @@ def _restore(
     facts = {key: record[key] for key in FACTS if key in record}
     if (teacher := facts["lineage"].get("teacher_version")) in numbers:
         facts["lineage"] = facts["lineage"] | {"teacher_version": numbers[teacher]}
-    if (version := find_version(client, facts)) and is_whole(version, store):
+    if (version := find_version(client, facts)) and is_whole(version, backend):
         return version
     model = SavedModel.open(folder)
     model.load("cpu")
     if model.sha256 != record["model_sha256"]:
         raise ValueError(f"{folder} is not the model of {record['uri']}: bring both to one state (dvc pull)")
     if version:
-        mend_version(client, store, version, model)
-        show(version, store, shown)
+        mend_version(client, backend, version, model)
+        show(version, backend, shown)
         return version
-    version = create_version(client, store, model, facts, None, record["version"], shown)
+    version = create_version(client, backend, model, facts, None, record["version"], shown)
     explain(client, version, record["reason"], record["provisional"])
     if "challenger" in record["aliases"]:
         point(client, record["name"], "challenger", version.version)
@@ -222,4 +232,4 @@ def _take_up(client: "MlflowClient", name: str, moves: list[dict]) -> None:
 
 
 def _read_record(record: dict | Path | str) -> dict:
-    return record if isinstance(record, dict) else json.loads(Path(record).read_text())
+    return renamed(record if isinstance(record, dict) else json.loads(Path(record).read_text()))

@@ -2,19 +2,19 @@
 
 import json
 import shutil
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from fewstep.models.spec import levels_from_json
 from fewstep.registry.card import card
 from fewstep.registry.evidence import SAMPLING_SPEED
-from fewstep.registry.package import PARTS, SEAL, seal_of, seals_of, write_package
-from fewstep.tracking.backend import Store
+from fewstep.registry.package import CODE_SEAL, PACKAGE, PACKAGE_SEAL, PARTS, SEAL, seals_of, write_package
+from fewstep.tracking.backend import Backend
 from fewstep.tracking.mlflow_calls import find_run
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def create_version(
     client: "MlflowClient",
-    store: Store,
+    backend: Backend,
     model: "SavedModel",
     facts: dict,
     run_id: str | None,
@@ -38,17 +38,17 @@ def create_version(
     run = find_run(client, run_id)
     name, tags, description = facts["name"], _tags(facts), card(facts, model, run)
     run_id = run and run.info.run_id
-    logged = client.create_logged_model(store.experiment(client, facts["dataset"]), facts["recipe"], run_id, tags)
+    logged = client.create_logged_model(backend.experiment(client, facts["dataset"]), facts["recipe"], run_id, tags)
     with packaged(model, facts.get("levels")) as folder:
         for file in shown:
             shutil.copy(file, folder)
         client.log_model_artifacts(logged.model_id, str(folder))
-        tags |= seals_of([folder / part for part in PARTS])
+        tags |= seals_of(folder)
     client.finalize_logged_model(logged.model_id, "READY")
     if not client.search_registered_models(f"name='{name}'"):
         client.create_registered_model(name)
     # Without a run, a server asks for the logged model, and a database would look it up in MLflow's global store.
-    model_id = logged.model_id if run_id or store.uri.startswith("http") else None
+    model_id = logged.model_id if run_id or backend.uri.startswith("http") else None
     while True:
         version = client.create_model_version(
             name, logged.artifact_location, run_id, tags, description=description, model_id=model_id
@@ -60,11 +60,14 @@ def create_version(
 
 @contextmanager
 def packaged(model: "SavedModel", levels: dict | None) -> Iterator[Path]:
-    """The files of a model at these levels, in a folder for a while. None: its own; DVC keeps no searched ones."""
+    """The files of a version, in a temporary folder.
+
+    levels: those the model was scored at, which a folder that DVC brought may not have. None: the model's own.
+    """
     with TemporaryDirectory() as temporary:
-        place = Path(temporary)
-        write_package(model if levels is None else model.at_levels(levels_from_json(levels)), place)
-        yield place / "pyfunc"
+        folder = Path(temporary)
+        write_package(model if levels is None else model.at_levels(levels_from_json(levels)), folder)
+        yield folder / "pyfunc"
 
 
 def describe(client: "MlflowClient", version: "ModelVersion", facts: dict, model: "SavedModel") -> "ModelVersion":
@@ -104,104 +107,126 @@ def holder_of(client: "MlflowClient", name: str, alias: str) -> "ModelVersion | 
     return client.get_model_version(name, number) if number else None
 
 
-def get_version(client: "MlflowClient", name: str, place: int | str) -> "ModelVersion":
-    """The version of a number or an alias. ValueError if there is none."""
-    with Store(client.tracking_uri).asked_for(f"{name}, version {place},"):
-        found = client.get_model_version(name, str(place)) if isinstance(place, int) else holder_of(client, name, place)
+def get_version(client: "MlflowClient", name: str, which: int | str) -> "ModelVersion":
+    """A version by its number or by an alias. Raises ValueError if there is none."""
+    with Backend(client.tracking_uri).asked_for(f"{name}, version {which},"):
+        found = client.get_model_version(name, str(which)) if isinstance(which, int) else holder_of(client, name, which)
     if found is None:
-        raise ValueError(f"{name} has no {place} in the registry")
+        raise ValueError(f"{name} has no {which} in the registry")
     return found
 
 
-def load_version(version: "ModelVersion", store: Store) -> "Model":
-    """The model of a version. ValueError if its files are missing, damaged, or not those that were registered.
+def load_version(version: "ModelVersion", backend: Backend) -> "Model":
+    """The model of a version, read by this installation: no code that came with the version is run.
 
-    Those of a database are read where they lie; what a server sends is on disk for as long as the model is in memory.
+    Raises ValueError if files are missing, damaged, or not those that were registered.
     """
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
-
-    uri, sent = f"{version.name} version {version.version}", TemporaryDirectory(prefix="fewstep-")
-    place = None if store.database else sent.name
-    try:
-        parts = [Path(download_artifacts(f"{version.source}/{part}", None, None, place, store.uri)) for part in PARTS]
-    except (MlflowException, OSError) as problem:
-        raise ValueError(f"{uri}: its files are not to be had: {store.words(problem)}") from None
     from fewstep.models.model import SavedModel
 
+    uri = f"{version.name} version {version.version}"
     try:
-        saved = SavedModel.open(parts[-1])
-        model = saved.load()
-    except ValueError as problem:
+        with _folder_of(version, backend) as folder:
+            seals, saved = seals_of(folder), SavedModel.open(folder / "artifacts/model")
+            model = saved.load()
+    except OSError as problem:
+        raise ValueError(f"{uri}: its files are not to be had: {backend.words(problem)}") from None
+    except (ValueError, KeyError) as problem:
         raise ValueError(f"{uri}: its files are damaged: fewstep registry sync makes them again ({problem})") from None
-    check_weights(version, saved)
-    _check_seals(version, seals_of(parts))
-    weakref.finalize(model, sent.cleanup)
+    check_files(version, saved, seals)
     return model
 
 
-def is_whole(version: "ModelVersion", store: Store) -> bool:
+@contextmanager
+def _folder_of(version: "ModelVersion", backend: Backend) -> Iterator[Path]:
+    """The files of a version: where they lie, if that is on this machine, else as the server sends them."""
+    if urlsplit(version.source).scheme in ("", "file"):
+        yield Path(version.source.removeprefix("file://"))
+    else:
+        with TemporaryDirectory(prefix="fewstep-") as sent:
+            _download(version, backend, Path(sent))
+            yield Path(sent)
+
+
+def _download(version: "ModelVersion", backend: Backend, folder: Path) -> None:
+    """The PARTS of a version, as they lie there. Raises OSError where one cannot be had."""
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    for part in PARTS:
+        if part == PACKAGE and PACKAGE_SEAL not in version.tags:
+            continue  # registered before versions had one
+        (place := (folder / part).parent).mkdir(parents=True, exist_ok=True)
+        try:
+            uri = f"{version.source}/{part}"
+            download_artifacts(artifact_uri=uri, dst_path=str(place), tracking_uri=backend.uri)
+        except MlflowException as problem:
+            raise OSError(str(problem)) from None
+
+
+def is_whole(version: "ModelVersion", backend: Backend) -> bool:
     """Whether its files are all there, and those that were registered."""
     try:
-        load_version(version, store)
+        load_version(version, backend)
     except ValueError:
         return False
     return True
 
 
-def mend_version(client: "MlflowClient", store: Store, version: "ModelVersion", model: "SavedModel") -> None:
+def mend_version(client: "MlflowClient", backend: Backend, version: "ModelVersion", model: "SavedModel") -> None:
     """Make the files of a version again, and keep on it that they were. ValueError for another model."""
     check_weights(version, model)
     with packaged(model, facts_of(version).get("levels")) as folder:
-        _files_of(version, store).log_artifacts(str(folder))
-        for key, seal in seals_of([folder / part for part in PARTS]).items():
+        _files_of(version, backend).log_artifacts(str(folder))
+        for key, seal in seals_of(folder).items():
             client.set_model_version_tag(version.name, version.version, key, seal)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     client.set_model_version_tag(version.name, version.version, "mended", now)
 
 
-def show(version: "ModelVersion", store: Store, files: Sequence[Path]) -> None:
+def show(version: "ModelVersion", backend: Backend, files: Sequence[Path]) -> None:
     """Keep files, such as a sample sheet, beside the model."""
     for file in files:
-        _files_of(version, store).log_artifact(str(file))
+        _files_of(version, backend).log_artifact(str(file))
 
 
-def _files_of(version: "ModelVersion", store: Store) -> "ArtifactRepository":
-    """ValueError where they lie in another project, which this one is a copy of."""
+def _files_of(version: "ModelVersion", backend: Backend) -> "ArtifactRepository":
+    """Where files of a version are written. Raises ValueError if that is another project, which this is a copy of.
+
+    MLflow's client writes files of a logged model by its id, and a version registered without a run has none.
+    """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    store.check_beside(version.source)
-    return get_artifact_repository(version.source, tracking_uri=store.uri)
+    backend.check_beside(version.source)
+    return get_artifact_repository(version.source, tracking_uri=backend.uri)
 
 
 def check_weights(version: "ModelVersion", model: "SavedModel") -> None:
-    """Raise ValueError if the version was registered with others."""
+    """Raise ValueError if the version was registered with other weights."""
     if model.sha256 != version.tags.get("model_sha256", model.sha256):
         raise ValueError(f"{version.name} version {version.version}: the weights are not those that were registered")
 
 
-def check_files(version: "ModelVersion", model: "SavedModel") -> None:
-    """Raise ValueError if the version was registered with other weights, or with another description of them."""
-    check_weights(version, model)
-    _check_seals(version, {SEAL: seal_of(model.folder)})
+def check_files(version: "ModelVersion", model: "SavedModel", seals: dict[str, str]) -> None:
+    """Raise ValueError unless weights, description and code are those that the version was registered with.
 
-
-def _check_seals(version: "ModelVersion", found: dict[str, str]) -> None:
-    if any(seal != version.tags.get(key, seal) for key, seal in found.items()):
-        raise ValueError(f"{version.name} version {version.version}: its files are not those that were registered")
-
-
-def load_newer(store: Store, name: str, alias: str, number: int | None) -> "tuple[int, Model] | None":
-    """The number and the model of the version that holds an alias, if it is another than this one.
-
-    ValueError and ConnectionError where it cannot be had.
+    seals: as seals_of has them. A version has tags for what was sealed when it was registered.
     """
-    store.check_there()
-    version = get_version(store.client(), name, alias)
-    return None if int(version.version) == number else (int(version.version), load_version(version, store))
+    check_weights(version, model)
+    for key in (CODE_SEAL, PACKAGE_SEAL, SEAL):
+        if version.tags.get(key, seals.get(key)) != seals.get(key):
+            raise ValueError(f"{version.name} version {version.version}: its files are not those that were registered")
+
+
+def load_newer(backend: Backend, name: str, alias: str, number: int | None) -> "tuple[int, Model] | None":
+    """The number and the model of the version that holds an alias; None if that is version `number`.
+
+    Raises ValueError or ConnectionError where it cannot be had.
+    """
+    version = get_version(backend.existing(), name, alias)
+    return None if int(version.version) == number else (int(version.version), load_version(version, backend))
 
 
 def explain(client: "MlflowClient", version: "ModelVersion", reason: str, provisional: bool) -> None:
-    """Keep on a version why it is what it is."""
+    """Keep the reason for a version's aliases on it, and whether they are provisional."""
     client.set_model_version_tag(version.name, version.version, "reason", reason)
     client.set_model_version_tag(version.name, version.version, "provisional", str(provisional).lower())

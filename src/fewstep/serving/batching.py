@@ -12,24 +12,27 @@ import torch
 
 from fewstep.models.model import Model
 
-LARGEST, GAIN = 256, 1.1  # a batch is doubled while that makes so many times as many images a second
+LARGEST, GAIN = 256, 1.1  # a batch is doubled while that makes the model this many times faster
 ROUNDS = 3
 
 
 @dataclass(frozen=True)
 class Order:
-    """count samples of a seed, as Model.sample gives them for range(count)."""
+    """A call for samples, which are those of Model.sample for range(count).
+
+    nfe: network evaluations an image.
+    """
 
     count: int
-    steps: int
+    nfe: int
     seed: int
     label: int | None = None
 
 
-class Batches:
-    """A model that any number of threads may call. What waits while a batch is made goes into the next one.
+class BatchQueue:
+    """A model that any number of threads may call. Orders that arrive while a batch is made share the next one.
 
-    size: samples of a batch, measured if not given.
+    size: samples in a batch; by default the fastest, which is measured.
     """
 
     def __init__(self, model: Model, size: int | None = None):
@@ -46,19 +49,19 @@ class Batches:
         return [result.result() for result in results]
 
     def alone(self, function: Callable, *arguments):
-        """What a function returns, called in turn with the batches."""
+        """Call a function between two batches, and return its result."""
         return self._worker.submit(function, *arguments).result()
 
     def _make_waiting(self) -> None:
         alike: dict[tuple, list[tuple[Order, Future]]] = {}
         while not self._waiting.empty():
             order, result = self._waiting.get()
-            alike.setdefault((order.steps, order.label is None), []).append((order, result))
+            alike.setdefault((order.nfe, order.label is None), []).append((order, result))
         for pairs in alike.values():
             self._settle(pairs)
 
     def _settle(self, pairs: list[tuple[Order, Future]]) -> None:
-        """Give each order its samples. Where that fails, each is tried by itself: its failure is its caller's alone."""
+        """Give each order its samples. If that fails, try each alone: an order fails for its own caller only."""
         try:
             made = self._make([order for order, _ in pairs])
         except Exception as problem:
@@ -72,19 +75,19 @@ class Batches:
                 result.set_result(samples)
 
     def _make(self, orders: list[Order]) -> list[np.ndarray]:
-        """Of orders that have steps in common, and labels or none."""
+        """Samples for orders of one NFE that all have a label, or none has."""
         rows = [(order.seed, index, order.label) for order in orders for index in range(order.count)]
         samples = []
         for start in range(0, len(rows), self.size):
             seeds, indices, labels = zip(*rows[start : start + self.size], strict=True)
             given = None if labels[0] is None else torch.tensor(labels)
-            samples.append(self.model.sample(orders[0].steps, seeds, indices, given))
+            samples.append(self.model.sample(orders[0].nfe, seeds, indices, given))
         ends = np.cumsum([order.count for order in orders])
         return np.split(np.concatenate(samples), ends[:-1])
 
 
 def best_size(speed_at: Callable[[int], float], largest: int = LARGEST) -> int:
-    """The batch from which on one of twice the size makes hardly more images a second: a power of 2."""
+    """The smallest power of 2 at which doubling the batch makes hardly more images a second."""
     size, best = 1, speed_at(1)
     while size < largest:
         try:

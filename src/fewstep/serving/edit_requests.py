@@ -1,4 +1,4 @@
-"""Editing as a caller of the served generator asks for it: pictures come in as base64."""
+"""Edits that a caller of the served generator asks for: images come in as base64 PNGs."""
 
 import base64
 import binascii
@@ -13,16 +13,14 @@ from fewstep.editing.edit_order import EditOrder, carry_out
 from fewstep.editing.image_files import read_image, read_mask
 from fewstep.editing.projection import MASKS
 from fewstep.models.model import Model
-from fewstep.serving.request import BadRequest, Edit, Request
+from fewstep.serving.request import BadRequest, EditRequest, Request
 
 OPTIONS = ("factor", "level", "first", "last", "frames")
 
 
 def edited(model: Model, request: Request) -> np.ndarray:
-    """uint8 [N, C, H, W]. Raises BadRequest for what cannot be edited so."""
+    """The edited images, uint8 [N, C, H, W]. Raises BadRequest for options or images that the task does not take."""
     asked, seed = request.edit, request.seed
-    if model.space.kind != "images":
-        raise BadRequest(f"edit: this model makes {model.space.kind}")
     options = _options(asked)
     try:
         if (mask := asked.mask) is not None:
@@ -33,28 +31,29 @@ def edited(model: Model, request: Request) -> np.ndarray:
         images = [read_image(_opened(picture, model, n), n, model.space, task.factor) for n, picture in named]
         other = seed + 1 if asked.to is None else asked.to
         given = np.stack(images) if images else None
-        return carry_out(EditOrder(asked.task, task, given, request.steps, seed, other, request.label), model).edited
+        return carry_out(EditOrder(asked.task, task, given, request.nfe, seed, other, request.label), model).edited
     except ValueError as problem:
         raise BadRequest(f"edit: {problem}") from None
 
 
 def edit_levels(model: Model, request: Request) -> Tensor:
-    """The noise levels of an edit's steps: its task's, or the model's where that has none of its own."""
-    return levels_of(model, build_task(request.edit.task, _options(request.edit)), request.steps)
+    """The noise levels of an edit: the task's own, or else the model's."""
+    return levels_of(model, build_task(request.edit.task, _options(request.edit)), request.nfe)
 
 
-def _options(asked: Edit) -> dict:
-    """Of the task, without the mask."""
+def _options(asked: EditRequest) -> dict:
+    """The options of a task, all but the mask."""
     return {name: getattr(asked, name) for name in OPTIONS if getattr(asked, name) is not None}
 
 
 def _opened(picture: str, model: Model, name: str) -> io.BytesIO:
-    """The file of a picture that is no larger than the model's: what is larger is not even unpacked."""
+    """The file of a PNG. Raises ValueError for one larger than the model's images, before any pixel is unpacked."""
     try:
         file = io.BytesIO(base64.b64decode(picture, validate=True))
         width, height = Image.open(file, formats=("PNG",)).size
     except (binascii.Error, OSError, Image.DecompressionBombError):
         raise ValueError(f"{name} is no PNG in base64") from None
-    if height > model.space.shape[-2] or width > model.space.shape[-1]:
+    # Points have no height and width: the task's own check refuses them.
+    if any(side > most for side, most in zip((height, width), model.space.shape[1:], strict=False)):
         raise ValueError(f"{name} has {width} x {height} pixels, more than what this model makes")
     return file

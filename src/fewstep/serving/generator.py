@@ -1,4 +1,4 @@
-"""The registered generator: MLflow runs this file when it loads a version (pyfunc, models from code)."""
+"""The generator behind a registered version, as MLflow loads and calls it (pyfunc)."""
 
 import base64
 import io
@@ -12,21 +12,19 @@ from pathlib import Path
 import mlflow
 import numpy as np
 from mlflow.exceptions import MlflowException
-from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
-from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
-from mlflow.utils.yaml_utils import read_yaml
 
 from fewstep.editing.image_files import as_picture
 from fewstep.models.model import SavedModel
-from fewstep.registry.package import SEAL, seal_of
+from fewstep.registry.package import SEAL, seals_of
 from fewstep.registry.versions import check_files, get_version, load_newer
-from fewstep.serving.batching import Batches, Order
+from fewstep.serving.batching import BatchQueue, Order
 from fewstep.serving.edit_requests import edit_levels, edited
 from fewstep.serving.request import BadRequest, NotReloaded, Request, check_requests
-from fewstep.tracking.backend import Store
+from fewstep.tracking.backend import Backend
 
-FOLLOW, EVERY = "FEWSTEP_FOLLOW", 10  # the alias that a server follows; seconds from one look to the next
+FOLLOW, EVERY = "FEWSTEP_FOLLOW", 10  # the alias that a server follows; seconds between two looks at the registry
+REGISTERED = "registered_model_meta"  # MLflow has no public way to ask which version a file was loaded from
 log = logging.getLogger(__name__)
 
 
@@ -34,21 +32,25 @@ log = logging.getLogger(__name__)
 class Served:
     """A version while it is served. name, number: None for one that came from no registry."""
 
-    batches: Batches
+    queue: BatchQueue
     name: str | None
     number: int | None
 
 
 class Generator(PythonModel):
+    """Samples and edits of a version's model. With FEWSTEP_FOLLOW it follows an alias of the registry."""
+
     def load_context(self, context) -> None:
-        saved = SavedModel.open(context.artifacts["model"])
-        known = context.model_config
-        if (saved.sha256, seal_of(saved.folder)) != (known["model_sha256"], known[SEAL]):
+        """Raises MlflowException if the files are not those that MLmodel, or the registry, describes."""
+        saved, registered = SavedModel.open(context.artifacts["model"]), context.model_config
+        folder = Path(context.artifacts["model"]).parents[1]
+        seals = seals_of(folder)
+        if (saved.sha256, seals[SEAL]) != (registered["model_sha256"], registered[SEAL]):
             raise MlflowException("the files are not those that were registered: this version is not served")
-        name, number = _version(Path(context.artifacts["model"]).parents[1])
+        name, number = _version(folder)
         if name:
-            _check_registered(saved, name, number)
-        self.served = Served(Batches(saved.load()), name, number)
+            _check_registered(saved, seals, name, number)
+        self.served = Served(BatchQueue(saved.load()), name, number)
         self.reloading, self.looked = threading.Lock(), time.monotonic()
 
     def predict(self, context, model_input: list[Request], params=None):
@@ -59,69 +61,70 @@ class Generator(PythonModel):
             self.looked = time.monotonic()
             threading.Thread(target=self._follow, daemon=True).start()  # no caller waits for a registry
         served = self.served
-        check_requests(model_input, served.batches.model)
-        edits = {n: served.batches.alone(edited, served.batches.model, r) for n, r in enumerate(model_input) if r.edit}
+        check_requests(model_input, served.queue.model)
+        edits = {n: served.queue.alone(edited, served.queue.model, r) for n, r in enumerate(model_input) if r.edit}
         drawn = [r for r in model_input if not r.edit]
-        made = iter(served.batches([Order(r.num_images, r.steps, r.seed, r.label) for r in drawn]))
+        made = iter(served.queue([Order(r.num_images, r.nfe, r.seed, r.label) for r in drawn]))
         return [_answer(served, r, edits[n] if n in edits else next(made)) for n, r in enumerate(model_input)]
 
     def _follow(self) -> None:
-        """Reload without being asked: what fails is for the log."""
+        """Reload in the background, where a failure has no caller to answer: it goes to the log."""
         try:
             self._reload()
         except MlflowException as problem:
             log.warning("%s", problem.message)
 
     def _reload(self) -> None:
-        """Serve the version that holds the followed alias now; what cannot be had leaves the one that is served."""
+        """Serve the version that holds the followed alias now. If it cannot be loaded, the present one stays."""
         now, alias = self.served, os.environ.get(FOLLOW)
         if now.name is None:
-            raise BadRequest("reload: this model was loaded from no registry, which alone knows a newer one")
+            raise BadRequest("reload: this model was not loaded from a registry, where newer versions would be")
         if not alias:
             how = f"start it as {FOLLOW}=champion mlflow models serve ..."
             raise BadRequest(f"reload: this server follows no alias, and keeps version {now.number}: {how}")
         with self.reloading:
             try:
-                store = Store.at(Path.cwd(), mlflow.get_tracking_uri())
-                newer = load_newer(store, now.name, alias, self.served.number)
+                backend = Backend.at(Path.cwd(), mlflow.get_tracking_uri())
+                newer = load_newer(backend, now.name, alias, self.served.number)
             except (ValueError, ConnectionError) as problem:
                 raise NotReloaded(f"not reloaded, version {now.number} is served as before: {problem}") from None
             if newer:
                 number, model = newer
-                self.served = Served(Batches(model), now.name, number)
+                self.served = Served(BatchQueue(model), now.name, number)
                 log.warning("%s: version %s is served now, as %s", now.name, number, alias)
 
 
 def _answer(served: Served, request: Request, samples: np.ndarray) -> dict:
-    model = served.batches.model
+    model = served.queue.model
     shown = {"points": samples.tolist()} if model.space.kind == "points" else {"images": [_png(i) for i in samples]}
-    asked = {"steps": request.steps, "seed": request.seed, "label": request.label}
-    levels = edit_levels(model, request) if request.edit else model.levels(request.steps)
+    # "steps" is the former name of "nfe", for callers from before.
+    asked = {"nfe": request.nfe, "steps": request.nfe, "seed": request.seed, "label": request.label}
+    levels = edit_levels(model, request) if request.edit else model.levels(request.nfe)
     made_by = {"model_sha256": model.sha256, "model": served.name, "version": served.number}
     return {**shown, **asked, "levels": levels.tolist(), **made_by}
 
 
-def _check_registered(model: SavedModel, name: str, number: int) -> None:
-    """The registry knows the weights of a version too, however much of its folder was replaced."""
+def _check_registered(model: SavedModel, seals: dict[str, str], name: str, number: int) -> None:
+    """Compare with the registry's hashes too: MLmodel may have been replaced together with the files it describes."""
     try:
-        store = Store.at(Path.cwd(), mlflow.get_tracking_uri())
-        store.check_there()
-        version = get_version(store.client(), name, number)
+        backend = Backend.at(Path.cwd(), mlflow.get_tracking_uri())
+        version = get_version(backend.existing(), name, number)
     except (ValueError, ConnectionError) as problem:
-        log.warning("the weights of %s version %s are not compared with the registry's: %s", name, number, problem)
+        log.warning("the files of %s version %s were not compared with the registry: %s", name, number, problem)
         return
     try:
-        check_files(version, model)
+        check_files(version, model, seals)
     except ValueError as problem:
         raise MlflowException(f"{problem}: it is not served") from None
 
 
 def _version(folder: Path) -> tuple[str | None, int | None]:
-    """The registered name and version of what was loaded by them; MLflow writes them beside it."""
-    if not (folder / REGISTERED_MODEL_META_FILE_NAME).exists():
+    """Name and number of a version that was loaded from a registry: MLflow writes two lines of YAML beside it."""
+    if not (folder / REGISTERED).exists():
         return None, None
-    facts = read_yaml(str(folder), REGISTERED_MODEL_META_FILE_NAME)
-    return facts["model_name"], int(facts["model_version"])
+    lines = (line.partition(": ") for line in (folder / REGISTERED).read_text().splitlines())
+    written = {key: value.strip(" '\"") for key, _, value in lines}
+    return written["model_name"], int(written["model_version"])
 
 
 def _png(image: np.ndarray) -> str:
@@ -129,6 +132,3 @@ def _png(image: np.ndarray) -> str:
     file = io.BytesIO()
     as_picture(image).save(file, "png")
     return base64.b64encode(file.getvalue()).decode()
-
-
-set_model(Generator())

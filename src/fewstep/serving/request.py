@@ -1,23 +1,23 @@
-"""What a caller of the served generator asks for, and how a bad request is told."""
+"""Requests to the served generator, and how bad ones are answered."""
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from fewstep.editing.tasks import Interpolate
 from fewstep.models.model import Model
 from fewstep.support.names import check_name
 
-MOST_IMAGES, MOST_STEPS = 256, 64  # of one call, of one image
-MOST_EVALUATIONS = 1024  # of one call, images x steps: all of the images by 4 steps, 16 of them by all of the steps
+MOST_IMAGES, MOST_NFE = 256, 64  # in one call, of one image
+MOST_EVALUATIONS = 1024  # in one call, images x NFE: 256 images at 4 NFE, or 16 at 64
 
 
 class Wrong(str):
-    """In place of a field's value, why it cannot be: MLflow would tell that with the whole request beside it."""
+    """An error message in place of an invalid field: raised at once, MLflow would echo the whole request with it."""
 
 
-class Edit(BaseModel):
-    """As `fewstep edit` has it. images: base64 PNGs. mask: one too, or a name of the editing masks."""
+class EditRequest(BaseModel):
+    """The options of `fewstep edit`. images: base64 PNGs. mask: one too, or the name of an editing mask."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -33,25 +33,25 @@ class Edit(BaseModel):
 
     @property
     def count(self) -> int:
-        """How many images it makes."""
+        """Images that it makes."""
         return (self.frames or Interpolate.frames) if self.task == "interpolate" else len(self.images or [])
 
 
 class Request(BaseModel):
-    """num_images: 1 to 256. steps: network evaluations an image, 1 to 64; num_images x steps: to 1024. label: a class
-    by its number.
+    """Images to draw, or to edit.
 
-    edit: what to make of given images, in place of num_images. reload: look at the registry first, and serve the
-    version that now holds the alias that the server follows.
+    num_images: 1 to 256. nfe: network evaluations an image, 1 to 64, with num_images x nfe at most 1024; "steps", its
+    former name, works too. label: a class by its number. edit: images to edit, in place of num_images. reload: first
+    look which version holds the alias that the server follows, and serve that.
     """
 
     model_config = ConfigDict(extra="allow", strict=True)
 
     num_images: int = 1
-    steps: int = 1
+    nfe: int = Field(1, validation_alias=AliasChoices("nfe", "steps"))
     seed: int = 0
     label: int | None = None
-    edit: Edit | None = None
+    edit: EditRequest | None = None
     reload: bool = False
 
     @field_validator("*", mode="wrap")
@@ -65,12 +65,12 @@ class Request(BaseModel):
 
     @property
     def count(self) -> int:
-        """How many images are asked for."""
+        """Images that it asks for."""
         return self.edit.count if self.edit else self.num_images
 
 
 class Refusal(MlflowException):
-    """Its message stays a sentence: MLflow's server would put the whole request before it, pictures and all."""
+    """An error whose message stays as it is: MLflow's server would put the whole request, images and all, before it."""
 
     def __setattr__(self, name, value):
         if name != "message" or "message" not in vars(self):
@@ -78,31 +78,31 @@ class Refusal(MlflowException):
 
 
 class BadRequest(Refusal, ValueError):
-    """What a caller got wrong: a ValueError in Python, a 400 with a sentence from a server."""
+    """A caller's mistake: a ValueError in Python, status 400 from a server."""
 
     def __init__(self, message: str):
         super().__init__(message, error_code=INVALID_PARAMETER_VALUE)
 
 
 class NotReloaded(Refusal):
-    """A 503 from a server, which serves what it served before."""
+    """Status 503 from a server, which goes on with the version that it has."""
 
     def __init__(self, message: str):
         super().__init__(message, error_code=TEMPORARILY_UNAVAILABLE)
 
 
 def check_requests(requests: list[Request], model: Model) -> None:
-    """Raise BadRequest unless a call of these can be answered by this model."""
+    """Raise BadRequest unless this model can answer a call with these requests."""
     for request in requests:
         _check(request, model)
     if (images := sum(request.count for request in requests)) > MOST_IMAGES:
         raise BadRequest(f"{images} images in one call: they are at most {MOST_IMAGES}")
-    if (evaluations := sum(request.count * request.steps for request in requests)) > MOST_EVALUATIONS:
-        raise BadRequest(f"{evaluations} evaluations (images x steps) in one call: at most {MOST_EVALUATIONS}")
+    if (evaluations := sum(request.count * request.nfe for request in requests)) > MOST_EVALUATIONS:
+        raise BadRequest(f"{evaluations} evaluations (images x nfe) in one call: at most {MOST_EVALUATIONS}")
 
 
 def check_fields(request: Request) -> None:
-    """Raise BadRequest for a field that there is not, or for a value that it cannot have."""
+    """Raise BadRequest for an unknown field or an invalid value."""
     try:
         for name, value in request:
             check_name("field of a request", name, Request.model_fields)
@@ -114,13 +114,13 @@ def check_fields(request: Request) -> None:
 
 def _check(request: Request, model: Model) -> None:
     check_fields(request)
-    for name, most in (("num_images", MOST_IMAGES), ("steps", MOST_STEPS)):
+    for name, most in (("num_images", MOST_IMAGES), ("nfe", MOST_NFE)):
         if not 1 <= getattr(request, name) <= most:
             raise BadRequest(f"{name} = {getattr(request, name)}: it is between 1 and {most}")
     try:
-        model.levels(request.steps)
+        model.levels(request.nfe)
     except ValueError as problem:
-        raise BadRequest(f"steps = {request.steps}: {problem}") from None
+        raise BadRequest(f"nfe = {request.nfe}: {problem}") from None
     classes = len(model.space.classes) if model.spec.labels else 0
     if request.label is not None and not 0 <= request.label < classes:
         allowed = f"it is between 0 and {classes - 1}" if classes else "leave it out (trained without labels)"

@@ -5,7 +5,7 @@ MLflow takes seconds to import, so nothing here imports it before it is used.
 
 import os
 
-from fewstep.tracking.backend import Store
+from fewstep.tracking.backend import Backend
 from fewstep.tracking.follow import Follower, Progress
 from fewstep.tracking.lineage import git_state, lock_state, run_tags
 from fewstep.tracking.runs import Run, open_run
@@ -18,10 +18,10 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 __all__ = [
+    "Backend",
     "Follower",
     "Progress",
     "Run",
-    "Store",
     "git_state",
     "lock_state",
     "open_run",

@@ -19,14 +19,17 @@ AWAY = ("TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED")
 
 
 @dataclass(frozen=True)
-class Store:
-    """An MLflow server or database, by an absolute URI that holds in any working folder."""
+class Backend:
+    """Where MLflow keeps runs and versions (its "backend store"): a server or a database.
+
+    uri: absolute, so that it holds in any working folder.
+    """
 
     uri: str
 
     @classmethod
-    def at(cls, project: Path | str, uri: str | None = None) -> "Store":
-        """The store of a project: `uri` if given, else MLFLOW_TRACKING_URI, else `mlflow.db` in the project folder.
+    def at(cls, project: Path | str, uri: str | None = None) -> "Backend":
+        """That of a project: `uri` if given, else MLFLOW_TRACKING_URI, else `mlflow.db` in the project folder.
 
         That file is what plain `mlflow` commands and `import mlflow` open in this folder, so they find it unasked.
         ValueError for a folder or file: URI, where MLflow no longer keeps runs.
@@ -43,7 +46,7 @@ class Store:
 
     @property
     def database(self) -> Path | None:
-        """The file of an sqlite store."""
+        """The file of an SQLite database."""
         return Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else None
 
     @property
@@ -61,13 +64,18 @@ class Store:
         line = str(problem).strip().partition("\n")[0].replace(self._password or "\n", "")
         return line[:300] or type(problem).__name__
 
+    def existing(self) -> "MlflowClient":
+        """A client, where something was kept before. Raises ValueError where not: `client` would make the database."""
+        self.check_there()
+        return self.client()
+
     def check_there(self) -> None:
-        """Raise ValueError if nothing was ever kept here: a client would make the database."""
+        """Raise ValueError if nothing was ever kept here."""
         if self.database and not self.database.exists():
             raise ValueError(f"no registry at {self.address}: go to the project's folder or set MLFLOW_TRACKING_URI")
 
     def check_beside(self, place: str) -> None:
-        """Raise ValueError if an sqlite store keeps files elsewhere: MLflow holds on to the place of the first day."""
+        """Raise ValueError if a database keeps files elsewhere: MLflow never changes where an experiment keeps them."""
         if self.database and not Path(place.removeprefix("file://")).is_relative_to(self.database.parent):
             raise ValueError(
                 f"the registry at {self.address} was moved or copied: its files are in {place}. Move it back, or "
@@ -113,7 +121,7 @@ class Store:
             yield
 
     def experiment(self, client: "MlflowClient", name: str) -> str:
-        """The id of an experiment, made if new, restored if deleted. Artifacts of an sqlite store lie beside it."""
+        """The id of an experiment, made if new, restored if deleted. Artifacts of an SQLite database lie beside it."""
         known = client.get_experiment_by_name(name)
         if known is None:
             folder = self.database and str(self.database.parent / "mlartifacts" / name)

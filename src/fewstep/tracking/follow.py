@@ -113,5 +113,5 @@ class Follower:
             try:
                 consumer(entries, pictures)
             except Exception:
-                log.warning("%r failed and is told no more of this training", consumer, exc_info=True)
+                log.warning("%r failed and gets no more of this training", consumer, exc_info=True)
                 self._consumers.remove(consumer)

@@ -4,12 +4,12 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fewstep.tracking.backend import Store
-from fewstep.tracking.follow import Progress, list_pictures
+from fewstep.tracking.backend import Backend
+from fewstep.tracking.follow import Picture, Progress
 from fewstep.tracking.lineage import flatten
 from fewstep.tracking.mlflow_calls import find_run, log_points, log_texts, logged_pictures, points_of
 
@@ -25,13 +25,14 @@ def open_run(
     folder: Path | str,
     experiment: str,
     name: str,
-    store: Store,
+    backend: Backend,
     params: Mapping | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> "Run":
-    """The run of a run folder: new, or the one that `<folder>/tracking.json` knows. Nothing is asked of MLflow yet.
+    """The run of a run folder: new, or the one in `<folder>/tracking.json`. Nothing is asked of MLflow yet.
 
-    params: nested. Where a later session on the same run differs, the first values stay, and tags `later.<name>` tell.
+    params: nested. Where a later session on the same run differs, the first values stay; tags `later.<name>` have the
+    new ones.
     """
     path = Path(folder) / "tracking.json"
     params, tags = json.loads(json.dumps(dict(params or {}), default=str)), dict(tags or {})
@@ -43,18 +44,21 @@ def open_run(
     else:
         state = {"experiment": experiment, "name": name, "created_ms": round(time.time() * 1000), "run_id": None}
         state |= {"status": "FINISHED", "images": -1, "params": params, "tags": tags, "scores": {}, "files": []}
-    return Run(path, state, store)
+    return Run(path, state, backend)
 
 
 class Run:
     """A handle on one run. MLflow being away costs a warning, never the work: the next push brings what is missing.
 
-    `with run:` marks it as running, then finished, failed or killed. A Follower takes it as a consumer.
+    `with run:` marks it as running, then finished, failed or killed. As a consumer of a Follower it gets entries and
+    pictures from there; without one it reads the run folder itself when it pushes.
     """
 
-    def __init__(self, path: Path, state: dict, store: Store):
-        self._path, self._state, self._store = path, state, store
-        self._progress, self._entries = Progress(path.parent), []
+    def __init__(self, path: Path, state: dict, backend: Backend):
+        self._path, self._state, self._backend = path, state, backend
+        self._progress: Progress | None = Progress(path.parent)  # None once a Follower reads instead
+        self._entries: list[dict] = []  # not logged yet
+        self._pictures: list[Picture] = []
         self._client: MlflowClient | None = None
         self._lock, self._due, self._away = threading.RLock(), 0.0, False
         self._save()
@@ -69,8 +73,13 @@ class Run:
         """The commit that it began with and whether files differed from it, as git_state has them."""
         return {key: value for key, value in self._state["tags"].items() if key.startswith("git_")}
 
-    def __call__(self, entries: object = (), pictures: object = ()) -> None:
-        """Push, now and then. What is new is read from the run folder, not from the arguments."""
+    def __call__(self, entries: Sequence[dict], pictures: Sequence[Picture]) -> None:
+        """Take what is new from a Follower, and push it now and then."""
+        with self._lock:
+            if self._progress:  # the Follower begins with the first line: what was read here comes again
+                self._progress, self._entries, self._pictures = None, [], []
+            self._entries += entries
+            self._pictures += pictures
         if time.monotonic() >= self._due:
             self.push()
 
@@ -103,39 +112,47 @@ class Run:
             except Exception as problem:
                 if not self._away:
                     text = "%s. The work goes on; what is not logged now is logged when MLflow is back."
-                    log.warning(text, self._store.words(problem))
+                    log.warning(text, self._backend.words(problem))
                 self._client, self._away, self._due = None, True, time.monotonic() + PATIENCE
                 return False
             if self._away:
-                log.warning("MLflow at %s is back.", self._store.address)
+                log.warning("MLflow at %s is back.", self._backend.address)
             self._away, self._due = False, time.monotonic() + INTERVAL
             return True
 
     def _push(self) -> None:
         if self._client is None:
             self._client = self._connect()
+        if self._progress:
+            self._take(self._progress)
         self._push_metrics()
         self._push_pictures()
         self._push_results()
 
     def _connect(self) -> "MlflowClient":
         """A client, once the run is there with its params and tags: made again if MLflow lost it."""
-        client, state = self._store.client(), self._state
+        client, state = self._backend.client(), self._state
         run = find_run(client, self.run_id)
         if run is None:
-            experiment = self._store.experiment(client, state["experiment"])
+            experiment = self._backend.experiment(client, state["experiment"])
             run = client.create_run(experiment, start_time=state["created_ms"], run_name=state["name"])
             state |= {"run_id": run.info.run_id, "images": -1}
-            self._progress, self._entries = Progress(self._path.parent), []
+            self._entries, self._pictures, progress = [], [], Progress(self._path.parent)
+            self._take(progress)  # all again: nothing is in this run yet
+            self._progress = self._progress and progress
             self._save()
             client.log_text(self.run_id, json.dumps(state["params"], indent=2), "params.json")
         log_texts(client, run, flatten(state["params"]), state["tags"])
-        self._pictures = logged_pictures(client, self.run_id)
+        self._logged = logged_pictures(client, self.run_id)
         return client
+
+    def _take(self, progress: Progress) -> None:
+        entries, pictures = progress.read()
+        self._entries += entries
+        self._pictures += pictures
 
     def _push_metrics(self) -> None:
         """A line has one timestamp whenever it is logged, and MLflow keeps one of equal points: nothing twice."""
-        self._entries += self._progress.read()[0]
         new = [entry for entry in self._entries if entry["images"] > self._state["images"]]
         log_points(self._client, self.run_id, points_of(new, self._state["created_ms"]))
         if new:
@@ -146,16 +163,19 @@ class Run:
     def _push_pictures(self) -> None:
         from PIL import Image
 
-        for picture in list_pictures(self._path.parent):
-            if (picture.key, picture.images) in self._pictures:
+        waiting = []
+        for picture in self._pictures:
+            if (picture.key, picture.images) in self._logged:
                 continue
             try:
                 image = Image.open(picture.path)
                 image.load()
             except OSError:  # still being written
+                waiting.append(picture)
                 continue
             self._client.log_image(self.run_id, image, key=picture.key, step=picture.images)
-            self._pictures.add((picture.key, picture.images))
+            self._logged.add((picture.key, picture.images))
+        self._pictures = waiting
 
     def _push_results(self) -> None:
         """Scores that MLflow does not have yet, files, and how the run ended."""

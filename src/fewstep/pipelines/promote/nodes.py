@@ -1,55 +1,22 @@
 """Lets the gate decide whether a registered version becomes champion."""
 
-import time
-from collections.abc import Sequence
-
 from fewstep.config.parameters import EvaluationParameters, PromotionParameters
-from fewstep.console import progress_bar
 from fewstep.data.store import ArrayStore
 from fewstep.evaluation.features import Extractor
-from fewstep.evaluation.ladder import evaluate, rungs_of
-from fewstep.registry import Exam, history, promote
-from fewstep.tracking import Store
-
-ROUNDS = 5
+from fewstep.registry import history, make_exam, promote, registered_name
+from fewstep.tracking import Backend
 
 
 def promote_version(
     images: ArrayStore,
     extractor: Extractor | None,
-    registry: Store,
+    registry: Backend,
     promotion: PromotionParameters,
     evaluation: EvaluationParameters,
 ) -> dict:
     """The moves of the champion, this one's among them if there was one; says why or why not."""
-    name, exam = f"fewstep-{images.space.name}", make_exam(images, extractor, evaluation)
+    name = registered_name(registry, images.space.name)
+    exam = make_exam(images, extractor, evaluation.count, evaluation.full_seeds, evaluation.batch_size)
     made = promote(registry, name, exam, promotion.rules, promotion.version)
     print(f"\n{name} version {made['version']}: {'promoted' if made['promoted'] else 'refused'}; {made['reason']}.")
     return {"name": name, "moves": history(registry, name)}
-
-
-def make_exam(images: ArrayStore, extractor: Extractor | None, evaluation: EvaluationParameters) -> Exam:
-    """A full evaluation on these images."""
-    sizes = {"count": evaluation.count, "seeds": list(evaluation.full_seeds)}
-
-    def scores(model, nfe: int) -> dict:
-        with progress_bar(f"evaluate {model.spec.name}") as bar:
-            rungs = rungs_of(model, model.samplers[0], [nfe])
-            return evaluate(rungs, images, extractor, **sizes, batch_size=evaluation.batch_size, on_progress=bar)
-
-    def speeds(models: Sequence, nfe: int) -> list[float]:
-        return race(models, nfe, evaluation.batch_size)
-
-    hashes = {"data_sha256": images.sha256, "extractor_sha256": extractor.sha256 if extractor else None}
-    return Exam({**hashes, **sizes}, scores, speeds)
-
-
-def race(models: Sequence, nfe: int, batch_size: int) -> list[float]:
-    """Images a second of each, by turns, so that a busy machine is as busy for all; the best of several rounds."""
-    times: list[list[float]] = [[] for _ in models]
-    for _ in range(ROUNDS):
-        for model, taken in zip(models, times, strict=True):
-            started = time.perf_counter()
-            model.sample(nfe, 0, range(batch_size))
-            taken.append(time.perf_counter() - started)
-    return [batch_size / min(taken) for taken in times]

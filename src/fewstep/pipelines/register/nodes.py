@@ -11,7 +11,7 @@ from fewstep.models.model import SavedModel
 from fewstep.pipelines.teachers import teacher_of
 from fewstep.pipelines.workplace import Workplace
 from fewstep.registry import register, register_teacher
-from fewstep.tracking import Run, Store, lock_state
+from fewstep.tracking import Backend, Run, lock_state
 
 
 def register_student(
@@ -23,7 +23,7 @@ def register_student(
     ladder: Image.Image,
     report: str | None,
     workplace: Workplace,
-) -> tuple[dict, Store]:
+) -> tuple[dict, Backend]:
     """The record of the version: its aliases and why, its scores, its lineage, the record of its teacher's version.
 
     And MLflow, which has the version now. The student is registered at the levels that it was scored at. Sheet and plot

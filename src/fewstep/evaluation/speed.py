@@ -1,0 +1,22 @@
+"""How fast models are beside each other."""
+
+import time
+from collections.abc import Sequence
+
+from fewstep.models.model import Model
+
+ROUNDS = 5
+
+
+def compare_speeds(models: Sequence[Model], nfe: int, batch_size: int) -> list[float]:
+    """Images a second of each model, the best of several rounds.
+
+    The models take turns, so that whatever else the machine does slows all of them alike.
+    """
+    times: list[list[float]] = [[] for _ in models]
+    for _ in range(ROUNDS):
+        for model, taken in zip(models, times, strict=True):
+            started = time.perf_counter()
+            model.sample(nfe, 0, range(batch_size))
+            taken.append(time.perf_counter() - started)
+    return [batch_size / min(taken) for taken in times]
