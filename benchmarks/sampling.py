@@ -24,7 +24,7 @@ from bounds import Bounds
 from memory import peak_bytes
 
 from fewstep.data import ArrayStore
-from fewstep.evaluation.extractor_choice import open_choice
+from fewstep.evaluation.features.choice import open_choice
 from fewstep.evaluation.ladder import Judge, evaluate, rungs_of
 from fewstep.evaluation.sample_stream import stream
 from fewstep.models.model import Model

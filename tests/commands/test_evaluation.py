@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from fewstep.cli import main
 from fewstep.data import ingest
-from fewstep.evaluation.extractor_choice import choose_extractor
+from fewstep.evaluation.features.choice import choose_extractor
 
 pytestmark = pytest.mark.slow
 

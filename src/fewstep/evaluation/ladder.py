@@ -11,9 +11,9 @@ from torch import nn
 from fewstep.data.space import DataSpace
 from fewstep.evaluation import FULL_SEEDS
 from fewstep.evaluation.counting import count_evaluations
-from fewstep.evaluation.extractor_choice import check_images
 from fewstep.evaluation.features import Extractor
-from fewstep.evaluation.fidelity import register_extractor
+from fewstep.evaluation.features.choice import check_images
+from fewstep.evaluation.features.fidelity_register import register_extractor
 from fewstep.evaluation.interval import interval
 from fewstep.evaluation.measured import difference
 from fewstep.evaluation.memorisation import TrainingSet, memorisation_rate
