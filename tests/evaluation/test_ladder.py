@@ -11,8 +11,9 @@ from fewstep.diffusion.randomness import SampleRandomness
 from fewstep.evaluation import ladder
 from fewstep.evaluation.counting import count_evaluations
 from fewstep.evaluation.features import Extractor
-from fewstep.evaluation.ladder import Judge, Rung, evaluate, evaluate_given, floor, rungs_of
+from fewstep.evaluation.ladder import Judge, evaluate, evaluate_given, floor
 from fewstep.evaluation.perception import diversity
+from fewstep.evaluation.sampling import SamplingSetting, sampling_settings
 from fewstep.losses.distances import build_distance
 from fewstep.models.model import Model, build_function
 from fewstep.reporting.table import scores_table
@@ -33,7 +34,7 @@ def rung(space, model, nfe, declared=None, bend=1.0):
             x = function(x, torch.ones(len(x)))
         return space.decode(bend * x)
 
-    return Rung(model, "multistep", declared or nfe, [80.0] * nfe, generate, function)
+    return SamplingSetting(model, "multistep", declared or nfe, [80.0] * nfe, generate, function)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +145,7 @@ def test_samples_of_others_are_scored_by_parts_that_share_none(digits, extractor
 def test_a_class_conditional_model_is_asked_for_its_classes_in_turn(digits, extractor):
     spec = {"network": {"name": "unet", "channels": 8}, "preconditioning": {"name": "edm"}, "labels": True, "name": "t"}
     model = Model(build_function(spec, digits.space).eval(), digits.space, spec)
-    (found,) = rungs_of(model, "euler", [1])
+    (found,) = sampling_settings(model, "euler", [1])
     assert found.classes == 10
     labels = torch.tensor([8, 9, 0])
     assert np.array_equal(found.generate(1, range(8, 11)), model.sample(1, 1, range(8, 11), labels, "euler"))
@@ -187,7 +188,7 @@ def test_bad_input_fails_before_any_work(digits, extractor, change, words):
 def test_rungs_of_a_model_have_its_levels_and_its_samples(moons_store):
     spec = {"network": {"name": "mlp"}, "preconditioning": {"name": "edm"}, "labels": False, "name": "teacher"}
     model = Model(build_function(spec, moons_store.space).eval(), moons_store.space, spec)
-    found = rungs_of(model, "heun", (3, 5))
+    found = sampling_settings(model, "heun", (3, 5))
     assert [(r.model, r.sampler, r.nfe, len(r.levels)) for r in found] == [
         ("teacher", "heun", 3, 2),
         ("teacher", "heun", 5, 3),

@@ -12,7 +12,7 @@ from PIL import Image
 from fewstep.data import ingest
 from fewstep.data.space import DataSpace
 from fewstep.diffusion.gaussian import Gaussian
-from fewstep.evaluation.ladder import Rung
+from fewstep.evaluation.sampling import SamplingSetting
 from fewstep.models.model import Model
 from fewstep.reporting.report import Figure, Part, Table, render, write_pictures
 from fewstep.reporting.sections import neighbours_part, samples_part, scores_part
@@ -112,7 +112,7 @@ def test_neighbours_stand_below_their_samples(digits):
 
 def test_points_are_scattered(tmp_path):
     store = ingest({"name": "moons", "count": 200}, tmp_path / "moons")
-    rung = Rung(
+    rung = SamplingSetting(
         "cd", "multistep", 1, [80.0], lambda seed, indices: np.array(store.images("train")[: len(indices)]), None
     )
     part = samples_part([rung], store, 0)

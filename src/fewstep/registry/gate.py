@@ -1,20 +1,20 @@
 """What decides between a challenger and the champion: MLflow's validation, with thresholds that know the noise."""
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from fewstep.evaluation import FULL_SEEDS
 from fewstep.evaluation.interval import reach
-from fewstep.evaluation.measured import difference
-from fewstep.registry.evidence import SPEED
+from fewstep.evaluation.results import Evidence
 from fewstep.support.names import check_name
 
 if TYPE_CHECKING:
     from mlflow.models import MetricThreshold
 
 DISTANCES = ("kid", "fid", "wasserstein")
+SPEED = "images_per_second"  # its name in a reason
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,10 @@ class Rules:
                 raise ValueError(f"{name} is {getattr(self, name)}: it is in [0, 1].")
 
 
-def is_full(evidence: dict | None) -> bool:
-    return evidence is not None and len(evidence["seeds"]) >= FULL_SEEDS
-
-
-def decide(challenger: dict, champion: dict | None, rules: Rules) -> tuple[bool, str]:
+def decide(challenger: Evidence, champion: Evidence | None, rules: Rules) -> tuple[bool, str]:
     """Whether the challenger becomes champion, and why, in words.
 
-    Both are evidence as `evidence_of` gives it, with images_per_second of one machine. None: no champion.
+    Both have images_per_second of one machine. None: there is no champion.
     """
     if problem := _incomparable(challenger, champion):
         return False, problem
@@ -69,14 +65,14 @@ def decide(challenger: dict, champion: dict | None, rules: Rules) -> tuple[bool,
     return not failures, "; ".join([words, *failures])
 
 
-def decisive(evidence: dict, rules: Rules) -> str | None:
+def decisive(evidence: Evidence, rules: Rules) -> str | None:
     """The score that decides: KID, which is unbiased, of few samples; FID of many; a distance of points."""
-    few = evidence["count"] < rules.kid_below
+    few = evidence.count < rules.kid_below
     order = ("kid", "fid", "wasserstein") if few else ("fid", "kid", "wasserstein")
-    return next((found for kind in order if (found := _named(evidence, kind))), None)
+    return next((found for kind in order if (found := evidence.named(kind))), None)
 
 
-def noise(challenger: list[float], champion: list[float], confidence: float) -> float:
+def noise(challenger: Sequence[float], champion: Sequence[float], confidence: float) -> float:
     """How far apart two models' means over the same seeds have to be: Student's t of the paired differences.
 
     Never 0: who scores the same is not better.
@@ -85,23 +81,23 @@ def noise(challenger: list[float], champion: list[float], confidence: float) -> 
     return max(reach(differences, confidence), 1e-9 * max(1.0, abs(fmean(champion))))
 
 
-def _incomparable(challenger: dict, champion: dict | None) -> str | None:
+def _incomparable(challenger: Evidence, champion: Evidence | None) -> str | None:
     for side, name in ((challenger, "it"), (champion, "the champion")):
         if side is None:
             continue
-        if not is_full(side):
-            return f"{name} was evaluated over {len(side['seeds'])} seeds, and at least {FULL_SEEDS} are needed"
-        if odd := [n for n, values in side["values"].items() if not all(map(math.isfinite, values))]:
+        if not side.full:
+            return f"{name} was evaluated over {len(side.seeds)} seeds, and at least {FULL_SEEDS} are needed"
+        if odd := side.not_finite:
             return f"{name} has scores that are no numbers: {', '.join(odd)}"
-    found = champion and difference(challenger, champion)
+    found = champion and challenger.difference(champion)
     return f"not compared with the champion: {found}" if found else None
 
 
-def _first(challenger: dict, score: str, rules: Rules) -> tuple[dict, str]:
+def _first(challenger: Evidence, score: str, rules: Rules) -> tuple[dict, str]:
     from mlflow.models import MetricThreshold
 
     limits = {score: rules.first[score.partition("_")[0]]}
-    if (recall := _named(challenger, "recall")) and "recall" in rules.first:
+    if (recall := challenger.named("recall")) and "recall" in rules.first:
         limits[recall] = rules.first["recall"]
     thresholds = {
         name: MetricThreshold(threshold=float(limit), greater_is_better=name == recall)
@@ -112,15 +108,15 @@ def _first(challenger: dict, score: str, rules: Rules) -> tuple[dict, str]:
     return thresholds, f"{_at(challenger)} its {_shown(challenger, score)}; {words}"
 
 
-def _against(challenger: dict, champion: dict, score: str, rules: Rules) -> tuple[dict, str]:
+def _against(challenger: Evidence, champion: Evidence, score: str, rules: Rules) -> tuple[dict, str]:
     from mlflow.models import MetricThreshold
 
-    gap = noise(challenger["values"][score], champion["values"][score], rules.confidence)
+    gap = noise(challenger.values[score], champion.values[score], rules.confidence)
     limits = {"recall": rules.keep_recall, SPEED: rules.keep_speed}
     theirs = _means(champion)
     thresholds = {score: MetricThreshold(min_absolute_change=gap, greater_is_better=False)}
     for kind, share in limits.items():
-        if name := kind if kind == SPEED else _named(challenger, kind):
+        if name := kind if kind == SPEED else challenger.named(kind):
             thresholds[name] = MetricThreshold(threshold=share * theirs[name], greater_is_better=True)
     words = (
         f"{_at(challenger)} its {_shown(challenger, score)}, the champion's {_shown(champion, score)}, and the noise "
@@ -152,19 +148,14 @@ def _told(name: str, threshold: "MetricThreshold", found: float) -> str:
     return f"{name} is {found:.4g}, and at {side} {threshold.threshold:.4g} is asked"
 
 
-def _means(evidence: dict) -> dict[str, float]:
-    return {**{name: fmean(v) for name, v in evidence["values"].items()}, SPEED: evidence[SPEED]}
+def _means(evidence: Evidence) -> dict[str, float]:
+    return {**evidence.means, SPEED: evidence.images_per_second}
 
 
-def _named(evidence: dict, kind: str) -> str | None:
-    """The full name of a kind of score: kid_digits of kid."""
-    return next((name for name in evidence["values"] if name.partition("_")[0] == kind), None)
+def _at(evidence: Evidence) -> str:
+    return f"at {evidence.nfe} NFE, over {len(evidence.seeds)} seeds of {evidence.count},"
 
 
-def _at(evidence: dict) -> str:
-    return f"at {evidence['nfe']} NFE, over {len(evidence['seeds'])} seeds of {evidence['count']},"
-
-
-def _shown(evidence: dict, score: str) -> str:
-    values = evidence["values"][score]
+def _shown(evidence: Evidence, score: str) -> str:
+    values = evidence.values[score]
     return f"{score} is {fmean(values):.4g} (from {min(values):.4g} to {max(values):.4g})"

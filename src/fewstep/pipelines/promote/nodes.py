@@ -7,7 +7,9 @@ from fewstep.config.parameters import EvaluationParameters, PromotionParameters
 from fewstep.console import progress_bar
 from fewstep.data.store import ArrayStore
 from fewstep.evaluation.features import Extractor
-from fewstep.evaluation.ladder import evaluate, rungs_of
+from fewstep.evaluation.ladder import evaluate, measurement_of
+from fewstep.evaluation.results import Evaluation
+from fewstep.evaluation.sampling import sampling_settings
 from fewstep.registry import Exam, history, promote
 from fewstep.tracking import Store
 
@@ -32,16 +34,15 @@ def make_exam(images: ArrayStore, extractor: Extractor | None, evaluation: Evalu
     """A full evaluation on these images."""
     sizes = {"count": evaluation.count, "seeds": list(evaluation.full_seeds)}
 
-    def scores(model, nfe: int) -> dict:
+    def scores(model, nfe: int) -> Evaluation:
         with progress_bar(f"evaluate {model.spec['name']}") as bar:
-            rungs = rungs_of(model, model.samplers[0], [nfe])
-            return evaluate(rungs, images, extractor, **sizes, batch_size=evaluation.batch_size, on_progress=bar)
+            settings = sampling_settings(model, model.samplers[0], [nfe])
+            return evaluate(settings, images, extractor, **sizes, batch_size=evaluation.batch_size, on_progress=bar)
 
     def speeds(models: Sequence, nfe: int) -> list[float]:
         return race(models, nfe, evaluation.batch_size)
 
-    hashes = {"data_sha256": images.sha256, "extractor_sha256": extractor.sha256 if extractor else None}
-    return Exam({**hashes, **sizes}, scores, speeds)
+    return Exam(measurement_of(images, extractor, **sizes), scores, speeds)
 
 
 def race(models: Sequence, nfe: int, batch_size: int) -> list[float]:
