@@ -11,6 +11,7 @@ from fewstep.data.store import ArrayStore
 from fewstep.evaluation.features import Extractor
 from fewstep.evaluation.ladder import evaluate
 from fewstep.evaluation.results import Evaluation, TrainingBudget
+from fewstep.evaluation.sampling import settings_by_sampler
 from fewstep.evaluation.search import kept_levels
 from fewstep.models.model import Model, SavedModel
 from fewstep.pipelines.training import run_training
@@ -94,9 +95,7 @@ def _evaluate(
 ) -> Evaluation:
     """nfes: {sampler: NFE}."""
     sizes = {"count": comparison.count, "seeds": comparison.seeds, "batch_size": comparison.batch_size}
-    settings = [
-        setting for sampler, found in nfes.items() for setting in sampling_settings(model, sampler, sorted(found))
-    ]
+    settings = settings_by_sampler(model, nfes)
     with progress_bar(f"evaluate {model.spec.name}") as bar:
         scores = evaluate(settings, images, extractor, **sizes, on_progress=bar)
     budget = TrainingBudget(comparison.budget.unit, comparison.budget.amount)

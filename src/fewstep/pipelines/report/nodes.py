@@ -13,7 +13,7 @@ from fewstep.editing import try_tasks
 from fewstep.evaluation.features import Extractor
 from fewstep.evaluation.ladder import evaluate
 from fewstep.evaluation.results import Evaluation
-from fewstep.evaluation.sampling import journey_settings
+from fewstep.evaluation.sampling import journey_settings, settings_by_sampler
 from fewstep.evaluation.student_levels import StudentLevels
 from fewstep.models.model import Model, SavedModel
 from fewstep.pictures.files import write_pictures
@@ -51,9 +51,7 @@ def score_samplers(
     name, model = taught_by.spec.name, taught_by.load()
     scores.check_models(**{name: taught_by.sha256})
     known = {(row.sampler, row.nfe) for row in scores.rows_of(name)}
-    asked = [
-        setting for sampler, nfes in report.teacher_nfe.items() for setting in sampling_settings(model, sampler, nfes)
-    ]
+    asked = settings_by_sampler(model, report.teacher_nfe)
     settings = [setting for setting in asked if (setting.sampler, setting.nfe) not in known]
     if not settings:
         return scores
