@@ -19,6 +19,7 @@ import torch
 import yaml
 from PIL import Image
 
+from fewstep.evaluation.results import Evaluation
 from fewstep.exchange.checkpoints import import_openai
 from fewstep.exchange.hugging_face import write_diffusers
 from fewstep.networks import settings_of
@@ -202,8 +203,9 @@ def make_versions(project: Path) -> None:
     for number in range(2, 8):
         scores = json.loads(place.read_text())
         for row in scores["rows"]:
-            row["scores"]["fid_digits"]["mean"] += number
-        made = register(project / "data/06_models/digits/cd", scores, store)
+            values = row["scores"]["fid_digits"]["values"]
+            row["scores"]["fid_digits"]["values"] = [value + number for value in values]
+        made = register(project / "data/06_models/digits/cd", Evaluation.from_json(scores), store)
     force(store, made["name"], 2, "there is to be a previous one")
 
 

@@ -30,6 +30,6 @@ def test_a_full_evaluation_has_three_seeds_and_is_not_provisional(given, seeds, 
     loader = RecipeConfigLoader(str(CONF), env="moons", runtime_params={"evaluation": given}, **CONFIG_LOADER_ARGS)
     models = untrained("teacher", "edm", points), untrained("cd", "consistency", points)
     scores, metrics, *_ = score_models(points, None, *models, loader["parameters"]["evaluation"] | FEW, tmp_path)
-    assert (scores["seeds"], scores["provisional"]) == (seeds, provisional)
-    assert all(len(score["values"]) == len(seeds) for row in scores["rows"] for score in row["scores"].values())
+    assert (list(scores.measurement.seeds), scores.measurement.provisional) == (seeds, provisional)
+    assert all(len(score.values) == len(seeds) for row in scores.rows for score in row.scores.values())
     assert ("provisional" in capsys.readouterr().out) == provisional and metrics["cd"]

@@ -37,7 +37,7 @@ def test_the_gate_measures_what_it_needs(digits, student, tmp_path, capsys):
     store, extractor = Store.at(tmp_path, "sqlite:///mlflow.db"), open_extractor("digits")
     exam = make_exam(digits, extractor, EVALUATION)
     models = [student(std) for std in (0.3, 0.02)]
-    kids = [exam.scores(model, 1)["rows"][0]["scores"]["kid_digits"]["mean"] for model in models]
+    kids = [exam.scores(model, 1).rows[0].scores["kid_digits"].mean for model in models]
     good, bad = (models[n] for n in (kids.index(min(kids)), kids.index(max(kids))))
     one_seed = make_exam(digits, extractor, EVALUATION | {"full_seeds": [0]})
     for model in (bad, good):

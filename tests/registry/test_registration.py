@@ -150,7 +150,7 @@ def test_scores_of_another_model_of_its_name_are_not_registered(store, finished_
     student, teacher = Model.load(finished_model(0)), Model.load(finished_model(0, teacher=True))
     of = {"cd": Model.load(finished_model(1)).sha256, "teacher": teacher.sha256}
     with pytest.raises(ValueError, match="not of the cd that is there: kedro run --pipelines=evaluate"):
-        register_student(student, teacher, {**scores(26.0), "models": of}, None, None, tmp_path, store, "base")
+        register_student(student, teacher, replace(scores(26.0), models=of), None, None, tmp_path, store, "base")
     assert not store.client().search_registered_models()
 
 
@@ -158,7 +158,7 @@ def test_a_version_names_the_code_that_trained_it_and_keeps_its_pictures(store, 
     student, teacher = Model.load(finished_model(0)), Model.load(finished_model(0, teacher=True))
     student = replace(student, spec=student.spec | {"provenance": {**student.spec["provenance"], "run": "cd-1"}})
     open_run(tmp_path / "cd-1", "digits", "cd", store, {}, {"git_commit": "a" * 40, "git_dirty": "false"})
-    found = {**scores(26.0), "models": {"cd": student.sha256, "teacher": teacher.sha256}}
+    found = replace(scores(26.0), models={"cd": student.sha256, "teacher": teacher.sha256})
     pictures = [Image.new("RGB", (2, 2)), Image.new("RGB", (3, 3))]
     record, _ = register_student(student, teacher, found, *pictures, tmp_path, store, "base")
     assert (record["lineage"]["git_commit"], record["lineage"]["git_dirty"]) == ("a" * 40, "false")
@@ -166,8 +166,8 @@ def test_a_version_names_the_code_that_trained_it_and_keeps_its_pictures(store, 
 
 
 def test_a_second_version_waits_for_the_gate(store, finished_model, scores):
-    register(finished_model(0), scores(26.0, provisional=False), store)
-    better = register(finished_model(1), scores(20.0, provisional=False), store)
+    register(finished_model(0), scores(26.0, seeds=[0, 1, 2]), store)
+    better = register(finished_model(1), scores(20.0, seeds=[0, 1, 2]), store)
     assert (better["aliases"], better["uri"]) == (["challenger"], "models:/fewstep-digits/2")
     assert better["reason"] == "its fid_digits/nfe_01 is 20, and the gate has not decided yet"
     assert not better["provisional"]

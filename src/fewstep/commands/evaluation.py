@@ -8,6 +8,7 @@ import click
 import numpy as np
 
 from fewstep.commands.error_messages import refusing
+from fewstep.commands.options import NfeOption
 from fewstep.commands.project import check_folder, context_of, model_of, needed
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 @click.argument("source")
 @click.option("--env", default=None, help="The configuration, as for kedro run: its data and features are used.")
 @click.option(
-    "--steps",
+    "--nfe",
+    cls=NfeOption,
     multiple=True,
     type=click.IntRange(1),
     help="Network evaluations of a model; may be given again.  [default: 1]",
@@ -41,11 +43,11 @@ if TYPE_CHECKING:
     "--beside", multiple=True, type=click.Path(path_type=Path, exists=True, dir_okay=False), help="scores.json."
 )
 @click.option("--output", default=None, type=click.Path(path_type=Path, dir_okay=False), help="Keep scores.json here.")
-def evaluate(source: str, env: str | None, steps, sampler, count, seeds, beside, output: Path | None) -> None:
+def evaluate(source: str, env: str | None, nfe, sampler, count, seeds, beside, output: Path | None) -> None:
     """Scores of a registered model, of a finished model's folder, of a folder of pictures, or of samples (.npy).
 
     \b
-        fewstep evaluate models:/fewstep-digits@champion --steps 1 --steps 2
+        fewstep evaluate models:/fewstep-digits@champion --nfe 1 --nfe 2
         fewstep evaluate pictures/ --beside data/08_reporting/digits/cd/scores.json
     """
     from fewstep.evaluation.ladder import evaluate_given, measurement_of
@@ -64,8 +66,8 @@ def evaluate(source: str, env: str | None, steps, sampler, count, seeds, beside,
     sizes = {"count": count or usual.count, "seeds": seeds or usual.seeds}
     of_model = source.startswith("models:/") or (Path(source) / "model.json").is_file()
     if not of_model:
-        if steps or sampler:
-            raise ValueError(f"--steps and --sampler are of a model, and {source} was made already: leave them out.")
+        if nfe or sampler:
+            raise ValueError(f"--nfe and --sampler are of a model, and {source} was made already: leave them out.")
         samples = _samples(Path(source).expanduser(), images.space)
         if not count:
             sizes["count"] = min(sizes["count"], len(samples) // len(sizes["seeds"]))
@@ -74,7 +76,7 @@ def evaluate(source: str, env: str | None, steps, sampler, count, seeds, beside,
         if found := measured.difference(other.measurement):
             raise ValueError(incomparable(source, str(file), found))
     if of_model:
-        found = _of_model(source, images, extractor, steps or (1,), sampler, evaluation.batch_size, sizes)
+        found = _of_model(source, images, extractor, nfe or (1,), sampler, evaluation.batch_size, sizes)
     else:
         found = evaluate_given(samples, Path(source).name, images, extractor, **sizes)
     if output:
@@ -91,7 +93,7 @@ def _read_scores(file: Path) -> "Evaluation":
         raise ValueError(f"--beside {file}: it is no scores.json ({problem}).") from None
 
 
-def _of_model(source: str, images, extractor, steps, sampler, batch_size: int, sizes: dict) -> "Evaluation":
+def _of_model(source: str, images, extractor, nfe, sampler, batch_size: int, sizes: dict) -> "Evaluation":
     from fewstep.console import progress_bar
     from fewstep.evaluation.ladder import evaluate
     from fewstep.evaluation.sampling import sampling_settings
@@ -99,7 +101,7 @@ def _of_model(source: str, images, extractor, steps, sampler, batch_size: int, s
     model = model_of(source)
     if model.space.shape != images.space.shape:
         raise ValueError(f"{source} makes {model.space.shape}, and {images.space.name} are {images.space.shape}.")
-    settings = sampling_settings(model, sampler or model.samplers[0], sorted(set(steps)))
+    settings = sampling_settings(model, sampler or model.samplers[0], sorted(set(nfe)))
     with progress_bar("evaluate") as bar:
         return evaluate(settings, images, extractor, **sizes, batch_size=batch_size, on_progress=bar)
 

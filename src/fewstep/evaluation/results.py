@@ -302,9 +302,7 @@ def check_format(facts: Mapping[str, Any], what: str) -> None:
     """Raise ValueError if JSON was written by a newer version."""
     number = facts.get("format", 0) if isinstance(facts, Mapping) else 0
     if number not in range(FORMAT + 1):
-        raise ValueError(
-            f"{what} of format {number} are from a newer version of Fewstep: this one reads up to {FORMAT}"
-        )
+        raise ValueError(f"{what} of format {number}, from a newer version of Fewstep: this one reads up to {FORMAT}")
 
 
 def _flat_means(scores: Scores, at: str) -> dict[str, float]:
