@@ -24,9 +24,10 @@ from bounds import Bounds
 from memory import peak_bytes
 
 from fewstep.data import ArrayStore
-from fewstep.evaluation.extractor_choice import open_choice
-from fewstep.evaluation.ladder import Judge, evaluate, rungs_of
+from fewstep.evaluation.features.choice import open_choice
+from fewstep.evaluation.ladder import Judge, evaluate
 from fewstep.evaluation.sample_stream import stream
+from fewstep.evaluation.sampling import sampling_settings
 from fewstep.models.model import Model
 
 BATCH, LARGER = 64, 256
@@ -81,10 +82,11 @@ def beyond(model: Model, store: ArrayStore, extractor, count: int) -> tuple[floa
         return call
 
     extractor = replace(extractor, network=timed(extractor.network))
-    rungs = [replace(rung, generate=timed(rung.generate)) for rung in rungs_of(model, model.samplers[0], [1])]
+    one = sampling_settings(model, model.samplers[0], [1])
+    settings = [replace(setting, generate=timed(setting.generate)) for setting in one]
     judge, sizes = Judge.of(store, extractor), {"count": count, "seeds": [0], "batch_size": LARGER}
     parts.clear()
-    whole = seconds_of(lambda: evaluate(rungs, store, extractor, judge=judge, **sizes))
+    whole = seconds_of(lambda: evaluate(settings, store, extractor, judge=judge, **sizes))
     return whole, whole / sum(parts) - 1
 
 

@@ -381,17 +381,21 @@ def finished_model(tmp_path, draw_model):
 
 @pytest.fixture
 def scores():
-    """A scores.json of a student and its teacher, with a distance at 1 NFE: a function of (value, changes)."""
+    """The evaluation of a student and its teacher: a function of (FID of the student at 1 NFE, changes of the JSON)."""
+    from fewstep.evaluation.results import Evaluation
 
     def make(value, speed=900.0, **changes):
+        seeds = changes.get("seeds", [0])
+
         def row(model, sampler, nfe, mean):
-            means = {"fid_digits": {"mean": mean, "values": [mean]}, "memorisation": {"mean": 0.0, "values": [0.0]}}
+            means = {"fid_digits": {"values": [mean] * len(seeds)}, "memorisation": {"values": [0.0] * len(seeds)}}
             return {"model": model, "sampler": sampler, "nfe": nfe, "scores": means, "images_per_second": speed}
 
         rows = [row("cd", "multistep", 1, value), row("cd", "multistep", 2, value - 1)]
         rows += [row("teacher", "heun", 9, 119.0), row("teacher", "euler", 1, 300.0)]
-        floor = {"count": 100, "scores": {"fid_digits": {"mean": 19.0, "values": [19.0]}}}
+        floor = {"count": 100, "scores": {"fid_digits": {"values": [19.0] * len(seeds)}}}
         facts = {"dataset": "digits", "data_sha256": "d" * 64, "extractor": {"name": "digits", "sha256": "e" * 64}}
-        return {**facts, "count": 100, "seeds": [0], "provisional": True, "floor": floor, "rows": rows, **changes}
+        facts |= {"split": "train", "count": 100, "seeds": seeds, "floor": floor, "rows": rows}
+        return Evaluation.from_json({**facts, **changes})
 
     return make

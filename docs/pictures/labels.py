@@ -7,7 +7,8 @@ import torch
 
 from fewstep.data import ArrayStore
 from fewstep.evaluation.features import open_extractor
-from fewstep.evaluation.ladder import evaluate, rungs_of
+from fewstep.evaluation.ladder import evaluate
+from fewstep.evaluation.sampling import sampling_settings
 from fewstep.models.model import Model
 from fewstep.pictures.sheets import sheet
 from fewstep.reporting.plots import ladder_plot
@@ -22,8 +23,8 @@ def main(model="data/06_models/labels/ctm", images="data/02_intermediate/labels/
     samples = student.sample(2, 0, noises.tolist(), labels)
     rows = [(str(label), samples[labels == label]) for label in range(10)]
     sheet(rows, columns=10).save(FOLDER / "labels.png")
-    rungs = [rung for gamma in GAMMAS for rung in rungs_of(student, "gamma", NFE, gamma)]
-    scores = evaluate(rungs, store, open_extractor("digits"), count=400, seeds=SEEDS)
+    settings = [setting for gamma in GAMMAS for setting in sampling_settings(student, "gamma", NFE, gamma)]
+    scores = evaluate(settings, store, open_extractor("digits"), count=400, seeds=SEEDS)
     ladder_plot(scores).quantize(64).save(FOLDER / "gammas.png", optimize=True)
 
 

@@ -8,7 +8,7 @@ from kedro.framework.project import pipelines
 from fewstep.commands.project import command_of
 from fewstep.config.parameters import DataParameters, EvaluationParameters
 from fewstep.data import expected_space
-from fewstep.evaluation.extractor_choice import check_choice, check_extractor
+from fewstep.evaluation.features.choice import check_choice, check_extractor
 from fewstep.losses.distances import check_distance
 from fewstep.pipelines.datasets import WorkplaceDataset
 from fewstep.training.recipe import Recipe

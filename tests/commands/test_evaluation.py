@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from fewstep.cli import main
 from fewstep.data import ingest
-from fewstep.evaluation.extractor_choice import choose_extractor
+from fewstep.evaluation.features.choice import choose_extractor
 
 pytestmark = pytest.mark.slow
 
@@ -56,8 +56,9 @@ def test_without_a_count_there_are_as_many_as_the_samples_give(project):
         ("several.npy", "several.npy is no array of numbers that NumPy wrote: it holds several (.npz)"),
         ("b.npy --beside=conf/base/globals.yml", "it is no scores.json"),
         ("b.npy --output=nowhere/b.json", "there is no folder nowhere"),
-        ("b.npy --steps=5", "--steps and --sampler are of a model, and b.npy was made already"),
-        ("b.npy --sampler=heun", "--steps and --sampler are of a model, and b.npy was made already"),
+        ("b.npy --steps=5", "--nfe and --sampler are of a model, and b.npy was made already"),
+        ("b.npy --nfe=5", "--nfe and --sampler are of a model"),
+        ("b.npy --sampler=heun", "--nfe and --sampler are of a model, and b.npy was made already"),
     ],
 )
 def test_what_cannot_be_is_said_before_any_work(words, message, project):

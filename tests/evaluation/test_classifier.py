@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from fewstep.evaluation.classifier import Classifier, rotations, train_classifier
+from fewstep.evaluation.features.classifier import Classifier, rotations, train_classifier
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from fewstep.data import expected_space
-from fewstep.evaluation import features
-from fewstep.evaluation.classifier import accuracy
-from fewstep.evaluation.extractor_choice import check_extractor, choose_extractor
-from fewstep.evaluation.features import SHIPPED, make_extractor, open_extractor
+from fewstep.evaluation.features import make_extractor, open_extractor, sources
+from fewstep.evaluation.features.choice import check_extractor, choose_extractor
+from fewstep.evaluation.features.classifier import accuracy
+from fewstep.evaluation.features.sources import SHIPPED
 from fewstep.evaluation.scores import Reference, score_images
 
 
@@ -48,7 +48,7 @@ def test_made_once_and_opened_again(tiny_store, tmp_path, monkeypatch):
     made = make_extractor(tiny_store, tmp_path / "extractor")
     assert made.record["heldout_accuracy"] > 0.95
     assert (made.name, made.shape, made.has_classes) == ("halves", (3, 8, 8), True)
-    monkeypatch.setattr(features, "train_classifier", None)
+    monkeypatch.setattr(sources, "train_classifier", None)
     assert make_extractor(tiny_store, tmp_path / "extractor").sha256 == made.sha256
     assert open_extractor(tmp_path / "extractor").sha256 == made.sha256
 

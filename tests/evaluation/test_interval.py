@@ -1,12 +1,10 @@
-"""The interval of a score, and what has to agree before scores are compared."""
+"""The interval of a score."""
 
 import numpy as np
 import pytest
 from scipy.stats import sem, t
 
 from fewstep.evaluation.interval import interval, reach
-from fewstep.evaluation.ladder import joined
-from fewstep.evaluation.measured import difference
 
 
 def test_the_interval_is_students_t():
@@ -24,29 +22,3 @@ def test_one_value_and_values_that_are_no_numbers_have_no_interval():
     assert interval([1.0]) is None
     assert interval([1.0, float("nan")]) is None
     assert reach([2.0, 2.0, 2.0], 0.9) == 0
-
-
-def evaluation(**changes):
-    facts = {"data_sha256": "d" * 64, "extractor": {"name": "digits", "sha256": "e" * 64}, "split": "train"}
-    return {**facts, "count": 400, "seeds": [0, 1, 2], "rows": [{"model": "cd"}], **changes}
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"data_sha256": "f" * 64}, r"the data hash differs \(dddd.* here, ffff.* there\)"),
-        ({"extractor": {"name": "digits", "sha256": "f" * 64}}, r"extractor differs \(digits eeee.*, digits ffff"),
-        ({"extractor": None}, r"the extractor differs \(digits e* here, None there\)"),
-        ({"split": "heldout"}, r"the split differs \(train here, heldout there\)"),
-        ({"count": 50}, r"the sample count differs \(400 here, 50 there\)"),
-        ({"seeds": [0]}, r"the set of seeds differs \(\[0, 1, 2\] here, \[0\] there\)"),
-    ],
-)
-def test_what_was_measured_differently_is_not_joined(change, words):
-    with pytest.raises(ValueError, match=f"scores of cd .here. and of ect .there. do not compare: .*{words}"):
-        joined([evaluation(), evaluation(rows=[{"model": "ect"}], **change)])
-
-
-def test_what_was_measured_alike_is_joined():
-    assert difference(evaluation(), evaluation()) is None
-    assert len(joined([evaluation(), evaluation()])["rows"]) == 2

@@ -11,8 +11,10 @@ from fewstep.diffusion.randomness import SampleRandomness
 from fewstep.evaluation import ladder
 from fewstep.evaluation.counting import count_evaluations
 from fewstep.evaluation.features import Extractor
-from fewstep.evaluation.ladder import Judge, Rung, evaluate, evaluate_given, floor, rungs_of
+from fewstep.evaluation.ladder import Judge, evaluate, evaluate_given, floor
 from fewstep.evaluation.perception import diversity
+from fewstep.evaluation.results import Evaluation, ExtractorId
+from fewstep.evaluation.sampling import SamplingSetting, sampling_settings
 from fewstep.losses.distances import build_distance
 from fewstep.reporting.table import scores_table
 
@@ -32,7 +34,7 @@ def rung(space, model, nfe, declared=None, bend=1.0):
             x = function(x, torch.ones(len(x)))
         return space.decode(bend * x)
 
-    return Rung(model, "multistep", declared or nfe, [80.0] * nfe, generate, function)
+    return SamplingSetting(model, "multistep", declared or nfe, [80.0] * nfe, generate, function)
 
 
 @pytest.fixture(scope="module")
@@ -48,20 +50,22 @@ def test_scores_of_images(digits, extractor):
         on_progress=lambda *progress: said.append(progress),
         on_samples=lambda r, seed, samples: kept.update({(r.model, seed): samples}),
     )  # fmt: skip
-    assert json.loads(json.dumps(scores)) == scores
-    assert (scores["dataset"], scores["data_sha256"]) == ("digits", digits.sha256)
-    assert scores["extractor"] == {"name": "digits", "sha256": extractor.sha256}
-    assert (scores["count"], scores["seeds"], scores["provisional"]) == (60, [0, 1, 2], False)
-    assert [(row["model"], row["nfe"], row["levels"]) for row in scores["rows"]] == [
-        ("cd", 1, [80.0]),
-        ("teacher", 3, [80.0] * 3),
+    assert Evaluation.from_json(json.loads(json.dumps(scores.to_json()))) == scores
+    how = scores.measurement
+    assert (how.dataset, how.data_sha256) == ("digits", digits.sha256)
+    assert how.extractor == ExtractorId("digits", extractor.sha256)
+    assert (how.count, how.seeds, how.provisional) == (60, (0, 1, 2), False)
+    assert scores.primary == "fid_digits"
+    assert [(row.model, row.nfe, row.levels) for row in scores.rows] == [
+        ("cd", 1, (80.0,)),
+        ("teacher", 3, (80.0,) * 3),
     ]
     names = {"fid_digits", "kid_digits", "precision_digits", "recall_digits", "is_digits", "memorisation"}
-    for part in (*scores["rows"], scores["floor"]):
-        assert set(part["scores"]) == names
-        assert all(s["mean"] == pytest.approx(np.mean(s["values"])) for s in part["scores"].values())
-        assert all(len(s["values"]) == 3 for s in part["scores"].values())
-    assert scores["floor"]["scores"]["fid_digits"]["mean"] < scores["rows"][0]["scores"]["fid_digits"]["mean"]
+    for part in (*scores.rows, scores.floor):
+        assert set(part.scores) == names
+        assert all(s.mean == pytest.approx(np.mean(s.values)) for s in part.scores.values())
+        assert all(len(s.values) == 3 for s in part.scores.values())
+    assert scores.floor.scores["fid_digits"].mean < scores.rows[0].scores["fid_digits"].mean
     assert said == sorted(said)
     assert said[-1] == (360, 360)
     assert kept["cd", 0].shape == (60, 1, 8, 8)
@@ -70,18 +74,18 @@ def test_scores_of_images(digits, extractor):
 
 def test_the_batch_does_not_change_the_scores_and_models_share_noise(moons_store):
     rungs = [rung(moons_store.space, "a", 2), rung(moons_store.space, "b", 2)]
-    scores = [evaluate(rungs, moons_store, None, count=50, seeds=[0], batch_size=b)["rows"] for b in (7, 50)]
-    assert [row["scores"] for row in scores[0]] == [row["scores"] for row in scores[1]]
-    assert scores[0][0]["scores"] == scores[0][1]["scores"]
+    scores = [evaluate(rungs, moons_store, None, count=50, seeds=[0], batch_size=b).rows for b in (7, 50)]
+    assert [row.scores for row in scores[0]] == [row.scores for row in scores[1]]
+    assert scores[0][0].scores == scores[0][1].scores
 
 
 def test_scores_of_points(moons_store):
     scores = evaluate([rung(moons_store.space, "cd", 1)], moons_store, None, count=80, seeds=[0])
-    assert scores["extractor"] is None
-    assert scores["provisional"]
+    assert scores.measurement.extractor is None
+    assert scores.measurement.provisional and scores.primary == "wasserstein"
     names = {"wasserstein", "sliced_wasserstein", "memorisation"}
-    assert set(scores["rows"][0]["scores"]) == set(scores["floor"]["scores"]) == names
-    assert scores["floor"]["scores"]["wasserstein"]["mean"] < scores["rows"][0]["scores"]["wasserstein"]["mean"]
+    assert set(scores.rows[0].scores) == set(scores.floor.scores) == names
+    assert scores.floor.scores["wasserstein"].mean < scores.rows[0].scores["wasserstein"].mean
 
 
 def test_lpips_is_built_once_and_for_scores_alone(digits, extractor, monkeypatch):
@@ -112,12 +116,12 @@ def test_evaluations_are_counted_inside_the_block_only():
 def test_the_floor_takes_other_images_for_each_seed_and_says_when_there_are_too_few(digits, extractor):
     heldout, judge = digits.images("heldout"), Judge.of(digits, extractor)
     enough = floor(heldout, judge, 100, [0, 1])
-    assert enough["count"] == 100
-    assert "note" not in enough
-    assert len(set(enough["scores"]["fid_digits"]["values"])) == 2
+    assert enough.count == 100
+    assert enough.note is None
+    assert len(set(enough.scores["fid_digits"].values)) == 2
     few = floor(heldout, judge, 1000, [0])
-    assert few["count"] == len(heldout)
-    assert "only 449" in few["note"]
+    assert few.count == len(heldout)
+    assert "only 449" in few.note
 
 
 def test_samples_of_others_are_scored_by_parts_that_share_none(digits, extractor):
@@ -130,11 +134,11 @@ def test_samples_of_others_are_scored_by_parts_that_share_none(digits, extractor
 
     recorder = Recorder(**{f.name: getattr(extractor, f.name) for f in fields(extractor)})
     scores = evaluate_given(rows, "mine", digits, recorder, count=30, seeds=[0, 1, 2])
-    assert (scores["count"], scores["rows"][0]["model"], scores["floor"]["count"]) == (30, "mine", 30)
+    assert (scores.measurement.count, scores.rows[0].model, scores.floor.count) == (30, "mine", 30)
     given = [part for part in parts if len(part) == 30][:3]
     assert sorted(image.tobytes() for part in given for image in part) == sorted(image.tobytes() for image in rows)
-    assert scores["rows"][0]["scores"]["memorisation"]["mean"] == 1
-    assert scores["rows"][0]["scores"]["fid_digits"]["interval"]
+    assert scores.rows[0].scores["memorisation"].mean == 1
+    assert scores.rows[0].scores["fid_digits"].interval
     assert "mine" in scores_table(scores)
     with pytest.raises(ValueError, match=r"mine has 89 samples: 30 of each seed \(0, 1, 2\) are 90"):
         evaluate_given(rows[:89], "mine", digits, extractor, count=30, seeds=[0, 1, 2])
@@ -143,7 +147,7 @@ def test_samples_of_others_are_scored_by_parts_that_share_none(digits, extractor
 def test_a_class_conditional_model_is_asked_for_its_classes_in_turn(digits, extractor, draw_model):
     spec = {"network": {"name": "unet", "channels": 8}, "preconditioning": {"name": "edm"}, "labels": True, "name": "t"}
     model = draw_model(spec, digits.space)
-    (found,) = rungs_of(model, "euler", [1])
+    (found,) = sampling_settings(model, "euler", [1])
     assert found.classes == 10
     labels = torch.tensor([8, 9, 0])
     assert np.array_equal(found.generate(1, range(8, 11)), model.sample(1, 1, range(8, 11), labels, "euler"))
@@ -156,9 +160,9 @@ def test_a_class_conditional_model_is_asked_for_its_classes_in_turn(digits, extr
         return np.stack([real[places[i % 10][i // 10]] for i in indices])
 
     rungs = [replace(found, generate=ideal), replace(found, generate=ideal, classes=0)]
-    rows = evaluate(rungs, digits, extractor, count=200, seeds=[0], batch_size=70)["rows"]
-    assert rows[0]["scores"]["label_agreement_digits"]["mean"] > 0.97
-    assert "label_agreement_digits" not in rows[1]["scores"]
+    rows = evaluate(rungs, digits, extractor, count=200, seeds=[0], batch_size=70).rows
+    assert rows[0].scores["label_agreement_digits"].mean > 0.97
+    assert "label_agreement_digits" not in rows[1].scores
 
 
 @pytest.mark.parametrize(
@@ -186,7 +190,7 @@ def test_bad_input_fails_before_any_work(digits, extractor, change, words):
 def test_rungs_of_a_model_have_its_levels_and_its_samples(moons_store, draw_model):
     spec = {"network": {"name": "mlp"}, "preconditioning": {"name": "edm"}, "labels": False, "name": "teacher"}
     model = draw_model(spec, moons_store.space)
-    found = rungs_of(model, "heun", (3, 5))
+    found = sampling_settings(model, "heun", (3, 5))
     assert [(r.model, r.sampler, r.nfe, len(r.levels)) for r in found] == [
         ("teacher", "heun", 3, 2),
         ("teacher", "heun", 5, 3),

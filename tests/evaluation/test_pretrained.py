@@ -8,10 +8,11 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from fewstep.evaluation.features import file_sha256, open_extractor
-from fewstep.evaluation.fidelity import import_fidelity
+from fewstep.evaluation.features import open_extractor
+from fewstep.evaluation.features.extractor import file_sha256
+from fewstep.evaluation.features.fidelity import import_fidelity
+from fewstep.evaluation.features.pretrained import PRETRAINED
 from fewstep.evaluation.ladder import evaluate_given
-from fewstep.evaluation.pretrained import PRETRAINED
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated", "ignore::torch.jit.TracerWarning")
 

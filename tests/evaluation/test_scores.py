@@ -6,7 +6,8 @@ import torch
 from torch.utils.data import Dataset
 
 from fewstep.evaluation.features import Features
-from fewstep.evaluation.fidelity import import_fidelity, register_extractor
+from fewstep.evaluation.features.fidelity import import_fidelity
+from fewstep.evaluation.features.fidelity_register import register_extractor
 from fewstep.evaluation.scores import ROWS, Reference, score_features, score_images
 
 

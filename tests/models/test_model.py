@@ -7,7 +7,7 @@ import torch
 
 from fewstep.data.space import DataSpace
 from fewstep.evaluation.counting import count_evaluations
-from fewstep.evaluation.ladder import rungs_of
+from fewstep.evaluation.sampling import sampling_settings
 from fewstep.models.model import Model, SavedModel, build_function
 from fewstep.models.spec import ModelSpec, Provenance
 from fewstep.samplers import DENOISER_SAMPLERS
@@ -117,7 +117,7 @@ def test_a_trajectory_jumps_at_any_gamma_and_is_sampled_as_a_denoiser_too(trajec
     assert np.array_equal(sample(gamma=1.0), sample(sampler="multistep", levels=levels))
     for name in DENOISER_SAMPLERS:
         sample(9, sampler=name)
-    (rung,) = rungs_of(trajectory, "gamma", [2], 0.5)
+    (rung,) = sampling_settings(trajectory, "gamma", [2], 0.5)
     assert rung.sampler == "gamma_0.5" and not np.array_equal(
         rung.generate(0, range(3)), trajectory.sample(2, 0, range(3))
     )

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from fewstep.evaluation.interval import interval
+from fewstep.evaluation.results import Evaluation, Score
 from fewstep.pictures.plotting import scatter
 from fewstep.pictures.sheets import FRAME, GAP, sheet, tile
 from fewstep.reporting.plots import ladder_plot
@@ -28,10 +31,11 @@ def scores():
 
     rows = [row("cd", "multistep", 1, 4.2), row("cd", "multistep", 2, 3.9), row("teacher", "heun", 9, 21.59)]
     floor = {"count": 400, "scores": {"fid_digits": summary(2.6), "kid_digits": summary(0.001)}}
-    return {
+    facts = {
         "dataset": "digits", "data_sha256": "d" * 64, "split": "train", "count": 400, "seeds": [0], "provisional": True,
         "extractor": {"name": "digits", "sha256": "e" * 64}, "floor": floor, "rows": rows,
     }  # fmt: skip
+    return Evaluation.from_json(facts)
 
 
 def test_a_tile_shows_each_pixel_as_a_square_block():
@@ -76,10 +80,11 @@ def test_the_table_has_every_score_the_floor_and_says_provisional(scores):
 
 
 def test_the_table_of_several_seeds_has_their_interval(scores):
-    scores.update(seeds=[0, 1, 2], provisional=False)
-    scores["rows"][0]["scores"]["fid_digits"] = summary(4.0, [3.0, 4.0, 5.0])
-    assert "4.000 ±2.484" in scores_table(scores)
-    assert "provisional" not in scores_table(scores)
+    first = replace(scores.rows[0], scores=scores.rows[0].scores | {"fid_digits": Score((3.0, 4.0, 5.0))})
+    measured = replace(scores.measurement, seeds=(0, 1, 2))
+    several = replace(scores, measurement=measured, rows=(first, *scores.rows[1:]))
+    assert "4.000 ±2.484" in scores_table(several)
+    assert "provisional" not in scores_table(several)
 
 
 def test_the_ladder_shows_positive_and_negative_scores(scores):

@@ -28,7 +28,7 @@ def test_every_recipe_has_its_line_and_its_place(compared):
     board = json.loads((folder / "leaderboard.json").read_text())
     methods = board["methods"]
     assert sorted(m["recipe"] for m in methods) == recipe_names()
-    firsts = [m["scores"]["1"][board["score"]]["mean"] for m in methods]
+    firsts = [m["scores"]["1"][board["primary"]]["mean"] for m in methods]
     assert firsts == sorted(firsts)
     for method in methods:
         assert method["images"] == 160 and method["steps"] == 5 and method["seconds"] > 0
@@ -55,7 +55,7 @@ def test_scores_of_another_model_are_not_ranked(compared):
     project, _ = compared
     file = project.root / "data/08_reporting/test/comparison/contests/cd.json"
     before = file.read_text()
-    file.write_text(json.dumps(json.loads(before) | {"model_sha256": "0" * 64}))
+    file.write_text(json.dumps(json.loads(before) | {"models": {"cd": "0" * 64}}))
     code, output = project.run("kedro", "run", "--env=test", "--pipelines=compare", "--nodes=rank")
     file.write_text(before)
     assert code != 0 and re.search(r"the scores of cd are of another model .*--nodes=train_cd,score_cd", output)

@@ -44,10 +44,10 @@ def test_a_full_evaluation_has_three_seeds_and_is_not_provisional(
     models = teacher, untrained("cd", "consistency", teacher.sha256)
     evaluation = typed_parameters("moons", evaluation=given | FEW).evaluation
     scores, metrics, levels, *_ = score_models(points, None, *models, evaluation, workplace)
-    assert {row["model"] for row in scores["rows"]} == {"cd", "teacher"} == scores["models"].keys()
+    assert {row.model for row in scores.rows} == {"cd", "teacher"} == scores.models.keys()
     assert levels == StudentLevels.of_recipe(models[1]) and levels.levels == {2: (3.0,)}
-    assert (scores["seeds"], scores["provisional"]) == (seeds, provisional)
-    assert all(len(score["values"]) == len(seeds) for row in scores["rows"] for score in row["scores"].values())
+    assert (list(scores.measurement.seeds), scores.measurement.provisional) == (seeds, provisional)
+    assert all(len(score.values) == len(seeds) for row in scores.rows for score in row.scores.values())
     assert ("provisional" in capsys.readouterr().out) == provisional and metrics["cd"]
 
 
@@ -56,8 +56,8 @@ def test_a_student_of_data_alone_is_scored_alone_and_a_line_says_so(
 ):
     student, evaluation = untrained("ict", "consistency"), typed_parameters("moons", evaluation=FEW).evaluation
     scores, metrics, *_ = score_models(points, None, untrained("teacher", "edm"), student, evaluation, workplace)
-    assert {row["model"] for row in scores["rows"]} == metrics.keys() == {"ict"}
-    assert scores["models"] == {"ict": student.sha256}
+    assert {row.model for row in scores.rows} == metrics.keys() == {"ict"}
+    assert scores.models == {"ict": student.sha256}
     assert "ict learned from data alone: no teacher is shown beside it." in capsys.readouterr().out
 
 
@@ -75,7 +75,7 @@ def test_searched_levels_are_an_output_and_runs_keeps_only_the_search(points, un
     given = points, None, None, student, evaluation, workplace
     scores, _, levels, *_ = score_models(*given)
     assert levels.searched and levels.model_sha256 == student.sha256
-    scored = next(row["levels"] for row in scores["rows"] if row["nfe"] == 2)
+    scored = next(row.levels for row in scores.rows if row.nfe == 2)
     assert tuple(scored[1:]) == levels.levels[2] == levels.at(student).spec.levels[2]
     assert (workplace.run_folder(student) / "search.json").exists()
     assert StudentLevels.from_json(levels.to_json()) == levels

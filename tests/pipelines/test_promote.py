@@ -37,7 +37,7 @@ def test_the_gate_measures_what_it_needs(digits, student, tmp_path, capsys):
     backend, extractor = Backend.at(tmp_path, "sqlite:///mlflow.db"), open_extractor("digits")
     exam = make_exam(digits, extractor, 50, (0, 1, 2), 25)
     models = [student(std) for std in (0.3, 0.02)]
-    kids = [exam.scores(model.load(), 1)["rows"][0]["scores"]["kid_digits"]["mean"] for model in models]
+    kids = [exam.scores(model.load(), 1).rows[0].scores["kid_digits"].mean for model in models]
     good, bad = (models[n] for n in (kids.index(min(kids)), kids.index(max(kids))))
     one_seed = make_exam(digits, extractor, 50, (0,), 25)
     for model in (bad, good):

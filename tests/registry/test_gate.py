@@ -1,9 +1,12 @@
 """The decision between challenger and champion."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
+from fewstep.evaluation.results import Evidence
 from fewstep.registry import Rules, decide
 from fewstep.registry.gate import noise
 
@@ -13,7 +16,8 @@ RULES = Rules(first={"kid": 0.2, "fid": 50.0, "recall": 0.3})
 def evidence(kid=(0.05, 0.06, 0.07), fid=5.0, recall=0.7, speed=900.0, **changes):
     values = {"fid_x": [fid] * 3, "kid_x": list(kid), "recall_x": [recall] * 3}
     measured = {"data_sha256": "d" * 64, "extractor_sha256": "e" * 64, "count": 400, "seeds": [0, 1, 2], "nfe": 1}
-    return {**measured, "values": values, "images_per_second": speed, **changes}
+    found = Evidence.from_json({**measured, "values": values, **changes})
+    return replace(found, images_per_second=speed)
 
 
 def lower(by, spread=0.0):

@@ -3,10 +3,12 @@
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fewstep.evaluation.results import Score
 from fewstep.models.model import SavedModel
 from fewstep.registry import Exam, Rules, force, history, load_registered, promote, register, rollback
 from fewstep.registry.champion_log import append, holders, move
@@ -26,16 +28,18 @@ def tags(backend, number):
     return backend.client().get_model_version(NAME, str(number)).tags
 
 
+def spread(row, middle):
+    """A row with FIDs about a value."""
+    return replace(row, scores=row.scores | {"fid_digits": Score((middle - 1, middle, middle + 1.5))})
+
+
 @pytest.fixture
 def full(scores):
     """Scores over three seeds, as registered or found by an exam."""
 
     def make(value, **changes):
-        found = scores(value, seeds=[0, 1, 2], provisional=False, **changes)
-        for row in found["rows"]:
-            mean = row["scores"]["fid_digits"]["mean"]
-            row["scores"]["fid_digits"]["values"] = [mean - 1, mean, mean + 1.5]
-        return found
+        found = scores(value, seeds=[0, 1, 2], **changes)
+        return replace(found, rows=tuple(spread(row, row.scores["fid_digits"].mean) for row in found.rows))
 
     return make
 
@@ -51,8 +55,7 @@ def exam(full):
             examined.append(model.sha256)
             return full(values[model.sha256])
 
-        measured = {"data_sha256": "d" * 64, "extractor_sha256": "e" * 64, "count": 100, "seeds": [0, 1, 2]}
-        found = Exam(measured, scores, lambda models, nfe: (speeds or [900.0] * 2)[: len(models)])
+        found = Exam(full(0.0).measurement, scores, lambda models, nfe: (speeds or [900.0] * 2)[: len(models)])
         return found, examined
 
     return make
@@ -117,7 +120,8 @@ def test_what_an_exam_found_is_on_the_card_with_its_interval(backend, finished_m
 def test_the_gate_looks_at_the_evaluations_that_it_names(backend, finished_model, full, exam):
     for seed, (once, twice) in enumerate([(30.0, 20.0), (20.0, 30.0)]):
         found = full(once)
-        found["rows"][1]["scores"]["fid_digits"] = {"mean": twice, "values": [twice - 1, twice, twice + 1]}
+        first, second, *others = found.rows
+        found = replace(found, rows=(first, spread(second, twice), *others))
         register(finished_model(seed), found, backend)
     timed = []
 

@@ -171,22 +171,24 @@ def test_scores_of_another_model_of_its_name_are_not_registered(backend, finishe
     student, teacher = taught(finished_model)
     of = {"cd": finished_model(1).sha256, "teacher": teacher.sha256}
     with pytest.raises(ValueError, match="not of the cd that is there: kedro run --pipelines=evaluate"):
-        registered({**scores(26.0), "models": of}, student, teacher, Workplace(tmp_path, backend, "base", None, False))
+        registered(
+            replace(scores(26.0), models=of), student, teacher, Workplace(tmp_path, backend, "base", None, False)
+        )
     assert not backend.client().search_registered_models()
 
 
 def test_a_version_names_the_code_that_trained_it_and_keeps_its_pictures(backend, finished_model, scores, tmp_path):
     student, teacher = taught(finished_model)
     open_run(tmp_path / "cd-1", "digits", "cd", backend, {}, {"git_commit": "a" * 40, "git_dirty": "false"})
-    found = {**scores(26.0), "models": {"cd": student.sha256, "teacher": teacher.sha256}}
+    found = replace(scores(26.0), models={"cd": student.sha256, "teacher": teacher.sha256})
     record = registered(found, student, teacher, Workplace(tmp_path, backend, "base", None, False))
     assert (record["lineage"]["git_commit"], record["lineage"]["git_dirty"]) == ("a" * 40, "false")
     assert Image.open(place_of(backend, 1) / "ladder.png").width == 3
 
 
 def test_a_second_version_waits_for_the_gate(backend, finished_model, scores):
-    register(finished_model(0), scores(26.0, provisional=False), backend)
-    better = register(finished_model(1), scores(20.0, provisional=False), backend)
+    register(finished_model(0), scores(26.0, seeds=[0, 1, 2]), backend)
+    better = register(finished_model(1), scores(20.0, seeds=[0, 1, 2]), backend)
     assert (better["aliases"], better["uri"]) == (["challenger"], "models:/fewstep-digits/2")
     assert better["reason"] == "its fid_digits/nfe_01 is 20, and the gate has not decided yet"
     assert not better["provisional"]

@@ -126,7 +126,7 @@ def test_a_forced_promotion_its_history_and_the_way_back(project, backend, finis
 @pytest.mark.slow
 def test_the_gate_as_a_pipeline_and_as_a_command(project, backend):
     from fewstep.data import ingest
-    from fewstep.evaluation.extractor_choice import choose_extractor
+    from fewstep.evaluation.features.choice import choose_extractor
 
     images = ingest({"name": "digits"}, project / "data/02_intermediate/digits/images")
     choose_extractor(images, "digits", None, project / "data/03_primary/digits/extractor")

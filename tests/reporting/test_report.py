@@ -12,7 +12,8 @@ from PIL import Image
 from fewstep.data import ingest
 from fewstep.data.space import DataSpace
 from fewstep.diffusion.gaussian import Gaussian
-from fewstep.evaluation.ladder import Rung
+from fewstep.evaluation.results import Evaluation
+from fewstep.evaluation.sampling import SamplingSetting
 from fewstep.models.model import Model
 from fewstep.models.spec import ModelSpec
 from fewstep.pipelines.datasets import PicturesDataset
@@ -115,7 +116,7 @@ def test_neighbours_stand_below_their_samples(digits):
 
 def test_points_are_scattered(tmp_path):
     store = ingest({"name": "moons", "count": 200}, tmp_path / "moons")
-    rung = Rung(
+    rung = SamplingSetting(
         "cd", "multistep", 1, [80.0], lambda seed, indices: np.array(store.images("train")[: len(indices)]), None
     )
     part = samples_part([rung], store, 0)
@@ -128,14 +129,14 @@ def test_scores_stand_beside_what_is_published(dataset, tables):
     score = {"fid_x": {"mean": 4.0, "interval": [3.5, 4.5], "values": [3.8, 4.0, 4.2]}}
     row = {"model": "cd", "sampler": "multistep", "nfe": 1, "levels": [80.0], "images_per_second": 9.0, "scores": score}
     part = scores_part(
-        {
+        Evaluation.from_json({
             "dataset": dataset, "data_sha256": "d", "split": "train", "count": 400, "seeds": [0, 1, 2],
             "extractor": {"name": "x", "sha256": "e" * 64}, "provisional": False, "rows": [row],
             "floor": {"count": 400, "scores": score},
-        }
+        })
     )  # fmt: skip
     assert len(part.tables) == tables
-    assert part.tables[0].rows[0] == ["cd, multistep, 1 NFE", "4.000 ±0.500", "9"]
+    assert part.tables[0].rows[0] == ["cd, multistep, 1 NFE", "4.000 ±0.497", "9"]
     assert ("does not compare" in part.words) == (tables == 2)
     if tables == 2:
         assert ["EDM", "36", "2.04", "9.84", "Song et al. 2023, Table 1"] in part.tables[1].rows

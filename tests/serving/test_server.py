@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from fewstep.registry import attach, load_registered, register
-from fewstep.registry.evidence import flat_scores
 from fewstep.tracking import Backend, open_run
 
 
@@ -43,7 +42,7 @@ def test_a_training_that_starts_before_its_server(server, write_progress, finish
             if run.push():
                 break
             time.sleep(1)
-    run.log_scores(flat_scores(scores(26.0), "cd"))
+    run.log_scores(scores(26.0).means_of("cd"))
     client = server.client()
     assert [point.step for point in client.get_metric_history(run.run_id, "loss")] == [10, 20]
     assert len(client.list_artifacts(run.run_id, "images")) == 2

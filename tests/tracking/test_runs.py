@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fewstep.registry.evidence import flat_scores
 from fewstep.tracking import Backend, Follower, open_run
 
 
@@ -94,7 +93,7 @@ def test_while_mlflow_is_away_the_work_goes_on(tmp_path, empty_database, write_p
         time.sleep(0.1)
         run._due = 0
         time.sleep(0.1)
-    run.log_scores(flat_scores(scores(26.0), "cd"))
+    run.log_scores(scores(26.0).means_of("cd"))
     run.attach(folder / "progress.jsonl")
     assert run.run_id is None
     assert [record.levelname for record in caplog.records] == ["WARNING"]
@@ -144,8 +143,8 @@ def test_scores_join_the_run_that_trained_the_model_once(backend, write_progress
         pass
     for _ in range(2):
         run = open_run(folder, "digits", "cd", backend)
-        run.log_scores(flat_scores(scores(26.0), "cd"))
+        run.log_scores(scores(26.0).means_of("cd"))
     assert history(backend, run, "fid_digits/nfe_01") == [(10, 26.0)]
     assert backend.client().get_run(run.run_id).info.status == "FINISHED"
-    run.log_scores(flat_scores(scores(24.0), "cd"))
+    run.log_scores(scores(24.0).means_of("cd"))
     assert [value for _, value in history(backend, run, "fid_digits/nfe_01")] == [26.0, 24.0]

@@ -2,19 +2,25 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 
 from fewstep.commands.error_messages import refusing
+from fewstep.commands.options import NfeOption
 from fewstep.commands.project import check_folder, context_of, model_of, needed
+
+if TYPE_CHECKING:
+    from fewstep.evaluation.results import Evaluation
 
 
 @click.command()
 @click.argument("source")
 @click.option("--env", default=None, help="The configuration, as for kedro run: its data and features are used.")
 @click.option(
-    "--steps",
+    "--nfe",
+    cls=NfeOption,
     multiple=True,
     type=click.IntRange(1),
     help="Network evaluations of a model; may be given again.  [default: 1]",
@@ -37,14 +43,15 @@ from fewstep.commands.project import check_folder, context_of, model_of, needed
     "--beside", multiple=True, type=click.Path(path_type=Path, exists=True, dir_okay=False), help="scores.json."
 )
 @click.option("--output", default=None, type=click.Path(path_type=Path, dir_okay=False), help="Keep scores.json here.")
-def evaluate(source: str, env: str | None, steps, sampler, count, seeds, beside, output: Path | None) -> None:
+def evaluate(source: str, env: str | None, nfe, sampler, count, seeds, beside, output: Path | None) -> None:
     """Scores of a registered model, of a finished model's folder, of a folder of pictures, or of samples (.npy).
 
     \b
-        fewstep evaluate models:/fewstep-digits@champion --steps 1 --steps 2
+        fewstep evaluate models:/fewstep-digits@champion --nfe 1 --nfe 2
         fewstep evaluate pictures/ --beside data/08_reporting/digits/cd/scores.json
     """
-    from fewstep.evaluation.ladder import evaluate_given, joined, measured
+    from fewstep.evaluation.ladder import evaluate_given, measurement_of
+    from fewstep.evaluation.results import incomparable
     from fewstep.reporting.table import scores_table
 
     if output:
@@ -53,43 +60,50 @@ def evaluate(source: str, env: str | None, steps, sampler, count, seeds, beside,
     context = context_of(env)
     evaluation = context.typed.evaluation
     images, extractor = (needed(context.catalog, name, env, "scores need") for name in ("images", "extractor"))
-    usual = others[0] if others else {"count": evaluation.count, "seeds": evaluation.full_seeds}
-    sizes = {"count": count or usual["count"], "seeds": list(seeds or usual["seeds"])}
+    usual = (
+        others[0].measurement if others else measurement_of(images, extractor, evaluation.count, evaluation.full_seeds)
+    )
+    sizes = {"count": count or usual.count, "seeds": seeds or usual.seeds}
     of_model = source.startswith("models:/") or (Path(source) / "model.json").is_file()
     if not of_model:
-        if steps or sampler:
-            raise ValueError(f"--steps and --sampler are of a model, and {source} was made already: leave them out.")
+        if nfe or sampler:
+            raise ValueError(f"--nfe and --sampler are of a model, and {source} was made already: leave them out.")
         samples = _samples(Path(source).expanduser(), images.space)
         if not count:
             sizes["count"] = min(sizes["count"], len(samples) // len(sizes["seeds"]))
-    joined([{**measured(images, extractor, **sizes), "rows": [{"model": source}]}, *others])  # before any work
+    measured = measurement_of(images, extractor, **sizes)
+    for file, other in zip(beside, others, strict=True):  # before any work
+        if found := measured.difference(other.measurement):
+            raise ValueError(incomparable(source, str(file), found))
     if of_model:
-        found = _of_model(source, images, extractor, steps or (1,), sampler, evaluation.batch_size, sizes)
+        found = _of_model(source, images, extractor, nfe or (1,), sampler, evaluation.batch_size, sizes)
     else:
         found = evaluate_given(samples, Path(source).name, images, extractor, **sizes)
     if output:
-        output.write_text(json.dumps(found, indent=2) + "\n")
-    click.echo(scores_table(joined([found, *others])))
+        output.write_text(json.dumps(found.to_json(), indent=2) + "\n")
+    click.echo(scores_table(found.joined(*others)))
 
 
-def _read_scores(file: Path) -> dict:
+def _read_scores(file: Path) -> "Evaluation":
+    from fewstep.evaluation.results import Evaluation
+
     try:
-        scores = json.loads(file.read_text())
-        return {**scores, "rows": scores["rows"], "count": scores["count"], "seeds": scores["seeds"]}
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(f"--beside {file}: it is no scores.json.") from None
+        return Evaluation.from_json(json.loads(file.read_text()))
+    except ValueError as problem:
+        raise ValueError(f"--beside {file}: it is no scores.json ({problem}).") from None
 
 
-def _of_model(source: str, images, extractor, steps, sampler, batch_size: int, sizes: dict) -> dict:
+def _of_model(source: str, images, extractor, nfe, sampler, batch_size: int, sizes: dict) -> "Evaluation":
     from fewstep.console import progress_bar
-    from fewstep.evaluation.ladder import evaluate, rungs_of
+    from fewstep.evaluation.ladder import evaluate
+    from fewstep.evaluation.sampling import sampling_settings
 
     model = model_of(source)
     if model.space.shape != images.space.shape:
         raise ValueError(f"{source} makes {model.space.shape}, and {images.space.name} are {images.space.shape}.")
-    rungs = rungs_of(model, sampler or model.samplers[0], sorted(set(steps)))
+    settings = sampling_settings(model, sampler or model.samplers[0], sorted(set(nfe)))
     with progress_bar("evaluate") as bar:
-        return evaluate(rungs, images, extractor, **sizes, batch_size=batch_size, on_progress=bar)
+        return evaluate(settings, images, extractor, **sizes, batch_size=batch_size, on_progress=bar)
 
 
 def _samples(source: Path, space) -> np.ndarray:

@@ -5,6 +5,7 @@ from fewstep.editing.image_files import read_images
 from fewstep.editing.multistep_edit import Edit
 from fewstep.editing.run import edit_images, image_ends, interpolate, levels_of, seed_ends
 from fewstep.editing.tasks import TASKS, Task, build_task
+from fewstep.editing.trials import try_tasks
 
 __all__ = [
     "TASKS",
@@ -23,5 +24,6 @@ __all__ = [
     "try_pair",
     "try_seeds",
     "try_task",
+    "try_tasks",
     "write_edited",
 ]

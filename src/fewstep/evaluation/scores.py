@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fewstep.evaluation.features import Extractor, Features
-from fewstep.evaluation.fidelity import import_fidelity
+from fewstep.evaluation.features.fidelity import import_fidelity
 
 FEWEST = 10  # samples; the inception score is a mean over ten parts
 SUBSETS, SUBSET = 100, 1000  # of KID: their number, and the images of each, at most

@@ -12,7 +12,7 @@ from kedro_datasets._typing import ImagePreview
 from kedro_datasets.pillow import ImageDataset
 from PIL import Image
 
-from fewstep.evaluation.extractor_choice import CHOICE
+from fewstep.evaluation.features.choice import CHOICE
 from fewstep.pictures.files import write_pictures
 from fewstep.support.files import copy_folder, move_folder, write_json
 
@@ -102,7 +102,7 @@ class ExtractorDataset(FolderDataset):
         return (self._filepath / CHOICE).exists()
 
     def _read(self) -> "Extractor | None":
-        from fewstep.evaluation.extractor_choice import open_choice
+        from fewstep.evaluation.features.choice import open_choice
 
         return open_choice(self._filepath)
 

@@ -4,17 +4,17 @@ MLflow's validate_evaluation_results is not used: it answers with an exception w
 left of it beside `noise` is one comparison a threshold.
 """
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
 from fewstep.evaluation import FULL_SEEDS
 from fewstep.evaluation.interval import reach
-from fewstep.evaluation.measured import difference
-from fewstep.registry.evidence import SPEED
+from fewstep.evaluation.results import Evidence
 from fewstep.support.names import check_name
 
 DISTANCES = ("kid", "fid", "wasserstein")
+SPEED = "images_per_second"  # its name in a reason
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,10 @@ class Threshold:
         return f"{name} {self.words.format(found=found, limit=self.limit, side='least' if self.at_least else 'most')}"
 
 
-def is_full(evidence: dict | None) -> bool:
-    return evidence is not None and len(evidence["seeds"]) >= FULL_SEEDS
-
-
-def decide(challenger: dict, champion: dict | None, rules: Rules) -> tuple[bool, str]:
+def decide(challenger: Evidence, champion: Evidence | None, rules: Rules) -> tuple[bool, str]:
     """Whether the challenger becomes champion, and why, in words.
 
-    Both are evidence as `evidence_of` gives it, with images_per_second of one machine. None: no champion.
+    Both have images_per_second of one machine. None: there is no champion.
     """
     if problem := _incomparable(challenger, champion):
         return False, problem
@@ -85,14 +81,14 @@ def decide(challenger: dict, champion: dict | None, rules: Rules) -> tuple[bool,
     return not failures, "; ".join([words, *failures])
 
 
-def decisive(evidence: dict, rules: Rules) -> str | None:
+def decisive(evidence: Evidence, rules: Rules) -> str | None:
     """The score that decides: KID, which is unbiased, of few samples; FID of many; a distance of points."""
-    few = evidence["count"] < rules.kid_below
+    few = evidence.count < rules.kid_below
     order = ("kid", "fid", "wasserstein") if few else ("fid", "kid", "wasserstein")
-    return next((found for kind in order if (found := _named(evidence, kind))), None)
+    return next((found for kind in order if (found := evidence.named(kind))), None)
 
 
-def noise(challenger: list[float], champion: list[float], confidence: float) -> float:
+def noise(challenger: Sequence[float], champion: Sequence[float], confidence: float) -> float:
     """How far apart two models' means over the same seeds have to be: Student's t of the paired differences.
 
     Never 0: who scores the same is not better.
@@ -101,21 +97,21 @@ def noise(challenger: list[float], champion: list[float], confidence: float) -> 
     return max(reach(differences, confidence), 1e-9 * max(1.0, abs(fmean(champion))))
 
 
-def _incomparable(challenger: dict, champion: dict | None) -> str | None:
+def _incomparable(challenger: Evidence, champion: Evidence | None) -> str | None:
     for side, name in ((challenger, "it"), (champion, "the champion")):
         if side is None:
             continue
-        if not is_full(side):
-            return f"{name} was evaluated over {len(side['seeds'])} seeds, and at least {FULL_SEEDS} are needed"
-        if odd := [n for n, values in side["values"].items() if not all(map(math.isfinite, values))]:
+        if not side.full:
+            return f"{name} was evaluated over {len(side.seeds)} seeds, and at least {FULL_SEEDS} are needed"
+        if odd := side.not_finite:
             return f"{name} has scores that are no numbers: {', '.join(odd)}"
-    found = champion and difference(challenger, champion)
+    found = champion and challenger.difference(champion)
     return f"not compared with the champion: {found}" if found else None
 
 
-def _first(challenger: dict, score: str, rules: Rules) -> tuple[dict[str, Threshold], str]:
+def _first(challenger: Evidence, score: str, rules: Rules) -> tuple[dict[str, Threshold], str]:
     limits = {score: rules.first[score.partition("_")[0]]}
-    if (recall := _named(challenger, "recall")) and "recall" in rules.first:
+    if (recall := challenger.named("recall")) and "recall" in rules.first:
         limits[recall] = rules.first["recall"]
     thresholds = {name: Threshold(limit, at_least=name == recall) for name, limit in limits.items()}
     asked = [f"{name} of at {'least' if name == recall else 'most'} {limit:.4g}" for name, limit in limits.items()]
@@ -123,13 +119,13 @@ def _first(challenger: dict, score: str, rules: Rules) -> tuple[dict[str, Thresh
     return thresholds, f"{_at(challenger)} its {_shown(challenger, score)}; {words}"
 
 
-def _against(challenger: dict, champion: dict, score: str, rules: Rules) -> tuple[dict[str, Threshold], str]:
-    gap = noise(challenger["values"][score], champion["values"][score], rules.confidence)
+def _against(challenger: Evidence, champion: Evidence, score: str, rules: Rules) -> tuple[dict[str, Threshold], str]:
+    gap = noise(challenger.values[score], champion.values[score], rules.confidence)
     limits = {"recall": rules.keep_recall, SPEED: rules.keep_speed}
     theirs = _means(champion)
     thresholds = {score: Threshold(theirs[score] - gap, False, "is not lower by more than the noise")}
     for kind, share in limits.items():
-        if name := kind if kind == SPEED else _named(challenger, kind):
+        if name := kind if kind == SPEED else challenger.named(kind):
             thresholds[name] = Threshold(share * theirs[name], at_least=True)
     words = (
         f"{_at(challenger)} its {_shown(challenger, score)}, the champion's {_shown(champion, score)}, and the noise "
@@ -138,19 +134,14 @@ def _against(challenger: dict, champion: dict, score: str, rules: Rules) -> tupl
     return thresholds, words
 
 
-def _means(evidence: dict) -> dict[str, float]:
-    return {**{name: fmean(v) for name, v in evidence["values"].items()}, SPEED: evidence[SPEED]}
+def _means(evidence: Evidence) -> dict[str, float]:
+    return {**evidence.means, SPEED: evidence.images_per_second}
 
 
-def _named(evidence: dict, kind: str) -> str | None:
-    """The full name of a kind of score: kid_digits of kid."""
-    return next((name for name in evidence["values"] if name.partition("_")[0] == kind), None)
+def _at(evidence: Evidence) -> str:
+    return f"at {evidence.nfe} NFE, over {len(evidence.seeds)} seeds of {evidence.count},"
 
 
-def _at(evidence: dict) -> str:
-    return f"at {evidence['nfe']} NFE, over {len(evidence['seeds'])} seeds of {evidence['count']},"
-
-
-def _shown(evidence: dict, score: str) -> str:
-    values = evidence["values"][score]
+def _shown(evidence: Evidence, score: str) -> str:
+    values = evidence.values[score]
     return f"{score} is {fmean(values):.4g} (from {min(values):.4g} to {max(values):.4g})"

@@ -1,12 +1,12 @@
 """Promotion: a version is judged against the champion, and the decision is kept on it in words."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fewstep.evaluation.measured import difference
+from fewstep.evaluation.results import Evidence
 from fewstep.registry.champion_log import LONGEST, move
-from fewstep.registry.evidence import SPEED, evidence_of
 from fewstep.registry.exam import Exam
-from fewstep.registry.gate import Rules, decide, is_full
+from fewstep.registry.gate import Rules, decide
 from fewstep.registry.versions import describe, explain, facts_of, get_version, holder_of, load_version
 from fewstep.tracking.backend import Backend
 
@@ -76,22 +76,25 @@ def _compare(
         except ValueError as problem:
             return None, f"the champion cannot be compared ({problem}): roll back, or promote with --force"
     for side, model in contest:
-        if model.spec.data_sha256 != exam.measured["data_sha256"]:
-            trained, judged = str(model.spec.data_sha256)[:16], exam.measured["data_sha256"][:16]
+        if model.spec.data_sha256 != exam.measured.data_sha256:
+            trained, judged = str(model.spec.data_sha256)[:16], exam.measured.data_sha256[:16]
             return None, f"not compared: the data hash of version {side.version} differs ({trained}, not {judged})"
     evidence = [_evidence(client, *side, exam, rules) for side in contest]
     speeds = exam.speeds([model for _, model in contest], rules.nfe)
-    judged = [{**found, SPEED: speed} for found, speed in zip(evidence, speeds, strict=True)]
+    judged = [replace(found, images_per_second=speed) for found, speed in zip(evidence, speeds, strict=True)]
     return decide(judged[0], judged[1] if champion else None, rules)
 
 
-def _evidence(client: "MlflowClient", version: "ModelVersion", model: "Model", exam: Exam, rules: Rules) -> dict:
-    """That of the version, if it was measured as the exam would; else the exam's, kept on the version and its card."""
+def _evidence(client: "MlflowClient", version: "ModelVersion", model: "Model", exam: Exam, rules: Rules) -> Evidence:
+    """The version's own, if it was measured as the exam would; else the exam's, kept on the version and its card."""
     facts, nfe = facts_of(version), str(rules.nfe)
-    found = facts.get("evidence", {}).get(nfe)
-    if not is_full(found) or difference(found, {**exam.measured, "nfe": rules.nfe}):
-        found = evidence_of(exam.scores(model, rules.nfe), model.spec.name, rules.nfe)
-        describe(client, version, {**facts, "evidence": {**facts.get("evidence", {}), nfe: found}}, model)
+    known, wanted = facts.get("evidence", {}), Evidence.expected(exam.measured, rules.nfe)
+    if nfe in known:
+        kept = Evidence.from_json(known[nfe])
+        if kept.full and not kept.difference(wanted):
+            return kept
+    found = Evidence.of(exam.scores(model, rules.nfe), model.spec.name, rules.nfe)
+    describe(client, version, {**facts, "evidence": {**known, nfe: found.to_json()}}, model)
     return found
 
 

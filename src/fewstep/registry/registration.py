@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fewstep.evaluation.results import Evaluation
 from fewstep.models.model import SavedModel
 from fewstep.registry.champion_log import DECIDED, append, move, moves_of, point
-from fewstep.registry.evidence import most_evaluations
 from fewstep.registry.names import model_name, renamed, teacher_name
 from fewstep.registry.record import FACTS, facts_for
 from fewstep.registry.versions import (
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 def register(
     model: "SavedModel",
-    scores: dict,
+    scores: Evaluation,
     backend: Backend,
     tags: dict[str, str] | None = None,
     run_id: str | None = None,
@@ -44,7 +44,7 @@ def register(
 ) -> dict:
     """Make a finished model the challenger, and champion for the time being if it is the first. Returns its record.
 
-    scores: a scores.json with rows of this model. tags: lineage, as from `run_tags`. run_id: the run that trained it.
+    scores: with rows of this model. tags: lineage, as from `run_tags`. run_id: the run that trained it.
     teacher: the record of its teacher's version. shown: files to keep with it, such as a sample sheet. The same weights
     with the same scores are the same version, whose files are made again where they are missing or damaged. Raises
     ValueError for a model that is damaged or not evaluated at 1 NFE, ConnectionError where MLflow is away.
@@ -54,7 +54,7 @@ def register(
     lineage = {"teacher_sha256": model.spec.provenance.teacher_sha256, **(tags or {})}
     if teacher:
         lineage |= {"teacher_version": _version_of(teacher)}
-    facts = facts_for(model, scores, model_name(scores["dataset"]), lineage)
+    facts = facts_for(model, scores, model_name(scores.measurement.dataset), lineage)
     client = backend.client()
     with backend.alone():
         version = _find_or_create(client, backend, model, facts, run_id, shown)
@@ -63,15 +63,19 @@ def register(
 
 
 def register_teacher(
-    model: "SavedModel", scores: dict, backend: Backend, tags: dict[str, str] | None = None, run_id: str | None = None
+    model: "SavedModel",
+    scores: Evaluation,
+    backend: Backend,
+    tags: dict[str, str] | None = None,
+    run_id: str | None = None,
 ) -> dict:
     """Make a teacher a version of its own registered model, which has no champion. Returns its record.
 
     Arguments as for register; it is shown by its score at the most evaluations.
     """
     model.load("cpu")
-    most = most_evaluations(scores, model.spec.name)
-    facts = facts_for(model, scores, teacher_name(scores["dataset"]), tags or {}, most)
+    most = max(row.nfe for row in scores.usual_rows_of(model.spec.name))
+    facts = facts_for(model, scores, teacher_name(scores.measurement.dataset), tags or {}, most)
     client = backend.client()
     judged = facts["judged_by"]
     with backend.alone():

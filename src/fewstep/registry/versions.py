@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from fewstep.evaluation.results import SAMPLING_SPEED
 from fewstep.models.spec import levels_from_json
 from fewstep.registry.card import card
-from fewstep.registry.evidence import SAMPLING_SPEED
 from fewstep.registry.package import CODE_SEAL, PACKAGE, PACKAGE_SEAL, PARTS, SEAL, seals_of, write_package
 from fewstep.tracking.backend import Backend
 from fewstep.tracking.mlflow_calls import find_run

@@ -1,61 +1,158 @@
 """Methods side by side: scores, levels and cost of each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from fewstep.evaluation.results import FORMAT, Evaluation, Floor, Measurement, Row, TrainingBudget, check_format
+from fewstep.models.model import SavedModel
 from fewstep.reporting.published_results import published_results
-from fewstep.reporting.table import aligned, caption, cell, first_score
+from fewstep.reporting.table import aligned, caption, cell
+
+COST = ("images", "steps", "seconds", "parameters", "taught")
 
 
-def leaderboard(scores: dict, students: Sequence, teacher) -> dict:
-    """Scores of several students (as `joined` gives them) and what each cost, the best at the fewest evaluations first.
+@dataclass(frozen=True)
+class Method:
+    """A recipe's student: its scores at each NFE, in rising order, and what its training cost.
 
-    students, teacher: finished models (fewstep.models.model.Model).
+    images: seen in training. steps: of the optimiser. parameters: their number. taught: from a teacher.
     """
-    score = first_score(scores)
-    entries = []
-    for student in students:
-        rows = {str(r["nfe"]): r for r in scores["rows"] if r["model"] == student.spec.name}
-        made = student.spec.provenance
-        entries.append(
+
+    recipe: str
+    rows: tuple[Row, ...]
+    images: int
+    steps: int
+    seconds: float
+    parameters: int
+    taught: bool
+
+    @classmethod
+    def of(cls, student: SavedModel, evaluation: Evaluation) -> "Method":
+        """Of a student that was trained here, and its rows of an evaluation."""
+        made, name = student.spec.provenance, student.spec.name
+        rows = tuple(sorted(evaluation.usual_rows_of(name), key=lambda row: row.nfe))
+        steps = made.images // made.training["batch_size"]
+        return cls(name, rows, made.images, steps, made.seconds, made.parameters, made.teacher_sha256 is not None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Ready for JSON: scores and levels by NFE."""
+        rows = {str(row.nfe): row.to_json() for row in self.rows}
+        return {
+            "recipe": self.recipe,
+            "sampler": self.rows[0].sampler,
+            "scores": {nfe: row["scores"] for nfe, row in rows.items()},
+            "levels": {nfe: row["levels"] for nfe, row in rows.items()},
+            "images_per_second": {nfe: row["images_per_second"] for nfe, row in rows.items()},
+            **{name: getattr(self, name) for name in COST},
+        }
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> "Method":
+        """The inverse of to_json; the layout before it had no samplers and speeds."""
+        speeds, sampler = facts.get("images_per_second", {}), facts.get("sampler", "")
+        rows = (
             {
-                "recipe": student.spec.name,
-                "scores": {nfe: row["scores"] for nfe, row in rows.items()},
-                "levels": {nfe: row["levels"] for nfe, row in rows.items()},
-                "images": made.images,
-                "steps": made.images // made.training["batch_size"],
-                "seconds": made.seconds,
-                "parameters": made.parameters,
-                "taught": made.teacher_sha256 is not None,
+                "model": facts["recipe"],
+                "sampler": sampler,
+                "nfe": int(nfe),
+                "levels": facts["levels"][nfe],
+                "scores": scores,
+                "images_per_second": speeds.get(nfe),
             }
+            for nfe, scores in facts["scores"].items()
         )
-    names = {entry["recipe"] for entry in entries}
-    fewest = min(entries[0]["scores"], key=int)
-    return {
-        **{key: value for key, value in scores.items() if key not in ("rows", "model_sha256")},
-        "teacher_sha256": teacher.sha256,
-        "teacher_seconds": teacher.spec.provenance.seconds,
-        "score": score,
-        "methods": sorted(entries, key=lambda entry: entry["scores"][fewest][score]["mean"]),
-        "reference": [row for row in scores["rows"] if row["model"] not in names],
-    }
+        return cls(facts["recipe"], tuple(map(Row.from_json, rows)), **{name: facts[name] for name in COST})
 
 
-def leaderboard_table(board: dict) -> str:
+@dataclass(frozen=True)
+class Leaderboard:
+    """Students of several recipes, trained for one budget and measured in one way, the best first.
+
+    primary: the score that ranks, at the fewest evaluations. reference: rows of the teacher. teacher_seconds: of its
+    training.
+    """
+
+    measurement: Measurement
+    primary: str
+    floor: Floor
+    budget: TrainingBudget
+    teacher_sha256: str
+    teacher_seconds: float
+    methods: tuple[Method, ...]
+    reference: tuple[Row, ...]
+
+    @property
+    def nfes(self) -> list[int]:
+        """The numbers of network evaluations at which methods are compared, in rising order."""
+        return [row.nfe for row in self.methods[0].rows]
+
+    def to_json(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "format": FORMAT,
+            **self.measurement.to_json(),
+            "primary": self.primary,
+            "floor": self.floor.to_json(),
+            "budget": asdict(self.budget),
+            "teacher_sha256": self.teacher_sha256,
+            "teacher_seconds": self.teacher_seconds,
+            "methods": [method.to_json() for method in self.methods],
+            "reference": [row.to_json() for row in self.reference],
+        }
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> "Leaderboard":
+        """The inverse of to_json; the layout before it, which called the primary score "score", is read too."""
+        check_format(facts, "a leaderboard")
+        return cls(
+            Measurement.from_json(facts),
+            facts["primary"] if "primary" in facts else facts["score"],
+            Floor.from_json(facts["floor"]),
+            TrainingBudget(**facts["budget"]),
+            facts["teacher_sha256"],
+            facts["teacher_seconds"],
+            tuple(map(Method.from_json, facts["methods"])),
+            tuple(map(Row.from_json, facts["reference"])),
+        )
+
+
+def leaderboard(evaluation: Evaluation, students: Sequence[SavedModel], teacher: SavedModel) -> Leaderboard:
+    """The students of an evaluation of all, and what each cost; the best at the fewest evaluations first.
+
+    Raises ValueError for an evaluation without a budget.
+    """
+    if evaluation.budget is None:
+        raise ValueError("a leaderboard needs scores of trainings of one budget: kedro run --pipelines=compare")
+    primary = evaluation.primary
+    methods = sorted(
+        (Method.of(student, evaluation) for student in students),
+        key=lambda method: method.rows[0].scores[primary].mean,
+    )
+    return Leaderboard(
+        evaluation.measurement,
+        primary,
+        evaluation.floor,
+        evaluation.budget,
+        teacher.sha256,
+        teacher.spec.provenance.seconds,
+        tuple(methods),
+        tuple(evaluation.rows_of(teacher.spec.name)),
+    )
+
+
+def leaderboard_table(board: Leaderboard) -> str:
     """A line for each method, then the teacher and the floor, then what was published for the data set."""
-    score, methods = board["score"], board["methods"]
-    nfes = sorted(methods[0]["scores"], key=int)
-    lines = [["method", *(f"{score} {nfe} NFE" for nfe in nfes), "levels of 2 NFE", "steps", "images", "seconds"]]
-    for entry in methods:
-        second = ", ".join(f"{level:.3g}" for level in entry["levels"].get("2", []))
-        cost = [f"{entry['steps']:,}", f"{entry['images']:,}", f"{entry['seconds']:.0f}"]
-        lines.append([entry["recipe"], *(cell(entry["scores"][nfe][score]) for nfe in nfes), second, *cost])
-    reference = [
-        [f"{r['model']}, {r['sampler']}, {r['nfe']} NFE", cell(r["scores"][score])] for r in board["reference"]
-    ]
-    reference.append(["floor: held-out", cell(board["floor"]["scores"][score])])
-    parts = ["\n".join([*caption(board), *_cost(board)]), aligned(lines, text=1), aligned(reference, text=1)]
+    score = board.primary
+    head = ["method", *(f"{score} {nfe} NFE" for nfe in board.nfes), "levels of 2 NFE", "steps", "images", "seconds"]
+    lines = [head, *(_line(method, score) for method in board.methods)]
+    reference = [[f"{r.model}, {r.sampler}, {r.nfe} NFE", cell(r.scores[score])] for r in board.reference]
+    reference.append(["floor: held-out", cell(board.floor.scores[score])])
+    words = "\n".join([*caption(board.measurement, board.floor), *_cost(board)])
+    parts = [words, aligned(lines, text=1), aligned(reference, text=1)]
     published = [
-        [r["method"], f"{r['fid']} at {r['nfe']} NFE", r["source"]] for r in published_results(board["dataset"])
+        [r["method"], f"{r['fid']} at {r['nfe']} NFE", r["source"]]
+        for r in published_results(board.measurement.dataset)
     ]
     if published:
         words = (
@@ -65,13 +162,18 @@ def leaderboard_table(board: dict) -> str:
     return "\n\n".join(parts)
 
 
-def _cost(board: dict) -> list[str]:
+def _line(method: Method, score: str) -> list[str]:
+    second = next((", ".join(f"{level:.3g}" for level in row.levels) for row in method.rows if row.nfe == 2), "")
+    cost = [f"{method.steps:,}", f"{method.images:,}", f"{method.seconds:.0f}"]
+    return [method.recipe, *(cell(row.scores[score]) for row in method.rows), second, *cost]
+
+
+def _cost(board: Leaderboard) -> list[str]:
     """What the table's seconds mean."""
-    names = [entry["recipe"] for entry in board["methods"]]
-    taught = ", ".join(entry["recipe"] for entry in board["methods"] if entry["taught"])
+    names = [method.recipe for method in board.methods]
+    taught = ", ".join(method.recipe for method in board.methods if method.taught)
     own = "; pd has its own, and its last student was taught one step only" if "pd" in names else ""
-    budget = f"{board['budget']['amount']:,g} {board['budget']['unit']}"
     return [
-        f"each was trained for {budget}; {taught} after a teacher of {board['teacher_seconds']:.0f} seconds more",
+        f"each was trained for {board.budget}; {taught} after a teacher of {board.teacher_seconds:.0f} seconds more",
         f"levels were searched on held-out images, by a seed of their own{own}",
     ]

@@ -6,8 +6,9 @@ from textwrap import fill
 import numpy as np
 from PIL import Image
 
+from fewstep.evaluation.results import Evaluation
 from fewstep.pictures.plotting import COLOURS, as_image, new_figure
-from fewstep.reporting.table import first_score
+from fewstep.reporting.leaderboard import Leaderboard
 
 MARKERS = "osD^vPX"
 GRAY = "#555555"
@@ -15,28 +16,28 @@ APART = 1.25  # of two ticks on an axis of logarithms, at least
 NAMES = {"fid": "FID", "kid": "KID", "is": "IS", "precision": "precision", "recall": "recall"}
 
 
-def ladder_plot(scores: dict, score: str | None = None, title: str | None = None, width: float = 7.2) -> Image.Image:
-    """Quality (log) against NFE (log): a line for each model and sampler of a scores.json, the floor as a dashed line.
+def ladder_plot(
+    evaluation: Evaluation, score: str | None = None, title: str | None = None, width: float = 7.2
+) -> Image.Image:
+    """Quality (log) against NFE (log): a line for each model and sampler, the floor as a dashed line.
 
-    score: by default the first, FID or the Wasserstein distance. With several seeds, bars span their intervals.
+    score: the primary one by default. With several seeds, bars span their intervals.
     """
-    score = score or first_score(scores)
-    kinds = dict.fromkeys((row["model"], row["sampler"]) for row in scores["rows"])
+    score, measurement = score or evaluation.primary, evaluation.measurement
+    kinds = dict.fromkeys((row.model, row.sampler) for row in evaluation.rows)
     figure, axes = new_figure(width, 4.2 + 0.24 * len(kinds))
     for (model, sampler), (colour, marker, line) in zip(kinds, _styles(len(kinds)), strict=True):
-        rows = sorted(
-            (r for r in scores["rows"] if (r["model"], r["sampler"]) == (model, sampler)), key=lambda r: r["nfe"]
-        )
-        found, nfe = [row["scores"][score] for row in rows], [row["nfe"] for row in rows]
-        mean = np.array([f["mean"] for f in found])
-        span = np.array([f["interval"][1] - f["mean"] if f["interval"] else 0.0 for f in found])
+        rows = sorted((r for r in evaluation.rows if (r.model, r.sampler) == (model, sampler)), key=lambda r: r.nfe)
+        found, nfe = [row.scores[score] for row in rows], [row.nfe for row in rows]
+        mean = np.array([f.mean for f in found])
+        span = np.array([f.interval[1] - f.mean if f.interval else 0.0 for f in found])
         style = {"color": colour, "marker": marker, "markersize": 7, "markeredgecolor": "white", "linewidth": 2}
         style["linestyle"] = line
         axes.errorbar(nfe, mean, span if span.any() else None, capsize=3, label=f"{model}, {sampler}", **style)
-    real = scores["floor"]["scores"][score]["mean"]
+    real = evaluation.floor.scores[score].mean
     axes.axhline(real, color=GRAY, linestyle="--", linewidth=1.4, label=f"floor: held-out data ({_number(real)})")
     ticks: list[int] = []
-    for nfe in sorted({row["nfe"] for row in scores["rows"]}):
+    for nfe in sorted({row.nfe for row in evaluation.rows}):
         ticks += [nfe] if not ticks or nfe > APART * ticks[-1] else []
     scale = "linear" if not _falls(score) else "log" if real > 0 else "symlog"
     axes.set(xscale="log", yscale=scale, xlabel="network evaluations per sample (NFE)")
@@ -45,32 +46,31 @@ def ladder_plot(scores: dict, score: str | None = None, title: str | None = None
     _tick(axes.yaxis)
     axes.tick_params(which="minor", bottom=False, left=False)
     axes.set_ylabel(f"{_name(score)} (lower is better)" if _falls(score) else _name(score))
-    note = f"{scores['count']} samples, {len(scores['seeds'])} seed{'s' * (len(scores['seeds']) > 1)}"
-    note += ", provisional" if scores["provisional"] else ""
-    title = title or f"{scores['dataset']}: quality against cost ({note})"
+    note = f"{measurement.count} samples, {len(measurement.seeds)} seed{'s' * (len(measurement.seeds) > 1)}"
+    note += ", provisional" if measurement.provisional else ""
+    title = title or f"{measurement.dataset}: quality against cost ({note})"
     axes.set_title(fill(title, int(9 * width)), loc="left", fontsize=11)
     lines, labels = axes.get_legend_handles_labels()  # bars come after lines: the floor is the first
     figure.legend(lines[1:] + lines[:1], labels[1:] + labels[:1], frameon=False, fontsize=10, loc="outside lower left")
     return as_image(figure)
 
 
-def cost_plot(board: dict) -> Image.Image:
+def cost_plot(board: Leaderboard) -> Image.Image:
     """Quality (log) against the seconds of training, a teacher's among them: a point for each method and NFE."""
-    score, methods = board["score"], board["methods"]
+    score, methods = board.primary, board.methods
     figure, axes = new_figure(7.2, 4.2 + 0.24 * -(-len(methods) // 4 + 1))
     for entry, (colour, _, line) in zip(methods, _styles(len(methods)), strict=True):
-        seconds = entry["seconds"] + board["teacher_seconds"] * entry["taught"]
-        found = {int(nfe): scores[score]["mean"] for nfe, scores in entry["scores"].items()}
-        means = [found[nfe] for nfe in sorted(found)]
-        axes.plot([seconds] * len(means), means, line, color=colour, linewidth=1, label=entry["recipe"])
+        seconds = entry.seconds + board.teacher_seconds * entry.taught
+        means = [row.scores[score].mean for row in entry.rows]
+        axes.plot([seconds] * len(means), means, line, color=colour, linewidth=1, label=entry.recipe)
         for mean, marker in zip(means, MARKERS, strict=False):
             axes.plot(seconds, mean, marker, color=colour, markersize=8, markeredgecolor="white")
-    for nfe, marker in zip(sorted(found), MARKERS, strict=False):
+    for nfe, marker in zip(board.nfes, MARKERS, strict=False):
         axes.plot([], [], marker, color=GRAY, markersize=8, label=f"{nfe} NFE")
     axes.set(yscale="log", xlabel="seconds of training, of its teacher too where it has one")
     axes.set_ylabel(f"{_name(score)} (lower is better)")
     _tick(axes.yaxis)
-    axes.set_title(f"{board['dataset']}: quality against the cost of training", loc="left", fontsize=11)
+    axes.set_title(f"{board.measurement.dataset}: quality against the cost of training", loc="left", fontsize=11)
     figure.legend(frameon=False, fontsize=10, loc="outside lower left", ncols=5)
     return as_image(figure)
 

@@ -4,49 +4,48 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fewstep.editing import Trial
 from fewstep.evaluation.interval import CONFIDENCE
-from fewstep.evaluation.ladder import Rung
 from fewstep.evaluation.memorisation import TrainingSet
+from fewstep.evaluation.results import Evaluation
+from fewstep.evaluation.sampling import SamplingSetting
+from fewstep.models.model import Model
 from fewstep.pictures.drawing import COLUMNS, draw
 from fewstep.reporting.plots import ladder_plot
 from fewstep.reporting.published_results import published_results
 from fewstep.reporting.report import Figure, Part, Table
-from fewstep.reporting.table import caption, cell, first_score, speed
+from fewstep.reporting.table import caption, cell, score_names, speed
 from fewstep.reporting.trajectories import trajectories
 
 SHOWN = 16
 PHONE = 4.0  # inches of a plot
+BETWEEN = {"interpolate": "from one seed to another", "interpolate images": "from one image to another"}
 
 
-def lead_of(scores: dict, student) -> str:
+def lead_of(evaluation: Evaluation, student: Model) -> str:
     """What the student does, in a sentence."""
-    score, name = first_score(scores), student.spec.name
-    row = row_of(scores, student, 1)
-    real = cell(scores["floor"]["scores"][score])
+    score, name = evaluation.primary, student.spec.name
+    row = evaluation.row_of(name, 1)
+    real = cell(evaluation.floor.scores[score])
     return (
-        f"The student {name} makes a sample in one network evaluation, {row['images_per_second']:,.0f} a second: its "
-        f"{score} is {cell(row['scores'][score])}, where data that were held out have {real}."
+        f"The student {name} makes a sample in one network evaluation, {row.images_per_second:,.0f} a second: its "
+        f"{score} is {cell(row.scores[score])}, where data that were held out have {real}."
     )
 
 
-def row_of(scores: dict, model, nfe: int) -> dict:
-    """The first row of a model at so many evaluations."""
-    return next(row for row in scores["rows"] if (row["model"], row["nfe"]) == (model.spec.name, nfe))
-
-
-def samples_part(rungs: Sequence[Rung], store, seed: int) -> Part:
+def samples_part(settings: Sequence[SamplingSetting], store, seed: int) -> Part:
     """Samples from the same noise of every model, sampler and NFE, beside training data."""
     count = SHOWN if store.space.kind == "images" else 1000
-    found = [(f"{r.model}, {r.sampler}, {r.nfe} NFE", r.generate(seed, np.arange(count))) for r in rungs]
+    found = [(f"{r.model}, {r.sampler}, {r.nfe} NFE", r.generate(seed, np.arange(count))) for r in settings]
     found.insert(0, ("training data", np.array(store.images("train")[:count])))
     words = f"The first {count} of seed {seed}: the same noise for every model, sampler and NFE."
     return Part("Samples", words, [Figure(title, draw(samples)) for title, samples in found])
 
 
-def ladder_part(scores: dict) -> Part:
+def ladder_part(evaluation: Evaluation) -> Part:
     """Quality against cost: student and teacher, every sampler."""
-    names = [first_score(scores), *(name for name in scores["rows"][0]["scores"] if name.startswith("recall"))]
-    plots = [(name, ladder_plot(scores, name), ladder_plot(scores, name, width=PHONE)) for name in names]
+    names = [evaluation.primary, *(name for name in score_names(evaluation) if name.startswith("recall"))]
+    plots = [(name, ladder_plot(evaluation, name), ladder_plot(evaluation, name, width=PHONE)) for name in names]
     words = "Each line is one way to sample; bars are intervals over seeds, and the dashed line is held-out data."
     return Part("Quality against cost", words, [Figure(*plot) for plot in plots], wide=True)
 
@@ -76,42 +75,60 @@ def neighbours_part(samples: np.ndarray, store, rate: float, k: int = 3) -> Part
     return Part("Nearest training images", words, [Figure("first row: samples; below: training images", picture)])
 
 
-def scores_part(scores: dict) -> Part:
-    """All scores, beside what is published for the data set."""
-    names = list(dict.fromkeys(name for row in [*scores["rows"], scores["floor"]] for name in row["scores"]))
-    rows = [
-        [f"{r['model']}, {r['sampler']}, {r['nfe']} NFE", *(cell(r["scores"].get(n)) for n in names), speed(r)]
-        for r in scores["rows"]
+def edited_parts(trials: Sequence[Trial], nfe: int) -> list[Part]:
+    """Interpolations, and every other task before and after. nfe: evaluations per edited image."""
+    strips = [trial for trial in trials if trial.name in BETWEEN]
+    tasks = [trial for trial in trials if trial.name not in BETWEEN]
+    between = [Figure(BETWEEN[trial.name], draw(trial.edited, len(trial.edited))) for trial in strips]
+    edited = [
+        Figure(_said(trial), draw(np.concatenate([trial.given, trial.edited]), len(trial.edited))) for trial in tasks
     ]
-    real = scores["floor"]
-    rows.append([f"held-out data ({real['count']})", *(cell(real["scores"].get(name)) for name in names), ""])
-    tables = [Table(rows, ["", *names, "images/s"], ". ".join(caption(scores)))]
-    published = published_results(scores["dataset"])
+    words = f"{nfe} network evaluations per image."
+    found = Part("Interpolation", words, between), Part("Editing without training", words, edited)
+    return [part for part in found if part.figures]
+
+
+def _said(trial: Trial) -> str:
+    found = trial.measures
+    measured = f" (PSNR {found['psnr_given']:.1f} and {found['psnr']:.1f} dB)" if "psnr" in found else ""
+    return f"{trial.name}: before, after{measured}"
+
+
+def scores_part(evaluation: Evaluation) -> Part:
+    """All scores, beside what is published for the data set."""
+    names, floor, measurement = score_names(evaluation), evaluation.floor, evaluation.measurement
+    rows = [
+        [f"{r.model}, {r.sampler}, {r.nfe} NFE", *(cell(r.scores.get(n)) for n in names), speed(r)]
+        for r in evaluation.rows
+    ]
+    rows.append([f"held-out data ({floor.count})", *(cell(floor.scores.get(name)) for name in names), ""])
+    tables = [Table(rows, ["", *names, "images/s"], ". ".join(caption(measurement, floor)))]
+    published = published_results(measurement.dataset)
     if published:
         head, words = ["method", "NFE", "FID", "IS", "source"], "Published: FID by Inception, 50,000 samples."
         found = [[p["method"], str(p["nfe"]), str(p["fid"]), str(p["is"] or ""), p["source"]] for p in published]
         tables.append(Table(found, head, words))
-    extractor = scores["extractor"]["name"] if scores["extractor"] else None
-    comparable = "compares at the same count" if extractor == "inception" else "does not compare with the above"
-    words = f"What papers report for {scores['dataset']} {comparable}." if published else ""
+    same = measurement.extractor and measurement.extractor.name == "inception"
+    comparable = "compares at the same count" if same else "does not compare with the above"
+    words = f"What papers report for {measurement.dataset} {comparable}." if published else ""
     return Part("Scores", words, tables=tables)
 
 
-def used_part(scores: dict, models: Sequence, more: dict[str, str]) -> Part:
+def used_part(evaluation: Evaluation, models: Sequence[Model], more: dict[str, str]) -> Part:
     """What all this was made with."""
-    extractor = scores["extractor"] or {"name": "none", "sha256": ""}
+    how, used = evaluation.measurement, evaluation.measurement.extractor
     facts = {
-        "data": f"{scores['dataset']}, {scores['data_sha256']}",
-        "reference": f"the {scores['split']} split",
-        "features": f"{extractor['name']}, {extractor['sha256']}",
-        "samples": f"{scores['count']} of each seed ({', '.join(map(str, scores['seeds']))})",
-        "intervals": f"{CONFIDENCE:.0%}, Student's t over seeds" if len(scores["seeds"]) > 1 else "none of one seed",
+        "data": f"{how.dataset}, {how.data_sha256}",
+        "reference": f"the {how.split} split",
+        "features": f"{used.name}, {used.sha256}" if used else "none",
+        "samples": f"{how.count} of each seed ({', '.join(map(str, how.seeds))})",
+        "intervals": f"{CONFIDENCE:.0%}, Student's t over seeds" if len(how.seeds) > 1 else "none of one seed",
     }
     for model in models:
         made = model.spec.provenance
         known = {key: getattr(made, key) for key in ("images", "seconds", "parameters")}
         trained = [f"{value:,.0f} {key}" for key, value in known.items() if value]
         facts[model.spec.name] = "; ".join([f"weights {model.sha256}", *trained])
-    levels = {f"{r['model']}, {r['nfe']} NFE": r["levels"] for r in scores["rows"] if r["model"] == models[0].spec.name}
+    levels = {f"{r.model}, {r.nfe} NFE": r.levels for r in evaluation.rows_of(models[0].spec.name)}
     facts |= {f"levels of {name}": ", ".join(f"{level:.4g}" for level in found) for name, found in levels.items()}
     return Part("What was used", tables=[Table(list({**facts, **more}.items()))])

@@ -1,6 +1,5 @@
 """Every recipe at one budget, from one teacher, judged alike."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from PIL import Image
@@ -10,19 +9,19 @@ from fewstep.config.parameters import ComparisonParameters
 from fewstep.console import progress_bar
 from fewstep.data.store import ArrayStore
 from fewstep.evaluation.features import Extractor
-from fewstep.evaluation.ladder import evaluate, joined, rungs_of
+from fewstep.evaluation.ladder import evaluate
+from fewstep.evaluation.results import Evaluation, TrainingBudget
+from fewstep.evaluation.sampling import settings_by_sampler
 from fewstep.evaluation.search import kept_levels
 from fewstep.models.model import Model, SavedModel
-from fewstep.pictures.drawing import draw_rows
 from fewstep.pipelines.training import run_training
 from fewstep.pipelines.workplace import Workplace
-from fewstep.registry.evidence import flat_scores
-from fewstep.reporting.leaderboard import leaderboard, leaderboard_table
+from fewstep.reporting.contest import check_contest, contest_sheet
+from fewstep.reporting.leaderboard import Leaderboard, leaderboard, leaderboard_table
 from fewstep.reporting.plots import cost_plot, ladder_plot
 from fewstep.training.job import Job
 from fewstep.training.recipe import Recipe
 
-SHOWN = 16
 CONTEST, CONTESTANT = "_contest", "_contestant"  # after a recipe's name: its student's scores, its student
 
 
@@ -47,7 +46,7 @@ def score_contestant(
     student: SavedModel,
     comparison: ComparisonParameters,
     workplace: Workplace,
-) -> dict:
+) -> Evaluation:
     """Scores of a student at the levels that suit it best."""
     workplace, model = workplace.below("comparison"), student.load()
     file = workplace.run_folder(student) / "search.json"
@@ -55,18 +54,20 @@ def score_contestant(
     with progress_bar(f"levels of {student.spec.name}") as bar:
         model = model.at_levels(kept_levels(model, images, extractor, *sizes, on_progress=bar))
     scores = _evaluate(model, {model.samplers[0]: comparison.nfe}, images, extractor, comparison)
-    workplace.run_of(student, _experiment(images)).log_scores(flat_scores(scores, student.spec.name))
+    workplace.run_of(student, _experiment(images)).log_scores(scores.means_of(student.spec.name))
     return scores
 
 
 def score_reference(
     images: ArrayStore, extractor: Extractor | None, teacher: SavedModel, comparison: ComparisonParameters
-) -> dict:
+) -> Evaluation:
     """Scores of the teacher."""
     return _evaluate(teacher.load(), comparison.teacher_nfe, images, extractor, comparison)
 
 
-def rank(images: ArrayStore, teacher: SavedModel, reference_contest: dict, **entries: dict | SavedModel):
+def rank(
+    images: ArrayStore, teacher: SavedModel, reference_contest: Evaluation, **entries: Evaluation | SavedModel
+) -> tuple[Leaderboard, Image.Image, Image.Image, Image.Image]:
     """The leaderboard, its plots of score against evaluations and against training cost, and sheets side by side.
 
     entries: {recipe_contest: scores of its student, recipe_contestant: the student}. Raises ValueError for scores of
@@ -76,25 +77,13 @@ def rank(images: ArrayStore, teacher: SavedModel, reference_contest: dict, **ent
     scores = [entries[recipe + CONTEST] for recipe in recipes]
     students = [entries[recipe + CONTESTANT] for recipe in recipes]
     for model, scored in zip((teacher, *students), (reference_contest, *scores), strict=True):
-        check_scored(model, teacher, scored, reference_contest)
-    together = joined([reference_contest, *scores])
+        check_contest(model, teacher, scored, reference_contest)
+    together = reference_contest.joined(*scores)
     board = leaderboard(together, students, teacher)
     print(f"\n{leaderboard_table(board)}\n", flush=True)
-    sheets = _draw(images, teacher, reference_contest, zip(students, scores, strict=True))
+    sheets = contest_sheet(teacher, reference_contest, zip(students, scores, strict=True))
     ladder = ladder_plot(together, title=f"{images.space.name}: every method at one budget")
     return board, ladder, cost_plot(board), sheets
-
-
-def check_scored(model: SavedModel, teacher: SavedModel, scored: dict, reference: dict) -> None:
-    """Raise ValueError if these are not the model's scores, or do not stand beside the reference."""
-    name = model.spec.name
-    again = f"kedro run --pipelines=compare --nodes=train_{name},score_{name}"
-    if scored["model_sha256"] != model.sha256:
-        raise ValueError(f"the scores of {name} are of another model than the one that is there: {again}")
-    if scored["budget"] != reference["budget"]:
-        raise ValueError(f"{name} had a budget of {scored['budget']}, not {reference['budget']}: {again}")
-    if model.spec.provenance.teacher_sha256 not in (None, teacher.sha256):
-        raise ValueError(f"{name} had another teacher: {again}")
 
 
 def _experiment(images: ArrayStore) -> str:
@@ -103,26 +92,11 @@ def _experiment(images: ArrayStore) -> str:
 
 def _evaluate(
     model: Model, nfes: dict, images: ArrayStore, extractor: Extractor | None, comparison: ComparisonParameters
-) -> dict:
+) -> Evaluation:
     """nfes: {sampler: NFE}."""
     sizes = {"count": comparison.count, "seeds": comparison.seeds, "batch_size": comparison.batch_size}
-    rungs = [rung for sampler, found in nfes.items() for rung in rungs_of(model, sampler, sorted(found))]
+    settings = settings_by_sampler(model, nfes)
     with progress_bar(f"evaluate {model.spec.name}") as bar:
-        scores = evaluate(rungs, images, extractor, **sizes, on_progress=bar)
-    budget = {"unit": comparison.budget.unit, "amount": comparison.budget.amount}
-    return {**scores, "model_sha256": model.sha256, "budget": budget}
-
-
-def _draw(
-    images: ArrayStore, teacher: SavedModel, reference: dict, contestants: Iterable[tuple[SavedModel, dict]]
-) -> Image.Image:
-    """Rows of samples from the same noise: the teacher at its most, each student at 1 and 2 NFE."""
-    best = max(reference["rows"], key=lambda row: row["nfe"])
-    samples = teacher.load().sample(best["nfe"], 0, range(SHOWN), sampler=best["sampler"])
-    rows = [(f"teacher\n{best['nfe']} NFE", samples)]
-    for student, scores in contestants:
-        model = student.load()
-        for row in scores["rows"][:2]:
-            samples = model.sample(row["nfe"], 0, range(SHOWN), levels=row["levels"])
-            rows.append((f"{row['model']}\n{row['nfe']} NFE", samples))
-    return draw_rows(rows, f"{images.space.name}: the same noise, every method", SHOWN)
+        scores = evaluate(settings, images, extractor, **sizes, on_progress=bar)
+    budget = TrainingBudget(comparison.budget.unit, comparison.budget.amount)
+    return replace(scores, models={model.spec.name: model.sha256}, budget=budget)

@@ -19,7 +19,7 @@ def ingest_images(data: DataParameters, dataset: str, workplace: Workplace) -> A
 
 def make_extractor(images: ArrayStore, features: str, weights: str | None, workplace: Workplace) -> Path:
     """The feature extractor's folder, prepared among unfinished work; what was trained there for these data stays."""
-    from fewstep.evaluation.extractor_choice import choose_extractor
+    from fewstep.evaluation.features.choice import choose_extractor
 
     folder = workplace.runs / "extractor"
     with progress_bar("extractor") as bar:

@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image
 
-from fewstep.evaluation.measured import check_models
+from fewstep.evaluation.results import Evaluation
 from fewstep.evaluation.student_levels import StudentLevels
 from fewstep.models.model import SavedModel
 from fewstep.pipelines.teachers import teacher_of
@@ -17,7 +17,7 @@ from fewstep.tracking import Backend, Run, lock_state
 def register_student(
     student: SavedModel,
     teacher: SavedModel | None,
-    scores: dict,
+    scores: Evaluation,
     levels: StudentLevels,
     sheet: Image.Image,
     ladder: Image.Image,
@@ -30,7 +30,7 @@ def register_student(
     go with it, and the report if there is one. Raises ValueError for scores or levels of other models.
     """
     taught_by, record = teacher_of(student, teacher), None
-    check_models(scores, *filter(None, (student, taught_by)))
+    scores.check_models(**{model.spec.name: model.sha256 for model in (student, taught_by) if model})
     if taught_by:
         run = workplace.run_of(taught_by)
         record = register_teacher(taught_by, scores, workplace.backend, _lineage(run, taught_by), run.run_id)

@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
-from fewstep.evaluation.features import Extractor, make_extractor, open_extractor
-from fewstep.evaluation.pretrained import PRETRAINED
+from fewstep.evaluation.features.extractor import Extractor
+from fewstep.evaluation.features.pretrained import PRETRAINED
+from fewstep.evaluation.features.sources import make_extractor, open_extractor
 from fewstep.support.device import best_device
 
 CHOICE = "choice.json"

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fewstep.evaluation.features import Extractor, file_sha256
-from fewstep.evaluation.fidelity import import_fidelity
+from fewstep.evaluation.features.extractor import Extractor, file_sha256
+from fewstep.evaluation.features.fidelity import import_fidelity
 from fewstep.support.tensor_files import hash_tensors
 
 CLIPS = "rn50", "rn101", "rn50x4", "rn50x16", "rn50x64", "vit-b-32", "vit-b-16", "vit-l-14", "vit-l-14-336px"

@@ -1,15 +1,8 @@
-"""torch-fidelity: its import, and our extractors in its register."""
+"""Our extractors in the register of torch-fidelity."""
 
-from fewstep.evaluation.features import Extractor
-from fewstep.support.torchvision_loading import ensure_torchvision_loads
-
-
-def import_fidelity():
-    """torch_fidelity itself, beside any build of torchvision."""
-    ensure_torchvision_loads()
-    import torch_fidelity
-
-    return torch_fidelity
+from fewstep.evaluation.features.extractor import Extractor
+from fewstep.evaluation.features.fidelity import import_fidelity
+from fewstep.evaluation.features.pretrained import PRETRAINED
 
 
 def register_extractor(extractor: Extractor) -> str:
@@ -19,8 +12,6 @@ def register_extractor(extractor: Extractor) -> str:
     takes its place. One of torch-fidelity's own networks is known already, its layers by other names. Raises ValueError
     for another extractor by such a name.
     """
-    from fewstep.evaluation.pretrained import PRETRAINED
-
     import_fidelity()
     from torch_fidelity.feature_extractor_base import FeatureExtractorBase
     from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor

@@ -1,9 +1,5 @@
-"""A small classifier of a data set's labels, whose inner activations are the features that scores compare.
+"""A small classifier of a data set's labels, whose inner activations are the features that scores compare."""
 
-`python -m fewstep.evaluation.classifier digits` makes the extractor that ships with the package.
-"""
-
-import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -124,9 +120,3 @@ def rotations(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _tensor(images: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(images))
-
-
-if __name__ == "__main__":
-    from fewstep.evaluation.features import ship_extractor
-
-    ship_extractor(*sys.argv[1:])

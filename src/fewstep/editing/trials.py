@@ -1,0 +1,66 @@
+"""Every editing task of the parameters, tried on a few images."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewstep.data.store import ArrayStore
+from fewstep.editing.gallery import Trial, try_pair, try_seeds, try_task
+from fewstep.editing.image_files import read_images
+from fewstep.editing.tasks import build_task
+from fewstep.models.model import Model
+
+
+def try_tasks(
+    images: ArrayStore,
+    student: Model,
+    teacher: Model | None,
+    *,
+    tasks: Mapping[str, Mapping[str, Any]],
+    source: str | Path | None,
+    degrade: bool,
+    count: int,
+    steps: int,
+    seed: int,
+    on_progress: Callable[[int, int, str], None] | None = None,
+) -> tuple[list[Trial], np.ndarray]:
+    """What each task comes to, and the images that it was tried on (uint8 [N, C, H, W]).
+
+    teacher: carries images to noise, between which the student interpolates; without it that is left out. tasks: {name:
+    options}. source: a picture or a folder of them; without it, `count` held-out images. degrade: the images are whole,
+    and each task takes from them what it then makes again. steps: network evaluations per image. on_progress(done,
+    total, name). Raises ValueError for a task that does not fit the data.
+    """
+    built = {name: build_task(name, options) for name, options in tasks.items()}
+    if student.space.kind == "images" and student.space.shape[0] != 3 and built.pop("colorize", None):
+        print(f"colorize is left out: it needs colour, and {student.space.name} have none.", flush=True)
+    for task in built.values():
+        task.check(student.space)
+    originals, labels = _originals(images, student, source, count)
+    trials: list[Trial] = []
+    for name, task in built.items():
+        if name != "interpolate":
+            trials.append(try_task(student, name, task, originals, steps, seed, degrade, labels))
+        else:
+            trials.append(try_seeds(student, task, (seed, seed + 1), steps))
+            if teacher and len(originals) > 1:
+                two = None if labels is None else labels[:2]
+                trials.append(try_pair(student, teacher, task, originals[:2], steps, seed, two))
+        if on_progress:
+            on_progress(len(trials), len(built) + ("interpolate" in built), name)
+    return trials, originals
+
+
+def _originals(
+    images: ArrayStore, student: Model, source: str | Path | None, count: int
+) -> tuple[np.ndarray, Tensor | None]:
+    """The images to edit, and their labels where they have some and the student takes them."""
+    if source:
+        return read_images(source, student.space)[1], None
+    labels = torch.from_numpy(np.array(images.labels("heldout")[:count]))
+    known = student.spec.labels and bool((labels >= 0).all())
+    return np.array(images.images("heldout")[:count]), labels if known else None

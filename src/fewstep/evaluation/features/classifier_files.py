@@ -1,0 +1,34 @@
+"""A classifier in two files: its weights, and how it is built and was trained."""
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from fewstep.evaluation.features.classifier import Classifier
+from fewstep.evaluation.features.extractor import Extractor, file_sha256
+
+
+def save_classifier(stem: Path, classifier: Classifier, record: dict) -> None:
+    """stem.safetensors, then stem.json, which is there only when both are whole."""
+    stem.with_suffix(".json").unlink(missing_ok=True)
+    stem.with_suffix(".safetensors").write_bytes(save(classifier.state_dict()))
+    record = {**record, "sha256": file_sha256(stem.with_suffix(".safetensors"))}
+    stem.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def open_classifier(stem: Path, device: str = "cpu") -> Extractor:
+    """The inverse of save_classifier. Raises ValueError if a file is missing or damaged."""
+    weights = stem.with_suffix(".safetensors")
+    try:
+        record = json.loads(stem.with_suffix(".json").read_text())
+        if file_sha256(weights) != record["sha256"]:
+            raise ValueError(f"{weights.name} is not the file that {stem.name}.json describes")
+        classifier = Classifier(record["shape"], record["num_classes"])
+        classifier.load_state_dict(load_file(weights))
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ValueError(f"The feature extractor {stem} is damaged ({error}). Make it again.") from error
+    classifier.eval().requires_grad_(False).to(device)
+    shape, by_label = classifier.shape, record["task"] == "labels"
+    return Extractor(record["name"], record["sha256"], classifier, shape, by_label, record, device)
