@@ -4,23 +4,21 @@ import math
 from collections.abc import Mapping, Sequence
 from inspect import Parameter, signature
 
-from torch import nn
-
-from fewstep.networks.embeddings import Conditioning
 from fewstep.networks.mlp import MLP
+from fewstep.networks.network import Network
 from fewstep.networks.unet import UNet
 from fewstep.support.names import check_name
 
-__all__ = ["MLP", "NETWORKS", "UNet", "build_network", "check_arguments", "settings_of"]
+__all__ = ["MLP", "NETWORKS", "Network", "UNet", "build_network", "check_arguments", "settings_of"]
 
 NUMERICS = 1  # see fewstep.training.numerics
-NETWORKS = {"unet": UNet, "mlp": MLP}
+NETWORKS: dict[str, type[Network]] = {"unet": UNet, "mlp": MLP}
 FEWEST = {"channels": 1, "num_heads": 1, "group_channels": 1}
 FEWEST |= dict.fromkeys(("num_blocks", "decoder_heads", "head_channels", "augment_dim"), 0)
 FACTORS = ("channel_mult", "channel_mult_emb", "channel_mult_noise", "stem_mult", "norm_eps", "fourier_scale")
 
 
-def build_network(spec: dict, shape: Sequence[int], num_classes: int = 0) -> nn.Module:
+def build_network(spec: dict, shape: Sequence[int], num_classes: int = 0) -> Network:
     """The network of spec {name, ...its arguments} for samples of a shape: [C, H, W] for "unet", [D] for "mlp".
 
     Called as network(x, c_noise, labels=None, second=None, augment=None) -> [B, *shape], with x: [B, *shape];
@@ -29,7 +27,8 @@ def build_network(spec: dict, shape: Sequence[int], num_classes: int = 0) -> nn.
     Its `settings` are settings_of(spec). Raises ValueError for a name, an argument or a value that is not allowed.
     """
     name, arguments = check_arguments(spec)
-    network = NETWORKS[name](tuple(shape), num_classes, **arguments)
+    kind = NETWORKS[name]
+    network = kind(tuple(shape), num_classes, kind.Settings(**arguments))
     network.settings = settings_of(spec)
     return network
 
@@ -53,8 +52,7 @@ def check_arguments(spec: dict) -> tuple[str, dict]:
 
 def arguments_of(name: str) -> list[Parameter]:
     """The arguments that a network takes."""
-    parameters = {**signature(Conditioning).parameters, **signature(NETWORKS[name]).parameters}
-    return [p for p in parameters.values() if p.kind == p.KEYWORD_ONLY]
+    return list(signature(NETWORKS[name].Settings).parameters.values())
 
 
 def _check_range(argument: str, value) -> None:

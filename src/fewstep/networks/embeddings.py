@@ -1,6 +1,7 @@
 """What tells a network the time, the class and the augmentation: one vector for each sample."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -37,48 +38,54 @@ class Fourier(nn.Module):
         return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingSettings:
+    """Settings that every network has: how it starts, and how it takes times, labels and augmentation.
+
+    Raises ValueError for a name that is not there.
+    """
+
+    init: str = "kaiming"  # or "xavier"
+    embedding: str = "positional"  # or "fourier"
+    endpoint: bool = False  # of the positional embedding
+    fourier_scale: float = 16.0
+    c_noise: str = "log"  # or "angle": for the preconditioner, which makes the times
+    c_noise_scale: float = 1.0  # multiplies the times
+    labels_first: bool = False  # labels join before the two layers, not after them
+    augment_dim: int = 0
+    second_time: bool = False  # a second time, added to the first; it starts without effect
+
+    def __post_init__(self):
+        check_name("init", self.init, INITS)
+        check_name("embedding", self.embedding, EMBEDDINGS)
+
+
 class Conditioning(nn.Module):
     """Times, labels and augmentation as one vector, [B, channels]; in float32 (or float64) whatever autocast says."""
 
-    def __init__(
-        self,
-        channels: int,
-        noise_channels: int,
-        num_classes: int,
-        *,
-        init: str,
-        embedding: str = "positional",  # or "fourier"
-        endpoint: bool = False,  # of the positional embedding
-        fourier_scale: float = 16.0,
-        c_noise: str = "log",  # or "angle": for the preconditioner, which makes the times
-        c_noise_scale: float = 1.0,  # multiplies the times
-        labels_first: bool = False,  # labels join before the two layers, not after them
-        augment_dim: int = 0,
-        second_time: bool = False,  # a second time, added to the first; it starts without effect
-    ):
+    def __init__(self, channels: int, noise_channels: int, num_classes: int, settings: EmbeddingSettings):
         super().__init__()
-        check_name("embedding", embedding, EMBEDDINGS)
         if noise_channels < 2 or noise_channels % 2:
             found = f"{noise_channels} channels of sines and cosines"
             raise ValueError(f"channels x channel_mult_noise makes {found}: an even number, at least 2.")
-        self.c_noise = c_noise
-        init = INITS[check_name("init", init, INITS)]
-        self.num_classes, self.c_noise_scale, self.labels_first = num_classes, c_noise_scale, labels_first
-        if embedding == "fourier":
-            self.time = Fourier(noise_channels, fourier_scale)
+        self.c_noise, self.c_noise_scale = settings.c_noise, settings.c_noise_scale
+        self.num_classes, self.labels_first = num_classes, settings.labels_first
+        init = INITS[settings.init]
+        if settings.embedding == "fourier":
+            self.time = Fourier(noise_channels, settings.fourier_scale)
         else:
-            self.time = Positional(noise_channels, endpoint)
+            self.time = Positional(noise_channels, settings.endpoint)
         self.hidden = initialised(Linear(noise_channels, channels), init)
         self.out = initialised(Linear(channels, channels), init)
         self.labels = self.augment = self.second_hidden = self.second_out = None
-        if num_classes and labels_first:
+        if num_classes and settings.labels_first:
             self.labels = initialised(Linear(num_classes, noise_channels), init)
         elif num_classes:
             self.labels = Linear(num_classes, channels, bias=False)
             nn.init.normal_(self.labels.weight)
-        if augment_dim:
-            self.augment = initialised(Linear(augment_dim, noise_channels, bias=False), init, init.augment)
-        if second_time:
+        if settings.augment_dim:
+            self.augment = initialised(Linear(settings.augment_dim, noise_channels, bias=False), init, init.augment)
+        if settings.second_time:
             self.second_hidden = initialised(Linear(noise_channels, channels), init)
             self.second_out = initialised(Linear(channels, channels), init, 0.0)
 

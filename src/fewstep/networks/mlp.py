@@ -1,14 +1,15 @@
 """A residual network for points."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from fewstep.networks.embeddings import Conditioning
+from fewstep.networks.embeddings import Conditioning, EmbeddingSettings
 from fewstep.networks.layers import INITS, GroupNorm, Init, NormalisedScaleShift, ScaleShift, initialised
-from fewstep.support.names import check_name
+from fewstep.networks.network import Network
 
 
 class PointBlock(nn.Module):
@@ -26,41 +27,43 @@ class PointBlock(nn.Module):
         return x + self.linear_out(self.dropout(silu(self.modulation(self.linear_in(silu(x)), emb))))
 
 
-class MLP(nn.Module):
-    """A residual network for points [D]. conditioning: the arguments of Conditioning."""
+@dataclass(frozen=True, kw_only=True)
+class MLPSettings(EmbeddingSettings):
+    """The settings of the MLP. Widths are in units of `channels`."""
 
-    def __init__(
-        self,
-        shape: Sequence[int],
-        num_classes: int = 0,
-        *,
-        channels: int = 128,
-        channel_mult_emb: float = 1,
-        channel_mult_noise: float = 1,
-        num_blocks: int = 4,
-        dropout: float = 0.0,
-        double_norm: bool = False,  # of the embedding's scale and shift, over channels
-        init: str = "kaiming",
-        **conditioning,
-    ):
-        super().__init__()
+    channels: int = 128
+    channel_mult_emb: float = 1  # width of the embedding
+    channel_mult_noise: float = 1  # number of sines and cosines that the embedding is made from
+    num_blocks: int = 4
+    dropout: float = 0.0
+    double_norm: bool = False  # both the scale and the shift of the embedding are normalised over channels
+
+
+class MLP(Network):
+    """A residual network for points [D]."""
+
+    Settings = MLPSettings
+
+    def __init__(self, shape: Sequence[int], num_classes: int, settings: MLPSettings):
+        super().__init__(shape, num_classes, settings)
         if len(shape) != 1:
             raise ValueError(f"The network 'mlp' takes points of shape [D], not {list(shape)}: use 'unet' for images.")
-        check_name("init", init, INITS)
         self.shape = tuple(shape)
-        emb_channels, noise_channels = int(channels * channel_mult_emb), int(channels * channel_mult_noise)
-        self.embed = Conditioning(emb_channels, noise_channels, num_classes, init=init, **conditioning)
+        channels, init = settings.channels, INITS[settings.init]
+        emb_channels = int(channels * settings.channel_mult_emb)
+        noise_channels = int(channels * settings.channel_mult_noise)
+        # The order of these lines decides the seeded weights: each draws from the same generator.
+        self.embed = Conditioning(emb_channels, noise_channels, num_classes, settings)
         self.c_noise = self.embed.c_noise
-        init = INITS[init]
         self.stem = initialised(nn.Linear(shape[0], channels), init)
-        block = partial(PointBlock, channels, emb_channels, dropout, double_norm, init)
-        self.blocks = nn.ModuleList(block() for _ in range(num_blocks))
+        block = partial(PointBlock, channels, emb_channels, settings.dropout, settings.double_norm, init)
+        self.blocks = nn.ModuleList(block() for _ in range(settings.num_blocks))
         self.norm = GroupNorm(channels)
         self.head = initialised(nn.Linear(channels, shape[0]), init, init.last)
 
     @property
     def last_layer(self) -> nn.Parameter:
-        """The weights of the last layer."""
+        """The weights of the last layer, at whose gradients losses are balanced."""
         return self.head.weight
 
     def forward(

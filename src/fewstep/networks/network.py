@@ -1,0 +1,31 @@
+"""What every network is: a module that says how it was built, so that others can refuse or start from it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from torch import nn
+
+from fewstep.networks.embeddings import Conditioning, EmbeddingSettings
+
+
+class Network(nn.Module):
+    """Base of the networks of build_network, which says how one is called.
+
+    shape: of a sample, [C, H, W] or [D]. c_noise: the noise condition that the weights were made for.
+    Settings: the arguments of a spec, checked, of which __init__ takes one. settings: the whole spec, see settings_of.
+    """
+
+    Settings: ClassVar[type[EmbeddingSettings]]
+
+    shape: tuple[int, ...]
+    c_noise: str
+    embed: Conditioning
+    settings: Mapping[str, Any]
+
+    def __init__(self, shape: Sequence[int], num_classes: int, settings: Any):
+        super().__init__()
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """The weights of the last layer, at whose gradients losses are balanced."""
+        raise NotImplementedError
