@@ -3,6 +3,7 @@
 x: [B, ...]; sigma: [B]. The flow scales x - mean by the ratio of the marginal standard deviations.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -17,7 +18,7 @@ class Gaussian:
     mean: float
     std: float
 
-    def denoiser(self, x: Tensor, sigma: Tensor, labels=None) -> Tensor:
+    def denoiser(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
         """E[x0 | x]."""
         variance = per_sample(sigma, x) ** 2
         return (self.std**2 * x + variance * self.mean) / (self.std**2 + variance)
@@ -27,6 +28,10 @@ class Gaussian:
         ratio = (self.std**2 + sigma_next**2) / (self.std**2 + sigma**2)
         return self.mean + (x - self.mean) * per_sample(ratio.sqrt(), x)
 
-    def consistency(self, boundary: float):
+    def consistency(self, boundary: float) -> Callable[..., Tensor]:
         """The exact consistency function: the flow from sigma to the boundary level."""
-        return lambda x, sigma, labels=None: self.flow(x, sigma, sigma.new_full(sigma.shape, boundary))
+
+        def function(x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+            return self.flow(x, sigma, sigma.new_full(sigma.shape, boundary))
+
+        return function

@@ -5,12 +5,15 @@ import math
 import torch
 from torch import Tensor
 
+from fewstep.diffusion.functions import LabelledDenoiser, TrainingRandomness
 from fewstep.diffusion.levels import per_sample
 
 Guidance = float | tuple[float, float]  # of a recipe: one strength, or the ends between which it is drawn
 
 
-def guided(denoiser, x: Tensor, sigma: Tensor, labels: Tensor | None, strength: float | Tensor) -> Tensor:
+def guided(
+    denoiser: LabelledDenoiser, x: Tensor, sigma: Tensor, labels: Tensor | None, strength: float | Tensor
+) -> Tensor:
     """D(no label) + strength (D(labels) - D(no label)), both in one pass of twice the batch; where it is 1, D(labels).
 
     denoiser: a function of (x, sigma, labels), trained with label dropout. labels: one-hot. strength: of all, or [B].
@@ -19,12 +22,15 @@ def guided(denoiser, x: Tensor, sigma: Tensor, labels: Tensor | None, strength: 
         strength = per_sample(strength, x)
     elif strength == 1:
         return denoiser(x, sigma, labels)
-    both = (torch.cat(pair) for pair in ((x, x), (sigma, sigma), (labels, torch.zeros_like(labels))))
-    denoised, unlabelled = denoiser(*both).chunk(2)
+    assert labels is not None  # a network without labels has nothing to be guided by
+    both, levels = torch.cat([x, x]), torch.cat([sigma, sigma])
+    denoised, unlabelled = denoiser(both, levels, torch.cat([labels, torch.zeros_like(labels)])).chunk(2)
     return unlabelled.lerp(denoised, strength)
 
 
-def draw_strength(guidance: Guidance, labels: Tensor | None, rng) -> tuple[float | Tensor, Tensor | None]:
+def draw_strength(
+    guidance: Guidance, labels: Tensor | None, rng: TrainingRandomness
+) -> tuple[float | Tensor, Tensor | None]:
     """The teacher's strength, of all or [B] where it is drawn, and the labels that the student is told it by.
 
     A student learns a range of strengths by the length of its label's row: none for no label, 1 for the label as it
@@ -32,6 +38,7 @@ def draw_strength(guidance: Guidance, labels: Tensor | None, rng) -> tuple[float
     """
     if isinstance(guidance, int | float):
         return guidance, labels
+    assert labels is not None
     low, high = guidance
     strength = low + (high - low) * rng.uniform()
     return strength, strength[:, None] * labels

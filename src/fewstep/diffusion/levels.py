@@ -21,7 +21,9 @@ def check_normal(mean: float, std: float) -> None:
         raise ValueError(f"level_std is {std}: it is above 0 and finite, as level_mean is finite.")
 
 
-def karras_level(index: Tensor, num_levels: int, sigma_min=SIGMA_MIN, sigma_max=SIGMA_MAX, rho=RHO) -> Tensor:
+def karras_level(
+    index: Tensor, num_levels: int, sigma_min: float = SIGMA_MIN, sigma_max: float = SIGMA_MAX, rho: float = RHO
+) -> Tensor:
     """The level at `index` of a grid of num_levels, from sigma_max (0) down to sigma_min (num_levels - 1), float64.
 
     Karras et al. 2022, Eq. 5. The two ends are exact, so that a boundary condition at sigma_min holds to the bit.
@@ -32,14 +34,16 @@ def karras_level(index: Tensor, num_levels: int, sigma_min=SIGMA_MIN, sigma_max=
     return level.where(fraction > 0, sigma_max).where(fraction < 1, sigma_min)
 
 
-def karras_levels(num_levels: int, sigma_min=SIGMA_MIN, sigma_max=SIGMA_MAX, rho=RHO) -> Tensor:
+def karras_levels(
+    num_levels: int, sigma_min: float = SIGMA_MIN, sigma_max: float = SIGMA_MAX, rho: float = RHO
+) -> Tensor:
     """A decreasing grid of noise levels, [num_levels], float64."""
     if num_levels < 1:
         raise ValueError(f"{num_levels} noise levels were asked for: at least 1 is needed")
     return karras_level(torch.arange(num_levels), num_levels, sigma_min, sigma_max, rho)
 
 
-def karras_neighbours(index: Tensor, count: int, num_levels: int, *ends, like: Tensor) -> list[Tensor]:
+def karras_neighbours(index: Tensor, count: int, num_levels: int, *ends: float, like: Tensor) -> list[Tensor]:
     """The levels at index, index + 1 ... of a grid, `count` of them, [B] each, with the type of `like`.
 
     ends: sigma_min, sigma_max, rho.

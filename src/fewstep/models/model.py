@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewstep.data.space import DataSpace
 from fewstep.diffusion.guidance import guided
@@ -24,7 +24,7 @@ from fewstep.diffusion.levels import SIGMA_MAX, SIGMA_MIN, karras_levels
 from fewstep.diffusion.randomness import SampleRandomness
 from fewstep.models.spec import Levels, ModelSpec
 from fewstep.networks import build_network
-from fewstep.preconditioning import build_preconditioner
+from fewstep.preconditioning import PRECONDITIONERS, Preconditioner, build_preconditioner
 from fewstep.samplers import DENOISER_SAMPLERS, count_levels, sample_gamma, sample_multistep
 from fewstep.samplers.level_checks import check_levels
 from fewstep.support.device import best_device
@@ -35,11 +35,9 @@ from fewstep.support.tensor_files import hash_tensors, write_tensors
 SIGMA_DATA = 0.5
 DESCRIPTION, WEIGHTS = "model.json", "model.safetensors"
 LABEL_DROPOUT = 0.1  # where a model.json does not say it
-SAMPLERS = {"edm": tuple(DENOISER_SAMPLERS), "trajectory": ("gamma", "multistep", *DENOISER_SAMPLERS)}
-SAMPLERS |= dict.fromkeys(("consistency", "trigflow", "flow"), ("multistep",))
 
 
-def build_function(spec: ModelSpec, space: DataSpace) -> nn.Module:
+def build_function(spec: ModelSpec, space: DataSpace) -> Preconditioner:
     """The preconditioned network of a spec: a function of (x, sigma, labels)."""
     network = build_network(spec.network, space.shape, len(space.classes) if spec.labels else 0)
     return build_preconditioner(spec.preconditioning, network, SIGMA_DATA)
@@ -49,7 +47,7 @@ def build_function(spec: ModelSpec, space: DataSpace) -> nn.Module:
 class Model:
     """A trained function of (x, sigma, labels), the space of its data, and its description."""
 
-    function: nn.Module
+    function: Preconditioner
     space: DataSpace
     spec: ModelSpec
 
@@ -70,7 +68,7 @@ class Model:
     @property
     def samplers(self) -> tuple[str, ...]:
         """The samplers that this kind of function takes, the usual one first."""
-        kind = SAMPLERS[self.spec.preconditioning["name"]]
+        kind = PRECONDITIONERS[self.spec.preconditioning["name"]].samplers
         return tuple(dict.fromkeys([self.spec.sampler or kind[0], *kind]))
 
     def levels(self, nfe: int, sampler: str | None = None) -> Tensor:

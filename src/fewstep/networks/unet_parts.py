@@ -29,6 +29,9 @@ class Parts:
         self.noise_channels = int(settings.channels * settings.channel_mult_noise)
         self.init = INITS[settings.init]
         self.norm = partial(GroupNorm, group_channels=settings.group_channels, eps=settings.norm_eps)
+        self.modulation = (
+            NormalisedScaleShift if settings.double_norm else ScaleShift if settings.adaptive_scale else Shift
+        )
         self.width, self.side_width = 0, self.image_channels  # of the features so far, and of the image beside them
         self.skips: list[int] = []  # widths of what the encoder keeps for the decoder
 
@@ -89,7 +92,11 @@ class Parts:
             heads=heads,
             emb_channels=self.emb_channels,
             dropout=settings.dropout,
-            modulation=NormalisedScaleShift if settings.double_norm else ScaleShift if settings.adaptive_scale else Shift,
+            modulation=NormalisedScaleShift
+            if settings.double_norm
+            else ScaleShift
+            if settings.adaptive_scale
+            else Shift,
             resample_proj=settings.resample_proj,
             skip_scale=settings.skip_scale,
             norm=self.norm,

@@ -1,8 +1,10 @@
 """Training methods: one file, one class. `build_objective` finds a method by the name of its file."""
 
 import pkgutil
+from collections.abc import Mapping
 from dataclasses import fields
 from importlib import import_module
+from typing import Any, cast
 
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 from fewstep.support.names import check_name
@@ -15,16 +17,27 @@ def objective_names() -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "objective")
 
 
-def objective_class(name: str) -> type[Objective]:
-    """The class of a method. Raises ValueError with the nearest name if there is none."""
+def objective_class(name: str | None) -> type[Objective]:
+    """The class of a method: the one subclass of Objective that its file defines.
+
+    Raises ValueError with the nearest name if there is no such file, TypeError if it does not define exactly one.
+    """
     module = import_module(f"{__name__}.{check_name('objective', name, objective_names())}")
-    return next(c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__)
+    methods = [
+        c
+        for c in vars(module).values()
+        if isinstance(c, type) and issubclass(c, Objective) and c.__module__ == module.__name__
+    ]
+    if len(methods) != 1:
+        found = ", ".join(c.__name__ for c in methods) or "none"
+        raise TypeError(f"{module.__name__} must define one subclass of Objective, found {found}")
+    return methods[0]
 
 
-def build_objective(spec: dict) -> Objective:
+def build_objective(spec: Mapping[str, Any]) -> Objective:
     """The method of spec {name, ...its constants}. Raises ValueError for what is not there or out of range."""
     constants = dict(spec)
     cls = objective_class(constants.pop("name", None))
     for constant in constants:
-        check_name(f"constant of {spec['name']}", constant, [f.name for f in fields(cls)])
+        check_name(f"constant of {spec['name']}", constant, [f.name for f in fields(cast(Any, cls))])
     return cls(**constants)

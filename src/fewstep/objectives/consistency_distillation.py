@@ -1,13 +1,16 @@
 """Consistency distillation (CD): Song et al. 2023, Algorithm 2."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
 
+from fewstep.diffusion.functions import TrainingRandomness
 from fewstep.diffusion.levels import RHO, SIGMA_MAX, SIGMA_MIN, check_ends, karras_neighbours, per_sample
 from fewstep.diffusion.solvers import SOLVERS
 from fewstep.losses.pairs import pair_distance
-from fewstep.objectives.objective import Objective
+from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 from fewstep.support.names import check_name
 
 
@@ -23,7 +26,7 @@ class ConsistencyDistillation(Objective):
 
     num_levels: int = 18
     solver: str = "heun"
-    distance: str | dict = "l2"
+    distance: str | dict[str, Any] = "l2"
     target_ema: float = 0.0
     sigma_min: float = SIGMA_MIN
     sigma_max: float = SIGMA_MAX
@@ -39,18 +42,18 @@ class ConsistencyDistillation(Objective):
         if not 0 <= self.target_ema < 1:
             raise ValueError(f"target_ema is {self.target_ema}: it is in [0, 1)")
 
-    def __call__(self, networks, batch, progress, rng):
+    def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:
         x0, ends = batch.x0, (self.sigma_min, self.sigma_max, self.rho)
         index = rng.integers(self.num_levels - 1)  # counted from sigma_max, unlike the paper's n
         sigma, sigma_next = karras_neighbours(index, 2, self.num_levels, *ends, like=x0)
         x = x0 + per_sample(sigma, x0) * rng.normal(x0.shape[1:])
         with torch.no_grad():
 
-            def teacher(x, sigma):
-                return networks.teacher(x, sigma, batch.labels)
+            def teacher(x: Tensor, sigma: Tensor) -> Tensor:
+                return networks.denoise(x, sigma, batch.labels)
 
             x_next = SOLVERS[self.solver](teacher, x, sigma, sigma_next)  # Eq. 6
         return pair_distance(networks, x, sigma, x_next, sigma_next, batch.labels, rng)  # Eq. 7
 
-    def target_decay(self, progress):
+    def target_decay(self, progress: Progress) -> float | None:
         return self.target_ema or None  # Eq. 8

@@ -2,10 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
+from torch import Tensor
+
+from fewstep.diffusion.functions import TrainingRandomness
 from fewstep.diffusion.levels import RHO, SIGMA_MAX, SIGMA_MIN, check_ends, karras_neighbours
 from fewstep.losses.pairs import training_distance
-from fewstep.objectives.objective import Objective
+from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class ConsistencyTraining(Objective):
     start_levels: int = 2
     end_levels: int = 150
     start_ema: float = 0.9
-    distance: str | dict = "l2"
+    distance: str | dict[str, Any] = "l2"
     sigma_min: float = SIGMA_MIN
     sigma_max: float = SIGMA_MAX
     rho: float = RHO
@@ -33,17 +37,17 @@ class ConsistencyTraining(Objective):
         if not 0 <= self.start_ema < 1:
             raise ValueError(f"start_ema is {self.start_ema}: it is in [0, 1)")
 
-    def __call__(self, networks, batch, progress, rng):
+    def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:
         num_levels, ends = self.num_levels(progress), (self.sigma_min, self.sigma_max, self.rho)
         index = rng.integers(num_levels - 1)  # counted from sigma_max, unlike the paper's n
         sigma, sigma_next = karras_neighbours(index, 2, num_levels, *ends, like=batch.x0)
         return training_distance(networks, batch, sigma, sigma_next, rng)  # Eq. 10
 
-    def num_levels(self, progress) -> int:
+    def num_levels(self, progress: Progress) -> int:
         """N(k), from s0 to s1 + 1. Appendix C."""
         first, last = self.start_levels**2, (self.end_levels + 1) ** 2
         return math.ceil(math.sqrt(progress.step / progress.total_steps * (last - first) + first) - 1) + 1
 
-    def target_decay(self, progress):
+    def target_decay(self, progress: Progress) -> float | None:
         """mu(k) = exp(s0 ln mu0 / N(k)). Appendix C."""
         return self.start_ema ** (self.start_levels / self.num_levels(progress)) or None

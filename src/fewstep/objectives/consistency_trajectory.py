@@ -3,10 +3,12 @@
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from fewstep.diffusion.functions import LabelledDenoiser, TrainingRandomness
 from fewstep.diffusion.guidance import Guidance, check_guidance, draw_strength, guided
 from fewstep.diffusion.levels import (
     RHO,
@@ -24,7 +26,9 @@ from fewstep.diffusion.solvers import SOLVERS
 from fewstep.losses.adversarial import deception_loss, judge_loss
 from fewstep.losses.balance import adaptive_weight, linearised
 from fewstep.networks.discriminator import Discriminator, check_backbone
-from fewstep.objectives.objective import Objective
+from fewstep.objectives.objective import Batch, Networks, Objective, Progress
+from fewstep.preconditioning.preconditioner import Preconditioner
+from fewstep.preconditioning.trajectory import Trajectory
 from fewstep.support.names import check_name
 
 HIGH_PART = 0.7  # of the grid from sigma_max on: from there half of the denoising levels are
@@ -48,7 +52,7 @@ class ConsistencyTrajectory(Objective):
     num_levels: int = 18
     solver: str = "heun"
     solver_steps: int = 17
-    distance: str | dict = "pseudo_huber"
+    distance: str | dict[str, Any] = "pseudo_huber"
     target_ema: float = 0.999
     level_mean: float = -1.2
     level_std: float = 1.2
@@ -97,12 +101,14 @@ class ConsistencyTrajectory(Objective):
     def needs_whole_batch(self) -> bool:
         return self.denoising > 0 or self.gan  # their weights are of the whole batch's gradients
 
-    def check_student(self, student):
+    def check_student(self, student: Preconditioner) -> None:
         super().check_student(student)
         if self.gan and self.gan_backbone:
             check_backbone(self.gan_backbone, student.network.shape)
 
-    def __call__(self, networks, batch, progress, rng):
+    def __call__(
+        self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness
+    ) -> Tensor | dict[str, Tensor]:
         soft, jump, estimate = self.soft_consistency(networks, batch, rng)
         loss = soft
         if self.denoising:
@@ -116,14 +122,16 @@ class ConsistencyTrajectory(Objective):
         judged = judge_loss(discriminator, batch.x0, estimate, batch.labels)
         return {"student": loss + self.gan_weight * weight * deception, "discriminator": judged}
 
-    def soft_consistency(self, networks, batch, rng) -> tuple[Tensor, Tensor, Tensor]:
+    def soft_consistency(
+        self, networks: Networks, batch: Batch, rng: TrainingRandomness
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The distance at the boundary of a jump from t to s and of its target, [B]; the jump; where it led there."""
         x0, target = batch.x0, networks.target
         strength, labels = draw_strength(self.guidance, batch.labels, rng)
         first, *between, middle, last = self.levels(rng, x0)
         x = x0 + per_sample(first, x0) * rng.normal(x0.shape[1:])
         with torch.no_grad():
-            x_middle = self.solve(networks.teacher, x, [first, *between, middle], batch.labels, strength)
+            x_middle = self.solve(networks.denoise, x, [first, *between, middle], batch.labels, strength)
             with rng.dropout():
                 goal = target(x_middle, middle, labels, sigma_next=last)
             with rng.dropout():
@@ -135,7 +143,7 @@ class ConsistencyTrajectory(Objective):
         soft = linearised(networks.distance(estimate, goal), jump)
         return networks.at_levels(soft, last, first), jump, estimate
 
-    def levels(self, rng, like: Tensor) -> list[Tensor]:
+    def levels(self, rng: TrainingRandomness, like: Tensor) -> list[Tensor]:
         """The levels of the solver from t down to u, then s, of each sample: t and s uniform where they can be."""
         shares = torch.arange(1, self.solver_steps + 1, dtype=torch.float64)
         steps = int(pick(shares, rng.shared())) + 1
@@ -148,19 +156,26 @@ class ConsistencyTrajectory(Objective):
             *karras_neighbours(last, 1, self.num_levels, *ends, like=like),
         ]
 
-    def solve(self, teacher, x: Tensor, levels: list[Tensor], labels, strength: float | Tensor = 1.0) -> Tensor:
+    def solve(
+        self,
+        teacher: LabelledDenoiser,
+        x: Tensor,
+        levels: list[Tensor],
+        labels: Tensor | None,
+        strength: float | Tensor = 1.0,
+    ) -> Tensor:
         """The teacher's way through these levels, guided by labels."""
 
-        def denoiser(x, sigma):
+        def denoiser(x: Tensor, sigma: Tensor) -> Tensor:
             return guided(teacher, x, sigma, labels, strength)
 
         for level, level_next in pairwise(levels):
             x = SOLVERS[self.solver](denoiser, x, level, level_next)
         return x
 
-    def denoising_loss(self, networks, batch, rng) -> Tensor:
+    def denoising_loss(self, networks: Networks, batch: Batch, rng: TrainingRandomness) -> Tensor:
         """EDM's loss of g(x, t, t), [B]."""
-        x0, student = batch.x0, networks.student
+        x0, student = batch.x0, cast(Trajectory, networks.student)
         sigma = self.denoising_levels(rng).to(x0.dtype)
         x = x0 + per_sample(sigma, x0) * rng.normal(x0.shape[1:])
         with rng.dropout():
@@ -168,27 +183,27 @@ class ConsistencyTrajectory(Objective):
         weight = (sigma**2 + student.sigma_data**2) / (sigma * student.sigma_data) ** 2
         return networks.at_levels(weight * (denoised - x0).square().flatten(1).mean(1), sigma)
 
-    def denoising_levels(self, rng) -> Tensor:
+    def denoising_levels(self, rng: TrainingRandomness) -> Tensor:
         """Half of them lognormal, half uniform on the grid's high part. Appendix of the paper, and its code."""
         lognormal = lognormal_levels(rng.normal(()), self.level_mean, self.level_std)
         high = karras_level(HIGH_PART * rng.uniform(), 2, self.sigma_min, self.sigma_max, self.rho)
         return high.to(lognormal.dtype).where(rng.uniform() < 0.5, lognormal)
 
-    def weight(self, networks, reference: Tensor, loss: Tensor) -> Tensor:
+    def weight(self, networks: Networks, reference: Tensor, loss: Tensor) -> Tensor:
         last_layer = networks.student.network.last_layer
         return adaptive_weight(reference, loss, last_layer, networks.mean_over_workers)
 
-    def is_adversarial(self, progress) -> bool:
+    def is_adversarial(self, progress: Progress) -> bool:
         return self.gan and progress.images >= self.gan_start * progress.total_images
 
-    def modules(self, student, scale):
+    def modules(self, student: Preconditioner, scale: float) -> dict[str, nn.Module]:
         if not self.gan:
             return {}
         network = student.network
         sizes = (network.shape, network.embed.num_classes, self.gan_channels)
         return {"discriminator": Discriminator(*sizes, self.gan_backbone, scale)}
 
-    def settings(self, module):
+    def settings(self, module: str) -> dict[str, Any]:
         return {
             "optimizer": "radam",
             "learning_rate": self.gan_learning_rate,
@@ -198,5 +213,5 @@ class ConsistencyTrajectory(Objective):
             "weight_decay": 0.0,
         }
 
-    def target_decay(self, progress):
+    def target_decay(self, progress: Progress) -> float | None:
         return self.target_ema

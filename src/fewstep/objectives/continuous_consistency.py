@@ -2,13 +2,17 @@
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from fewstep.diffusion.functions import TrainingRandomness
 from fewstep.diffusion.levels import check_normal, lognormal_levels, per_sample
 from fewstep.networks.weighting import Weighting
-from fewstep.objectives.objective import Objective
+from fewstep.objectives.objective import Batch, Networks, Objective, Progress
+from fewstep.preconditioning.preconditioner import Preconditioner
+from fewstep.preconditioning.trigflow import TrigFlow
 
 
 @dataclass(frozen=True)
@@ -41,24 +45,24 @@ class ContinuousConsistency(Objective):
     def needs_teacher(self) -> bool:
         return not self.from_data
 
-    def __call__(self, networks, batch, progress, rng):
-        x0, student, labels = batch.x0, networks.student, batch.labels
+    def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:
+        x0, student, labels = batch.x0, cast(TrigFlow, networks.student), batch.labels
         sigma = lognormal_levels(rng.normal(()), self.level_mean, self.level_std)
         x = x0 + per_sample(sigma, x0) * rng.normal(x0.shape[1:])
         with torch.no_grad():
-            denoised = x0 if self.from_data else networks.teacher(x, sigma, labels)
+            denoised = x0 if self.from_data else networks.denoise(x, sigma, labels)
         with rng.dropout():
             output, tangent = student.tangent(x, sigma, denoised, self.warmed_up(progress), labels)
         weight = networks.modules["weighting"](sigma.log() / 4)
         loss = tangent_loss(output, normalised(tangent, self.tangent_constant), weight.to(x.dtype))
         return networks.at_levels(loss, sigma)
 
-    def warmed_up(self, progress) -> float:
+    def warmed_up(self, progress: Progress) -> float:
         """r, from 0 at first to 1."""
         length = self.warmup * progress.total_steps
         return min(1.0, progress.step / length) if length else 1.0
 
-    def modules(self, student, scale):
+    def modules(self, student: Preconditioner, scale: float) -> dict[str, nn.Module]:
         return {"weighting": Weighting()}
 
 

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
+from fewstep.diffusion.functions import TrainingRandomness
 from fewstep.diffusion.levels import check_normal, lognormal_levels, per_sample
-from fewstep.objectives.objective import Objective
+from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Denoising(Objective):
     def __post_init__(self):
         check_normal(self.level_mean, self.level_std)
 
-    def __call__(self, networks, batch, progress, rng):
+    def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:
         sigma = lognormal_levels(rng.normal(()), self.level_mean, self.level_std)
         x = batch.x0 + per_sample(sigma, batch.x0) * rng.normal(batch.x0.shape[1:])
         sigma_data = networks.student.sigma_data

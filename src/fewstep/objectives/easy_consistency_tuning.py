@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
+from fewstep.diffusion.functions import TrainingRandomness
 from fewstep.diffusion.levels import lognormal_levels
 from fewstep.losses.pairs import training_distance
-from fewstep.objectives.objective import Objective
+from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class EasyConsistencyTuning(Objective):
     num_stages: int = 8
     level_mean: float = -1.1
     level_std: float = 2.0
-    distance: str | dict = "pseudo_huber"
+    distance: str | dict[str, Any] = "pseudo_huber"
 
     preconditioner = "edm"
 
@@ -37,16 +39,16 @@ class EasyConsistencyTuning(Objective):
         if not 0 <= self.k < math.inf:
             raise ValueError(f"k is {self.k}: it is at least 0 and finite")
 
-    def __call__(self, networks, batch, progress, rng):
+    def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:
         sigma = lognormal_levels(rng.normal(()), self.level_mean, self.level_std)
         gap = self.gap(sigma, progress)
         return training_distance(networks, batch, sigma, sigma - gap, rng) / gap
 
-    def gap(self, sigma: Tensor, progress) -> Tensor:
+    def gap(self, sigma: Tensor, progress: Progress) -> Tensor:
         """t - r(t), [B]: r = max(0, t (1 - q^-(stage + 1) (1 + k sigmoid(-b t)))), without its cancellation."""
         fraction = self.q ** -(self.curriculum(progress) + 1) * (1 + self.k * (-self.b * sigma).sigmoid())
         return sigma * fraction.clamp_max(1)
 
-    def curriculum(self, progress) -> int:
+    def curriculum(self, progress: Progress) -> int:
         """The stage, counted from 0."""
         return self.num_stages * progress.step // progress.total_steps

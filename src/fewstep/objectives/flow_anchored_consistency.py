@@ -2,13 +2,17 @@
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from fewstep.diffusion.functions import TrainingRandomness
 from fewstep.diffusion.guidance import Guidance, check_guidance, draw_strength, guided
 from fewstep.diffusion.levels import arc_levels, check_normal, per_sample
-from fewstep.objectives.objective import Objective
+from fewstep.objectives.objective import Batch, Networks, Objective, Progress
+from fewstep.preconditioning.flow import Flow
+from fewstep.preconditioning.preconditioner import Preconditioner
 
 
 @dataclass(frozen=True)
@@ -53,20 +57,20 @@ class FlowAnchoredConsistency(Objective):
     def second_time(self) -> bool:
         return not self.expanded_interval  # one of the two is the anchor's condition
 
-    def check_student(self, student):
+    def check_student(self, student: Preconditioner) -> None:
         super().check_student(student)
         if self.expanded_interval and student.network.c_noise != "angle":
             raise ValueError(
                 "expanded_interval is true: the network's c_noise is then angle, which goes on beyond the data."
             )
 
-    def __call__(self, networks, batch, progress, rng):
-        x0, student = batch.x0, networks.student
+    def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:
+        x0, student = batch.x0, cast(Flow, networks.student)
         strength, labels = draw_strength(self.guidance, batch.labels, rng)
         sigma = arc_levels(rng.normal(()), self.level_mean, self.level_std)
         x = x0 + per_sample(sigma, x0) * rng.normal(x0.shape[1:])
         with torch.no_grad():
-            denoised = x0 if self.from_data else guided(networks.teacher, x, sigma, batch.labels, strength)
+            denoised = x0 if self.from_data else guided(networks.denoise, x, sigma, batch.labels, strength)
             velocity = student.velocity(x, sigma, denoised)
         with rng.dropout():
             anchor = student.anchor(x, sigma, labels, self.expanded_interval)

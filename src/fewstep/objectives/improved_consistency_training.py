@@ -2,7 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
+from torch import Tensor
+
+from fewstep.diffusion.functions import TrainingRandomness
 from fewstep.diffusion.levels import (
     RHO,
     SIGMA_MAX,
@@ -15,7 +19,7 @@ from fewstep.diffusion.levels import (
     pick,
 )
 from fewstep.losses.pairs import training_distance
-from fewstep.objectives.objective import Objective
+from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class ImprovedConsistencyTraining(Objective):
     end_levels: int = 1280
     level_mean: float = -1.1
     level_std: float = 2.0
-    distance: str | dict = "pseudo_huber"  # with c = .00054 sqrt(d)
+    distance: str | dict[str, Any] = "pseudo_huber"  # with c = .00054 sqrt(d)
     sigma_min: float = SIGMA_MIN
     sigma_max: float = SIGMA_MAX
     rho: float = RHO
@@ -43,14 +47,14 @@ class ImprovedConsistencyTraining(Objective):
             raise ValueError(f"start_levels is {self.start_levels}: it is from 1 to end_levels ({self.end_levels})")
         check_normal(self.level_mean, self.level_std)
 
-    def __call__(self, networks, batch, progress, rng):
+    def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:
         num_levels, ends = self.num_levels(progress), (self.sigma_min, self.sigma_max, self.rho)
         intervals = lognormal_intervals(karras_levels(num_levels, *ends), self.level_mean, self.level_std)
         index = pick(intervals, rng.uniform())  # counted from sigma_max, unlike the paper's i
         sigma, sigma_next = karras_neighbours(index, 2, num_levels, *ends, like=batch.x0)
         return training_distance(networks, batch, sigma, sigma_next, rng) / (sigma - sigma_next)  # Section 3.1
 
-    def num_levels(self, progress) -> int:
+    def num_levels(self, progress: Progress) -> int:
         """N(k) = min(s0 2^floor(k / K'), s1) + 1, equally long for each doubling. Section 3.4."""
         doublings = math.log2(self.end_levels // self.start_levels)
         length = max(1, math.floor(progress.total_steps / (doublings + 1)))  # K'; a short training has no 0

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
+
+from fewstep.diffusion.functions import TrainingRandomness
+from fewstep.preconditioning.preconditioner import Preconditioner
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,18 @@ class Networks:
     The loop remembers them, to say at which levels a loss was not finite.
     """
 
-    student: nn.Module
-    target: nn.Module
-    teacher: nn.Module | None
+    student: Preconditioner
+    target: Preconditioner
+    teacher: Preconditioner | None
     distance: nn.Module
     modules: dict[str, nn.Module]
     mean_over_workers: Callable[[Tensor], Tensor] = Tensor.detach
     at_levels: Callable[..., Tensor] = lambda loss, *levels: loss
+
+    def denoise(self, x: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:
+        """The teacher's estimate of clean data, in a method that needs_teacher."""
+        assert self.teacher is not None
+        return self.teacher(x, sigma, labels)
 
 
 class Objective:
@@ -56,7 +64,7 @@ class Objective:
     each other, so that a worker's share is not cut into micro-batches.
     """
 
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     numerics: ClassVar[int]
     needs_teacher = False
@@ -65,7 +73,7 @@ class Objective:
     sampler = "multistep"
     has_idle_modules = False
     needs_whole_batch = False
-    distance: str | dict = "l2"
+    distance: str | dict[str, Any] = "l2"
 
     @property
     def name(self) -> str:
@@ -74,13 +82,15 @@ class Objective:
 
     def to_json(self) -> dict[str, Any]:
         """{name, ...its constants}, from which build_objective builds the same."""
-        return {"name": self.name, **{f.name: getattr(self, f.name) for f in fields(self)}}  # type: ignore[arg-type]
+        return {"name": self.name, **{f.name: getattr(self, f.name) for f in fields(cast(Any, self))}}
 
-    def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng) -> Tensor | dict[str, Tensor]:
+    def __call__(
+        self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness
+    ) -> Tensor | dict[str, Tensor]:
         """Loss of each sample, [B]; or {optimiser: [B]}, "student" and modules that have losses of their own."""
         raise NotImplementedError
 
-    def check_student(self, student: nn.Module) -> None:
+    def check_student(self, student: Preconditioner) -> None:
         """Raise ValueError if the student's network has not what the loss needs, or parts that it leaves idle."""
         settings = student.network.settings
         if settings["second_time"] != self.second_time:
@@ -89,11 +99,11 @@ class Objective:
         if settings["augment_dim"]:
             raise ValueError(f"network.augment_dim is {settings['augment_dim']}: no method here augments, so it is 0.")
 
-    def modules(self, student: nn.Module, scale: float) -> dict[str, nn.Module]:
+    def modules(self, student: Preconditioner, scale: float) -> dict[str, nn.Module]:
         """Extra modules to train, each with an optimiser of its own. scale: the data's, as in DataSpace."""
         return {}
 
-    def settings(self, module: str) -> dict:
+    def settings(self, module: str) -> dict[str, Any]:
         """What is another in the optimiser of an extra module than in the student's: fields of TrainingSettings."""
         return {}
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 import torch
+from torch import Tensor
 
+from fewstep.diffusion.functions import TrainingRandomness
 from fewstep.diffusion.levels import RHO, SIGMA_MAX, SIGMA_MIN, check_ends, karras_neighbours, per_sample
 from fewstep.diffusion.solvers import euler_step
-from fewstep.objectives.objective import Objective, Progress
+from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,15 @@ class ProgressiveDistillation(Objective):
         if self.end_steps > self.start_steps:
             raise ValueError(f"end_steps is {self.end_steps}: it is at most start_steps ({self.start_steps})")
 
-    def __call__(self, networks, batch, progress, rng):
+    def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:
         x0, steps, ends = batch.x0, self.num_steps(progress), (self.sigma_min, self.sigma_max, self.rho)
         index = 2 * rng.integers(steps)
         sigma, middle, last = karras_neighbours(index, 3, 2 * steps + 1, *ends, like=x0)
         x = x0 + per_sample(sigma, x0) * rng.normal(x0.shape[1:])
         with torch.no_grad():
 
-            def teacher(x, sigma):
-                return networks.teacher(x, sigma, batch.labels)
+            def teacher(x: Tensor, sigma: Tensor) -> Tensor:
+                return networks.denoise(x, sigma, batch.labels)
 
             x_last = euler_step(teacher, euler_step(teacher, x, sigma, middle), middle, last)
             target = x - per_sample(sigma / (last - sigma), x) * (x_last - x)  # whose Euler step leads to x_last
@@ -56,17 +58,17 @@ class ProgressiveDistillation(Objective):
         weight = (1 / sigma**2).clamp_min(1)  # truncated SNR
         return networks.at_levels(networks.distance(estimate, target) * weight, sigma)
 
-    def num_steps(self, progress) -> int:
+    def num_steps(self, progress: Progress) -> int:
         """Sampling steps of the student in this stage."""
         return self.start_steps >> bisect_right(self._ends(progress)[:-1], progress.step)
 
-    def stage(self, progress):
+    def stage(self, progress: Progress) -> Progress:
         begin = max((end for end in self._ends(progress)[:-1] if end <= progress.step), default=0)
         end = min(end for end in self._ends(progress) if end > begin)
         size = progress.total_images // progress.total_steps
         return Progress(progress.step - begin, end - begin, progress.images - begin * size, (end - begin) * size)
 
-    def _ends(self, progress) -> list[int]:
+    def _ends(self, progress: Progress) -> list[int]:
         """The step before which each stage ends."""
         count = (self.start_steps // self.end_steps).bit_length()
         lengths = [1] * (count - 2) + [2] * min(count, 2)

@@ -1,16 +1,19 @@
 """From a network to a function of (x, sigma, labels) that estimates clean data."""
 
-from torch import nn
+from collections.abc import Mapping
+from typing import Any
 
+from fewstep.networks.network import Network
 from fewstep.preconditioning.consistency import Consistency
 from fewstep.preconditioning.edm import EDM
 from fewstep.preconditioning.flow import Flow
+from fewstep.preconditioning.preconditioner import Preconditioner
 from fewstep.preconditioning.trajectory import Trajectory
 from fewstep.preconditioning.trigflow import TrigFlow
 from fewstep.support.names import check_name
 
 NUMERICS = 1  # see fewstep.training.numerics
-PRECONDITIONERS = {
+PRECONDITIONERS: dict[str, type[Preconditioner]] = {
     "edm": EDM,
     "consistency": Consistency,
     "trajectory": Trajectory,
@@ -19,8 +22,10 @@ PRECONDITIONERS = {
 }
 
 
-def build_preconditioner(spec: dict, network: nn.Module, sigma_data: float = 0.5) -> nn.Module:
+def build_preconditioner(spec: Mapping[str, Any], network: Network, sigma_data: float = 0.5) -> Preconditioner:
     """The preconditioner of spec {name, ...its arguments} around a network.
+
+    sigma_data: the standard deviation of the data that the function will see.
 
     Raises ValueError for a name or an argument that is not there.
     """

@@ -1,25 +1,27 @@
 """The consistency function of Song et al. 2023: the EDM form with a boundary at the smallest level (Appendix C)."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewstep.diffusion.levels import SIGMA_MIN, per_sample
-from fewstep.preconditioning.noise_condition import noise_condition
+from fewstep.networks.network import Network
+from fewstep.preconditioning.preconditioner import CONSISTENCY, Preconditioner
 
 
-class Consistency(nn.Module):
+class Consistency(Preconditioner):
     """f(x, sigma) = c_skip x + c_out F(c_in x, c_noise); f(x, boundary) = x to the bit.
 
     x: [B, ...]; sigma: [B], at least the boundary; labels: [B, classes] one-hot, a row of zeros for no label, or None.
     """
 
-    def __init__(self, network: nn.Module, sigma_data: float = 0.5, boundary: float = SIGMA_MIN):
-        super().__init__()
+    samplers = CONSISTENCY
+
+    def __init__(self, network: Network, sigma_data: float = 0.5, boundary: float = SIGMA_MIN):
+        super().__init__(network, sigma_data)
         if boundary <= 0:
             raise ValueError(f"a boundary level of {boundary}: a consistency function has a positive one, .002 usually")
-        self.network, self.sigma_data, self.boundary = network, sigma_data, boundary
-        self.c_noise = noise_condition(network, sigma_data)
+        self.boundary = boundary
 
-    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, **conditions) -> Tensor:
+    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, **conditions: Tensor) -> Tensor:
         variance = per_sample(sigma, x) ** 2 + self.sigma_data**2
         above = per_sample(sigma - sigma.new_tensor(self.boundary), x)
         c_skip = self.sigma_data**2 / (above**2 + self.sigma_data**2)  # Song et al. 2023, App. C

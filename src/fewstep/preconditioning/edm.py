@@ -1,25 +1,21 @@
 """The EDM denoiser: Karras et al. 2022, Eq. 7 and Table 1."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewstep.diffusion.levels import per_sample
-from fewstep.preconditioning.noise_condition import noise_condition
+from fewstep.preconditioning.preconditioner import DENOISER, Preconditioner
 
 
-class EDM(nn.Module):
+class EDM(Preconditioner):
     """D(x, sigma) = c_skip x + c_out F(c_in x, c_noise); D(x, 0) = x.
 
     x: [B, ...]; sigma: [B], at least 0; labels: [B, classes] one-hot, a row of zeros for no label, or None.
     """
 
     boundary = 0.0
+    samplers = DENOISER
 
-    def __init__(self, network: nn.Module, sigma_data: float = 0.5):
-        super().__init__()
-        self.network, self.sigma_data = network, sigma_data
-        self.c_noise = noise_condition(network, sigma_data)
-
-    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, **conditions) -> Tensor:
+    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, **conditions: Tensor) -> Tensor:
         level, variance = per_sample(sigma, x), per_sample(sigma, x) ** 2 + self.sigma_data**2
         c_skip = self.sigma_data**2 / variance
         c_out = level * self.sigma_data / variance.sqrt()

@@ -1,13 +1,13 @@
 """The linear flow: x_t = t x0 + (1 - t) z, z unit Gaussian, sigma = (1 - t) / t, t = 1 the data. Peng et al. 2025."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewstep.diffusion.levels import per_sample
-from fewstep.preconditioning.noise_condition import noise_condition
+from fewstep.preconditioning.preconditioner import CONSISTENCY, Preconditioner
 from fewstep.preconditioning.total_derivative import total_derivative
 
 
-class Flow(nn.Module):
+class Flow(Preconditioner):
     """f = x_t + (1 - t) F(x_t, t), x_t = t x; f(x, 0) = x.
 
     F = a x_t + b network(x_t / sqrt(V), c_noise), where in the paper it is the network: V, the variance of x_t, a and b
@@ -16,17 +16,15 @@ class Flow(nn.Module):
     """
 
     boundary = 0.0
+    samplers = CONSISTENCY
 
-    def __init__(self, network: nn.Module, sigma_data: float = 0.5):
-        super().__init__()
-        self.network, self.sigma_data = network, sigma_data
-        self.c_noise = noise_condition(network, sigma_data)
-
-    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, **conditions) -> Tensor:
+    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, **conditions: Tensor) -> Tensor:
         t = self.time(sigma, x)
         return t * x + (1 - t) * self.flow(x, sigma, self.c_noise(sigma.to(x.dtype)), labels, **conditions)
 
-    def flow(self, x: Tensor, sigma: Tensor, c_noise: Tensor, labels: Tensor | None = None, **conditions) -> Tensor:
+    def flow(
+        self, x: Tensor, sigma: Tensor, c_noise: Tensor, labels: Tensor | None = None, **conditions: Tensor
+    ) -> Tensor:
         """F, under a condition."""
         t, data = self.time(sigma, x), self.sigma_data**2
         variance = data * t**2 + (1 - t) ** 2
@@ -58,7 +56,7 @@ class Flow(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """F, and (1 - t) dF/dt along the trajectory with that velocity, which has no graph."""
 
-        def flow(x, sigma):
+        def flow(x: Tensor, sigma: Tensor) -> Tensor:
             return self.flow(x, sigma, self.c_noise(sigma), labels)
 
         output, by_log = total_derivative(flow, x, sigma, denoised)

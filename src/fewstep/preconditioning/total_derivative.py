@@ -7,7 +7,9 @@ from torch import Tensor
 from fewstep.networks.dual import jvp
 
 
-def total_derivative(function: Callable, x: Tensor, sigma: Tensor, denoised: Tensor) -> tuple[Tensor, Tensor]:
+def total_derivative(
+    function: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: Tensor, denoised: Tensor
+) -> tuple[Tensor, Tensor]:
     """function(x, sigma), and its derivative by ln sigma along dx/dsigma = (x - denoised) / sigma, without a graph."""
     sigma = sigma.to(x.dtype)
     return jvp(function, (x, sigma), (x - denoised, sigma))

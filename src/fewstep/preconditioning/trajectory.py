@@ -1,9 +1,11 @@
 """The jump of Kim et al. 2024 along a trajectory, from one level to a lower one, which knows the score too."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewstep.diffusion.levels import SIGMA_MIN, per_sample
+from fewstep.networks.network import Network
 from fewstep.preconditioning.edm import EDM
+from fewstep.preconditioning.preconditioner import CONSISTENCY, DENOISER
 
 
 class Trajectory(EDM):
@@ -14,7 +16,9 @@ class Trajectory(EDM):
     [B], at most sigma, or None for the boundary, to which G is a consistency function.
     """
 
-    def __init__(self, network: nn.Module, sigma_data: float = 0.5, boundary: float = SIGMA_MIN):
+    samplers = ("gamma", *CONSISTENCY, *DENOISER)
+
+    def __init__(self, network: Network, sigma_data: float = 0.5, boundary: float = SIGMA_MIN):
         super().__init__(network, sigma_data)
         if boundary <= 0:
             raise ValueError(f"a boundary level of {boundary}: a trajectory's is positive, .002 usually")
@@ -27,7 +31,7 @@ class Trajectory(EDM):
         labels: Tensor | None = None,
         sigma_next: Tensor | None = None,
         jump: bool = True,
-        **conditions,
+        **conditions: Tensor,
     ) -> Tensor:
         """G, or where jump is False g: the clean data to which a straight line from x over the jump's end leads."""
         if sigma_next is None:
@@ -38,6 +42,6 @@ class Trajectory(EDM):
         kept = per_sample(sigma_next / sigma, x)
         return kept * x + (1 - kept) * estimate  # Section 3.1
 
-    def denoiser(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, **conditions) -> Tensor:
+    def denoiser(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, **conditions: Tensor) -> Tensor:
         """g(x, sigma, sigma), E[x0 | x] once trained: what every sampler of a teacher takes."""
         return self(x, sigma, labels, sigma_next=sigma, jump=False, **conditions)

@@ -1,13 +1,13 @@
 """TrigFlow: Lu and Song 2024, Section 3. x_t = cos t x0 + sin t z, z ~ N(0, sigma_data^2), sigma = sigma_data tan t."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewstep.diffusion.levels import per_sample
-from fewstep.preconditioning.noise_condition import noise_condition
+from fewstep.preconditioning.preconditioner import CONSISTENCY, Preconditioner
 from fewstep.preconditioning.total_derivative import total_derivative
 
 
-class TrigFlow(nn.Module):
+class TrigFlow(Preconditioner):
     """f = cos t x_t - sin t sigma_data F(x_t / sigma_data, c_noise), x_t = cos t x; f(x, 0) = x.
 
     F is minus the network, where in the paper it is the network: so it is EDM's function, and its weights are EDM's.
@@ -15,17 +15,13 @@ class TrigFlow(nn.Module):
     """
 
     boundary = 0.0
+    samplers = CONSISTENCY
 
-    def __init__(self, network: nn.Module, sigma_data: float = 0.5):
-        super().__init__()
-        self.network, self.sigma_data = network, sigma_data
-        self.c_noise = noise_condition(network, sigma_data)
-
-    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, **conditions) -> Tensor:
+    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, **conditions: Tensor) -> Tensor:
         cos, sin = self.circle(sigma, x)
         return cos**2 * x - sin * self.sigma_data * self.flow(x, sigma, labels, **conditions)
 
-    def flow(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, **conditions) -> Tensor:
+    def flow(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, **conditions: Tensor) -> Tensor:
         """F."""
         cos, _ = self.circle(sigma, x)
         return -self.network(cos * x / self.sigma_data, self.c_noise(sigma.to(x.dtype)), labels, **conditions)

@@ -4,10 +4,19 @@ from itertools import pairwise
 
 from torch import Tensor
 
+from fewstep.diffusion.functions import Jump, Randomness
 from fewstep.samplers.level_checks import check_levels, each
 
 
-def sample_gamma(jump, noise: Tensor, levels: Tensor, rng=None, gamma=0.0, start=0.0, boundary=0.002) -> Tensor:
+def sample_gamma(
+    jump: Jump,
+    noise: Tensor,
+    levels: Tensor,
+    rng: Randomness | None = None,
+    gamma: float = 0.0,
+    start: float | Tensor = 0.0,
+    boundary: float = 0.002,
+) -> Tensor:
     """Kim et al. 2024, Algorithm 3. NFE = len(levels).
 
     jump: G(x, sigma, sigma_next), which follows the trajectory of x from one level to a lower one, [B] both; labels
@@ -25,6 +34,7 @@ def sample_gamma(jump, noise: Tensor, levels: Tensor, rng=None, gamma=0.0, start
         lower = ((1 - gamma**2) * level_next**2 + gamma**2 * boundary**2).sqrt()
         x = jump(x, each(level, x), each(lower, x))
         if gamma > 0:
+            assert rng is not None
             extra = gamma * (level_next**2 - boundary**2).sqrt()
             x = x + extra.to(x) * rng.normal(x.shape[1:]).to(x)
     return jump(x, each(levels[-1], x), each(levels.new_tensor(boundary), x))

@@ -7,11 +7,21 @@ from itertools import pairwise
 
 from torch import Tensor
 
+from fewstep.diffusion.functions import Denoiser, Randomness
 from fewstep.diffusion.solvers import euler_step, heun_step
 from fewstep.samplers.level_checks import check_levels, each
 
 
-def sample_churn(denoiser, noise: Tensor, levels: Tensor, rng, churn=40.0, s_min=0.05, s_max=50.0, s_noise=1.003):
+def sample_churn(
+    denoiser: Denoiser,
+    noise: Tensor,
+    levels: Tensor,
+    rng: Randomness,
+    churn: float = 40.0,
+    s_min: float = 0.05,
+    s_max: float = 50.0,
+    s_noise: float = 1.003,
+) -> Tensor:
     """Karras et al. 2022, Algorithm 2: Heun, with noise added before each step whose level is in [s_min, s_max].
 
     The constants are the paper's for ImageNet-64 (Table 5). NFE = 2 len(levels) - 1.
@@ -28,7 +38,7 @@ def sample_churn(denoiser, noise: Tensor, levels: Tensor, rng, churn=40.0, s_min
     return x
 
 
-def sample_ancestral(denoiser, noise: Tensor, levels: Tensor, rng) -> Tensor:
+def sample_ancestral(denoiser: Denoiser, noise: Tensor, levels: Tensor, rng: Randomness) -> Tensor:
     """Ho et al. 2020, Algorithm 2, in these coordinates: each step draws from q(x' | x, x0 = D). NFE = len(levels)."""
     check_levels(levels)
     x = noise * levels[0].to(noise)
