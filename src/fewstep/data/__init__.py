@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ SOURCES: dict[str, type[Source]] = {
 }
 
 
-def load_source(spec: dict) -> Source:
+def load_source(spec: dict[str, Any]) -> Source:
     """The source of spec {name, ...its arguments}. Raises ValueError for what is unknown, missing or out of range."""
     arguments = dict(spec)
     source = SOURCES[check_name("data source", arguments.pop("name", None), SOURCES)]
@@ -47,14 +48,14 @@ def load_source(spec: dict) -> Source:
     return source(**arguments)
 
 
-def expected_space(source: dict, name: str) -> DataSpace | None:
+def expected_space(source: dict[str, Any], name: str) -> DataSpace | None:
     """What a source is to give, before any of it is read; None where only the data can tell. Classes are not known."""
     shape = load_source(source).shape
     return shape and DataSpace(name, "points" if len(shape) == 1 else "images", shape, 1.0, ("any",))
 
 
 def ingest(
-    source: dict,
+    source: dict[str, Any],
     folder: str | Path,
     *,
     name: str | None = None,

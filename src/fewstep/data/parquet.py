@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -122,7 +122,7 @@ def _stream(columns: dict[str, str]) -> Iterator[tuple[str, partial]]:
                     row += 1
 
 
-def _open(cell: dict | None) -> BytesIO:
+def _open(cell: dict[str, Any] | None) -> BytesIO:
     if not cell or not cell["bytes"]:
         raise ValueError("the row has no bytes")
     return BytesIO(cell["bytes"])

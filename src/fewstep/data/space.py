@@ -1,6 +1,7 @@
 """What data are, and how stored values become the numbers that a model sees."""
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +44,6 @@ class DataSpace:
             return values.numpy()
         return ((values + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """A JSON-able dictionary; DataSpace(**it) is the same space."""
         return {**asdict(self), "shape": list(self.shape), "classes": list(self.classes)}

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class ArrayStore:
     count: int
     split: dict[str, list[int]]
     sha256: str
-    source: dict
+    source: dict[str, Any]
 
     @classmethod
     def open(cls, folder: str | Path) -> "ArrayStore":
@@ -80,7 +81,7 @@ def write_store(
     positions: np.ndarray | None = None,
     sigma_data: float = 0.5,
     scale: float | None = None,
-    source: dict | None = None,
+    source: dict[str, Any] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ArrayStore:
     """Write a store, whole or not at all; an older one in the folder is replaced at the end.

@@ -5,7 +5,7 @@ Values are those that models see; LPIPS undoes the data's scale.
 
 import math
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -86,7 +86,7 @@ class LPIPS(nn.Module):
             )
         return path
 
-    def _load_trunk(self, published: dict):
+    def _load_trunk(self, published: dict[str, Any]):
         """torchvision's features.N.* fill the slices, whose layers keep their number N."""
         trunk = self.network.net
         for name in list(trunk.state_dict()):
@@ -108,7 +108,7 @@ class LPIPS(nn.Module):
 DISTANCES = {"l1": L1, "l2": L2, "pseudo_huber": PseudoHuber, "lpips": LPIPS, "lpips_random": LPIPS}
 
 
-def build_distance(spec: str | dict, scale: float = 1.0) -> nn.Module:
+def build_distance(spec: str | dict[str, Any], scale: float = 1.0) -> nn.Module:
     """A distance from its name, or from {name, ...its arguments}.
 
     Raises ValueError for a name or argument that is not there, and for LPIPS weights that are missing.
@@ -123,7 +123,7 @@ def build_distance(spec: str | dict, scale: float = 1.0) -> nn.Module:
         raise ValueError(f"distance {name}: {error}") from None
 
 
-def check_distance(spec: str | dict):
+def check_distance(spec: str | dict[str, Any]):
     """Raises what build_distance would, without building a network."""
     arguments = {"name": spec} if isinstance(spec, str) else dict(spec)
     if not str(arguments.get("name")).startswith("lpips"):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -273,12 +274,12 @@ def student_levels(nfe: int) -> Tensor:
     return torch.cat([torch.tensor([SIGMA_MAX], dtype=torch.float64), karras_levels(nfe, SIGMA_MIN, 1.0)[:-1]])
 
 
-def seal(facts: dict) -> str:
+def seal(facts: dict[str, Any]) -> str:
     """sha256 of a description, which shows a later change."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _read_description(folder: Path) -> dict:
+def _read_description(folder: Path) -> dict[str, Any]:
     try:
         facts = json.loads((folder / DESCRIPTION).read_text())
     except (OSError, ValueError) as error:

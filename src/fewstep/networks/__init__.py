@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from inspect import Parameter, signature
+from typing import Any
 
 from fewstep.networks.mlp import MLP
 from fewstep.networks.network import Network
@@ -18,7 +19,7 @@ FEWEST |= dict.fromkeys(("num_blocks", "decoder_heads", "head_channels", "augmen
 FACTORS = ("channel_mult", "channel_mult_emb", "channel_mult_noise", "stem_mult", "norm_eps", "fourier_scale")
 
 
-def build_network(spec: dict, shape: Sequence[int], num_classes: int = 0) -> Network:
+def build_network(spec: dict[str, Any], shape: Sequence[int], num_classes: int = 0) -> Network:
     """The network of spec {name, ...its arguments} for samples of a shape: [C, H, W] for "unet", [D] for "mlp".
 
     Called as network(x, c_noise, labels=None, second=None, augment=None) -> [B, *shape], with x: [B, *shape];
@@ -33,14 +34,14 @@ def build_network(spec: dict, shape: Sequence[int], num_classes: int = 0) -> Net
     return network
 
 
-def settings_of(spec: Mapping) -> dict:
+def settings_of(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Every argument of a network's spec, those that it leaves to their defaults too."""
     defaults = {argument.name: argument.default for argument in arguments_of(spec["name"])}
     full = {**defaults, **spec}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in full.items()}
 
 
-def check_arguments(spec: dict) -> tuple[str, dict]:
+def check_arguments(spec: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The network's name and its arguments. Raises ValueError for one that there is not, or out of range."""
     arguments = dict(spec)
     name = check_name("network", arguments.pop("name", None), NETWORKS)

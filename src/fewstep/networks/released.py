@@ -5,6 +5,7 @@ openai/consistency_models: UNetModel, by the options of its command line.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from fewstep.support.names import check_name
 
@@ -28,7 +29,7 @@ WITHOUT_EFFECT = ("model_type", "label_dropout", "use_checkpoint", "use_fp16", "
 EDM_SHAPE = ("img_resolution", "in_channels", "out_channels")
 
 
-def from_published(config: Mapping) -> dict:
+def from_published(config: Mapping[str, Any]) -> dict[str, Any]:
     """{spec, shape, num_classes}, the arguments of build_network, from the authors' configuration.
 
     Raises ValueError for what our network cannot be.
@@ -38,7 +39,7 @@ def from_published(config: Mapping) -> dict:
     return FAMILIES[model](config)
 
 
-def _song(config: Mapping) -> dict:
+def _song(config: Mapping[str, Any]) -> dict[str, Any]:
     c = _filled(config, SONG, EDM_SHAPE)
     spec = _edm_spec(c) | {
         "stem_mult": 1,
@@ -59,7 +60,7 @@ def _song(config: Mapping) -> dict:
     return _edm(c, spec)
 
 
-def _dhariwal(config: Mapping) -> dict:
+def _dhariwal(config: Mapping[str, Any]) -> dict[str, Any]:
     c = _filled(config, DHARIWAL, EDM_SHAPE)
     spec = _edm_spec(c) | {"stem_mult": c["channel_mult"][0], "head_channels": 64}
     # fewer channels than one head has: the authors' network has no attention there
@@ -69,7 +70,7 @@ def _dhariwal(config: Mapping) -> dict:
     return _edm(c, spec)
 
 
-def _edm_spec(c: Mapping) -> dict:
+def _edm_spec(c: Mapping[str, Any]) -> dict[str, Any]:
     sizes = [c["img_resolution"] >> level for level in range(len(c["channel_mult"]))]
     return {
         "name": "unet",
@@ -83,7 +84,7 @@ def _edm_spec(c: Mapping) -> dict:
     }
 
 
-def _edm(c: Mapping, spec: dict) -> dict:
+def _edm(c: Mapping[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
     if c["in_channels"] != c["out_channels"]:
         raise ValueError(
             f"{c['in_channels']} channels in and {c['out_channels']} out: our networks return what they take."
@@ -92,7 +93,7 @@ def _edm(c: Mapping, spec: dict) -> dict:
     return {"spec": spec, "shape": (c["in_channels"], size, size), "num_classes": c["label_dim"]}
 
 
-def _openai(config: Mapping) -> dict:
+def _openai(config: Mapping[str, Any]) -> dict[str, Any]:
     c = _filled(config, OPENAI)
     if c["learn_sigma"]:
         raise ValueError("learn_sigma: our networks return what they take, not a variance besides.")
@@ -122,7 +123,7 @@ def _openai(config: Mapping) -> dict:
 FAMILIES = {"SongUNet": _song, "DhariwalUNet": _dhariwal, "UNetModel": _openai}
 
 
-def _filled(config: Mapping, defaults: Mapping, required: tuple[str, ...] = ()) -> dict:
+def _filled(config: Mapping[str, Any], defaults: Mapping[str, Any], required: tuple[str, ...] = ()) -> dict[str, Any]:
     for key in config:
         check_name("key of a published configuration", key, [*defaults, *required, *WITHOUT_EFFECT])
     if missing := [key for key in required if key not in config]:

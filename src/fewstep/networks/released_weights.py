@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,7 +51,7 @@ OPENAI_LAYERS = {
 }
 
 
-def import_weights(config: Mapping, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def import_weights(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The authors' weights as a state dictionary of build_network(**from_published(config)).
 
     Raises ValueError for a name that OpenAI's network does not have; load_state_dict refuses the others.

@@ -7,13 +7,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
-def write_json(file: Path, facts: dict) -> None:
+def write_json(file: Path, facts: dict[str, Any]) -> None:
     """Write the file, and its folder where there is none: there is the older file or the new one, never a part."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.partial")
@@ -21,7 +22,7 @@ def write_json(file: Path, facts: dict) -> None:
     os.replace(partial, file)
 
 
-def write_facts(file: Path, facts: dict) -> None:
+def write_facts(file: Path, facts: dict[str, Any]) -> None:
     """A JSON file in a folder that is still being made, on the disk when this returns."""
     file.write_text(json.dumps(facts, indent=2) + "\n")
     sync_file(file)
