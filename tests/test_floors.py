@@ -15,7 +15,7 @@ PROJECT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 
 
-@pytest.mark.parametrize("command", ["lint-imports", "ruff check", "ruff format --check"])
+@pytest.mark.parametrize("command", ["lint-imports", "ruff check", "ruff format --check", "basedpyright"])
 def test_nothing_to_mend(command):
     program, *words = command.split()
     done = subprocess.run([BIN / program, *words], cwd=PROJECT, capture_output=True, text=True)

@@ -1,6 +1,9 @@
+import sys
+from types import ModuleType
+
 import pytest
 
-from fewstep.objectives import build_objective, objective_names
+from fewstep.objectives import Objective, build_objective, objective_class, objective_names
 
 
 def test_every_method_is_found_by_the_name_of_its_file():
@@ -43,3 +46,21 @@ def test_every_method_is_found_by_the_name_of_its_file():
 def test_wrong_specs_are_refused_in_words(spec, message):
     with pytest.raises(ValueError, match=message):
         build_objective(spec)
+
+
+@pytest.mark.parametrize("classes", [[], ["First", "Second"]])
+def test_a_file_defines_one_method(classes, monkeypatch):
+    made = {name: type(name, (Objective,), {"__module__": "fewstep.objectives.denoising"}) for name in classes}
+    module = ModuleType("fewstep.objectives.denoising")
+    vars(module).update(made)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    with pytest.raises(TypeError, match=f"one subclass of Objective, found {', '.join(classes) or 'none'}"):
+        objective_class("denoising")
+
+
+def test_what_is_defined_before_the_method_is_not_taken_for_it(monkeypatch):
+    module = ModuleType("fewstep.objectives.denoising")
+    module.Helper = type("Helper", (), {"__module__": module.__name__})
+    module.Method = type("Method", (Objective,), {"__module__": module.__name__})
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert objective_class("denoising") is module.Method

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -32,18 +32,19 @@ __all__ = [
 ]
 
 NUMERICS = 1  # of a store's content, and of what a model sees of it: see fewstep.training.numerics
-SOURCES: dict[str, type[Source]] = {
-    source.name: source for source in (Digits, Moons, Patches, Folder, Parquet, Cifar10)
-}
+# A shape that is the same for every instance is a class variable, where the protocol has a property.
+KINDS = cast(tuple[type[Source], ...], (Digits, Moons, Patches, Folder, Parquet, Cifar10))
+SOURCES = {source.name: source for source in KINDS}
 
 
 def load_source(spec: dict[str, Any]) -> Source:
     """The source of spec {name, ...its arguments}. Raises ValueError for what is unknown, missing or out of range."""
     arguments = dict(spec)
     source = SOURCES[check_name("data source", arguments.pop("name", None), SOURCES)]
+    kind = cast(Any, source)  # a protocol cannot say that its classes are dataclasses
     for argument in arguments:
-        check_name(f"argument of the data source {source.name}", argument, [f.name for f in fields(source)])
-    if missing := [f.name for f in fields(source) if f.default is MISSING and f.name not in arguments]:
+        check_name(f"argument of the data source {source.name}", argument, [f.name for f in fields(kind)])
+    if missing := [f.name for f in fields(kind) if f.default is MISSING and f.name not in arguments]:
         raise ValueError(f"The data source {source.name} needs {', '.join(missing)}.")
     return source(**arguments)
 
@@ -51,7 +52,9 @@ def load_source(spec: dict[str, Any]) -> Source:
 def expected_space(source: dict[str, Any], name: str) -> DataSpace | None:
     """What a source is to give, before any of it is read; None where only the data can tell. Classes are not known."""
     shape = load_source(source).shape
-    return shape and DataSpace(name, "points" if len(shape) == 1 else "images", shape, 1.0, ("any",))
+    if shape is None:
+        return None
+    return DataSpace(name, "points" if len(shape) == 1 else "images", shape, 1.0, ("any",))
 
 
 def ingest(
@@ -86,7 +89,7 @@ def ingest(
     labels[positions] = survey.labels
     facts = {
         "name": loaded.name,
-        **asdict(loaded),
+        **asdict(cast(Any, loaded)),
         "split": {"heldout": heldout if survey.heldout is None else "the source's own", "seed": seed},
         "converted": survey.converted,
         "skipped": list(survey.skipped),

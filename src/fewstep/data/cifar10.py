@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -42,14 +42,14 @@ class Cifar10:
         return Survey("images", self.shape, labels, rows, tuple(train.classes), heldout)
 
 
-def _download(dataset, root: Path) -> None:
+def _download(dataset: Any, root: Path) -> None:
     try:
         dataset(root, download=True)
     except (OSError, RuntimeError) as error:
         raise ValueError(f"CIFAR-10 could not be downloaded from {dataset.url} to {root}: {error}") from error
 
 
-def _check_files(dataset, root: Path) -> None:
+def _check_files(dataset: Any, root: Path) -> None:
     from torchvision.datasets.utils import check_integrity
 
     folder = root / dataset.base_folder

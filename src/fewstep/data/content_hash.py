@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -44,13 +44,15 @@ def measure_scale(values: np.ndarray, sigma_data: float) -> float:
 
 
 def _deviation_of_bytes(values: np.ndarray) -> float:
-    histogram = sum(np.bincount(chunk.ravel(), minlength=256) for chunk in chunks(values))
+    histogram = np.zeros(256, np.int64)
+    for chunk in chunks(values):
+        histogram += np.bincount(chunk.ravel(), minlength=256)
     total, squares = (sum(int(n) * v**power for v, n in enumerate(histogram)) for power in (1, 2))
     return math.sqrt(values.size * squares - total**2) / values.size
 
 
 def _deviation_of_floats(values: np.ndarray) -> float:
-    def mean(function):
+    def mean(function: Callable[[np.ndarray], np.ndarray]) -> float:
         return (
             math.fsum(x for chunk in chunks(values) for x in function(chunk.astype(np.float64)).ravel()) / values.size
         )

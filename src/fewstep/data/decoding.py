@@ -1,6 +1,7 @@
 """From an encoded picture to uint8 [C, H, W]: whatever its depth, palette, transparency or orientation."""
 
 from contextlib import contextmanager
+from typing import IO, cast
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -29,11 +30,11 @@ def named(name: str):
         raise BrokenPicture(f"{name} cannot be read ({error or type(error).__name__})") from error
 
 
-def examine(file, mode: str) -> tuple[tuple[int, int], list[str]]:
+def examine(file: IO[bytes], mode: str) -> tuple[tuple[int, int], list[str]]:
     """(width, height) of a picture as it is to be seen, and what has to be converted. Reads it to its end."""
     with Image.open(file, formats=FORMATS) as image:
         _check_mode(image)
-        size = image.size
+        width, height = image.size
         deep = image.mode in DEEP or any(";16" in str(tile[3]) for tile in image.tile)
         frames = getattr(image, "n_frames", 1)
         image.draft(image.mode, (1, 1))  # a JPEG is read to its end all the same, but at an eighth of its size
@@ -50,10 +51,11 @@ def examine(file, mode: str) -> tuple[tuple[int, int], list[str]]:
             "colour to grayscale": colour and mode == "grayscale",
             "grayscale to colour": not colour and mode == "rgb",
         }
-        return (size[::-1] if turned in range(5, 9) else size), [note for note, true in notes.items() if true]
+        size = (height, width) if turned in range(5, 9) else (width, height)
+        return size, [note for note, true in notes.items() if true]
 
 
-def decode(file, mode: str, background: str, resolution: int | None, resampling: str) -> np.ndarray:
+def decode(file: IO[bytes], mode: str, background: str, resolution: int | None, resampling: str) -> np.ndarray:
     """uint8 [C, H, W]. With a resolution: the middle square, resized to it with antialiasing."""
     with Image.open(file, formats=FORMATS) as image:
         _check_mode(image)
@@ -96,4 +98,5 @@ def _is_transparent(image: Image.Image) -> bool:
         return False
     if image.mode in DEEP:
         return True
-    return image.convert("RGBA").getchannel("A").getextrema()[0] < 255
+    least, _ = cast(tuple[int, int], image.convert("RGBA").getchannel("A").getextrema())  # of one band
+    return least < 255

@@ -1,7 +1,7 @@
 """The 1,797 scanned digits that come with scikit-learn: 8x8, gray, ten classes."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -18,6 +18,7 @@ class Digits:
     def survey(self, report: Report) -> Survey:
         from sklearn.datasets import load_digits
 
-        ink, labels = load_digits().images, load_digits().target.astype(np.int64)
+        digits = cast(Any, load_digits())  # a Bunch, which has its keys as attributes
+        ink, labels = digits.images, digits.target.astype(np.int64)
         stored = np.rint(ink * (255 / 16)).astype(np.uint8)[:, None]
         return Survey("images", self.shape, labels, lambda: iter(stored), tuple("0123456789"))

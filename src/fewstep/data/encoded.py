@@ -3,15 +3,19 @@
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import compress, islice
-from typing import ClassVar
+from typing import IO, ClassVar, TypeVar
 
 import numpy as np
 
 from fewstep.data.source import Report, Survey, check_number, check_type
 from fewstep.support.names import check_name
+
+Picture = tuple[str, Callable[[], IO[bytes]]]  # its name, and what opens it
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Listing:
     pictures: a function that streams (name, function that opens it), in the order of labels.
     """
 
-    pictures: Callable[[], Iterator[tuple[str, Callable]]]
+    pictures: Callable[[], Iterator[Picture]]
     labels: np.ndarray
     classes: tuple[str, ...] = ()
     heldout: np.ndarray | None = None
@@ -59,7 +63,7 @@ class EncodedPictures:
 
     @property
     def shape(self) -> tuple[int, ...] | None:
-        return self.resolution and self._shape(self.resolution, self.resolution)
+        return None if self.resolution is None else self._shape(self.resolution, self.resolution)
 
     def _shape(self, height: int, width: int) -> tuple[int, ...]:
         return (3 if self.mode == "rgb" else 1), height, width
@@ -69,7 +73,8 @@ class EncodedPictures:
         raise NotImplementedError
 
     def survey(self, report: Report) -> Survey:
-        listing, size, skipped, converted = self.listing(), None, [], Counter()
+        listing, skipped, converted = self.listing(), list[str](), Counter[str]()
+        first: tuple[str, tuple[int, int]] | None = None  # the first picture that can be read, and its size
         keep = np.ones(len(listing.labels), bool)
         for row, (name, found, notes) in enumerate(in_threads(self._examine, listing.pictures())):
             report(row + 1, len(keep))
@@ -78,14 +83,14 @@ class EncodedPictures:
                 skipped.append(name)
                 continue
             converted.update(notes)
-            size = size or (name, found)
-            if self.resolution is None and found != size[1]:
-                raise ValueError(_mixed_sizes(*size, name, found))
-        if not keep.any():
+            first = first or (name, found)
+            if self.resolution is None and found != first[1]:
+                raise ValueError(_mixed_sizes(*first, name, found))
+        if first is None:
             raise ValueError(f"{self.name}: none of the {len(keep)} pictures can be read.")
         return Survey(
             kind="images",
-            shape=self.shape or self._shape(*size[1][::-1]),
+            shape=self.shape or self._shape(*first[1][::-1]),
             labels=listing.labels[keep],
             rows=lambda: in_threads(self._decode, compress(listing.pictures(), keep)),
             classes=listing.classes,
@@ -95,7 +100,7 @@ class EncodedPictures:
             checked=len(keep),
         )
 
-    def _examine(self, item):
+    def _examine(self, item: Picture) -> tuple[str, tuple[int, int] | None, list[str]]:
         from fewstep.data import decoding as pictures
 
         name, opened = item
@@ -110,7 +115,7 @@ class EncodedPictures:
             notes.append("enlarged")
         return name, size, notes
 
-    def _decode(self, item):
+    def _decode(self, item: Picture) -> np.ndarray:
         from fewstep.data import decoding as pictures
 
         name, opened = item
@@ -118,13 +123,17 @@ class EncodedPictures:
             return pictures.decode(file, self.mode, self.background, self.resolution, self.resampling)
 
 
-def in_threads(function: Callable, items: Iterable, chunk: int = 8) -> Iterator:
+def in_threads(function: Callable[[Item], Made], items: Iterable[Item], chunk: int = 8) -> Iterator[Made]:
     """function(item) of each item, in order, a few chunks ahead of the reader: decoding frees the interpreter lock."""
-    items, workers = iter(items), min(8, os.cpu_count() or 1)
+    rest, workers = iter(items), min(8, os.cpu_count() or 1)
+
+    def all_of(part: list[Item]) -> list[Made]:
+        return [function(item) for item in part]
+
     with ThreadPoolExecutor(workers) as pool:
-        ahead = deque()
-        while part := list(islice(items, chunk)):
-            ahead.append(pool.submit(lambda part: [function(item) for item in part], part))
+        ahead: deque[Future[list[Made]]] = deque()
+        while part := list(islice(rest, chunk)):
+            ahead.append(pool.submit(all_of, part))
             if len(ahead) > 2 * workers:
                 yield from ahead.popleft().result()
         while ahead:

@@ -26,6 +26,6 @@ class Moons:
     def survey(self, report: Report) -> Survey:
         from sklearn.datasets import make_moons
 
-        points, labels = make_moons(self.count, noise=self.noise, random_state=self.seed)
-        points = points.astype(np.float32)
-        return Survey("points", self.shape, labels.astype(np.int64), lambda: iter(points), ("upper", "lower"))
+        drawn, labels = make_moons(self.count, noise=self.noise, random_state=self.seed)
+        points = np.asarray(drawn, np.float32)
+        return Survey("points", self.shape, np.asarray(labels, np.int64), lambda: iter(points), ("upper", "lower"))

@@ -2,7 +2,7 @@
 
 import glob
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fewstep.data.encoded import EncodedPictures, Listing
+from fewstep.data.encoded import EncodedPictures, Listing, Picture
 from fewstep.data.source import check_type
 
 IMAGE_COLUMNS = ("image", "img")
@@ -26,11 +26,11 @@ class Parquet(EncodedPictures):
     """
 
     name: ClassVar[str] = "parquet"
-    train: str | list[str]
-    test: str | list[str] = ()
+    train: str | Sequence[str]
+    test: str | Sequence[str] = ()
     image_column: str | None = None
     label_column: str | None = None
-    classes: list[str] = ()
+    classes: Sequence[str] = ()
 
     def __post_init__(self):
         for what in ("train", "test", "classes"):
@@ -88,11 +88,11 @@ class Parquet(EncodedPictures):
             return ()
         facts = json.loads((_schema(path).metadata or {}).get(b"huggingface", b"{}"))
         feature = facts.get("info", {}).get("features", {}).get(self.label_column or "label", {})
-        return self.classes or tuple(feature.get("names") or map(str, range(labels.max() + 1)))
+        return tuple(self.classes) or tuple(feature.get("names") or map(str, range(labels.max() + 1)))
 
 
-def _expand(what: str, patterns: tuple[str, ...]) -> list[str]:
-    files = []
+def _expand(what: str, patterns: str | Sequence[str]) -> list[str]:
+    files: list[str] = []
     for pattern in patterns:
         found = sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True))
         if not found:
@@ -110,7 +110,7 @@ def _schema(path: str):
         raise ValueError(f"{path} cannot be read as a Parquet file ({error}).") from error
 
 
-def _stream(columns: dict[str, str]) -> Iterator[tuple[str, partial]]:
+def _stream(columns: dict[str, str]) -> Iterator[Picture]:
     import pyarrow.parquet as pq
 
     for path, column in columns.items():

@@ -99,8 +99,8 @@ def write_store(
     dtype = DTYPES[space.kind]
     needed = count * (dtype.itemsize * int(np.prod(space.shape)) + 8) + 2**16
     with replaced_folder(folder, DESCRIPTION, needed) as partial:
-        positions = range(count) if positions is None else positions
-        _write_rows(partial / "images.npy", images, positions, (count, *space.shape), dtype, on_progress)
+        places = range(count) if positions is None else positions
+        _write_rows(partial / "images.npy", images, places, (count, *space.shape), dtype, on_progress)
         np.save(partial / "labels.npy", np.asarray(labels, "<i8"))
         values = np.load(partial / "images.npy", mmap_mode="r")
         space = replace(space, scale=scale or measure_scale(values[:train], sigma_data))
@@ -116,7 +116,14 @@ def write_store(
     return ArrayStore.open(folder)
 
 
-def _write_rows(path, images, positions, shape, dtype, on_progress) -> None:
+def _write_rows(
+    path: Path,
+    images: Iterable[np.ndarray],
+    positions: Iterable[int],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    on_progress: Callable[[int, int], None] | None,
+) -> None:
     """Write rows to their places by plain writes: a full disk raises, where with a memory map it kills the process."""
     with open(path, "wb") as file:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fewstep.data.space import DataSpace
+from fewstep.diffusion.functions import Randomness
 from fewstep.diffusion.guidance import guided
 from fewstep.diffusion.levels import SIGMA_MAX, SIGMA_MIN, karras_levels
 from fewstep.diffusion.randomness import SampleRandomness
@@ -89,10 +90,10 @@ class Model:
         self,
         nfe: int,
         seed: int | Sequence[int],
-        indices,
+        indices: Sequence[int],
         labels: Tensor | None = None,
         sampler: str | None = None,
-        levels=None,
+        levels: Sequence[float] | Tensor | None = None,
         gamma: float = 0.0,
         guidance: float = 1.0,
     ):
@@ -125,7 +126,7 @@ class Model:
         """Where its weights are."""
         return next(self.function.parameters()).device
 
-    def conditioned(self, labels: Tensor | None, rng, guidance: float = 1.0):
+    def conditioned(self, labels: Tensor | None, rng: Randomness, guidance: float = 1.0):
         """The function of (x, sigma) with these labels, [B]; a class-conditional model has them drawn otherwise.
 
         A trajectory's is one of (x, sigma, sigma_next) too. guidance: a strength that the student was told in training.
@@ -133,10 +134,11 @@ class Model:
         one_hot = self.one_hot(labels, rng)
         if guidance != 1:
             self._check_strength(guidance)
+            assert one_hot is not None  # a range of strengths is learnt with labels alone
             one_hot = guidance * one_hot
         return lambda x, sigma, *sigma_next: self.function(x, sigma, one_hot, *sigma_next)
 
-    def denoiser(self, labels: Tensor | None, rng, guidance: float = 1.0):
+    def denoiser(self, labels: Tensor | None, rng: Randomness, guidance: float = 1.0):
         """The denoiser of (x, sigma) with these labels, as conditioned has them, of this strength."""
         if guidance != 1 and not self.knows_no_label:
             raise ValueError(
@@ -163,7 +165,7 @@ class Model:
         """Whether it was trained with labels that are hidden at times; of a model from elsewhere: as far as it says."""
         return knows_no_label(self.spec)
 
-    def check_levels(self, levels, count: int) -> Tensor:
+    def check_levels(self, levels: Sequence[float] | Tensor, count: int) -> Tensor:
         """`count` levels that were given, float64. Raises ValueError unless they decrease within what was trained."""
         levels, boundary = torch.as_tensor(levels, dtype=torch.float64), self.function.boundary
         check_levels(levels, boundary or math.nextafter(SIGMA_MIN, 0), SIGMA_MAX)  # a grid may end at sigma_min
@@ -174,7 +176,7 @@ class Model:
     def _sampler(self, name: str | None) -> str:
         return check_name("sampler of this model", name or self.samplers[0], self.samplers)
 
-    def one_hot(self, labels: Tensor | None, rng) -> Tensor | None:
+    def one_hot(self, labels: Tensor | None, rng: Randomness) -> Tensor | None:
         """What the function is told of labels, [B] -> [B, classes]; mixtures, [B, classes], stay as they are."""
         if not self.spec.labels:
             if labels is not None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from inspect import Parameter, signature
-from typing import Any
+from typing import Any, cast
 
 from fewstep.networks.mlp import MLP
 from fewstep.networks.network import Network
@@ -56,11 +56,12 @@ def arguments_of(name: str) -> list[Parameter]:
     return list(signature(NETWORKS[name].Settings).parameters.values())
 
 
-def _check_range(argument: str, value) -> None:
-    values = value if isinstance(value, list | tuple) else (value,)
-    if argument in FEWEST and value < FEWEST[argument]:
+def _check_range(argument: str, value: object) -> None:
+    values = cast(Sequence[float], value if isinstance(value, list | tuple) else (value,))
+    number = cast(float, value)
+    if argument in FEWEST and number < FEWEST[argument]:
         raise ValueError(f"{argument} is {value}: it is at least {FEWEST[argument]}.")
     if argument in FACTORS and not (values and all(0 < v < math.inf for v in values)):
         raise ValueError(f"{argument} is {value}: it is above 0.")
-    if argument == "dropout" and not 0 <= value < 1:
+    if argument == "dropout" and not 0 <= number < 1:
         raise ValueError(f"dropout is {value}: it is in [0, 1).")

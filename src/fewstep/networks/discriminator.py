@@ -34,7 +34,8 @@ class Trunk(nn.Module):
     def __init__(self, shape: Sequence[int], channels: int, most: int = 256):
         super().__init__()
         side, width = min(shape[1:], default=1), channels
-        layers, self.widths = [nn.Conv2d(shape[0], width, 3, padding=1)], [width]
+        layers: list[nn.Module] = [nn.Conv2d(shape[0], width, 3, padding=1)]
+        self.widths = [width]
         while side > SMALLEST or len(layers) < 2:
             wider = min(2 * width, most)
             layers.append(nn.Sequential(GroupNorm(width), nn.Conv2d(width, wider, 3, 2 if side > 1 else 1, 1)))
@@ -58,6 +59,8 @@ class Backbone(nn.Module):
     """
 
     widths = (64, 128, 256, 512)
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, path: str, scale: float = 1.0):
         super().__init__()

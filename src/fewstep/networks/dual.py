@@ -1,3 +1,5 @@
+# A rule takes what its torch function takes, whatever that is: the table checks rules, not their signatures.
+# pyright: reportMissingParameterType=false, reportMissingTypeArgument=false
 """Forward-mode derivatives of networks at about one more forward pass: dual layers.
 
 jvp calls the network itself, on tensors that note what is done with them. Each layer runs as ever, graph and all, and
@@ -13,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -113,7 +116,7 @@ class Dual:
         return len(self.primal)
 
     def __iter__(self):
-        return iter(self.unbind())
+        return iter(cast(Any, self.unbind)())
 
     def __bool__(self):
         raise NotImplementedError("A branch on the values of a tensor is no part of a dual forward pass.")
@@ -122,7 +125,7 @@ class Dual:
         raise NotImplementedError("NumPy has no part in a dual forward pass.")
 
     def __repr__(self) -> str:
-        return f"Dual({list(self.shape)}, {self.dtype})"
+        return f"Dual({list(self.primal.shape)}, {self.primal.dtype})"
 
 
 def _call(function, *args, **kwargs):

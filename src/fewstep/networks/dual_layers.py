@@ -1,8 +1,13 @@
+# A rule takes what its torch function takes, whatever that is: the table checks rules, not their signatures.
+# pyright: reportMissingParameterType=false, reportMissingTypeArgument=false
 """How a tangent passes each layer: rules (function, *primals, **options) -> output, carry.
 
 function: the torch function as the network calls it. The output is the plain call's, graph included. carry takes the
 tangents of the primals, in order, None for a constant, and gives the output's; it is called later, without gradients.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -101,9 +106,9 @@ def dropout(function, x, p=0.5, training=True, inplace=False):
 SAME = {"radd": "add", "rmul": "mul", "truediv": "div"}
 
 
-def name_of(function) -> str:
+def name_of(function: Callable[..., Any]) -> str:
     """The name of a torch function, of a tensor's method, or of the operator that calls it."""
-    name = function.__name__
+    name: str = function.__name__
     name = name[2:-2] if name.startswith("__") else name
     return SAME.get(name, name)
 

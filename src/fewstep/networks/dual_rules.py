@@ -1,3 +1,5 @@
+# A rule takes what its torch function takes, whatever that is: the table checks rules, not their signatures.
+# pyright: reportMissingParameterType=false, reportMissingTypeArgument=false
 """The table of dual layers: the name of a torch function -> its rule, as in dual_layers."""
 
 from collections.abc import Callable

@@ -31,6 +31,7 @@ class Fourier(nn.Module):
 
     def __init__(self, channels: int, scale: float = 16.0):
         super().__init__()
+        self.frequencies: Tensor
         self.register_buffer("frequencies", torch.randn(channels // 2) * scale)
 
     def forward(self, t: Tensor) -> Tensor:
@@ -115,7 +116,9 @@ class Conditioning(nn.Module):
         if self.labels is not None and not self.labels_first:
             emb = emb + self.labels(labels)
         if second is not None:
-            emb = emb + self.second_out(silu(self.given("second_hidden", "second_time")(self.embed(second))))
+            emb = emb + self.given("second_out", "second_time")(
+                silu(self.given("second_hidden", "second_time")(self.embed(second)))
+            )
         return silu(emb)
 
     def given(self, layer: str, argument: str) -> nn.Module:

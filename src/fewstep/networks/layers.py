@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -23,10 +24,11 @@ class Init:
     augment: float
 
 
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, "Linear")
 INITS = {"xavier": Init(True, 1e-5, math.sqrt(0.2), 1.0), "kaiming": Init(False, 0.0, 1.0, 0.0)}
 
 
-def initialised(layer: nn.Module, init: Init, gain: float = 1.0) -> nn.Module:
+def initialised(layer: Layer, init: Init, gain: float = 1.0) -> Layer:
     """The layer, with its weights started over."""
     with torch.no_grad():
         if init.xavier:
@@ -46,9 +48,9 @@ class Linear(nn.Linear):
             return super().forward(x.to(self.weight.dtype))
 
 
-def conv(inputs: int, outputs: int, kernel: int, init: Init, gain: float = 1.0, **options) -> nn.Conv2d:
+def conv(inputs: int, outputs: int, kernel: int, init: Init, gain: float = 1.0, **options: int) -> nn.Conv2d:
     """A convolution that keeps the image's size, unless its options say otherwise."""
-    return initialised(nn.Conv2d(inputs, outputs, kernel, **{"padding": kernel // 2, **options}), init, gain)
+    return initialised(nn.Conv2d(inputs, outputs, kernel, **cast(Any, {"padding": kernel // 2, **options})), init, gain)
 
 
 class GroupNorm(nn.GroupNorm):
@@ -76,6 +78,7 @@ class Resample(nn.Module):
         if not sum(resample_filter):
             raise ValueError(f"resample_filter {list(resample_filter)}: their sum, which divides them, is not 0.")
         line = torch.tensor(resample_filter, dtype=torch.float32)
+        self.kernel: Tensor
         self.register_buffer("kernel", torch.outer(line, line) / line.sum() ** 2, persistent=False)
         self.padding = (len(resample_filter) - 1) // 2
 

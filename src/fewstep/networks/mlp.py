@@ -62,7 +62,7 @@ class MLP(Network):
         self.head = initialised(nn.Linear(channels, shape[0]), init, init.last)
 
     @property
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """The weights of the last layer, at whose gradients losses are balanced."""
         return self.head.weight
 

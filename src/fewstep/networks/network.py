@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from fewstep.networks.embeddings import Conditioning, EmbeddingSettings
 
@@ -26,6 +26,6 @@ class Network(nn.Module):
         super().__init__()
 
     @property
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """The weights of the last layer, at whose gradients losses are balanced."""
         raise NotImplementedError

@@ -4,7 +4,7 @@ NVlabs/edm: SongUNet (DDPM++ and NCSN++) and DhariwalUNet (EDM's ADM), by the ar
 openai/consistency_models: UNetModel, by the options of its command line.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fewstep.support.names import check_name
@@ -131,5 +131,5 @@ def _filled(config: Mapping[str, Any], defaults: Mapping[str, Any], required: tu
     return {**defaults, **config}
 
 
-def _listed(numbers: str | list | tuple) -> list:
+def _listed(numbers: str | Sequence[Any]) -> list[Any]:
     return numbers.split(",") if isinstance(numbers, str) else list(numbers)

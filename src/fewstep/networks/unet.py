@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import cast
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewstep.networks.blocks import DecoderLevel
 from fewstep.networks.embeddings import Conditioning
@@ -33,7 +33,7 @@ class UNet(Network):
         self.decoder = parts.decoder()
 
     @property
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """The weights of the last layer, at whose gradients losses are balanced."""
         last = cast(DecoderLevel, list(self.decoder.values())[-1])
         assert last.output is not None  # the largest size has an output in either decoder

@@ -1,6 +1,7 @@
 """Figures by Matplotlib as pictures, and clouds of points. Colours of Okabe and Ito, apart for every eye."""
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -15,7 +16,7 @@ def scatter(clouds: Sequence[tuple[str, np.ndarray]], reference: np.ndarray | No
     edge = 0.2 * (high - low)
     columns, aspect = min(4, len(clouds)), float(np.clip((high - low)[1] / (high - low)[0], 0.3, 3))
     figure, panels = new_figure(3.1 * columns, (2.9 * aspect + 0.5) * -(-len(clouds) // columns), columns, len(clouds))
-    for axes, (title, points) in zip(panels, clouds, strict=True):
+    for axes, (title, points) in zip(cast(list[Any], panels), clouds, strict=True):
         if reference is not None:
             axes.scatter(*behind.T, s=5, color="#C8C8C8", linewidths=0)
         axes.scatter(*points.T, s=5, color=COLOURS[1], alpha=0.7, linewidths=0)
@@ -39,6 +40,6 @@ def new_figure(width: float, height: float, columns: int = 1, count: int = 0):
     return figure, panels if count else panels[0]
 
 
-def as_image(figure) -> Image.Image:
+def as_image(figure: Any) -> Image.Image:
     figure.canvas.draw()
     return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")

@@ -48,7 +48,13 @@ def sheet(
     return picture
 
 
-def _label(draw: ImageDraw.ImageDraw, text: str, middle: tuple[float, float], font, size: int) -> None:
+def _label(
+    draw: ImageDraw.ImageDraw,
+    text: str,
+    middle: tuple[float, float],
+    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
+    size: int,
+) -> None:
     lines = text.split("\n")
     for i, line in enumerate(lines):
         y = middle[1] + (i - (len(lines) - 1) / 2) * size * 1.25

@@ -25,7 +25,7 @@ def import_torchvision() -> ModuleType:
 def ensure_torchvision_loads() -> None:
     """Declare the missing operators if the extension cannot be loaded. Call it before importing what needs them."""
     spec = find_spec("torchvision")
-    if spec is None or hasattr(torch.ops.torchvision, "nms") or _extension_loads(Path(spec.origin).parent):
+    if spec is None or hasattr(torch.ops.torchvision, "nms") or _extension_loads(Path(spec.origin or "").parent):
         return
     library = torch.library.Library("torchvision", "FRAGMENT")
     library.define(f"nms{_DETECTIONS}")
