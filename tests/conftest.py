@@ -91,7 +91,7 @@ def takes():
     """A function that parses words as a command of click's would, and runs nothing. Files need not be there."""
 
     def parse(command: click.Command, words: list[str]) -> None:
-        while isinstance(command, click.Group):
+        while isinstance(command, click.Group) and words != ["..."]:
             found = command.get_command(click.Context(command), words[0])
             assert found, f"there is no command {words[0]}"
             command, words = found, words[1:]

@@ -116,7 +116,8 @@ def test_what_make_makes():
 
 def test_models_are_named_after_data_sets_that_there_are(conf):
     envs = [None, *(folder.name for folder in CONF.iterdir() if (folder / "globals.yml").exists())]
-    names = {f"fewstep-{parameters(conf, env)['dataset']}" for env in envs}
+    datasets = [parameters(conf, env)["dataset"] for env in envs]
+    names = {f"{project}-{dataset}" for dataset in datasets for project in ("fewstep", "onestep")}  # and as they were
     assert set(re.findall(r"models:/([\w-]+)", "".join([README, *PAGES.values()]))) <= names
     assert parameters(conf, "images")["data"]["source"]["path"] in MADE
 
