@@ -21,9 +21,12 @@ PROJECT = Path(__file__).parents[1]
 CONF, SOURCE = PROJECT / "conf", PROJECT / "src" / "fewstep"
 README = (PROJECT / "README.md").read_text()
 RESULTS = (PROJECT / "docs" / "results.md").read_text()
+CONTRIBUTING = (PROJECT / "CONTRIBUTING.md").read_text()
 PAGES = {file.relative_to(PROJECT).as_posix(): file.read_text() for file in sorted(PROJECT.glob("docs/*.md"))}
-BLOCKS = re.findall(r"^```\w*\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-SPANS = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", README.replace("```", ""))]
+PAGES["CONTRIBUTING.md"] = CONTRIBUTING
+WHOLE = README + CONTRIBUTING  # whose every word of code is looked up
+BLOCKS = re.findall(r"^```\w*\n(.*?)^```", WHOLE, re.DOTALL | re.MULTILINE)
+SPANS = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", WHOLE.replace("```", ""))]
 LINES = [line for block in BLOCKS for line in block.splitlines()]
 PAGED = re.findall(
     r"^((?:kedro run|fewstep|make) .*)|`((?:kedro run|fewstep|make) [^`]*)`", "\n".join(PAGES.values()), re.M
