@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-.PHONY: run test test-fast check ui
+.PHONY: run test test-fast check dvc ui
 
 export DO_NOT_TRACK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
@@ -20,6 +20,9 @@ test-fast: .venv/ready
 
 check: .venv/extras
 	$(PYTEST)
+
+dvc: .venv/ready
+	$(BIN)/python -m fewstep.pipelines.dvc_stages
 
 ui: .venv/ready
 	@echo "Runs are under Experiments, once 'Model training' is chosen at the top left."

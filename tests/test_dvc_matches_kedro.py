@@ -1,199 +1,164 @@
-"""dvc.yaml says what the pipelines, the catalog and the imports say."""
+"""dvc.yaml and comparison/dvc.yaml are what the pipelines, the catalog, the parameters and the numerics versions give."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
-import grimp
 import pytest
-import yaml
-from kedro.framework.session import KedroSession
-from kedro.framework.startup import bootstrap_project
-from kedro.pipeline import Pipeline
+from kedro.framework.project import pipelines
 
 from fewstep.pipeline_registry import recipe_names
+from fewstep.pipelines.dvc_stages import CONF, dvc_files
+from fewstep.pipelines.journey import STAGES
+
+sys.path.insert(0, str(Path(__file__).parent / "goldens"))
+
+from numbers_of_parts import OTHERS, place_of
 
 PROJECT = Path(__file__).parents[1]
-CONF = PROJECT / "conf" / "base"
-
-# Inputs that say where and how work is done, and not what it makes.
-HOW = {"runs", "tracking", "registry", "params:env", "params:launch", "params:fresh"}
-
-# Code that a stage runs through, and that its outs do not depend on: what shows, carries or names things.
-SHOWS = r"console|exchange|launch|diffusion\.(names|torchvision_ops)"
-TRAINING = rf"{SHOWS}|tracking|evaluation|samplers|data\.(content|replacement)"
-SCORING = (
-    rf"{SHOWS}|tracking(?!\.scores)|pipelines\.(recipe|training)|training\.(?!model)|objectives|data(?!\.(space|store))"
-)
-TEACHERS = rf"{SCORING}|tracking|budget|trial|pipelines\.levels"
-IRRELEVANT = {
-    "ingest": rf"{SHOWS}|evaluation\.fidelity",
-    "teacher": TRAINING,
-    "distill": TRAINING,
-    "evaluate": SCORING,
-    "register": r"(?!tracking|pipelines\.register)",
-    "contest": rf"{SHOWS}|tracking|data(?!\.(space|store))",
-    "reference": TEACHERS,
-    "leaderboard": TEACHERS,
-}
-DEFAULTS = {"ingest", "evaluate", "contest", "reference"}  # whose are in pipelines.parameters; the others' in recipe
-NAMES = ["ingest", "teacher", "distill", "evaluate", "register"]
 COMPARED = [*map("contest@{}".format, recipe_names()), "reference", "leaderboard"]
+SCORING = set(OTHERS) - {"losses", "training"}
+OF_OBJECTIVE = {
+    "teacher": "denoising",
+    "distill": "consistency_distillation",
+    "contest@cd": "consistency_distillation",
+    "contest@ctm_gan": "consistency_trajectory",
+    "contest@sct": "continuous_consistency",
+}
+BUDGET = ("src/fewstep/budget.py", "NUMERICS")
 
 
 @pytest.fixture(scope="module")
-def files():
-    """{folder of a dvc.yaml: {name: its stage}}, as DVC reads them."""
+def stages():
+    """{name: its stage} of both files, as DVC reads them."""
     from dvc.repo import Repo
 
-    found = {}
     with Repo(str(PROJECT)) as repo:
-        for stage in repo.index.stages:
-            found.setdefault(Path(stage.path).parent.relative_to(PROJECT).as_posix(), {})[stage.name] = stage
-    return found
+        return {stage.name: stage for stage in repo.index.stages}
 
 
 @pytest.fixture(scope="module")
-def stages(files):
-    """{name: its stage}."""
-    return {**files["."], **files["comparison"]}
+def derived():
+    """{file: what it should hold}."""
+    return dvc_files(PROJECT)
 
 
-@pytest.fixture(scope="module")
-def project():
-    """Pipelines, catalog and parameters of --env=base."""
-    bootstrap_project(PROJECT)
-    from kedro.framework.project import pipelines
-
-    with KedroSession.create(PROJECT, env="base") as session:
-        context = session.load_context()
-        yield dict(pipelines), context.catalog, context.params
+@pytest.mark.parametrize("name", ["dvc.yaml", "comparison/dvc.yaml"])
+def test_a_file_is_what_make_dvc_writes(name, derived):
+    assert (PROJECT / name).read_text() == derived[name], f"{name} is not up to date. Write it: make dvc"
 
 
-@pytest.fixture(scope="module")
-def imports():
-    """Who imports whom in fewstep; without the root's fewstep.load, which only a user calls."""
-    graph = grimp.build_graph("fewstep", exclude_type_checking_imports=True)
-    for imported in ("fewstep.tracking", "fewstep.models.model"):
-        graph.remove_import(importer="fewstep", imported=imported)
-    return graph
+def test_a_stage_for_each_pipeline_and_each_contest(stages):
+    assert set(stages) == {*STAGES, *COMPARED}
 
 
-def test_a_stage_for_each_pipeline(files, project):
-    others = {"__default__", "train", "compare", "edit", "promote", "report"}
-    assert set(files["."]) == set(project[0]) - others == set(NAMES)
-    assert set(files["comparison"]) == set(COMPARED)
+def test_every_command_runs_what_its_stage_is_named_after(stages, derived):
+    """Each node of the comparison is in one stage."""
+    asked = {
+        name: re.fullmatch(r"kedro run --env=base --pipelines=(.*)", stage.cmd)[1] for name, stage in stages.items()
+    }
+    assert {name: asked[name] for name in STAGES} == {name: name for name in STAGES}
+    nodes = [node for name in COMPARED for node in asked[name].removeprefix("compare --nodes=").split(",")]
+    assert sorted(nodes) == sorted(node.name for node in pipelines["compare"].nodes)
+    assert asked["contest@ect"] == "compare --nodes=train_ect,score_ect"
 
 
-def test_the_comparison_has_the_nodes_of_its_pipeline(files, project):
-    """Each node is in one stage, whose data are its own: a new recipe has its line in the matrix."""
-    pipelines, catalog, _ = project
-    left = {node.name for node in pipelines["compare"].nodes}
-    for stage in files["comparison"].values():
-        part = part_of(stage, pipelines)
-        mine = {node.name for node in part.nodes}
-        assert mine <= left
-        left -= mine
-        for datasets, edges in ((part.inputs() - HOW, stage.deps), (part.all_outputs(), stage.outs)):
-            places = {place_of(catalog, d) for d in datasets if not d.startswith("params:")}
-            assert all(any(is_below(p, e) for e in data_of(edges)) for p in places), stage.name
-            assert all(any(is_below(p, e) for p in places) for e in data_of(edges)), stage.name
-    assert not left
+def test_no_stage_depends_on_a_source_file(stages):
+    assert [d.def_path for stage in stages.values() for d in stage.deps if not read_of(d) and is_code(d)] == []
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_command_names_pipeline_and_env(stages, name):
-    assert stages[name].cmd == f"kedro run --env=base --pipelines={name}"
+def test_the_comparison_needs_what_the_journey_makes(stages):
+    made = {out.def_path for name in STAGES for out in stages[name].outs}
+    assert {"data/02_intermediate/digits/images", "data/06_models/digits/teacher"} <= made
+    contest = {d.def_path for d in stages["contest@pd"].deps if d.def_path.startswith("data/")}
+    assert contest == {"data/03_primary/digits/extractor", *(p for p in made if p.endswith(("/images", "/teacher")))}
+    ranked = {d.def_path for d in stages["leaderboard"].deps}
+    assert {out.def_path for name in COMPARED[:-1] for out in stages[name].outs} <= ranked
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_data(stages, project, name):
-    pipelines, catalog, _ = project
-
-    def places(datasets):
-        data = (d for d in datasets if d not in HOW and not d.startswith("params:"))
-        return {place_of(catalog, d) for d in data}
-
-    assert data_of(stages[name].deps) == places(pipelines[name].inputs())
-    assert data_of(stages[name].outs) == places(pipelines[name].all_outputs())
+@pytest.mark.parametrize("name", [*STAGES, *COMPARED])
+def test_all_that_is_kept_is_cached(stages, name):
+    """What a run makes is below data/, and none of it is git's."""
+    assert stages[name].outs and all(out.use_cache and out.def_path.startswith("data/") for out in stages[name].outs)
+    metrics = {out.def_path.rsplit("/", 1)[1] for out in stages[name].outs if out.metric}
+    assert metrics == {"evaluate": {"metrics.json"}, "register": {"registration.json"}}.get(
+        name, {"leaderboard.json"} if name == "leaderboard" else set()
+    )
 
 
-@pytest.mark.parametrize("name", [*NAMES, *COMPARED])
-def test_parameters(stages, project, name):
-    pipelines, _, parameters = project
-    inputs = part_of(stages[name], pipelines).inputs() - HOW
-    used = {p.removeprefix("params:") for p in inputs if p.startswith("params:")}
-    expected = {place for parameter in used for place in places_of(parameter, parameters["recipe"])}
-    tracked = {(str(dep.def_path), key) for dep in stages[name].deps for key in getattr(dep, "params", ())}
-    assert tracked == expected
+def test_git_sees_nothing_of_what_stages_make(stages):
+    """So `git status` is clean after a run. DVC names folders in a .gitignore beside them, which is committed."""
+    outs = [out.def_path for stage in stages.values() for out in stage.outs]
+    ignored = subprocess.run(["git", "check-ignore", *outs], cwd=PROJECT, capture_output=True, text=True)
+    if ignored.returncode == 128:
+        pytest.skip("this is no repository of git")
+    assert set(outs) - set(ignored.stdout.splitlines()) == set()
+    folders = [PROJECT / out for out in outs if not Path(out).suffix]
+    named = [f"/{folder.name}" in (folder.parent / ".gitignore").read_text().splitlines() for folder in folders]
+    assert len(named) > 4 and all(named)
 
 
-@pytest.mark.parametrize("name", [*NAMES, *COMPARED])
-def test_code(stages, project, imports, name):
-    kind, _, recipe = name.partition("@")
-    folder = f"pipelines.{kind if kind in NAMES else 'compare'}"
-    reached = {name_of(m) for m in imports.find_upstream_modules(f"fewstep.{folder}.nodes")} - {"fewstep"}
-    reached |= {f"{folder}.nodes", f"{folder}.pipeline"}
-    trained = {"teacher": project[2]["teacher"], "distill": project[2]["student"], **project[2]["students"]}
-    if spec := trained.get(recipe or kind):
-        reached |= {f"objectives.{spec['objective']['name']}"}
-    if kind in DEFAULTS:
-        reached |= {"pipelines.parameters"}
-    relevant = {module for module in reached if not re.match(IRRELEVANT[kind], module)}
-    code = [d.def_path for d in stages[name].deps if d.def_path.startswith("src/")]
-    places = {module: file_of(module).relative_to(PROJECT).as_posix() for module in relevant}
-    assert {m for m, place in places.items() if not any(is_below(place, c) for c in code)} == set()
-    python = [c for c in code if c.endswith(".py") or any((PROJECT / c).glob("*.py"))]
-    assert {c for c in python if not any(is_below(place, c) for place in places.values())} == set()
+@pytest.mark.parametrize("name", [*STAGES, *COMPARED])
+def test_every_parameter_is_found_by_dvc(stages, name):
+    """In YAML and in Python files; a key that is not there would fail in `dvc repro`."""
+    for dep in stages[name].deps:
+        assert set(dep.read_params()) == set(read_of(dep)) if read_of(dep) else True, dep.def_path
 
 
-def part_of(stage, pipelines: dict[str, Pipeline]) -> Pipeline:
-    """What a stage runs of a pipeline."""
-    name, nodes = re.search(r"--pipelines=(\w+)(?: --nodes=(\S+))?$", stage.cmd).groups()
-    return pipelines[name].only_nodes(*nodes.split(",")) if nodes else pipelines[name]
+@pytest.mark.parametrize(
+    "name, sections",
+    {
+        "ingest": ["globals.yml: dataset", "data.yml: data", "evaluation.yml: evaluation.features"],
+        "teacher": ["network.yml: network", "teacher.yml: teacher"],
+        "distill": ["network.yml: network", "cd.yml: recipes.cd"],
+        "evaluate": ["evaluation.yml: evaluation"],
+        "register": [],
+        "contest@ect": ["comparison.yml: comparison", "network.yml: network", "ect.yml: recipes.ect"],
+        "reference": ["comparison.yml: comparison"],
+        "leaderboard": [],
+    }.items(),
+)
+def test_parameters_are_those_that_the_nodes_read(stages, name, sections):
+    """How a training is run (launch, fresh) is no parameter of a stage: its result is the same."""
+    read = [(Path(file).name, key) for file, key in tracked(stages[name]) if file.startswith(CONF)]
+    assert sorted(": ".join(each) for each in read) == sorted(sections)
 
 
-def place_of(catalog, name: str) -> str:
-    return Path(catalog.get(name)._filepath).relative_to(PROJECT).as_posix()
+@pytest.mark.parametrize("name", OF_OBJECTIVE)
+def test_a_training_has_the_versions_of_all_that_it_runs(stages, name):
+    parts = set(OTHERS) if "@" in name else set(OTHERS) - {"samplers", "evaluation"}
+    expected = {place(part) for part in (*parts, OF_OBJECTIVE[name])} | ({BUDGET} if "@" in name else set())
+    assert counted(stages[name]) == expected
 
 
-def data_of(edges) -> set[str]:
-    return {edge.def_path for edge in edges if edge.def_path.startswith("data/")}
+def test_scores_have_the_versions_of_sampling_and_ingest_those_of_the_data(stages):
+    scoring = set(map(place, SCORING))
+    assert counted(stages["evaluate"]) == counted(stages["reference"]) == scoring
+    assert counted(stages["leaderboard"]) == scoring - {place("evaluation")}
+    assert counted(stages["ingest"]) == set(map(place, ("data", "randomness", "evaluation")))
+    assert counted(stages["register"]) == set()
 
 
-def places_of(parameter: str, recipe: str) -> set[tuple[str, str]]:
-    """(file, key) of all that feeds a parameter of a node in conf/base; `student` is made of several."""
-    root, _, rest = parameter.partition(".")
-    if root == "students":
-        root, rest, recipe = "student", "", rest
-    roots = {"student": {"student", "network", "recipes"}, "teacher": {"teacher", "network"}}.get(root, {root})
-    found = set()
-    for file in (CONF / "parameters").rglob("*.yml"):
-        for key, value in yaml.safe_load(file.read_text()).items():
-            if key not in roots:
-                continue
-            if isinstance(value, str) and (indirect := re.search(r"\$\{globals:(\w+)", value)):
-                found.add(("conf/base/globals.yml", indirect[1]))
-            elif key == "recipes":
-                found |= {(relative(file), f"recipes.{recipe}")} if recipe in value else set()
-            elif not rest:
-                found.add((relative(file), key))
-            elif rest in value:
-                found.add((relative(file), parameter))
-    return found
+def read_of(dep) -> list[str]:
+    """The keys of a file of parameters; none of a dependency on content."""
+    return list(getattr(dep, "params", ()))
 
 
-def relative(file: Path) -> str:
-    return file.relative_to(PROJECT).as_posix()
+def is_code(dep) -> bool:
+    return dep.def_path.split("/")[0] in ("src", "..", "tests")
 
 
-def name_of(module: str) -> str:
-    return module.removeprefix("fewstep.")
+def tracked(stage) -> set[tuple[str, str]]:
+    """(file, key) of each parameter of a stage."""
+    return {(dep.def_path, key) for dep in stage.deps for key in read_of(dep)}
 
 
-def file_of(module: str) -> Path:
-    path = PROJECT / "src" / "fewstep" / module.replace(".", "/")
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+def counted(stage) -> set[tuple[str, str]]:
+    """(file, name) of the numerics versions that a stage depends on."""
+    return {(file, key) for file, key in tracked(stage) if file.startswith("src/")}
 
 
-def is_below(place: str, folder: str) -> bool:
-    return place == folder or place.startswith(f"{folder}/")
+def place(part: str) -> tuple[str, str]:
+    """The file and the name of a part's numerics version."""
+    return tuple(place_of(part).split(": "))

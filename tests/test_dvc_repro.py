@@ -48,6 +48,16 @@ RECORD = Path("data/08_reporting/digits/cd/registration.json")
 IDENTITY = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 
+LOOP, CD = "src/fewstep/training/loop.py", "src/fewstep/objectives/consistency_distillation.py"
+EDITS = [(LOOP, '"""', '"""Reworded. '), (CD, 'check_name("solver"', 'check_name("solver of a teacher"')]
+RAISED = [  # (file, its integer, the stages that it makes dirty)
+    (CD, "numerics", {"distill"}),
+    ("src/fewstep/training/__init__.py", "NUMERICS", {"teacher", "distill"}),
+    ("src/fewstep/samplers/__init__.py", "NUMERICS", {"evaluate"}),
+    ("src/fewstep/evaluation/__init__.py", "NUMERICS", {"ingest", "evaluate"}),
+]
+
+
 class Project:
     """A folder in which commands run with this Python's programs and the folder's own code."""
 
@@ -66,6 +76,12 @@ class Project:
     def change(self, file: str, changes: dict) -> None:
         path = self.folder / "conf" / "base" / "parameters" / f"{file}.yml"
         path.write_text(yaml.safe_dump(merged(yaml.safe_load(path.read_text()), changes)))
+
+    def edit(self, file: str, text: str, edited: str) -> None:
+        """Replace the first occurrence of a text."""
+        path = self.folder / file
+        assert text in path.read_text()
+        path.write_text(path.read_text().replace(text, edited, 1))
 
     def repro(self, *what: str) -> list[str]:
         """The stages that ran."""
@@ -100,13 +116,14 @@ def project(tmp_path):
 def test_the_journey_by_dvc_and_its_way_to_a_clone(project, tmp_path):
     assert project.repro() == ["ingest", "teacher", "distill", "evaluate", "register"]
     left = {line[3:] for line in project("git status --short --untracked-files=all").splitlines()}
-    assert left == {"dvc.lock", str(RECORD), str(RECORD.with_name("metrics.json"))}
+    assert left == {"dvc.lock"}
     assert "fid_digits" in project("dvc metrics show")
     assert "sheet.png" in project("dvc plots show --json")
     first = project.record()
     assert (first["version"], first["aliases"]) == (1, ["challenger", "champion"])
     assert first["lineage"]["git_dirty"] == "false"
     assert project.repro() == []
+    code_counts_by_its_numerics_alone(project)
 
     project.change("recipes/cd", {"recipes": {"cd": {"training": {"learning_rate": 2e-3}}}})
     assert project.repro() == ["distill", "evaluate", "register"]
@@ -129,9 +146,23 @@ def test_the_journey_by_dvc_and_its_way_to_a_clone(project, tmp_path):
         "fewstep-digits version 2: challenger",
         f"not here, or of other weights: {RECORD.with_name('report.html')}",
         "fewstep-digits has no champion: the one that was is not among these records. fewstep registry promote",
-        f"Or, at a commit that has it (git log {RECORD}): dvc pull dvc.yaml && fewstep registry sync",
+        "Or, at a commit that has it (git log dvc.lock): dvc pull dvc.yaml && fewstep registry sync",
     ]
     assert clone("fewstep registry sync --env=base") == said
+
+
+def code_counts_by_its_numerics_alone(project):
+    """`dvc status` is clean after an edited docstring and message, and not after a raised integer."""
+    for file, text, edited in EDITS:
+        project.edit(file, text, edited)
+    assert project("dvc status dvc.yaml").startswith("Data and pipelines are up to date")
+    for file, name, stages in RAISED:
+        project.edit(file, f"{name} = 1", f"{name} = 2")
+        said = project("dvc status dvc.yaml")
+        assert {line.strip(":") for line in said.splitlines() if not line.startswith(("\t", " "))} == stages
+        assert file in said
+        project.edit(file, f"{name} = 2", f"{name} = 1")
+    project("git checkout -q src")
 
 
 @pytest.mark.check

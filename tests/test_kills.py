@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from fewstep.training.checkpoint import checkpoints
 
 SLOW_DISK = Path(__file__).parent / "slow_disk"
 CONF = Path(__file__).parents[1] / "conf"
+PACKAGE = Path(__file__).parents[1] / "src" / "fewstep"
 RECIPES = sorted(p.stem for p in (CONF / "base" / "parameters" / "recipes").glob("*.yml"))
 SIZES = {"teacher": 6400, "student": 3200}
 COMMAND = (
@@ -173,6 +175,34 @@ def test_killed_while_a_checkpoint_is_written(project, undisturbed, journey, tmp
     journey(project, **environment).end()
     assert hashes(project) == undisturbed
     assert not unfinished()
+
+
+def test_killed_and_taken_up_by_edited_code(project, undisturbed, journey, tmp_path):
+    """A docstring and a message are other words in the code that goes on, as after an update."""
+    code = shutil.copytree(PACKAGE, tmp_path / "code" / "fewstep", ignore=shutil.ignore_patterns("__pycache__"))
+    environment = {"PYTHONPATH": str(code.parent)}
+    run = journey(project, **environment)
+    run.wait_for_images("teacher", SIZES["teacher"] // 2)
+    run.kill()
+    (begun,) = project.glob("runs/test/teacher-*")
+    seen = len(begun.joinpath("progress.jsonl").read_text().splitlines())
+
+    edit(code / "training" / "loop.py", '"""', '"""Reworded. ')
+    edit(code / "objectives" / "consistency_distillation.py", 'check_name("solver"', 'check_name("solver of a teacher"')
+    asked = "import fewstep.training.loop as loop; print(loop.__doc__)"
+    assert project.run("python", "-c", asked, **environment)[1].startswith("Reworded. ")
+    journey(project, **environment).end()
+    assert project.glob("runs/test/teacher-*") == [begun]
+    later = [json.loads(line)["images"] for line in begun.joinpath("progress.jsonl").read_text().splitlines()[seen:]]
+    assert min(later) > SIZES["teacher"] // 4, "the training began anew"
+    assert hashes(project) == undisturbed
+
+
+def edit(file: Path, text: str, edited: str) -> None:
+    """Replace the first occurrence of a text."""
+    source = file.read_text()
+    assert text in source
+    file.write_text(source.replace(text, edited, 1))
 
 
 def test_a_second_run_does_not_train_beside_the_first(project, journey):

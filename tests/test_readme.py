@@ -1,5 +1,6 @@
 """What the README and docs/ say is there: commands, parameters, places, packages, figures."""
 
+import ast
 import re
 import shlex
 import shutil
@@ -7,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from fewstep.cli import main, run
 from fewstep.config.parameters import to_json
@@ -19,11 +21,13 @@ PROJECT = Path(__file__).parents[1]
 CONF, SOURCE = PROJECT / "conf", PROJECT / "src" / "fewstep"
 README = (PROJECT / "README.md").read_text()
 RESULTS = (PROJECT / "docs" / "results.md").read_text()
+CONTRIBUTING = (PROJECT / "CONTRIBUTING.md").read_text()
 PAGES = {file.relative_to(PROJECT).as_posix(): file.read_text() for file in sorted(PROJECT.glob("docs/*.md"))}
-BLOCKS = re.findall(r"^```\w*\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-HOUSE = next(block for block in BLOCKS if "src/fewstep/" in block)
-SPANS = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", README.replace("```", ""))]
-LINES = [line for block in BLOCKS if block is not HOUSE for line in block.splitlines()]
+PAGES["CONTRIBUTING.md"] = CONTRIBUTING
+WHOLE = README + CONTRIBUTING  # whose every word of code is looked up
+BLOCKS = re.findall(r"^```\w*\n(.*?)^```", WHOLE, re.DOTALL | re.MULTILINE)
+SPANS = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", WHOLE.replace("```", ""))]
+LINES = [line for block in BLOCKS for line in block.splitlines()]
 PAGED = re.findall(
     r"^((?:kedro run|fewstep|make) .*)|`((?:kedro run|fewstep|make) [^`]*)`", "\n".join(PAGES.values()), re.M
 )
@@ -115,7 +119,8 @@ def test_what_make_makes():
 
 def test_models_are_named_after_data_sets_that_there_are(conf):
     envs = [None, *(folder.name for folder in CONF.iterdir() if (folder / "globals.yml").exists())]
-    names = {f"fewstep-{parameters(conf, env)['dataset']}" for env in envs}
+    datasets = [parameters(conf, env)["dataset"] for env in envs]
+    names = {f"{project}-{dataset}" for dataset in datasets for project in ("fewstep", "onestep")}  # and as they were
     assert set(re.findall(r"models:/([\w-]+)", "".join([README, *PAGES.values()]))) <= names
     assert parameters(conf, "images")["data"]["source"]["path"] in MADE
 
@@ -150,23 +155,36 @@ def test_the_readme_leads_to_every_page():
     assert [name for name in PAGES if f"({name})" not in README] == []
 
 
-def test_the_house_has_the_rooms_that_there_are():
-    rooms = re.findall(r"^  ([\w.]+/?)  ", HOUSE, re.MULTILINE)
-    folders = {f"{path.parent.name}/" for path in SOURCE.glob("*/*.py")}
-    assert {room for room in rooms if room.endswith("/")} == folders
-    assert [room for room in rooms if not (SOURCE / room).exists()] == []
-    outside = [
-        word for line in re.findall(r"^\S.*", HOUSE, re.MULTILINE) for word in re.findall(r"[\w/]+/(?=\s|$)", line)
-    ]
-    assert "tests/" in outside and [place for place in outside if not (PROJECT / place).exists()] == []
+ARCHITECTURE = (PROJECT / "ARCHITECTURE.md").read_text()
 
 
-def test_the_house_stands_as_its_imports_go():
+def floors() -> list[list[str]]:
+    """The packages of each floor of the import contracts, the highest first."""
     contract = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
-    floors = {name: n for n, layer in enumerate(contract["layers"]) for name in re.findall(r"\w+", layer)}
-    rooms = [room.removesuffix(".py") for room in re.findall(r"^  (\w+(?:\.py)?)/?  ", HOUSE, re.MULTILINE)]
-    assert sorted(rooms) == sorted(floors)
-    assert [floors[room] for room in rooms] == sorted(floors.values())
+    return [re.findall(r"\w+", layer) for layer in contract["layers"]]
+
+
+def test_the_picture_of_the_floors_has_the_packages_that_there_are():
+    drawn = Image.open(PROJECT / "docs/pictures/floors.png").text["Description"]
+    assert drawn.splitlines() == [" ".join(packages) for packages in floors()]
+    there = {path.parent.name for path in SOURCE.glob("*/*.py")} | {path.stem for path in SOURCE.glob("[!_]*.py")}
+    assert {name for packages in floors() for name in packages} == there
+
+
+@pytest.mark.parametrize("package", [name for packages in floors() for name in packages])
+def test_a_package_says_in_a_line_what_it_holds(package):
+    """Which the picture shows."""
+    place = SOURCE / package
+    file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    assert (ast.get_docstring(ast.parse(file.read_text())) or "").split("\n")[0].endswith((".", "`"))
+
+
+def test_the_architecture_names_places_that_there_are():
+    linked = re.findall(r"\]\(([^)#:]+)\)", ARCHITECTURE)
+    named = [span for span in re.findall(r"`([^` ]+)`", ARCHITECTURE) if re.fullmatch(r"[\w/.]*(/|\.\w{2,4})", span)]
+    assert len(linked) > 3 and len(named) > 8
+    kept = [place for place in (*linked, *named) if place not in ("runs/",)]  # which a run makes
+    assert [name for name in kept if not any((root / name).exists() for root in (PROJECT, SOURCE))] == []
 
 
 def test_every_package_is_named_with_its_reason():

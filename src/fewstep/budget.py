@@ -12,6 +12,7 @@ from fewstep.support.files import write_json
 from fewstep.support.names import check_name
 from fewstep.training.job import Job
 
+NUMERICS = 1  # of what a budget buys, and of the passes of a step: see fewstep.training.numerics
 UNITS = ("images", "passes", "seconds", "steps")
 FEWEST = 2  # steps of a trial that are timed
 

@@ -82,7 +82,7 @@ def test_sync_says_which_champion_is_not_here(project, empty_database):
     shutil.copy(empty_database, project / "mlflow.db")
     *_, lacking, way = typed("registry sync --env=base", 0).splitlines()
     assert lacking.startswith("fewstep-digits has no champion: version 1, which was, is not among these records")
-    assert "git log data/08_reporting/digits/cd/registration.json" in way
+    assert "at a commit that has it (git log dvc.lock): dvc pull dvc.yaml" in way
     (place / "promotions.json").unlink()
     assert "the one that was is not among these records" in typed("registry sync --env=base", 0)
 

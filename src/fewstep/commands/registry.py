@@ -50,7 +50,7 @@ def sync(env: str | None, recipe: str | None) -> None:
     registered = [catalog for catalog in catalogs if catalog.exists("registration")]
     if not registered:
         place = place_of(catalogs[0], "registration")
-        raise ValueError(f"there is no {place}. Bring it (git pull), or run: {command_of(env=env)}")
+        raise ValueError(f"there is no {place}. Bring it (dvc pull dvc.yaml), or run: {command_of(env=env)}")
     found = [each for catalog in registered for each in _models(catalog)]
     for record, folder, *_ in found:
         if not folder.exists():
@@ -65,9 +65,8 @@ def sync(env: str | None, recipe: str | None) -> None:
     *_, name = _registry(env)
     if champion_of(backend, name) is None:
         was = f"version {moves['moves'][-1]['to']}, which was," if moves and moves["moves"] else "the one that was"
-        place = place_of(registered[0], "registration")
         click.echo(f"{name} has no champion: {was} is not among these records. fewstep registry promote")
-        click.echo(f"Or, at a commit that has it (git log {place}): dvc pull dvc.yaml && fewstep registry sync")
+        click.echo("Or, at a commit that has it (git log dvc.lock): dvc pull dvc.yaml && fewstep registry sync")
 
 
 @click.command()
