@@ -1,4 +1,4 @@
-"""dvc.yaml and comparison/dvc.yaml are what the pipelines, the catalog, the parameters and the numerics versions give."""
+"""dvc.yaml and comparison/dvc.yaml are what pipelines, catalog, parameters and numerics versions give."""
 
 import re
 import subprocess
