@@ -17,7 +17,7 @@ def test_scores_have_one_name_for_each_nfe(scores):
     }
     teacher = flat_scores(scores(26.0), "teacher")
     assert (teacher["fid_digits/nfe_09"], teacher["fid_digits/euler_nfe_01"]) == (119.0, 300.0)
-    with pytest.raises(ValueError, match=r"none of 'ect': they are of cd, teacher"):
+    with pytest.raises(ValueError, match=r"no scores of 'ect' here, only of cd, teacher"):
         flat_scores(scores(26.0), "ect")
 
 

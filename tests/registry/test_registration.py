@@ -232,7 +232,7 @@ def test_registered_twice_at_once_it_is_one_version(store, finished_model, score
 
 def test_a_damaged_or_unevaluated_model_is_not_registered(store, finished_model, scores):
     model = finished_model()
-    with pytest.raises(ValueError, match="none of 'cd'"):
+    with pytest.raises(ValueError, match="no scores of 'cd'"):
         register(model, scores(26.0, rows=[]), store)
     with (model.folder / "model.json").open("a") as file:
         file.write(" x")

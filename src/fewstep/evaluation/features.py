@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from fewstep.evaluation.classifier import Classifier, accuracy, rotations, train_classifier
+from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 SHIPPED = Path(__file__).parent / "extractors"
@@ -52,7 +53,7 @@ class Extractor:
         if images.dtype != np.uint8 or images.ndim != 4 or (self.shape and images.shape[1:] != self.shape):
             wanted = f"[N, {', '.join(map(str, self.shape or ('C', 'H', 'W')))}]"
             given = f"{images.dtype} {list(images.shape)}"
-            raise ValueError(f"The extractor {self.name} was given {given} images: it takes uint8 {wanted}.")
+            raise InvalidInput(f"the extractor {self.name} takes uint8 {wanted}, got {given}.")
         with torch.inference_mode():
             batches = (
                 torch.from_numpy(np.array(images[i : i + batch_size])) for i in range(0, len(images), batch_size)
@@ -100,9 +101,11 @@ def make_extractor(store, folder: str | Path, seed: int = 0, on_progress=None) -
 
     folder, name = Path(folder), store.space.name
     if store.space.kind != "images":
-        raise ValueError(f"The data set {name} has {store.space.kind}: features are for images, points have none.")
+        raise InvalidInput(f"only images have features, and the data set {name} has {store.space.kind}.")
     if name in PRETRAINED:
-        raise ValueError(f"The data set is called {name}, as scores by that network are: give it another name.")
+        raise InvalidInput(
+            f"the data set must not be called {name}, which is the name of a feature extractor: rename it."
+        )
     if (folder / "extractor.json").is_file():
         found = open_extractor(folder)
         if (found.record["data_sha256"], found.record["seed"]) == (store.sha256, seed):
@@ -156,11 +159,11 @@ def _open_classifier(stem: Path, device: str) -> Extractor:
     try:
         record = json.loads(stem.with_suffix(".json").read_text())
         if file_sha256(weights) != record["sha256"]:
-            raise ValueError(f"{weights.name} is not the file that {stem.name}.json describes")
+            raise InvalidInput(f"{weights.name} is not the file that {stem.name}.json describes")
         classifier = Classifier(record["shape"], record["num_classes"])
         classifier.load_state_dict(load_file(weights))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ValueError(f"The feature extractor {stem} is damaged ({error}). Make it again.") from error
+        raise InvalidInput(f"The feature extractor {stem} is damaged ({error}). Make it again.") from error
     classifier.eval().requires_grad_(False).to(device)
     shape, by_label = classifier.shape, record["task"] == "labels"
     return Extractor(record["name"], record["sha256"], classifier, shape, by_label, record, device)

@@ -1,5 +1,7 @@
 """What two evaluations have in common where their scores compare."""
 
+from fewstep.support.errors import InvalidInput
+
 MEASURED = {
     "data_sha256": "data hash",
     "extractor": "extractor",
@@ -29,6 +31,6 @@ def check_models(scores: dict, *models) -> None:
     """Raise ValueError if the scores are not of these models."""
     for model in models:
         if scores.get("models", {}).get(model.spec.name) != model.sha256:
-            raise ValueError(
-                f"the scores are not of the {model.spec.name} that is there: kedro run --pipelines=evaluate"
+            raise InvalidInput(
+                f"the scores belong to another {model.spec.name} than the one on disk: kedro run --pipelines=evaluate"
             )

@@ -1,6 +1,5 @@
 """Networks: functions of (x, c_noise, labels, second, augment) that know nothing of sigma."""
 
-import math
 from collections.abc import Mapping, Sequence
 from inspect import Parameter, signature
 
@@ -9,14 +8,16 @@ from torch import nn
 from fewstep.networks.embeddings import Conditioning
 from fewstep.networks.mlp import MLP
 from fewstep.networks.unet import UNet
+from fewstep.support.checks import above, at_least, check_value, each, within
 from fewstep.support.names import check_name
 
 __all__ = ["MLP", "NETWORKS", "UNet", "build_network", "check_arguments", "settings_of"]
 
 NETWORKS = {"unet": UNet, "mlp": MLP}
-FEWEST = {"channels": 1, "num_heads": 1, "group_channels": 1}
-FEWEST |= dict.fromkeys(("num_blocks", "decoder_heads", "head_channels", "augment_dim"), 0)
-FACTORS = ("channel_mult", "channel_mult_emb", "channel_mult_noise", "stem_mult", "norm_eps", "fourier_scale")
+CHECKS = {"dropout": within(0, 1), "channel_mult": each(above(0))}
+CHECKS |= dict.fromkeys(("channels", "num_heads", "group_channels"), at_least(1))
+CHECKS |= dict.fromkeys(("num_blocks", "decoder_heads", "head_channels", "augment_dim"), at_least(0))
+CHECKS |= dict.fromkeys(("channel_mult_emb", "channel_mult_noise", "stem_mult", "norm_eps", "fourier_scale"), above(0))
 
 
 def build_network(spec: dict, shape: Sequence[int], num_classes: int = 0) -> nn.Module:
@@ -46,7 +47,9 @@ def check_arguments(spec: dict) -> tuple[str, dict]:
     name = check_name("network", arguments.pop("name", None), NETWORKS)
     allowed = [p.name for p in arguments_of(name)]
     for argument, value in arguments.items():
-        _check_range(check_name(f"argument of the network {name!r}", argument, allowed), value)
+        check_name("argument", argument, allowed, f"the network {name!r}")
+        if argument in CHECKS:
+            check_value(argument, value, CHECKS[argument])
     return name, arguments
 
 
@@ -54,13 +57,3 @@ def arguments_of(name: str) -> list[Parameter]:
     """The arguments that a network takes."""
     parameters = {**signature(Conditioning).parameters, **signature(NETWORKS[name]).parameters}
     return [p for p in parameters.values() if p.kind == p.KEYWORD_ONLY]
-
-
-def _check_range(argument: str, value) -> None:
-    values = value if isinstance(value, list | tuple) else (value,)
-    if argument in FEWEST and value < FEWEST[argument]:
-        raise ValueError(f"{argument} is {value}: it is at least {FEWEST[argument]}.")
-    if argument in FACTORS and not (values and all(0 < v < math.inf for v in values)):
-        raise ValueError(f"{argument} is {value}: it is above 0.")
-    if argument == "dropout" and not 0 <= value < 1:
-        raise ValueError(f"dropout is {value}: it is in [0, 1).")

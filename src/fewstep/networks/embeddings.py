@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from fewstep.networks.layers import INITS, Linear, initialised
+from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 EMBEDDINGS = ("fourier", "positional")
@@ -59,8 +60,7 @@ class Conditioning(nn.Module):
         super().__init__()
         check_name("embedding", embedding, EMBEDDINGS)
         if noise_channels < 2 or noise_channels % 2:
-            found = f"{noise_channels} channels of sines and cosines"
-            raise ValueError(f"channels x channel_mult_noise makes {found}: an even number, at least 2.")
+            raise InvalidInput.of("channels x channel_mult_noise", noise_channels, "an even number of at least 2")
         self.c_noise = c_noise
         init = INITS[check_name("init", init, INITS)]
         self.num_classes, self.c_noise_scale, self.labels_first = num_classes, c_noise_scale, labels_first
@@ -90,8 +90,8 @@ class Conditioning(nn.Module):
         if labels is None:
             return like.new_zeros(len(like), self.num_classes)
         if labels.shape != (len(like), self.num_classes):
-            raise ValueError(
-                f"labels of shape {list(labels.shape)}: this network takes one-hot rows of {self.num_classes} classes."
+            raise InvalidInput(
+                f"labels must be one-hot rows of shape {[len(like), self.num_classes]}, got shape {list(labels.shape)}."
             )
         return labels.to(like.dtype)
 
@@ -113,5 +113,5 @@ class Conditioning(nn.Module):
 
     def given(self, layer: str, argument: str) -> nn.Module:
         if getattr(self, layer) is None:
-            raise ValueError(f"This network was built without {argument}.")
+            raise InvalidInput(f"this network was built without {argument}.")
         return getattr(self, layer)

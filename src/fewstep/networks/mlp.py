@@ -8,6 +8,7 @@ from torch.nn.functional import silu
 
 from fewstep.networks.embeddings import Conditioning
 from fewstep.networks.layers import INITS, GroupNorm, Init, NormalisedScaleShift, ScaleShift, initialised
+from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 
@@ -45,7 +46,9 @@ class MLP(nn.Module):
     ):
         super().__init__()
         if len(shape) != 1:
-            raise ValueError(f"The network 'mlp' takes points of shape [D], not {list(shape)}: use 'unet' for images.")
+            raise InvalidInput(
+                f"the network 'mlp' takes points of shape [D], got {list(shape)}: use 'unet' for images."
+            )
         check_name("init", init, INITS)
         self.shape = tuple(shape)
         emb_channels, noise_channels = int(channels * channel_mult_emb), int(channels * channel_mult_noise)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from fewstep.networks.blocks import Block, DecoderLevel, EncoderLevel, Output, ResampleConv, ResidualSide, SkipSide
 from fewstep.networks.embeddings import Conditioning
 from fewstep.networks.layers import INITS, Down, GroupNorm, NormalisedScaleShift, ScaleShift, Shift, Up, conv
+from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 ENCODERS = {"standard": None, "skip": SkipSide, "residual": ResidualSide}
@@ -54,12 +55,12 @@ class UNet(nn.Module):
         check_name("resample", resample, ("block", "conv"))
         check_name("init", init, INITS)
         if double_norm and not adaptive_scale:
-            raise ValueError("double_norm is of the scale and the shift: it needs adaptive_scale.")
+            raise InvalidInput("adaptive_scale must be true if double_norm is, which normalises its output.")
         self.shape = tuple(shape)
         sizes = self._sizes(shape, len(channel_mult))
         if unknown := set(attn_resolutions) - {height for height, _ in sizes}:
-            raise ValueError(
-                f"attn_resolutions {sorted(unknown)}: the sizes of this network are {[h for h, _ in sizes]}."
+            raise InvalidInput(
+                f"attn_resolutions must be sizes of this network ({[h for h, _ in sizes]}), got {sorted(unknown)}."
             )
         emb_channels, noise_channels = int(channels * channel_mult_emb), int(channels * channel_mult_noise)
         self.embed = Conditioning(emb_channels, noise_channels, num_classes, init=init, **conditioning)
@@ -113,12 +114,12 @@ class UNet(nn.Module):
 
     def _sizes(self, shape: Sequence[int], levels: int) -> list[tuple[int, int]]:
         if len(shape) != 3:
-            raise ValueError(
-                f"The network 'unet' takes images of shape [C, H, W], not {list(shape)}: use 'mlp' for points."
+            raise InvalidInput(
+                f"the network 'unet' takes images of shape [C, H, W], got {list(shape)}: use 'mlp' for points."
             )
         if not levels or shape[1] % 2 ** (levels - 1) or shape[2] % 2 ** (levels - 1):
-            raise ValueError(
-                f"channel_mult has {levels} numbers, but {shape[1]}x{shape[2]} cannot be halved {levels - 1} times."
+            raise InvalidInput(
+                f"channel_mult has {levels} entries, but {shape[1]}x{shape[2]} cannot be halved {levels - 1} times."
             )
         return [(shape[1] >> level, shape[2] >> level) for level in range(levels)]
 

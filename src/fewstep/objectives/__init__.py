@@ -26,5 +26,5 @@ def build_objective(spec: dict) -> Objective:
     constants = dict(spec)
     cls = objective_class(constants.pop("name", None))
     for constant in constants:
-        check_name(f"constant of {spec['name']}", constant, [f.name for f in fields(cls)])
+        check_name("constant", constant, [f.name for f in fields(cls)], spec["name"])
     return cls(**constants)

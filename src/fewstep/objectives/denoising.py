@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from fewstep.diffusion.levels import check_normal, lognormal_levels, per_sample
+from fewstep.diffusion.levels import NORMAL, lognormal_levels, per_sample
 from fewstep.objectives.objective import Objective
+from fewstep.support.checks import check_fields
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Denoising(Objective):
     sampler = "heun"
 
     def __post_init__(self):
-        check_normal(self.level_mean, self.level_std)
+        check_fields(self, **NORMAL)
 
     def __call__(self, networks, batch, progress, rng):
         sigma = lognormal_levels(rng.normal(()), self.level_mean, self.level_std)

@@ -7,7 +7,7 @@ from fewstep.preconditioning.edm import EDM
 from fewstep.preconditioning.flow import Flow
 from fewstep.preconditioning.trajectory import Trajectory
 from fewstep.preconditioning.trigflow import TrigFlow
-from fewstep.support.names import check_name
+from fewstep.support.names import check_arguments, check_name
 
 PRECONDITIONERS = {
     "edm": EDM,
@@ -25,7 +25,5 @@ def build_preconditioner(spec: dict, network: nn.Module, sigma_data: float = 0.5
     """
     arguments = dict(spec)
     name = check_name("preconditioner", arguments.pop("name", None), PRECONDITIONERS)
-    try:
-        return PRECONDITIONERS[name](network, sigma_data, **arguments)
-    except TypeError as error:
-        raise ValueError(f"preconditioner {name}: {error}") from None
+    check_arguments(f"the preconditioner {name!r}", PRECONDITIONERS[name], arguments, bound=("network", "sigma_data"))
+    return PRECONDITIONERS[name](network, sigma_data, **arguments)

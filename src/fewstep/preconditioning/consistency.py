@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from fewstep.diffusion.levels import SIGMA_MIN, per_sample
 from fewstep.preconditioning.noise_condition import noise_condition
+from fewstep.support.checks import above, check_value
 
 
 class Consistency(nn.Module):
@@ -14,8 +15,7 @@ class Consistency(nn.Module):
 
     def __init__(self, network: nn.Module, sigma_data: float = 0.5, boundary: float = SIGMA_MIN):
         super().__init__()
-        if boundary <= 0:
-            raise ValueError(f"a boundary level of {boundary}: a consistency function has a positive one, .002 usually")
+        check_value("boundary", boundary, above(0))
         self.network, self.sigma_data, self.boundary = network, sigma_data, boundary
         self.c_noise = noise_condition(network, sigma_data)
 

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from fewstep.diffusion.levels import SIGMA_MIN, per_sample
 from fewstep.preconditioning.edm import EDM
+from fewstep.support.checks import above, check_value
 
 
 class Trajectory(EDM):
@@ -16,8 +17,7 @@ class Trajectory(EDM):
 
     def __init__(self, network: nn.Module, sigma_data: float = 0.5, boundary: float = SIGMA_MIN):
         super().__init__(network, sigma_data)
-        if boundary <= 0:
-            raise ValueError(f"a boundary level of {boundary}: a trajectory's is positive, .002 usually")
+        check_value("boundary", boundary, above(0))
         self.boundary = boundary
 
     def forward(

@@ -1,5 +1,7 @@
 """What a model's scores come to in the registry: flat names, what first judges it, the evidence for the gate."""
 
+from fewstep.support.errors import InvalidInput
+
 SPEED = "images_per_second"  # of a row, and in evidence
 SAMPLING_SPEED = f"sampling_{SPEED}"  # among flat scores, beside the training's
 
@@ -12,7 +14,7 @@ def flat_scores(scores: dict, model: str) -> dict[str, float]:
     rows = [row for row in scores["rows"] if row["model"] == model]
     if not rows:
         known = sorted({row["model"] for row in scores["rows"]})
-        raise ValueError(f"these scores have none of {model!r}: they are of {', '.join(known)}; evaluate it first")
+        raise InvalidInput(f"there are no scores of {model!r} here, only of {', '.join(known)}: evaluate it first.")
     flat = {}
     for row in rows:
         other = "" if row["sampler"] == rows[0]["sampler"] else f"{row['sampler']}_"
@@ -38,7 +40,7 @@ def judged_by(scores: dict, model: str, nfe: int = 1) -> dict:
     name = f"{'fid_' + extractor['name'] if extractor['name'] else 'wasserstein'}/nfe_{nfe:02d}"
     flat = flat_scores(scores, model)
     if name not in flat:
-        raise ValueError(f"model {model!r} has no score {name}: evaluate it at {nfe} NFE before it is registered")
+        raise InvalidInput(f"model {model!r} has no score {name}: evaluate it at {nfe} NFE before it is registered")
     measured = {"data_sha256": scores["data_sha256"], "extractor_sha256": extractor["sha256"], "count": scores["count"]}
     return {"score": name, "value": flat[name], **measured, "provisional": scores["provisional"]}
 

@@ -9,6 +9,7 @@ from fewstep.registry.champion_log import LONGEST, move
 from fewstep.registry.evidence import SPEED, evidence_of
 from fewstep.registry.gate import Rules, decide, is_full
 from fewstep.registry.versions import describe, explain, facts_of, get_version, holder_of, load_version
+from fewstep.support.errors import InvalidInput
 from fewstep.tracking.backend import Store
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def promote(store: Store, name: str, exam: Exam, rules: Rules, number: int | Non
 def force(store: Store, name: str, number: int, reason: str) -> dict:
     """Make a version champion, recorded as forced. ValueError without a reason, or if its files are not whole."""
     if not reason.strip():
-        raise ValueError("a forced promotion needs a reason, which the history keeps: --reason '...'")
+        raise InvalidInput("a forced promotion needs a reason, which the history records: --reason '...'")
     client, reason = store.client(), reason[:LONGEST]
     version = get_version(client, name, number)
     load_version(version, store)
@@ -87,7 +88,7 @@ def _compare(
     if champion:
         try:
             contest.append((champion, load_version(champion, store)))
-        except ValueError as problem:
+        except InvalidInput as problem:
             return None, f"the champion cannot be compared ({problem}): roll back, or promote with --force"
     for side, model in contest:
         if model.spec.data_sha256 != exam.measured["data_sha256"]:

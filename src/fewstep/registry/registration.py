@@ -23,6 +23,7 @@ from fewstep.registry.versions import (
     mend_version,
     show,
 )
+from fewstep.support.errors import InvalidInput
 from fewstep.tracking.backend import Store
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def load_registered(uri: str, store: Store | None = None) -> "Model":
     store = store or Store.at(Path.cwd())
     store.check_there()
     if not re.fullmatch(r"models:/[^/@]+(@|/)[^/@]+", uri):
-        raise ValueError(f"{uri} names no version: models:/NAME@champion, or models:/NAME/2.")
+        raise InvalidInput(f"the model must be given as models:/NAME@champion or models:/NAME/2, got {uri}.")
     client = store.client()
     with store.asked_for(uri):
         version = client.get_model_version(*get_model_name_and_version(client, uri))
@@ -202,7 +203,9 @@ def _restore(
     model = SavedModel.open(folder)
     model.load("cpu")
     if model.sha256 != record["model_sha256"]:
-        raise ValueError(f"{folder} is not the model of {record['uri']}: bring both to one state (dvc pull)")
+        raise InvalidInput(
+            f"{folder} is not the model of {record['uri']}: update both to the same commit (git pull, dvc pull)"
+        )
     if version:
         mend_version(client, store, version, model)
         show(version, store, shown)

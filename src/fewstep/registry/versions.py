@@ -14,6 +14,7 @@ from fewstep.models.spec import levels_from_json
 from fewstep.registry.card import card
 from fewstep.registry.evidence import SAMPLING_SPEED
 from fewstep.registry.package import PARTS, SEAL, seal_of, seals_of, write_package
+from fewstep.support.errors import InvalidInput
 from fewstep.tracking.backend import Store
 from fewstep.tracking.mlflow_calls import find_run
 
@@ -109,7 +110,7 @@ def get_version(client: "MlflowClient", name: str, place: int | str) -> "ModelVe
     with Store(client.tracking_uri).asked_for(f"{name}, version {place},"):
         found = client.get_model_version(name, str(place)) if isinstance(place, int) else holder_of(client, name, place)
     if found is None:
-        raise ValueError(f"{name} has no {place} in the registry")
+        raise InvalidInput(f"{name} has no {place} in the registry")
     return found
 
 
@@ -126,14 +127,16 @@ def load_version(version: "ModelVersion", store: Store) -> "Model":
     try:
         parts = [Path(download_artifacts(f"{version.source}/{part}", None, None, place, store.uri)) for part in PARTS]
     except (MlflowException, OSError) as problem:
-        raise ValueError(f"{uri}: its files are not to be had: {store.words(problem)}") from None
+        raise InvalidInput(f"{uri}: its files cannot be fetched: {store.words(problem)}") from None
     from fewstep.models.model import SavedModel
 
     try:
         saved = SavedModel.open(parts[-1])
         model = saved.load()
-    except ValueError as problem:
-        raise ValueError(f"{uri}: its files are damaged: fewstep registry sync makes them again ({problem})") from None
+    except InvalidInput as problem:
+        raise InvalidInput(
+            f"{uri}: its files are damaged; restore them with fewstep registry sync ({problem})"
+        ) from None
     check_weights(version, saved)
     _check_seals(version, seals_of(parts))
     weakref.finalize(model, sent.cleanup)
@@ -144,7 +147,7 @@ def is_whole(version: "ModelVersion", store: Store) -> bool:
     """Whether its files are all there, and those that were registered."""
     try:
         load_version(version, store)
-    except ValueError:
+    except InvalidInput:
         return False
     return True
 
@@ -177,7 +180,7 @@ def _files_of(version: "ModelVersion", store: Store) -> "ArtifactRepository":
 def check_weights(version: "ModelVersion", model: "SavedModel") -> None:
     """Raise ValueError if the version was registered with others."""
     if model.sha256 != version.tags.get("model_sha256", model.sha256):
-        raise ValueError(f"{version.name} version {version.version}: the weights are not those that were registered")
+        raise InvalidInput(f"{version.name} version {version.version}: its weights are not the registered ones")
 
 
 def check_files(version: "ModelVersion", model: "SavedModel") -> None:
@@ -188,7 +191,7 @@ def check_files(version: "ModelVersion", model: "SavedModel") -> None:
 
 def _check_seals(version: "ModelVersion", found: dict[str, str]) -> None:
     if any(seal != version.tags.get(key, seal) for key, seal in found.items()):
-        raise ValueError(f"{version.name} version {version.version}: its files are not those that were registered")
+        raise InvalidInput(f"{version.name} version {version.version}: its files are not the registered ones")
 
 
 def load_newer(store: Store, name: str, alias: str, number: int | None) -> "tuple[int, Model] | None":

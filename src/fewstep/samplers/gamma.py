@@ -5,6 +5,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from fewstep.samplers.level_checks import check_levels, each
+from fewstep.support.checks import between, check_value
 
 
 def sample_gamma(jump, noise: Tensor, levels: Tensor, rng=None, gamma=0.0, start=0.0, boundary=0.002) -> Tensor:
@@ -18,8 +19,7 @@ def sample_gamma(jump, noise: Tensor, levels: Tensor, rng=None, gamma=0.0, start
     sqrt(1 - gamma^2) sigma and adds gamma sigma z.
     """
     check_levels(levels, boundary)
-    if not 0 <= gamma <= 1:
-        raise ValueError(f"gamma is {gamma}: it is between 0 and 1")
+    check_value("gamma", gamma, between(0, 1))
     x = start + levels[0].to(noise) * noise
     for level, level_next in pairwise(levels):
         lower = ((1 - gamma**2) * level_next**2 + gamma**2 * boundary**2).sqrt()

@@ -24,6 +24,7 @@ from fewstep.registry.versions import check_files, get_version, load_newer
 from fewstep.serving.batching import Batches, Order
 from fewstep.serving.edit_requests import edit_levels, edited
 from fewstep.serving.request import BadRequest, NotReloaded, Request, check_requests
+from fewstep.support.errors import InvalidInput, UserError
 from fewstep.tracking.backend import Store
 
 FOLLOW, EVERY = "FEWSTEP_FOLLOW", 10  # the alias that a server follows; seconds from one look to the next
@@ -44,7 +45,7 @@ class Generator(PythonModel):
         saved = SavedModel.open(context.artifacts["model"])
         known = context.model_config
         if (saved.sha256, seal_of(saved.folder)) != (known["model_sha256"], known[SEAL]):
-            raise MlflowException("the files are not those that were registered: this version is not served")
+            raise MlflowException("the files are not the registered ones: this version is not served")
         name, number = _version(Path(context.artifacts["model"]).parents[1])
         if name:
             _check_registered(saved, name, number)
@@ -76,16 +77,16 @@ class Generator(PythonModel):
         """Serve the version that holds the followed alias now; what cannot be had leaves the one that is served."""
         now, alias = self.served, os.environ.get(FOLLOW)
         if now.name is None:
-            raise BadRequest("reload: this model was loaded from no registry, which alone knows a newer one")
+            raise BadRequest("reload: this model was not loaded from a registry, so it has no newer version")
         if not alias:
             how = f"start it as {FOLLOW}=champion mlflow models serve ..."
-            raise BadRequest(f"reload: this server follows no alias, and keeps version {now.number}: {how}")
+            raise BadRequest(f"reload: this server follows no alias and keeps version {now.number}: {how}")
         with self.reloading:
             try:
                 store = Store.at(Path.cwd(), mlflow.get_tracking_uri())
                 newer = load_newer(store, now.name, alias, self.served.number)
-            except (ValueError, ConnectionError) as problem:
-                raise NotReloaded(f"not reloaded, version {now.number} is served as before: {problem}") from None
+            except UserError as problem:
+                raise NotReloaded(f"not reloaded, version {now.number} is still served: {problem}") from None
             if newer:
                 number, model = newer
                 self.served = Served(Batches(model), now.name, number)
@@ -107,12 +108,12 @@ def _check_registered(model: SavedModel, name: str, number: int) -> None:
         store = Store.at(Path.cwd(), mlflow.get_tracking_uri())
         store.check_there()
         version = get_version(store.client(), name, number)
-    except (ValueError, ConnectionError) as problem:
+    except UserError as problem:
         log.warning("the weights of %s version %s are not compared with the registry's: %s", name, number, problem)
         return
     try:
         check_files(version, model)
-    except ValueError as problem:
+    except InvalidInput as problem:
         raise MlflowException(f"{problem}: it is not served") from None
 
 

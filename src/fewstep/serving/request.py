@@ -6,7 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from fewstep.editing.tasks import Interpolate
 from fewstep.models.model import Model
+from fewstep.support.errors import InvalidInput, UserError
 from fewstep.support.names import check_name
+from fewstep.support.validation import error_of
 
 MOST_IMAGES, MOST_STEPS = 256, 64  # of one call, of one image
 MOST_EVALUATIONS = 1024  # of one call, images x steps: all of the images by 4 steps, 16 of them by all of the steps
@@ -61,7 +63,7 @@ class Request(BaseModel):
             return validate(value)
         except ValidationError as problem:
             first = problem.errors()[0]
-            return Wrong(f"{'.'.join([info.field_name, *map(str, first['loc'])])}: {first['msg']}")
+            return Wrong(error_of(".".join([info.field_name, *map(str, first["loc"])]), first))
 
     @property
     def count(self) -> int:
@@ -69,7 +71,7 @@ class Request(BaseModel):
         return self.edit.count if self.edit else self.num_images
 
 
-class Refusal(MlflowException):
+class Refusal(MlflowException, UserError):
     """Its message stays a sentence: MLflow's server would put the whole request before it, pictures and all."""
 
     def __setattr__(self, name, value):
@@ -96,19 +98,21 @@ def check_requests(requests: list[Request], model: Model) -> None:
     for request in requests:
         _check(request, model)
     if (images := sum(request.count for request in requests)) > MOST_IMAGES:
-        raise BadRequest(f"{images} images in one call: they are at most {MOST_IMAGES}")
+        raise BadRequest(f"one call must ask for at most {MOST_IMAGES} images, got {images}")
     if (evaluations := sum(request.count * request.steps for request in requests)) > MOST_EVALUATIONS:
-        raise BadRequest(f"{evaluations} evaluations (images x steps) in one call: at most {MOST_EVALUATIONS}")
+        raise BadRequest(
+            f"one call must make at most {MOST_EVALUATIONS} evaluations (images x steps), got {evaluations}"
+        )
 
 
 def check_fields(request: Request) -> None:
     """Raise BadRequest for a field that there is not, or for a value that it cannot have."""
     try:
         for name, value in request:
-            check_name("field of a request", name, Request.model_fields)
+            check_name("field", name, Request.model_fields, "a request")
             if isinstance(value, Wrong):
-                raise ValueError(value)
-    except ValueError as problem:
+                raise InvalidInput(value)
+    except InvalidInput as problem:
         raise BadRequest(str(problem)) from None
 
 
@@ -116,12 +120,12 @@ def _check(request: Request, model: Model) -> None:
     check_fields(request)
     for name, most in (("num_images", MOST_IMAGES), ("steps", MOST_STEPS)):
         if not 1 <= getattr(request, name) <= most:
-            raise BadRequest(f"{name} = {getattr(request, name)}: it is between 1 and {most}")
+            raise BadRequest(f"{name} must be between 1 and {most}, got {getattr(request, name)}")
     try:
         model.levels(request.steps)
-    except ValueError as problem:
-        raise BadRequest(f"steps = {request.steps}: {problem}") from None
+    except InvalidInput as problem:
+        raise BadRequest(f"steps must be another number, got {request.steps}: {problem}") from None
     classes = len(model.space.classes) if model.spec.labels else 0
     if request.label is not None and not 0 <= request.label < classes:
-        allowed = f"it is between 0 and {classes - 1}" if classes else "leave it out (trained without labels)"
-        raise BadRequest(f"label = {request.label}: {allowed}")
+        allowed = f"between 0 and {classes - 1}" if classes else "left out (this model was trained without labels)"
+        raise BadRequest(f"label must be {allowed}, got {request.label}")

@@ -19,6 +19,7 @@ from fewstep.pipelines.workplace import Workplace
 from fewstep.registry.evidence import flat_scores
 from fewstep.reporting.leaderboard import leaderboard, leaderboard_table
 from fewstep.reporting.plots import cost_plot, ladder_plot
+from fewstep.support.errors import InvalidInput
 from fewstep.training.job import Job
 from fewstep.training.recipe import Recipe
 
@@ -90,11 +91,11 @@ def check_scored(model: SavedModel, teacher: SavedModel, scored: dict, reference
     name = model.spec.name
     again = f"kedro run --pipelines=compare --nodes=train_{name},score_{name}"
     if scored["model_sha256"] != model.sha256:
-        raise ValueError(f"the scores of {name} are of another model than the one that is there: {again}")
+        raise InvalidInput(f"the scores of {name} belong to another model than the one on disk: {again}")
     if scored["budget"] != reference["budget"]:
-        raise ValueError(f"{name} had a budget of {scored['budget']}, not {reference['budget']}: {again}")
+        raise InvalidInput(f"{name} had a budget of {scored['budget']}, not {reference['budget']}: {again}")
     if model.spec.provenance.teacher_sha256 not in (None, teacher.sha256):
-        raise ValueError(f"{name} had another teacher: {again}")
+        raise InvalidInput(f"{name} had another teacher: {again}")
 
 
 def _experiment(images: ArrayStore) -> str:

@@ -34,6 +34,7 @@ from fewstep.reporting.sections import (
     trajectory_part,
     used_part,
 )
+from fewstep.support.errors import UserError
 from fewstep.tracking import git_state
 
 BETWEEN = {"interpolate": "from one seed to another", "interpolate images": "from one image to another"}
@@ -95,7 +96,7 @@ def edited_parts(images: ArrayStore, student: Model, teacher: Model | None, edit
     """Interpolations, and every other task before and after; or why there are none."""
     try:
         trials, _ = try_tasks(images, student, teacher, editing)
-    except ValueError as refusal:
+    except UserError as refusal:
         return [Part("Editing", f"There is none: {refusal}")]
     strips = [trial for trial in trials if trial.name in BETWEEN]
     tasks = [trial for trial in trials if trial.name not in BETWEEN]
