@@ -180,14 +180,14 @@ def from_elsewhere(teacher, **changes):
 def test_guidance_by_a_loaded_teacher_that_always_had_labels_is_refused(recipe, patches, teacher):
     student = parameters(recipe).student
     Job.of(student, patches, teacher)
-    with pytest.raises(ValueError, match=f"{recipe}: objective.guidance is 1.5: .*knows images without a label"):
+    with pytest.raises(ValueError, match=f"{recipe}: objective.guidance is 1.5: .*also trained without labels"):
         Job.of(student, patches, from_elsewhere(teacher))
 
 
 def test_labels_by_a_loaded_teacher_without_any_are_refused(patches, teacher):
     student = parameters("cd").student
     Job.of(student, patches, from_elsewhere(teacher))
-    with pytest.raises(ValueError, match="cd: training.labels is true, and the teacher knows none"):
+    with pytest.raises(ValueError, match="^cd: teacher.training.labels must be true if training.labels is"):
         Job.of(student, patches, from_elsewhere(teacher, labels=False))
 
 

@@ -1,13 +1,13 @@
 """What a training may cost, as a number of images that it sees."""
 
 import json
-import math
 import statistics
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fewstep.launch import LaunchSettings
 from fewstep.step_cost import cpu_threads, passes_of_a_sample, step_seconds, trial_of
+from fewstep.support.checks import above, check_fields
 from fewstep.support.files import write_json
 from fewstep.support.names import check_name
 from fewstep.training.job import Job
@@ -30,9 +30,8 @@ class Budget:
     amount: float
 
     def __post_init__(self):
-        check_name("unit of a budget", self.unit, UNITS)
-        if not 0 < self.amount < math.inf:
-            raise ValueError(f"amount is {self.amount}: it is above 0 and finite.")
+        check_name("unit", self.unit, UNITS, "a budget")
+        check_fields(self, amount=above(0))
 
 
 def with_budget(job: Job, budget: Budget, ledger: Path, launch: LaunchSettings) -> Job:

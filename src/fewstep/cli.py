@@ -5,11 +5,15 @@ import copy
 import click
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.project import pipelines
+from kedro.pipeline import Pipeline
 
 from fewstep.commands import demo, edit, evaluation, exchange, plan, registry, sample
 from fewstep.commands.error_messages import refusing
 from fewstep.commands.project import context_of
+from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
+
+FILTERS = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs")
 
 
 @click.group(name="fewstep")
@@ -18,13 +22,19 @@ def cli() -> None:
 
 
 def check_known(**options) -> None:
-    """Raise ValueError for pipelines and nodes that `kedro run` was given and that are not there."""
-    for name in filter(None, (options["pipeline"], *(options["pipelines"] or ()))):
+    """Raise InvalidInput for pipelines, nodes and data sets that `kedro run` was given and that do not exist."""
+    names = [*filter(None, (options["pipeline"], *(options["pipelines"] or ())))]
+    for name in names:
         check_name("pipeline", name, pipelines)
     nodes = {node.name for pipeline in pipelines.values() for node in pipeline.nodes}
     for option in ("node_names", "from_nodes", "to_nodes"):
         for name in options[option] or ():
             check_name("node", name, nodes)
+    chosen = sum((pipelines[name] for name in names or ["__default__"]), Pipeline([]))
+    try:
+        chosen.filter(**{option: options[option] or None for option in FILTERS})
+    except ValueError as problem:  # Kedro's, in words: the choices leave nothing to run
+        raise InvalidInput(str(problem)) from problem
 
 
 def run_journey(**options) -> None:

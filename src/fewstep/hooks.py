@@ -11,6 +11,7 @@ from fewstep.data import expected_space
 from fewstep.evaluation.features.choice import check_choice, check_extractor
 from fewstep.losses.distances import check_distance
 from fewstep.pipelines.datasets import WorkplaceDataset
+from fewstep.support.errors import InvalidInput
 from fewstep.training.recipe import Recipe
 
 SHOWN = ("sheet", "ladder", "gallery", "report", "leaderboard")
@@ -36,7 +37,7 @@ class RunChecks:
         asked_for = ", ".join(run_params["pipeline_names"] or ["this run"])
         for name in sorted(pipeline.inputs()):
             if self._is_missing(name) and (maker := maker_of(name, catalog)):
-                raise ValueError(
+                raise InvalidInput(
                     f"{asked_for} needs {name!r}, and it is not at {place(catalog, name)}. Make it first: "
                     f"{command_of(maker, env)}"
                 )

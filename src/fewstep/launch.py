@@ -14,6 +14,8 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
+from fewstep.support.checks import at_least, check_fields, one_of
+from fewstep.support.errors import FAMILY, InvalidInput, Unreachable, UserError, family_of
 from fewstep.training.job import Job
 
 RESTARTS = 5
@@ -36,11 +38,7 @@ class LaunchSettings:
     other_numerics: bool = False
 
     def __post_init__(self):
-        for name in ("workers", "threads"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}: it is at least 0.")
-        if self.gpu not in (True, False, "auto"):
-            raise ValueError(f"gpu is {self.gpu!r}: it is true, false or auto.")
+        check_fields(self, workers=at_least(0), threads=at_least(0), gpu=one_of(True, False, "auto"))
 
     def device(self):
         """The torch.device of a training in this process."""
@@ -57,9 +55,9 @@ class LaunchSettings:
 def launch(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
     """Train a job to its end, from where an interrupted run left it. Returns the folder of the finished model.
 
-    Raises what the training raised (ValueError, OSError, Divergence; RuntimeError with the worker's traceback for what
-    is no user's fault) once, in the driver; ValueError if a worker cannot see the run's folder, or if there are not as
-    many workers and threads as asked for.
+    Raises what the training raised, once, in the driver: the same UserError, or for a bug RuntimeError with the
+    worker's traceback. InvalidInput if a worker cannot see the run's folder, or if the machines have too few CPUs or
+    GPUs.
     """
     run_dir = run_dir.resolve()
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -103,7 +101,10 @@ def connect():
     if not address:
         _leave_out_dashboard()
     local = {} if address else {"include_dashboard": False, "num_cpus": os.cpu_count(), "_node_ip_address": "127.0.0.1"}
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **local)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **local)
+    except ConnectionError as error:
+        raise Unreachable(f"no Ray cluster answers at {address} (RAY_ADDRESS): {error}") from error
 
 
 def _leave_out_dashboard():
@@ -161,10 +162,10 @@ def share_threads(settings: LaunchSettings, gpu: bool, machines: list[dict[str, 
         if sum(_places(machine, threads, gpu) for machine in machines) >= settings.workers:
             return threads
     asked, there = settings.threads or 1, [f"{m.get('CPU', 0):g} CPUs, {m.get('GPU', 0):g} GPUs" for m in machines]
-    raise ValueError(
+    raise InvalidInput(
         f"{settings.workers} workers of {asked} threads need {settings.workers * asked} CPUs"
-        f"{f' and {settings.workers} GPUs' * gpu}, and Ray has {'; '.join(there)}: ask for fewer workers or threads "
-        "(launch.workers, launch.threads), or for no GPU (launch.gpu)."
+        f"{f' and {settings.workers} GPUs' * gpu}, and Ray has {'; '.join(there)}: set fewer workers or threads "
+        "(launch.workers, launch.threads), or no GPU (launch.gpu)."
     )
 
 
@@ -179,7 +180,7 @@ def work(config: dict):
     import ray.train.torch
     import torch
 
-    from fewstep.training.loop import Divergence, Worker, train
+    from fewstep.training.loop import Worker, train
 
     run_dir, launched, context = Path(config["run_dir"]), Path(config["launched"]), ray.train.get_context()
     if (launched / FAILURE).exists():
@@ -190,29 +191,35 @@ def work(config: dict):
         check_shared(config["job"], launched)
         train(config["job"], run_dir, worker)
     except Exception as error:
-        if worker.size > 1 and isinstance(error, RuntimeError) and not isinstance(error, Divergence):
+        if worker.size > 1 and isinstance(error, RuntimeError) and not isinstance(error, UserError):
             raise  # so ends a worker that waits for one that died: Ray starts all of them again
-        kind = next((k for k in (OSError, ValueError, Divergence) if isinstance(error, k)), RuntimeError).__name__
-        message = traceback.format_exc() if kind == "RuntimeError" else str(error)
         launched.mkdir(parents=True, exist_ok=True)
-        (launched / FAILURE).write_text(json.dumps({"kind": kind, "message": message}))
+        (launched / FAILURE).write_text(json.dumps(describe_failure(error)))
         if worker.size > 1:
             raise  # the others wait for this worker: let Ray end them
+
+
+def describe_failure(error: Exception) -> dict[str, str | None]:
+    """What crosses to the driver: class and sentence of a UserError; of a bug, whose kind is None, the traceback."""
+    if isinstance(error, UserError):
+        return {"kind": family_of(error), "message": str(error)}
+    return {"kind": None, "message": "".join(traceback.format_exception(error))}
+
+
+def rebuild_failure(failure: dict[str, str | None]) -> Exception:
+    """The error of describe_failure, in the driver."""
+    if failure["kind"] is None:
+        return RuntimeError(f"a worker failed:\n{failure['message']}")
+    return FAMILY[failure["kind"]](failure["message"])
 
 
 def check_shared(job: Job, launched: Path):
     """Raises ValueError if this machine does not see what the driver does."""
     missing = [str(p) for p in (launched, job.data, job.teacher) if p and not Path(p).exists()]
     if missing:
-        raise ValueError(f"a worker on {os.uname().nodename} cannot see {', '.join(missing)}: {SHARED}")
+        raise InvalidInput(f"a worker on {os.uname().nodename} cannot see {', '.join(missing)}: {SHARED}")
 
 
 def _raise_failure(launched: Path):
-    file = launched / FAILURE
-    if not file.exists():
-        return
-    from fewstep.training.loop import Divergence
-
-    failure = json.loads(file.read_text())
-    kinds = {"OSError": OSError, "ValueError": ValueError, "Divergence": Divergence}
-    raise kinds.get(failure["kind"], RuntimeError)(failure["message"])
+    if (file := launched / FAILURE).exists():
+        raise rebuild_failure(json.loads(file.read_text()))

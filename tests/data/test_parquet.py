@@ -58,7 +58,7 @@ def test_class_names_come_from_the_parameter_or_are_numbers(tmp_path):
     assert run(tmp_path).space.classes == ("0", "1")
     assert run(tmp_path, classes=["a", "b"]).space.classes == ("a", "b")
     assert run(tmp_path, label_column="fine").space.classes == ("0", "1", "2", "3")
-    with pytest.raises(ValueError, match="labels from 0 to 1, for 1 classes"):
+    with pytest.raises(ValueError, match="labels must be between 0 and 0, got 0 to 1"):
         run(tmp_path, classes=["a"])
 
 
@@ -75,7 +75,7 @@ def test_missing_columns_name_those_present(tmp_path):
         run(tmp_path)
     with pytest.raises(ValueError, match="no column kind; it has picture, label"):
         run(tmp_path, image_column="picture", label_column="kind")
-    with pytest.raises(ValueError, match="the column label is int64, and not struct"):
+    with pytest.raises(ValueError, match="the column label must be struct<bytes, path>, got int64"):
         run(tmp_path, image_column="label")
     assert run(tmp_path, image_column="picture").count == 8
 

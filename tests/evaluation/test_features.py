@@ -71,7 +71,7 @@ def test_without_labels_it_learns_rotations_and_says_so(tiny_store, tmp_path):
 
 def test_points_have_no_extractor(tiny_store, tmp_path):
     tiny_store.space.kind = "points"
-    with pytest.raises(ValueError, match="points have none"):
+    with pytest.raises(ValueError, match="^only images have features, and the data set .* has points"):
         make_extractor(tiny_store, tmp_path)
 
 
@@ -88,14 +88,14 @@ def test_an_unknown_name_gets_the_nearest():
 
 def test_an_extractor_of_other_images_is_refused_when_it_is_chosen(tiny_store, tmp_path):
     tiny_store.space.shape = (3, 16, 16)
-    with pytest.raises(ValueError, match=r"digits takes images \(1, 8, 8\).*evaluation.features=classifier"):
+    with pytest.raises(ValueError, match=r"digits takes images of \(1, 8, 8\).*evaluation.features=classifier"):
         choose_extractor(tiny_store, "digits", None, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_before_there_are_data_an_extractor_is_held_to_what_is_known_of_them():
     patches, moons = {"name": "patches", "count": 16}, {"name": "moons"}
-    with pytest.raises(ValueError, match=r"digits takes images \(1, 8, 8\), and those of mine are \(3, 16, 16\)"):
+    with pytest.raises(ValueError, match=r"digits takes images of \(1, 8, 8\), and mine are \(3, 16, 16\)"):
         check_extractor("digits", None, expected_space(patches, "mine"))
     for missing in (expected_space(patches, "mine"), None):
         with pytest.raises(ValueError, match="Inception features need the file .*: put it at nowhere.pth"):

@@ -184,7 +184,7 @@ def test_weights_of_another_shape_are_refused(model, tmp_path, name, change):
     file = folder / "unet/diffusion_pytorch_model.safetensors"
     weights = load_file(file)
     save_file(weights | {name: change(weights[name]).contiguous()}, file)
-    with pytest.raises(ValueError, match=f"{name} is of the shape"):
+    with pytest.raises(ValueError, match=f"{name} must have the shape"):
         import_diffusers(folder, "cd", "patches")
 
 

@@ -75,7 +75,7 @@ def test_wrong_samplers_and_nfe_are_refused(model):
         model.sample(3, 0, range(1), sampler="heun")
     with pytest.raises(ValueError, match="at least 1"):
         model.sample(0, 0, range(1))
-    with pytest.raises(ValueError, match="gamma 0.5 with multistep: it is for the sampler gamma"):
+    with pytest.raises(ValueError, match="^gamma must be 0 with multistep, got 0.5: only the sampler gamma uses it"):
         model.sample(2, 0, range(1), gamma=0.5)
     teacher = Model(model.function, SPACE, EDM)
     with pytest.raises(ValueError, match="odd"):
@@ -137,12 +137,12 @@ def test_guidance_strengthens_labels_in_one_pass_of_two_batches(trajectory):
     strong, twice = sample(3.0)
     assert (once.calls, once.samples, twice.calls, twice.samples) == (3, 9, 3, 18)
     assert not np.array_equal(plain, strong)
-    with pytest.raises(ValueError, match=r"guidance 2: cd was not trained with a range of strengths .*heun"):
+    with pytest.raises(ValueError, match=r"^guidance must be 1, got 2: cd was not trained with a range .*heun"):
         trajectory.sample(2, 0, range(3), guidance=2.0)
     always, imported = Provenance(training={"label_dropout": 0.0}), Provenance(source="x.pkl")
     for changes in ({"provenance": always}, {"provenance": imported}, {"labels": False}):
         other = replace(trajectory.spec, **changes)
-        with pytest.raises(ValueError, match="guidance 2: cd was not trained with labels that are hidden"):
+        with pytest.raises(ValueError, match="^guidance must be 1, got 2: cd was not trained with hidden labels"):
             Model(trajectory.function, SPACE, other).sample(3, 0, range(3), sampler="heun", guidance=2.0)
 
 
@@ -160,7 +160,7 @@ def test_a_student_of_several_strengths_is_told_one_by_the_length_of_its_label(t
     one_hot = torch.eye(10)[[1, 7]]
     assert torch.equal(torch.stack(told), torch.stack([one_hot, one_hot, 2.5 * one_hot, 2.5 * one_hot]))
     assert not np.array_equal(plain, strong)
-    with pytest.raises(ValueError, match="guidance 3.5: cd learned strengths of 0.5 to 3"):
+    with pytest.raises(ValueError, match="^guidance must be between 0.5 and 3 with cd, got 3.5"):
         sample(3.5)
 
 
@@ -176,7 +176,7 @@ def test_a_model_whose_boundary_is_0_takes_none_below_sigma_min_and_as_many_as_t
     teacher.sample(2, 0, range(1), sampler="euler", levels=[80.0, 0.002])
     with pytest.raises(ValueError, match="above 0.002, at most 80"):
         teacher.sample(2, 0, range(1), sampler="euler", levels=[80.0, 0.001])
-    with pytest.raises(ValueError, match=r"levels are \[80.0\]: 3 of them make these evaluations"):
+    with pytest.raises(ValueError, match=r"^there must be 3 levels for these evaluations, got \[80.0\]"):
         teacher.sample(5, 0, range(1), sampler="heun", levels=[80.0])
 
 

@@ -249,7 +249,7 @@ def test_what_is_missing_or_not_what_was_registered_is_neither_promoted_nor_serv
         shutil.copy(files_of(backend, 1) / name, files_of(backend, 2) / name)
     attempts = [lambda: promote(backend, NAME, exam()[0], RULES), *ways_to_serve(backend)]
     for attempt in attempts:
-        with pytest.raises(Exception, match="not those that were registered"):
+        with pytest.raises(Exception, match="are not the registered ones"):
             attempt()
     shutil.rmtree(files_of(backend, 2))
     for attempt in attempts[:3]:
@@ -264,7 +264,7 @@ def test_the_same_weights_with_another_description_are_neither_promoted_nor_serv
     model = SavedModel.open(files_of(backend, 2))
     model.at_levels({2: (77.0,)}).save(files_of(backend, 2))
     for attempt in ways_to_serve(backend):
-        with pytest.raises(Exception, match="files are not those that were registered"):
+        with pytest.raises(Exception, match="files are not the registered ones"):
             attempt()
     register(finished_model(1), full(20.0), backend)
     assert load_registered(f"models:/{NAME}/2", backend).spec.levels == {}, "the files are made again"
@@ -278,7 +278,7 @@ def test_a_folder_that_was_replaced_as_a_whole_is_not_served(backend, finished_m
     monkeypatch.setenv("MLFLOW_TRACKING_URI", backend.uri)
     load_model(f"models:/{NAME}/2")
     shutil.copytree(files_of(backend, 1).parents[1], files_of(backend, 2).parents[1], dirs_exist_ok=True)
-    with pytest.raises(Exception, match="version 2: the weights are not those that were registered"):
+    with pytest.raises(Exception, match="version 2: its weights are not the registered ones"):
         load_model(f"models:/{NAME}/2")
 
 

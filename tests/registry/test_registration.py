@@ -223,7 +223,7 @@ def test_registered_twice_at_once_it_is_one_version(backend, finished_model, sco
 
 def test_a_damaged_or_unevaluated_model_is_not_registered(backend, finished_model, scores):
     model = finished_model()
-    with pytest.raises(ValueError, match="none of 'cd'"):
+    with pytest.raises(ValueError, match="no scores of 'cd'"):
         register(model, scores(26.0, rows=[]), backend)
     with (model.folder / "model.json").open("a") as file:
         file.write(" x")

@@ -23,7 +23,7 @@ def test_micro_batches_share_the_global_batch_or_say_why_not():
     with pytest.raises(ValueError, match="multiple of workers x micro_batch_size"):
         TrainingSettings(batch_size=12).micro_batches(workers=5)
     assert TrainingSettings(batch_size=12, micro_batch_size=4).micro_batches(workers=3, whole=True) == 1
-    with pytest.raises(ValueError, match="micro_batch_size is 4, .* share of 12 at once"):
+    with pytest.raises(ValueError, match=r"^micro_batch_size must be 0 \(a worker's whole share, 12\), got 4"):
         TrainingSettings(batch_size=12, micro_batch_size=4).micro_batches(workers=1, whole=True)
 
 

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 import click
 
 from fewstep.commands.error_messages import refusing
+from fewstep.support.errors import InvalidInput
 
 
 @click.command()
@@ -22,7 +23,7 @@ def demo(model: str, teacher: str | None, host: str, port: int) -> None:
         fewstep demo --model models:/fewstep-digits@champion
     """
     if not find_spec("gradio"):
-        raise ValueError("the demo needs gradio, of the extra 'demo': pip install 'fewstep[demo]'")
+        raise InvalidInput("the demo needs the package gradio: pip install 'fewstep[demo]'")
     from fewstep.commands.demo_studio import Studio
     from fewstep.commands.page import build_page, theme
 

@@ -14,6 +14,7 @@ from fewstep.editing.image_files import as_picture
 from fewstep.models.model import Model
 from fewstep.registry import load_newer
 from fewstep.registry.versions import get_version
+from fewstep.support.errors import InvalidInput, UserError
 from fewstep.tracking import Backend
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Studio:
         else:
             self.served = self._beside(load(place, self.backend), int(number) if number.isdigit() else None)
         if self.served.student.space.kind != "images":
-            raise ValueError(f"{place} makes {self.served.student.space.kind}: the page shows images.")
+            raise InvalidInput(f"the page shows images, and {place} makes {self.served.student.space.kind}.")
 
     def reload(self) -> str:
         """Take the version that holds the alias now; says which is served. ValueError where it cannot be had."""
@@ -126,7 +127,7 @@ class Studio:
         """None where it was deleted since: the student is shown alone."""
         try:
             return load(f"models:/{version}", self.backend)
-        except ValueError as problem:
+        except UserError as problem:
             log.warning("no teacher beside the student: %s", problem)
             return None
 

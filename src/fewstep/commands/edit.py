@@ -7,6 +7,7 @@ import numpy as np
 
 from fewstep.commands.error_messages import refusing
 from fewstep.commands.project import model_of
+from fewstep.support.errors import InvalidInput
 
 
 @click.command()
@@ -57,7 +58,7 @@ def _check_place(edited: Path, images) -> None:
     """Raise ValueError where images are in the folder that the edited ones are written to."""
     place = edited.resolve()
     if any(place in (Path(image).resolve(), Path(image).resolve().parent) for image in images):
-        raise ValueError(f"the images are in {place}, where the edited ones would be written: name another OUTPUT.")
+        raise InvalidInput(f"OUTPUT must not be the folder of the images, got {place}.")
 
 
 def _read(sources, task, space) -> tuple[list[str], np.ndarray | None]:
@@ -79,7 +80,7 @@ def _check_options(task: str, images, degrade: bool, to: int | None, teacher: st
     )
     for name, given, useful, where in options:
         if given and not useful:
-            raise ValueError(f"{name} is for: {where}.")
+            raise InvalidInput(f"{name} is for {where}.")
 
 
 COMMANDS = (refusing(edit),)

@@ -1,50 +1,78 @@
-"""Errors that are the user's to mend, as messages."""
+"""What a command shows when it fails: a sentence for what the user can put right, the traceback of a bug."""
 
 import copy
+import errno
+import os
+import traceback
 from collections.abc import Callable, Iterator
 
 import click
+from kedro.config import MissingConfigException
+from kedro.io import DatasetError
+
+import fewstep
+from fewstep.support.errors import UserError
+
+TRACEBACK = "FEWSTEP_TRACEBACK"  # 1: the traceback of a user's error too
+TRACKER = "the project's issue tracker"
+MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-class Refusal(click.ClickException):
-    """What a user can put right, as a message without a traceback."""
+class Message(click.ClickException):
+    """An error that the user can put right, as one line."""
 
     def show(self, file=None) -> None:
+        if os.environ.get(TRACEBACK) == "1":
+            _print_traceback(self.__cause__)
         click.secho(f"Error: {self.message}", fg="red", err=True)
 
 
+class Bug(click.ClickException):
+    """Any other error: its traceback, and where to report it."""
+
+    def show(self, file=None) -> None:
+        _print_traceback(self.__cause__)
+        click.echo(f"This is a bug in Fewstep {fewstep.__version__}. Please report it to {TRACKER}.", err=True)
+
+
 def refusing(command: click.Command, check: Callable[..., None] = lambda **_: None) -> click.Command:
-    """The command, with errors that are the user's to mend shown as messages. check: of its options, before it."""
+    """The command, with its errors shown as messages or bugs. check: of its options, before it runs."""
 
     def callback(*args, **kwargs):
         try:
             check(**kwargs)
             return command.callback(*args, **kwargs)
-        except click.ClickException:
-            raise
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise  # click shows these itself
         except Exception as error:
-            ours = next((e for e in _causes(error) if _is_ours(e)), None)
-            if ours is None:
-                raise
-            raise Refusal(str(ours)) from error
+            message = message_of(error)
+            raise (Bug(str(error)) if message is None else Message(message)) from error
 
     wrapped = copy.copy(command)
     wrapped.callback = callback
     return wrapped
 
 
+def message_of(error: BaseException) -> str | None:
+    """The sentence for the user; None for a bug. What Kedro raises from a user's error is the user's error."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, UserError) or (isinstance(cause, OSError) and cause.errno in MACHINE):
+            return str(cause)
+    if isinstance(error, MissingConfigException):
+        return str(error)
+    # Kedro names the data set and the file that it could not read: nothing of ours failed if all else are OSErrors.
+    if isinstance(error, DatasetError) and all(isinstance(cause, DatasetError | OSError) for cause in causes):
+        return str(error)
+    return None
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what it was raised from: Kedro wraps what a data set raises."""
+    """The error and what it was raised from."""
     while error is not None:
         yield error
         error = error.__cause__
 
 
-def _is_ours(error: BaseException) -> bool:
-    """Whether fewstep raised it for a person to read, and not a library below."""
-    if not isinstance(error, ValueError | OSError | RuntimeError):
-        return False
-    trace = error.__traceback__
-    while trace.tb_next:
-        trace = trace.tb_next
-    return trace.tb_frame.f_globals.get("__name__", "").startswith("fewstep.")
+def _print_traceback(error: BaseException | None) -> None:
+    click.echo("".join(traceback.format_exception(error)), err=True, nl=False)

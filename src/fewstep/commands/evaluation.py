@@ -10,6 +10,7 @@ import numpy as np
 from fewstep.commands.error_messages import refusing
 from fewstep.commands.options import NfeOption
 from fewstep.commands.project import check_folder, context_of, model_of, needed
+from fewstep.support.errors import InvalidInput
 
 if TYPE_CHECKING:
     from fewstep.evaluation.results import Evaluation
@@ -67,14 +68,14 @@ def evaluate(source: str, env: str | None, nfe, sampler, count, seeds, beside, o
     of_model = source.startswith("models:/") or (Path(source) / "model.json").is_file()
     if not of_model:
         if nfe or sampler:
-            raise ValueError(f"--nfe and --sampler are of a model, and {source} was made already: leave them out.")
+            raise InvalidInput(f"--nfe and --sampler are for models, and {source} holds samples: leave them out.")
         samples = _samples(Path(source).expanduser(), images.space)
         if not count:
             sizes["count"] = min(sizes["count"], len(samples) // len(sizes["seeds"]))
     measured = measurement_of(images, extractor, **sizes)
     for file, other in zip(beside, others, strict=True):  # before any work
         if found := measured.difference(other.measurement):
-            raise ValueError(incomparable(source, str(file), found))
+            raise InvalidInput(incomparable(source, str(file), found))
     if of_model:
         found = _of_model(source, images, extractor, nfe or (1,), sampler, evaluation.batch_size, sizes)
     else:
@@ -90,7 +91,7 @@ def _read_scores(file: Path) -> "Evaluation":
     try:
         return Evaluation.from_json(json.loads(file.read_text()))
     except ValueError as problem:
-        raise ValueError(f"--beside {file}: it is no scores.json ({problem}).") from None
+        raise InvalidInput(f"--beside must be a scores.json, got {file} ({problem}).") from None
 
 
 def _of_model(source: str, images, extractor, nfe, sampler, batch_size: int, sizes: dict) -> "Evaluation":
@@ -100,7 +101,9 @@ def _of_model(source: str, images, extractor, nfe, sampler, batch_size: int, siz
 
     model = model_of(source)
     if model.space.shape != images.space.shape:
-        raise ValueError(f"{source} makes {model.space.shape}, and {images.space.name} are {images.space.shape}.")
+        raise InvalidInput(
+            f"{source} must make samples of {images.space.shape}, as {images.space.name} are, got {model.space.shape}."
+        )
     settings = sampling_settings(model, sampler or model.samplers[0], sorted(set(nfe)))
     with progress_bar("evaluate") as bar:
         return evaluate(settings, images, extractor, **sizes, batch_size=batch_size, on_progress=bar)
@@ -114,13 +117,13 @@ def _samples(source: Path, space) -> np.ndarray:
     if source.suffix == ".npy" and source.is_file():
         samples = _array(source)
     elif space.kind == "points":
-        raise ValueError(f"{source} is no .npy file: points are not in pictures.")
+        raise InvalidInput(f"points must be given as a .npy file, got {source}.")
     else:
         samples = read_images(source, space)[1]
     if samples.shape[1:] != space.shape or samples.dtype != DTYPES[space.kind]:
-        raise ValueError(
-            f"{source} has {samples.dtype} {list(samples.shape)}: samples of {space.name} are {DTYPES[space.kind]} "
-            f"{['N', *space.shape]}."
+        raise InvalidInput(
+            f"samples of {space.name} must be {DTYPES[space.kind]} {['N', *space.shape]}, and {source} has "
+            f"{samples.dtype} {list(samples.shape)}."
         )
     return samples
 
@@ -129,10 +132,10 @@ def _array(file: Path) -> np.ndarray:
     try:
         found = np.load(file, mmap_mode="r", allow_pickle=False)
         if not isinstance(found, np.ndarray):
-            raise ValueError("it holds several (.npz)")
+            raise InvalidInput("it holds several (.npz)")
         return found
     except (OSError, ValueError, EOFError) as problem:
-        raise ValueError(f"{file} is no array of numbers that NumPy wrote: {problem}") from None
+        raise InvalidInput(f"{file} cannot be read as one array of numbers (.npy): {problem}") from None
 
 
 COMMANDS = (refusing(evaluate),)

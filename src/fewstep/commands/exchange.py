@@ -9,6 +9,7 @@ import click
 from fewstep import load
 from fewstep.commands.error_messages import refusing
 from fewstep.commands.project import check_folder, command_of, context_of, place_of
+from fewstep.support.errors import InvalidInput
 
 
 @click.command(name="import")
@@ -41,13 +42,13 @@ def import_model(
     student = params.student
     target, name = place_of(catalog, role), "teacher" if role == "teacher" else student.name
     if target.exists() and not overwrite:
-        raise ValueError(f"there is a {role} in {target}: --replace takes its place.")
+        raise InvalidInput(f"there is already a {role} in {target}: replace it with --replace.")
     if config and origin != "openai":
-        raise ValueError(f"--config is for --from openai: what comes from {origin} says its own options.")
+        raise InvalidInput(f"--config is for --from openai: files from {origin} hold their own options.")
     options = {"teacher": True} if role == "teacher" else {"teacher": False, "levels": student.levels}
     if origin == "diffusers":
         if role == "teacher":
-            raise ValueError("a ConsistencyModelPipeline is a student: --as student.")
+            raise InvalidInput("a ConsistencyModelPipeline is a student: import it with --as student.")
         model = import_diffusers(file, name, params.dataset, levels=options["levels"])
     elif origin == "openai":
         model = import_openai(file, name, params.dataset, **options, config=_options(config))
@@ -71,22 +72,22 @@ def _options(config: Path | None) -> dict | None:
     try:
         options = config and json.loads(config.read_text())
         if not isinstance(options, dict | None):
-            raise ValueError("it is no object of options")
+            raise InvalidInput("it must hold a JSON object")
         return options
     except (OSError, ValueError) as problem:
-        raise ValueError(f"--config {config}: {problem}") from None
+        raise InvalidInput(f"--config {config}: {problem}") from None
 
 
 def _beside(model, images, env: str | None):
     """The model as one of these data: their hash, their names of classes. ValueError where they do not fit."""
     mine, theirs = model.space, images.space
     if mine.shape != theirs.shape:
-        raise ValueError(f"the model makes {list(mine.shape)}, and the data are {list(theirs.shape)}.")
+        raise InvalidInput(f"the model must make samples of {list(theirs.shape)}, got {list(mine.shape)}.")
     if mine.classes and len(mine.classes) != len(theirs.classes):
-        raise ValueError(f"the model knows {len(mine.classes)} classes, and the data have {len(theirs.classes)}.")
+        raise InvalidInput(f"the model must have {len(theirs.classes)} classes, got {len(mine.classes)}.")
     if mine.scale != theirs.scale:
-        raise ValueError(
-            f"the model was trained on values of the scale {mine.scale:g}, and the data's is {theirs.scale:.6g}: "
+        raise InvalidInput(
+            f"the model was trained on data of scale {mine.scale:g}, and these have {theirs.scale:.6g}: run "
             f"{command_of('ingest', env)} --params=data.scale={mine.scale:g}"
         )
     space = replace(mine, classes=theirs.classes if mine.classes else ())
@@ -121,7 +122,7 @@ def export_model(target: Path, model: str, kind: str, steps: int, opset: int) ->
     from fewstep.exchange import export_model as write
 
     if target.exists():
-        raise ValueError(f"{target} is there already: name another place.")
+        raise InvalidInput(f"{target} already exists: name another place.")
     check_folder(target)
     check_format(kind, opset)
     click.echo(f"{kind} in {write(load(model), target, kind, steps, opset)}")

@@ -7,6 +7,7 @@ import gradio as gr
 import numpy as np
 
 from fewstep.commands.demo_studio import Studio
+from fewstep.support.errors import UserError
 
 LARGEST_SEED, MOST_STEPS, MOST_FRAMES, TEACHER_NFE, ANY = 9999, 10, 16, 35, -1
 EVERY = 10  # seconds from one look at the registry to the next
@@ -129,7 +130,7 @@ def _show(function: Callable, inputs: list, output, events: Sequence) -> None:
     def call(*given):
         try:
             return function(*given)
-        except (ValueError, ConnectionError) as problem:
+        except UserError as problem:
             raise gr.Error(str(problem), print_exception=False) from None
 
     gr.on(events, call, inputs, output, show_progress="hidden", trigger_mode="always_last", api_visibility="private")

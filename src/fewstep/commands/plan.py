@@ -11,6 +11,7 @@ from kedro.framework.cli.project import run as kedro_run
 
 from fewstep.commands.error_messages import refusing
 from fewstep.commands.project import command_of, context_of
+from fewstep.support.errors import InvalidInput, UserError
 
 if TYPE_CHECKING:
     from fewstep.config.parameters import Parameters
@@ -116,7 +117,8 @@ def _random_images(given: "Parameters", folder: Path) -> "ArrayStore":
 
     shape = load_source(given.data.source).shape
     if not shape:
-        raise ValueError(f"only the data can tell their size: {command_of('ingest', given.env)}, and plan again.")
+        make = command_of("ingest", given.env)
+        raise InvalidInput(f"the size of the images is known only from the data: run {make}, and plan again.")
     click.echo("\nThe data are not there: the trial has random ones, of one class.")
     space = DataSpace(given.dataset, "points" if len(shape) == 1 else "images", shape, 1.0, ("any",))
     rows = np.random.default_rng(0).integers(0, 256, (ROWS, *shape)).astype(DTYPES[space.kind])
@@ -136,7 +138,7 @@ def _no_lpips() -> bool:
 
     try:
         check_distance("lpips")
-    except ValueError:
+    except UserError:
         return True
     return False
 

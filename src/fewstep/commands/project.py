@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from fewstep import load
+from fewstep.support.errors import InvalidInput
 
 
 def catalogs_of(env: str | None, recipe: str | None) -> list:
@@ -16,9 +17,10 @@ def context_of(env: str | None, recipe: str | None = None, runtime: dict | None 
     """Kedro's context, of the configured recipe if none is named. runtime: what --params would give."""
     from kedro.framework.session import KedroSession
     from kedro.framework.startup import bootstrap_project
+    from kedro.utils import is_kedro_project
 
-    if not Path("pyproject.toml").exists():
-        raise ValueError(f"{Path.cwd()} is no project: go to its folder.")
+    if not is_kedro_project(Path.cwd()):
+        raise InvalidInput(f"{Path.cwd()} is not a project (no pyproject.toml names it): go to the project's folder.")
     bootstrap_project(Path.cwd())
 
     runtime = {**(runtime or {}), **({"recipe": recipe} if recipe else {})}
@@ -40,14 +42,14 @@ def command_of(pipelines: str | None = None, env: str | None = None) -> str:
 def needed(catalog, name: str, env: str | None, by: str):
     """What ingest makes under a name; ValueError with its command where it is not there. by: as "scores need"."""
     if not catalog.exists(name):
-        raise ValueError(f"{by} {name}, not at {place_of(catalog, name)}: {command_of('ingest', env)}")
+        raise InvalidInput(f"{by} {name}, and there is no {place_of(catalog, name)}: run {command_of('ingest', env)}")
     return catalog.load(name)
 
 
 def check_folder(file: Path) -> None:
     """Raise ValueError if a file that is to be written has no folder to lie in."""
     if not file.parent.is_dir():
-        raise ValueError(f"{file}: there is no folder {file.parent}: make it, or name another place.")
+        raise InvalidInput(f"there is no folder {file.parent} to write {file.name} to: make it, or name another place.")
 
 
 def model_of(place: str):

@@ -7,6 +7,7 @@ import click
 
 from fewstep.commands.error_messages import refusing
 from fewstep.commands.project import catalogs_of, command_of, context_of, needed, place_of
+from fewstep.support.errors import InvalidInput
 
 if TYPE_CHECKING:
     from kedro.io import CatalogProtocol
@@ -50,11 +51,11 @@ def sync(env: str | None, recipe: str | None) -> None:
     registered = [catalog for catalog in catalogs if catalog.exists("registration")]
     if not registered:
         place = place_of(catalogs[0], "registration")
-        raise ValueError(f"there is no {place}. Bring it (dvc pull dvc.yaml), or run: {command_of(env=env)}")
+        raise InvalidInput(f"there is no {place}. Get it (dvc pull dvc.yaml), or run: {command_of(env=env)}")
     found = [each for catalog in registered for each in _models(catalog)]
     for record, folder, *_ in found:
         if not folder.exists():
-            raise ValueError(f"the model of {record['uri']} is not at {folder}. Bring it: dvc pull {folder}")
+            raise InvalidInput(f"the model of {record['uri']} is not at {folder}. Get it: dvc pull {folder}")
     moves = catalogs[0].load("promotions") if catalogs[0].exists("promotions") else None
     backend = catalogs[0].load("tracking")
     for made in make_again(found, backend, moves):
@@ -122,7 +123,7 @@ def promote(env: str | None, version: int | None, forced: bool, reason: str) -> 
     params, catalog, name = _registry(env)
     if not forced:
         if reason:
-            raise ValueError("--reason is for --force: the gate writes its own.")
+            raise InvalidInput("--reason is for --force: the gate gives its own reason.")
         images, extractor = (needed(catalog, part, env, "the gate needs") for part in ("images", "extractor"))
         promotion = params.promotion.model_copy(update={"version": version})
         catalog.save(
@@ -130,7 +131,7 @@ def promote(env: str | None, version: int | None, forced: bool, reason: str) -> 
         )
         return
     if version is None:
-        raise ValueError("a forced promotion names its version: --version 7")
+        raise InvalidInput("--force needs the version to promote: --version 7")
     force(catalog.load("tracking"), name, version, reason)
     _keep_moves(catalog, name)
     click.echo(f"{name}: version {version} is champion, forced")

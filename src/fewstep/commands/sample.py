@@ -6,6 +6,7 @@ import click
 
 from fewstep.commands.error_messages import refusing
 from fewstep.commands.project import check_folder, context_of, model_of
+from fewstep.support.errors import InvalidInput
 
 
 @click.command()
@@ -78,7 +79,7 @@ def check_output(file: Path) -> None:
 
     written = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.SAVE}
     if file.suffix != ".npy" and file.suffix.lower() not in written:
-        raise ValueError(f"{file}: samples are a picture (.png, .jpg, .webp, ...) or an array (.npy).")
+        raise InvalidInput(f"samples must go to a picture (.png, .jpg, .webp, ...) or an array (.npy), got {file}.")
     check_folder(file)
 
 

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 EVERY = "every"  # in the recipes of an overlay: what holds for every recipe
@@ -38,9 +39,9 @@ def chosen(config: dict[str, Any]) -> dict[str, Any]:
     recipes, network = config.pop("recipes"), {"network": config.get("network", {})}
     config["students"] = {name: {**merged(network, recipe), "name": name} for name, recipe in recipes.items()}
     if taken := RESERVED & recipes.keys():
-        raise ValueError(f"a recipe is called {', '.join(taken)}, as something else is: give it another name.")
+        raise InvalidInput(f"a recipe must not be called {', '.join(taken)}, which means something else: rename it.")
     if not re.fullmatch(r"\w[\w.-]*", str(config.get("dataset"))):
-        raise ValueError(f"dataset is {config.get('dataset')!r}: a name of letters, digits, '_', '-' and '.'.")
+        raise InvalidInput.of("dataset", config.get("dataset"), "a name of letters, digits, '_', '-' and '.'")
     name = check_name("recipe", config.get("recipe"), recipes)
     config["student"] = config["students"][name] = merged(config["students"][name], config.get("student", {}))
     config["teacher"] = {**merged(network, config.get("teacher", {})), "name": "teacher"}

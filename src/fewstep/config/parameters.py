@@ -16,13 +16,15 @@ from fewstep.evaluation.scores import FEWEST
 from fewstep.launch import LaunchSettings
 from fewstep.registry import Rules
 from fewstep.samplers import DENOISER_SAMPLERS, count_levels
+from fewstep.support.errors import InvalidInput, UserError
 from fewstep.support.names import check_name
+from fewstep.support.validation import error_of
 from fewstep.training.recipe import Recipe
 
 
 def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
     if len(set(values)) < len(values):
-        raise ValueError(f"{list(values)}: no two are the same.")
+        raise InvalidInput(f"there must be no repetitions, got {list(values)}")
     return values
 
 
@@ -89,7 +91,7 @@ class EvaluationParameters(Section):
     @classmethod
     def _judged(cls, nfes: tuple[int, ...]) -> tuple[int, ...]:
         if 1 not in nfes:
-            raise ValueError(f"{list(nfes)}: 1 is among them, since the registry judges by it.")
+            raise InvalidInput(f"1 must be among them, since the registry judges by it, got {list(nfes)}")
         return nfes
 
 
@@ -164,7 +166,9 @@ class Parameters(Section):
     @model_validator(mode="after")
     def _agree(self):
         if self.teacher.needs_teacher:
-            raise ValueError("parameter teacher: it has no teacher of its own, so it starts from scratch by denoising.")
+            raise InvalidInput(
+                "teacher must not need a teacher itself: set start: scratch, and a method such as denoising."
+            )
         if space := expected_space(self.data.source, self.dataset):
             for recipe in (self.teacher, self.student):
                 recipe.check_fits(space, self.teacher, self.launch.workers)
@@ -192,7 +196,7 @@ def checked(config: dict[str, Any]) -> Parameters:
         return Parameters.model_validate(config)
     except ValidationError as error:
         errors = [e for e in error.errors() if e["loc"][:1] != ("students",)] or error.errors()
-        raise ValueError("\n".join(explain(e) for e in errors)) from None
+        raise InvalidInput("\n".join(explain(e) for e in errors)) from None
 
 
 def explain(error: Any) -> str:
@@ -201,16 +205,15 @@ def explain(error: Any) -> str:
     name = ".".join([*place, last])
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         try:
-            check_name(f"parameter {name!r}: no", last, _names(place))
-        except ValueError as unknown:
+            check_name("parameter", last, _names(place), ".".join(place))
+        except InvalidInput as unknown:
             return str(unknown)
     if error["type"] != "value_error":
-        return f"parameter {name} is {error['input']!r}: {error['msg']}."
-    message = str(error["ctx"]["error"])
+        return str(error_of(name, error))
+    ours = error["ctx"]["error"]
     if not error["loc"]:
-        return message
-    ours = isinstance(error["input"], dict) and message.split(" is ")[0] in error["input"]
-    return f"parameter {name}{'.' if ours else ': '}{message}"
+        return str(ours)
+    return str(ours.inside(name)) if isinstance(ours, UserError) else f"{name}: {ours}"
 
 
 def _names(place: list[str]) -> list[str]:

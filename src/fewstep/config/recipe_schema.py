@@ -12,6 +12,7 @@ from fewstep.losses.distances import check_distance
 from fewstep.networks import NETWORKS, arguments_of, check_arguments
 from fewstep.objectives import Objective, objective_class
 from fewstep.preconditioning import PRECONDITIONERS
+from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 from fewstep.training.recipe import NoiseRange, Recipe
 
@@ -31,7 +32,7 @@ def _preconditioning(spec: dict) -> dict:
     name = check_name("preconditioner", spec.get("name"), PRECONDITIONERS)
     arguments = _arguments_of(name)
     for argument in spec.keys() - {"name"}:
-        check_name(f"argument of the preconditioner {name!r}", argument, [p.name for p in arguments])
+        check_name("argument", argument, [p.name for p in arguments], f"the preconditioner {name!r}")
     return {**spec, **_typed(spec, arguments)}
 
 
@@ -41,7 +42,7 @@ def _objective(spec: Any) -> Objective:
     constants = dict(spec)
     method = objective_class(constants.pop("name", None))
     for name in constants:
-        check_name(f"constant of {spec['name']}", name, [f.name for f in fields(method)])
+        check_name("constant", name, [f.name for f in fields(method)], spec["name"])
     distance = constants.get("distance", "l2")
     if (distance.get("name") if isinstance(distance, dict) else distance) != "lpips":  # its files: before a run
         check_distance(distance)
@@ -86,7 +87,7 @@ def with_noise(recipe: Mapping[str, Any]) -> dict[str, Any]:
         for name in names:
             if name in (objective if section == "objective" else wrapper):
                 stated = "sigma_min" if name == "boundary" else name
-                raise ValueError(f"{section}.{name} is stated once a recipe, as noise.{stated}: leave it out here.")
+                raise InvalidInput(f"{section}.{name} must be left out: noise.{stated} sets it for the whole recipe.")
     if not noise or not {"objective", "preconditioning"} <= recipe.keys():
         return dict(recipe)
     known = {f.name for f in fields(objective_class(objective.get("name")))}

@@ -13,10 +13,12 @@ from fewstep.data.folder import Folder
 from fewstep.data.moons import Moons
 from fewstep.data.parquet import Parquet
 from fewstep.data.patches import Patches
-from fewstep.data.source import Source, Survey, check_number
+from fewstep.data.source import Source, Survey
 from fewstep.data.space import DataSpace
 from fewstep.data.split import stored_positions, stratified_split
 from fewstep.data.store import ArrayStore, write_store
+from fewstep.support.checks import above, at_least, check_value, inside, optional, whole
+from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 __all__ = [
@@ -43,9 +45,9 @@ def load_source(spec: dict[str, Any]) -> Source:
     source = SOURCES[check_name("data source", arguments.pop("name", None), SOURCES)]
     kind = cast(Any, source)  # a protocol cannot say that its classes are dataclasses
     for argument in arguments:
-        check_name(f"argument of the data source {source.name}", argument, [f.name for f in fields(kind)])
+        check_name("argument", argument, [f.name for f in fields(kind)], f"the data source {source.name}")
     if missing := [f.name for f in fields(kind) if f.default is MISSING and f.name not in arguments]:
-        raise ValueError(f"The data source {source.name} needs {', '.join(missing)}.")
+        raise InvalidInput(f"the data source {source.name} needs {', '.join(missing)}.")
     return source(**arguments)
 
 
@@ -75,11 +77,10 @@ def ingest(
     scale: what values are multiplied by instead, where a model that is there already wants it.
     on_progress(done, total): pictures are counted twice, once when checked and once when written.
     """
-    check_number("heldout", heldout, float, 1e-6, 1 - 1e-6)
-    check_number("sigma_data", sigma_data, float, 1e-6, 1e6)
-    check_number("seed", seed, int, 0)
-    if scale is not None:
-        check_number("scale", scale, float, 1e-6, 1e6)
+    check_value("heldout", heldout, inside(0, 1))
+    check_value("sigma_data", sigma_data, above(0))
+    check_value("seed", seed, whole(at_least(0)))
+    check_value("scale", scale, optional(above(0)))
     loaded = load_source(source)
     report = on_progress or (lambda done, total: None)
     survey = loaded.survey(lambda done, total: report(done, 2 * total))

@@ -6,7 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fewstep.data.source import Report, Survey, check_type
+from fewstep.data.source import Report, Survey
+from fewstep.support.checks import check_fields, instance_of
+from fewstep.support.errors import InvalidInput
 from fewstep.support.torchvision_loading import import_torchvision
 
 
@@ -20,8 +22,7 @@ class Cifar10:
     download: bool = False
 
     def __post_init__(self):
-        check_type("cifar10: root", self.root, str, "a path")
-        check_type("cifar10: download", self.download, bool, "true or false")
+        check_fields(self, root=instance_of(str, "a path"), download=instance_of(bool, "true or false"))
 
     def survey(self, report: Report) -> Survey:
         import_torchvision()
@@ -46,7 +47,7 @@ def _download(dataset: Any, root: Path) -> None:
     try:
         dataset(root, download=True)
     except (OSError, RuntimeError) as error:
-        raise ValueError(f"CIFAR-10 could not be downloaded from {dataset.url} to {root}: {error}") from error
+        raise InvalidInput(f"CIFAR-10 could not be downloaded from {dataset.url} to {root}: {error}") from error
 
 
 def _check_files(dataset: Any, root: Path) -> None:
@@ -57,6 +58,6 @@ def _check_files(dataset: Any, root: Path) -> None:
     for file, md5 in known.items():
         if not check_integrity(folder / file, md5):
             state = "is not the file that was published (its MD5 differs)" if (folder / file).exists() else "is missing"
-            raise ValueError(
+            raise InvalidInput(
                 f"{folder / file} {state}. Unpack {dataset.url} in {root}, or set download: true to fetch it there."
             )

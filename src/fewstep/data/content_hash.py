@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from fewstep.data.space import DataSpace
+from fewstep.support.errors import InvalidInput
 
 CHUNK_BYTES = 2**20
 
@@ -37,9 +38,9 @@ def measure_scale(values: np.ndarray, sigma_data: float) -> float:
     """
     deviation = _deviation_of_bytes(values) / 127.5 if values.dtype == np.uint8 else _deviation_of_floats(values)
     if not math.isfinite(deviation):
-        raise ValueError("The training data hold a value that is not finite.")
+        raise InvalidInput("The training data must be finite, and at least one value is not.")
     if deviation == 0:
-        raise ValueError(f"All {values.size:,} training values are the same: there is nothing to learn from them.")
+        raise InvalidInput(f"All {values.size:,} training values are the same: there is nothing to learn from them.")
     return sigma_data / deviation
 
 

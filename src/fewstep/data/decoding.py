@@ -6,6 +6,8 @@ from typing import IO, cast
 import numpy as np
 from PIL import Image, ImageOps
 
+from fewstep.support.errors import InvalidInput
+
 CHANNELS = {"rgb": "RGB", "grayscale": "L"}
 FILTERS = {"lanczos": Image.Resampling.LANCZOS, "box": Image.Resampling.BOX}
 # Those of Folder, and more that Parquet files hold (PNG has no CMYK). No other is opened: EPS starts a program.
@@ -15,7 +17,7 @@ MODES = (*DEEP, "1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr
 ORIENTATION = 0x0112
 
 
-class BrokenPicture(ValueError):
+class BrokenPicture(InvalidInput):
     """A picture that cannot be read, with its name and the reason."""
 
 
@@ -69,7 +71,7 @@ def decode(file: IO[bytes], mode: str, background: str, resolution: int | None, 
 
 def _check_mode(image: Image.Image) -> None:
     if image.mode not in MODES:
-        raise ValueError(f"its pixels are of the kind {image.mode!r}, which is not converted")
+        raise InvalidInput(f"pixels of the kind {image.mode!r} are not supported")
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -78,7 +80,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         return image
     deep = np.asarray(image).astype(np.int64)
     if deep.min() < 0 or deep.max() > 65535:
-        raise ValueError(f"its values reach from {deep.min()} to {deep.max()}, outside of 16 bits")
+        raise InvalidInput(f"its values reach from {deep.min()} to {deep.max()}, beyond 16 bits")
     shallow = Image.fromarray(np.rint(deep / 257).astype(np.uint8))
     if (clear := image.info.get("transparency")) is not None:
         shallow.putalpha(Image.fromarray(np.where(deep == clear, 0, 255).astype(np.uint8)))

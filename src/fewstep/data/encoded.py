@@ -10,7 +10,9 @@ from typing import IO, ClassVar, TypeVar
 
 import numpy as np
 
-from fewstep.data.source import Report, Survey, check_number, check_type
+from fewstep.data.source import Report, Survey
+from fewstep.support.checks import between, check_fields, instance_of, optional, whole
+from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 Picture = tuple[str, Callable[[], IO[bytes]]]  # its name, and what opens it
@@ -51,15 +53,17 @@ class EncodedPictures:
 
         from fewstep.data import decoding as pictures
 
-        if self.resolution is not None:
-            check_number(f"{self.name}: resolution", self.resolution, int, 1, 4096)
-        check_name(f"{self.name}: mode", self.mode, pictures.CHANNELS)
-        check_name(f"{self.name}: resampling", self.resampling, pictures.FILTERS)
-        check_type(f"{self.name}: skip_broken", self.skip_broken, bool, "true or false")
+        check_name("mode", self.mode, pictures.CHANNELS, "pictures")
+        check_name("resampling", self.resampling, pictures.FILTERS, "pictures")
+        check_fields(
+            self,
+            resolution=optional(whole(between(1, 4096))),
+            skip_broken=instance_of(bool, "true or false"),
+        )
         try:
             ImageColor.getrgb(self.background)
         except (ValueError, AttributeError, TypeError):
-            raise ValueError(f"{self.name}: background is {self.background!r}: a colour name or '#rrggbb'.") from None
+            raise InvalidInput.of("background", self.background, "a colour name or '#rrggbb'") from None
 
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -85,9 +89,9 @@ class EncodedPictures:
             converted.update(notes)
             first = first or (name, found)
             if self.resolution is None and found != first[1]:
-                raise ValueError(_mixed_sizes(*first, name, found))
+                raise InvalidInput(_mixed_sizes(*first, name, found))
         if first is None:
-            raise ValueError(f"{self.name}: none of the {len(keep)} pictures can be read.")
+            raise InvalidInput(f"{self.name}: none of the {len(keep)} pictures can be read.")
         return Survey(
             kind="images",
             shape=self.shape or self._shape(*first[1][::-1]),
@@ -110,7 +114,7 @@ class EncodedPictures:
         except pictures.BrokenPicture as error:
             if self.skip_broken:
                 return name, None, []
-            raise ValueError(f"{error}. Nothing was written. Mend or remove it, or set skip_broken: true.") from error
+            raise InvalidInput(f"{error}. Nothing was written. Replace it, or set skip_broken: true.") from error
         if self.resolution is not None and min(size) < self.resolution:
             notes.append("enlarged")
         return name, size, notes

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from fewstep.data.encoded import EncodedPictures, Listing
-from fewstep.data.source import check_type
+from fewstep.support.checks import check_fields, instance_of
+from fewstep.support.errors import InvalidInput
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -21,7 +22,7 @@ class Folder(EncodedPictures):
     path: str
 
     def __post_init__(self):
-        check_type("folder: path", self.path, str, "a path")
+        check_fields(self, path=instance_of(str, "a path"))
         super().__post_init__()
 
     def listing(self) -> Listing:
@@ -30,7 +31,7 @@ class Folder(EncodedPictures):
         classes = sorted({file.parts[0] for file in files if len(file.parts) > 1})
         loose = next((file for file in files if len(file.parts) == 1), None)
         if classes and loose:
-            raise ValueError(
+            raise InvalidInput(
                 f"{self.path} holds pictures ({loose}) beside sub-folders of pictures ({classes[0]}). Sub-folders are "
                 "labels: put every picture in one, or all of them directly in the folder."
             )
@@ -41,9 +42,9 @@ class Folder(EncodedPictures):
 
 def _find(root: Path) -> list[Path]:
     if not root.is_dir():
-        raise ValueError(f"There is no folder {root}{' (it is a file)' if root.exists() else ''}.")
+        raise InvalidInput(f"There is no folder {root}{' (it is a file)' if root.exists() else ''}.")
     files = [file.relative_to(root) for file in root.rglob("*") if file.suffix.lower() in SUFFIXES]
     files = sorted(f for f in files if not any(p.startswith(".") for p in f.parts) and not (root / f).is_dir())
     if not files:
-        raise ValueError(f"{root} holds no picture ({', '.join(SUFFIXES)}), nor do its sub-folders.")
+        raise InvalidInput(f"{root} and its sub-folders hold no picture ({', '.join(SUFFIXES)}).")
     return files

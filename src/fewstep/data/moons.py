@@ -5,7 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from fewstep.data.source import Report, Survey, check_number
+from fewstep.data.source import Report, Survey
+from fewstep.support.checks import at_least, between, check_fields, whole
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,7 @@ class Moons:
     seed: int = 0
 
     def __post_init__(self):
-        check_number("moons: count", self.count, int, 4)
-        check_number("moons: noise", self.noise, float, 0, 10)
-        check_number("moons: seed", self.seed, int, 0, 2**32 - 1)
+        check_fields(self, count=whole(at_least(4)), noise=between(0, 10), seed=whole(between(0, 2**32 - 1)))
 
     def survey(self, report: Report) -> Survey:
         from sklearn.datasets import make_moons

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fewstep.data.encoded import EncodedPictures, Listing, Picture
-from fewstep.data.source import check_type
+from fewstep.support.checks import check_fields, instance_of, optional
+from fewstep.support.errors import InvalidInput
 
 IMAGE_COLUMNS = ("image", "img")
 
@@ -37,24 +38,26 @@ class Parquet(EncodedPictures):
             given = getattr(self, what)
             words = [given] if isinstance(given, str) else given
             if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words):
-                raise ValueError(f"parquet: {what} is {given!r}: it must be a list of strings.")
+                raise InvalidInput.of(what, given, "a list of strings")
             object.__setattr__(self, what, tuple(words))
-        for what in ("image_column", "label_column"):
-            check_type(f"parquet: {what}", getattr(self, what), (str, type(None)), "the name of a column")
+        column = optional(instance_of(str, "the name of a column"))
+        check_fields(self, image_column=column, label_column=column)
         super().__post_init__()
 
     def listing(self) -> Listing:
         train, test = _expand("train", self.train), _expand("test", self.test)
         if twice := sorted(set(train) & set(test)):
-            raise ValueError(f"parquet: {twice[0]} is among the train files and among the test files.")
+            raise InvalidInput(f"parquet: {twice[0]} is both a train file and a test file.")
         columns = {path: self._image_column(path) for path in train + test}
         parts = [self._labels(path) for path in train + test]
         count, labels = sum(map(len, parts[: len(train)])), np.concatenate(parts)
         if not count:
-            raise ValueError(f"parquet: no rows in {', '.join(train)}.")
+            raise InvalidInput(f"parquet: there are no rows in {', '.join(train)}.")
         classes = self._class_names(train[0], labels)
         if labels.max() >= 0 and (labels.min() < 0 or labels.max() >= len(classes)):
-            raise ValueError(f"parquet: labels from {labels.min()} to {labels.max()}, for {len(classes)} classes.")
+            raise InvalidInput(
+                f"parquet: labels must be between 0 and {len(classes) - 1}, got {labels.min()} to {labels.max()}."
+            )
         return Listing(lambda: _stream(columns), labels, classes, np.arange(len(labels)) >= count if test else None)
 
     def _image_column(self, path: str) -> str:
@@ -64,10 +67,10 @@ class Parquet(EncodedPictures):
         wanted = IMAGE_COLUMNS if self.image_column is None else (self.image_column,)
         column = next((name for name in wanted if name in schema.names), None)
         if column is None:
-            raise ValueError(f"{path} has no column {' or '.join(wanted)}; it has {', '.join(schema.names)}.")
+            raise InvalidInput(f"{path} has no column {' or '.join(wanted)}; it has {', '.join(schema.names)}.")
         kind = schema.field(column).type
         if not (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0):
-            raise ValueError(f"{path}: the column {column} is {kind}, and not struct<bytes, path>.")
+            raise InvalidInput(f"{path}: the column {column} must be struct<bytes, path>, got {kind}.")
         return column
 
     def _labels(self, path: str) -> np.ndarray:
@@ -78,9 +81,9 @@ class Parquet(EncodedPictures):
         if column not in schema.names:
             if self.label_column is None:
                 return np.full(pq.read_metadata(path).num_rows, -1, np.int64)
-            raise ValueError(f"{path} has no column {column}; it has {', '.join(schema.names)}.")
+            raise InvalidInput(f"{path} has no column {column}; it has {', '.join(schema.names)}.")
         if not pa.types.is_integer(schema.field(column).type):
-            raise ValueError(f"{path}: the column {column} is {schema.field(column).type}, and not of integers.")
+            raise InvalidInput(f"{path}: the column {column} must hold integers, got {schema.field(column).type}.")
         return pq.read_table(path, columns=[column])[column].fill_null(-1).to_numpy().astype(np.int64)
 
     def _class_names(self, path: str, labels: np.ndarray) -> tuple[str, ...]:
@@ -96,7 +99,7 @@ def _expand(what: str, patterns: str | Sequence[str]) -> list[str]:
     for pattern in patterns:
         found = sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True))
         if not found:
-            raise ValueError(f"parquet: no file is {pattern!r} ({what}).")
+            raise InvalidInput(f"parquet: no file matches {pattern!r} ({what}).")
         files += found
     return files
 
@@ -107,7 +110,7 @@ def _schema(path: str):
     try:
         return pq.read_schema(path)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as a Parquet file ({error}).") from error
+        raise InvalidInput(f"{path} cannot be read as a Parquet file ({error}).") from error
 
 
 def _stream(columns: dict[str, str]) -> Iterator[Picture]:
@@ -124,5 +127,5 @@ def _stream(columns: dict[str, str]) -> Iterator[Picture]:
 
 def _open(cell: dict[str, Any] | None) -> BytesIO:
     if not cell or not cell["bytes"]:
-        raise ValueError("the row has no bytes")
+        raise InvalidInput("the row has no bytes")
     return BytesIO(cell["bytes"])

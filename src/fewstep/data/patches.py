@@ -5,7 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from fewstep.data.source import Report, Survey, check_number
+from fewstep.data.source import Report, Survey
+from fewstep.support.checks import at_least, between, check_fields, whole
 
 CLASSES = ("temple", "flower")
 
@@ -20,9 +21,7 @@ class Patches:
     seed: int = 0
 
     def __post_init__(self):
-        check_number("patches: count", self.count, int, 8)
-        check_number("patches: side", self.side, int, 2, 256)
-        check_number("patches: seed", self.seed, int, 0)
+        check_fields(self, count=whole(at_least(8)), side=whole(between(2, 256)), seed=whole(at_least(0)))
 
     @property
     def shape(self) -> tuple[int, ...]:

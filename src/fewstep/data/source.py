@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, cast
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -43,18 +43,3 @@ class Source(Protocol):
     def survey(self, report: Report) -> Survey:
         """Look at everything, and raise ValueError for what cannot be used. report(done, total) while it reads."""
         ...
-
-
-def check_number(what: str, value: object, kind: type, low: float, high: float = float("inf")) -> None:
-    """Raise ValueError unless value is a number of this kind (int counts as float, bool as neither) in [low, high]."""
-    kinds = (int, float) if kind is float else (kind,)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= cast(float, value) <= high:
-        word = "an integer" if kind is int else "a number"
-        limits = f"of at least {low}" if high == float("inf") else f"between {low} and {high}"
-        raise ValueError(f"{what} is {value!r}: it must be {word} {limits}.")
-
-
-def check_type(what: str, value: object, kind: type | tuple[type, ...], word: str) -> None:
-    """Raise ValueError unless value is of this type, which word names."""
-    if not isinstance(value, kind):
-        raise ValueError(f"{what} is {value!r}: it must be {word}.")

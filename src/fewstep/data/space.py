@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewstep.support.checks import above, check_fields, one_of
+
 
 @dataclass(frozen=True)
 class DataSpace:
@@ -27,10 +29,7 @@ class DataSpace:
     def __post_init__(self):
         object.__setattr__(self, "shape", tuple(self.shape))
         object.__setattr__(self, "classes", tuple(self.classes))
-        if self.kind not in ("images", "points"):
-            raise ValueError(f"a data space of kind {self.kind!r}: it is 'images' or 'points'")
-        if not (self.scale > 0 and np.isfinite(self.scale)):
-            raise ValueError(f"a data scale of {self.scale!r}: it is a positive number")
+        check_fields(self, kind=one_of("images", "points"), scale=above(0))
 
     def encode(self, stored: np.ndarray) -> Tensor:
         """Stored values -> what a model sees, float32 of the same shape."""

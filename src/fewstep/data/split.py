@@ -3,6 +3,7 @@
 import numpy as np
 
 from fewstep.diffusion.randomness import derive_seed
+from fewstep.support.errors import InvalidInput
 
 
 def stratified_split(labels: np.ndarray, heldout: float, seed: int) -> np.ndarray:
@@ -16,7 +17,7 @@ def stratified_split(labels: np.ndarray, heldout: float, seed: int) -> np.ndarra
     chosen = np.zeros(len(labels), bool)
     chosen[by_label[np.diff(quota) > 0]] = True
     if not 0 < chosen.sum() < len(labels):
-        raise ValueError(f"{len(labels)} rows cannot be split with a held-out share of {heldout}: one side is empty.")
+        raise InvalidInput(f"{len(labels)} rows cannot be split with a held-out share of {heldout}: one side is empty.")
     return chosen
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from fewstep.data.content_hash import content_hash, measure_scale
 from fewstep.data.space import DataSpace
+from fewstep.support.errors import InvalidInput
 from fewstep.support.files import replaced_folder
 from fewstep.support.names import check_name
 
@@ -38,16 +39,18 @@ class ArrayStore:
         """The store in a folder. Raises ValueError where there is none or its files do not belong together."""
         folder = Path(folder)
         if not (folder / DESCRIPTION).is_file():
-            raise ValueError(f"There is no data store in {folder} ({DESCRIPTION} is missing). Ingest the data first.")
+            raise InvalidInput(f"There is no data store in {folder} ({DESCRIPTION} is missing). Ingest the data first.")
         try:
             facts = json.loads((folder / DESCRIPTION).read_text())
             store = cls(folder, DataSpace(**facts.pop("space")), **facts)
             images, labels = store._array("images"), store._array("labels")
             expected = (DTYPES[store.space.kind], (store.count, *store.space.shape), (store.count,))
         except (OSError, TypeError, ValueError, KeyError, AttributeError) as error:
-            raise ValueError(f"The data store in {folder} is damaged ({error}). Ingest the data again.") from error
+            raise InvalidInput(f"The data store in {folder} is damaged ({error}). Ingest the data again.") from error
         if (images.dtype, images.shape, labels.shape) != expected:
-            raise ValueError(f"The data store in {folder} is damaged (arrays unlike {DESCRIPTION}). Ingest again.")
+            raise InvalidInput(
+                f"The data store in {folder} is damaged (arrays unlike {DESCRIPTION}). Ingest the data again."
+            )
         return store
 
     def images(self, split: str | None = None) -> np.ndarray:
@@ -62,7 +65,7 @@ class ArrayStore:
         """Read everything again. Raises ValueError where the content is not what was written."""
         found = content_hash(self.images(), self.labels(), self.space, self.split)
         if found != self.sha256:
-            raise ValueError(f"The data store in {self.folder} was changed: its hash is {found}, not {self.sha256}.")
+            raise InvalidInput(f"The data store in {self.folder} was changed: its hash is {found}, not {self.sha256}.")
 
     def _rows(self, split: str | None) -> slice:
         return slice(None) if split is None else slice(*self.split[check_name("split", split, self.split)])
@@ -93,9 +96,11 @@ def write_store(
     """
     folder, count = Path(folder), len(labels)
     if not 0 < train <= count:
-        raise ValueError(f"{train} of {count} rows are for training: there must be one at least.")
+        raise InvalidInput(f"train must be between 1 and the number of rows ({count}), got {train}.")
     if labels.min() < -1 or labels.max() >= len(space.classes):
-        raise ValueError(f"Labels from {labels.min()} to {labels.max()}, for {len(space.classes)} classes.")
+        raise InvalidInput(
+            f"labels must be between -1 (none) and {len(space.classes) - 1}, got {labels.min()} to {labels.max()}."
+        )
     dtype = DTYPES[space.kind]
     needed = count * (dtype.itemsize * int(np.prod(space.shape)) + 8) + 2**16
     with replaced_folder(folder, DESCRIPTION, needed) as partial:
@@ -132,7 +137,7 @@ def _write_rows(
         for done, (row, position) in enumerate(zip(images, positions, strict=True), 1):
             row = np.asarray(row)
             if row.shape != shape[1:] or row.dtype != dtype:
-                raise ValueError(f"Row {done - 1} is {row.dtype} {row.shape}; the space has {dtype} {shape[1:]}.")
+                raise InvalidInput(f"row {done - 1} must be {dtype} {shape[1:]}, got {row.dtype} {row.shape}.")
             file.seek(start + int(position) * size)
             file.write(row.tobytes())
             if on_progress:

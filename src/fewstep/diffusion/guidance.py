@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fewstep.diffusion.functions import LabelledDenoiser, TrainingRandomness
 from fewstep.diffusion.levels import per_sample
+from fewstep.support.checks import above
 
 Guidance = float | tuple[float, float]  # of a recipe: one strength, or the ends between which it is drawn
 
@@ -44,10 +45,9 @@ def draw_strength(
     return strength, strength[:, None] * labels
 
 
-def check_guidance(guidance: Guidance) -> None:
-    """Raise ValueError unless it is a strength above 0, or two ends with 1, the label as it is, between them."""
+def strength(guidance: Guidance, _owner: object = None) -> str | None:
+    """A check: a strength above 0, or a range of them that holds 1, the label as it is."""
     if isinstance(guidance, int | float):
-        if not 0 < guidance < math.inf:
-            raise ValueError(f"guidance is {guidance}: it is above 0 and finite")
-    elif not 0 <= guidance[0] <= 1 <= guidance[1] < math.inf or guidance[0] == guidance[1]:
-        raise ValueError(f"guidance is {list(guidance)}: its ends lie on either side of 1, or one of them is it")
+        return above(0)(guidance)
+    low, high = guidance
+    return None if 0 <= low <= 1 <= high < math.inf and low < high else "a range that includes 1, such as [1, 3]"

@@ -5,20 +5,14 @@ import math
 import torch
 from torch import Tensor
 
+from fewstep.support.checks import above, at_least, check_value, finite
+
 SIGMA_MIN, SIGMA_MAX, RHO = 0.002, 80.0, 7.0
 
 
-def check_ends(sigma_min: float, sigma_max: float, rho: float) -> None:
-    """Raise ValueError if these make no grid."""
-    if not (0 < sigma_min < sigma_max < math.inf and 0 < rho < math.inf):
-        given = f"sigma_min is {sigma_min}, sigma_max {sigma_max}, rho {rho}"
-        raise ValueError(f"{given}: 0 < sigma_min < sigma_max and 0 < rho, all finite")
-
-
-def check_normal(mean: float, std: float) -> None:
-    """Raise ValueError if these are no mean and standard deviation of what levels are drawn by."""
-    if not (math.isfinite(mean) and 0 < std < math.inf):
-        raise ValueError(f"level_std is {std}: it is above 0 and finite, as level_mean is finite.")
+# Checks of an objective's fields: of the ends of a grid, and of the normal distribution that levels are drawn from.
+GRID = {"sigma_min": above(0), "sigma_max": above("sigma_min"), "rho": above(0)}
+NORMAL = {"level_mean": finite, "level_std": above(0)}
 
 
 def karras_level(
@@ -38,8 +32,7 @@ def karras_levels(
     num_levels: int, sigma_min: float = SIGMA_MIN, sigma_max: float = SIGMA_MAX, rho: float = RHO
 ) -> Tensor:
     """A decreasing grid of noise levels, [num_levels], float64."""
-    if num_levels < 1:
-        raise ValueError(f"{num_levels} noise levels were asked for: at least 1 is needed")
+    check_value("num_levels", num_levels, at_least(1))
     return karras_level(torch.arange(num_levels), num_levels, sigma_min, sigma_max, rho)
 
 

@@ -8,6 +8,7 @@ import torch
 from fewstep.editing.gallery import Trial, try_pair, try_seeds, try_task
 from fewstep.editing.run import check_model
 from fewstep.editing.tasks import Interpolate, Task
+from fewstep.support.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,12 @@ def carry_out(order: EditOrder, model, teacher=None) -> Trial:
     if isinstance(task, Interpolate) and images is None:
         return try_seeds(model, task, (seed, order.other_seed), steps, label=order.label)
     if images is None:
-        raise ValueError(f"{order.name} edits an image: name one (--image, or images in a request).")
+        raise InvalidInput(f"{order.name} needs an image: give one (--image, or images in a request).")
     labels = None if order.label is None else torch.full((len(images),), order.label)
     if not isinstance(task, Interpolate):
         return try_task(model, order.name, task, images, steps, seed, order.degrade, labels)
     if teacher is None:
-        raise ValueError("an interpolation between images needs the teacher that carries them to noise (--teacher).")
+        raise InvalidInput(
+            "an interpolation between images needs the teacher, which encodes them as noise (--teacher)."
+        )
     return try_pair(model, teacher, task, images, steps, seed, labels)

@@ -15,6 +15,7 @@ from fewstep.editing.run import check_model, edit_images, image_ends, interpolat
 from fewstep.editing.tasks import Interpolate, Task
 from fewstep.pictures.files import write_pictures
 from fewstep.pictures.sheets import sheet
+from fewstep.support.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def try_pair(model, teacher, task: Interpolate, images: np.ndarray, steps: int, 
     """
     check_model(model, task, steps)
     if len(images) != 2:
-        raise ValueError(f"{len(images)} images: an interpolation has two ends.")
+        raise InvalidInput(f"an interpolation needs two images, got {len(images)}.")
     if labels is None and (classes := len(model.space.classes)):
         labels = SampleRandomness(seed, range(2), model.device).integers(classes)
     ends = image_ends(model, teacher, model.space.encode(images), steps, labels)

@@ -12,6 +12,7 @@ from fewstep.data.decoding import FORMATS, decode, examine, named
 from fewstep.data.folder import SUFFIXES
 from fewstep.data.space import DataSpace
 from fewstep.editing.projection import MASKS, named_mask
+from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 
@@ -24,7 +25,7 @@ def read_images(source: Path | str, space: DataSpace, factor: int = 1) -> tuple[
     source = Path(source).expanduser()
     files = sorted(f for f in source.iterdir() if f.suffix.lower() in SUFFIXES) if source.is_dir() else [source]
     if not source.exists() or not files:
-        raise ValueError(f"{source} is no picture, and no folder with pictures ({', '.join(SUFFIXES)}).")
+        raise InvalidInput(f"{source} is neither a picture nor a folder of pictures ({', '.join(SUFFIXES)}).")
     return [file.name for file in files], np.stack([read_image(file, str(file), space, factor) for file in files])
 
 
@@ -36,11 +37,13 @@ def read_image(file: Path | BinaryIO, name: str, space: DataSpace, factor: int =
         _, notes = examine(file, mode)
         image = decode(file, mode, "white", None, "box")
     if "colour to grayscale" in notes:
-        raise ValueError(f"{name} has colours, and {space.name} have one channel: make it grey first.")
+        raise InvalidInput(f"{name} must be grey, since {space.name} have one channel, and it has colours.")
     if list(image.shape[1:]) == [side // factor for side in size]:
         image = image.repeat(factor, 1).repeat(factor, 2)
     if list(image.shape[1:]) != size:
-        raise ValueError(f"{name} has {_words(image.shape[1:])} pixels, and images of {space.name} {_words(size)}.")
+        raise InvalidInput(
+            f"{name} must have {_words(size)} pixels, as {space.name} have, got {_words(image.shape[1:])}."
+        )
     return image
 
 
@@ -60,9 +63,9 @@ def find_mask(mask: Tensor | str, size: tuple[int, int]) -> Tensor:
             check_name("mask or picture", mask, MASKS)
         missing, name = read_mask(Path(mask), mask), f"the mask {mask}"
     if tuple(missing.shape) != tuple(size):
-        raise ValueError(f"{name} has {_words(missing.shape)} pixels, and the images {_words(size)}.")
+        raise InvalidInput(f"{name} must have {_words(size)} pixels, as the images have, got {_words(missing.shape)}.")
     if not 0 < missing.sum() < missing.numel():
-        raise ValueError(f"{name} is all of one kind: white is missing, black is known, and there are both.")
+        raise InvalidInput(f"{name} must have both white pixels (missing) and black ones (known).")
     return missing
 
 

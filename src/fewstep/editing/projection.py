@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fewstep.samplers.multistep import identity
+from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 LUMA = (0.2989, 0.5870, 0.1140)
@@ -89,7 +90,7 @@ def check_factor(factor: int, size: tuple[int, int]) -> None:
     fits = [n for n in range(2, min(size) + 1) if size[0] % n == size[1] % n == 0]
     if factor not in fits:
         allowed = ", ".join(map(str, fits)) or "none"
-        raise ValueError(f"a factor of {factor} for images of {size[0]} x {size[1]}: it divides both ({allowed}).")
+        raise InvalidInput.of("factor", factor, f"a divisor of both {size[0]} and {size[1]} ({allowed})")
 
 
 MASKS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # rows and columns in (0, 1) -> missing

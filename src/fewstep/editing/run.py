@@ -10,17 +10,18 @@ from fewstep.diffusion.randomness import SampleRandomness
 from fewstep.editing.interpolation import KnownNoise, StripRandomness
 from fewstep.editing.tasks import Interpolate, Task
 from fewstep.samplers import carry_up, noises_along, sample_multistep
+from fewstep.support.checks import at_least, check_value
+from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 
 def check_model(model, task: Task, steps: int) -> None:
     """Raise ValueError if this model cannot do this task in so many steps."""
     if "multistep" not in model.samplers:
-        raise ValueError(
-            f"{model.spec.name} is sampled with {model.samplers[0]}: what edits is a consistency function."
+        raise InvalidInput(
+            f"only consistency functions edit images, and {model.spec.name} is sampled with {model.samplers[0]}."
         )
-    if steps < 1:
-        raise ValueError(f"{steps} steps: 1 is the least.")
+    check_value("steps", steps, at_least(1))
     task.check(model.space)
 
 

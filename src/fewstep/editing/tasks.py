@@ -12,6 +12,8 @@ from fewstep.diffusion.levels import SIGMA_MAX, SIGMA_MIN, karras_levels, per_sa
 from fewstep.editing.image_files import find_mask
 from fewstep.editing.multistep_edit import Edit
 from fewstep.editing.projection import check_factor, grey, known_grey, known_means, known_pixels
+from fewstep.support.checks import above, at_least, between, check_fields
+from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 TONE = 0.5  # of a painting, in model values: a standard deviation of the data
@@ -25,7 +27,7 @@ class Task:
     def check(self, space: DataSpace) -> None:
         """Raise ValueError, in words, where data of this kind cannot be edited so."""
         if space.kind != "images":
-            raise ValueError(f"{space.name} are {space.kind}: images are edited.")
+            raise InvalidInput(f"{space.name} are {space.kind}: only images can be edited.")
 
     def degrade(self, x0: Tensor, rng) -> Tensor:
         """A clean image as the task would be given it, where it differs: for trials on images that are whole."""
@@ -68,7 +70,7 @@ class Colorize(Task):
     def check(self, space):
         super().check(space)
         if space.shape[0] != 3:
-            raise ValueError(f"colorization needs colour: {space.name} have {space.shape[0]} channel, not 3.")
+            raise InvalidInput(f"colorization needs images of 3 channels, and {space.name} have {space.shape[0]}.")
 
     def degrade(self, x0, rng):
         return grey(x0)
@@ -108,9 +110,7 @@ class Stroke(Task):
     last: float = 2.24
 
     def __post_init__(self):
-        if not SIGMA_MIN < self.last < self.first <= SIGMA_MAX:
-            given = f"first is {self.first}, last {self.last}"
-            raise ValueError(f"{given}: levels fall from {SIGMA_MAX:g} at most to above {SIGMA_MIN:g}.")
+        check_fields(self, last=above(SIGMA_MIN), first=between("last", SIGMA_MAX, open_low=True))
 
     def degrade(self, x0, rng):
         """A painting: at most 8 x 8 flat patches, of few tones."""
@@ -132,8 +132,7 @@ class Denoise(Task):
     level: float = 0.5
 
     def __post_init__(self):
-        if not SIGMA_MIN < self.level <= SIGMA_MAX:
-            raise ValueError(f"level is {self.level}: between {SIGMA_MIN:g} and {SIGMA_MAX:g}.")
+        check_fields(self, level=between(SIGMA_MIN, SIGMA_MAX, open_low=True))
 
     def degrade(self, x0, rng):
         return x0 + per_sample(x0.new_full((len(x0),), self.level), x0) * rng.normal(x0.shape[1:]).to(x0)
@@ -152,8 +151,7 @@ class Interpolate(Task):
     frames: int = 8
 
     def __post_init__(self):
-        if self.frames < 2:
-            raise ValueError(f"frames is {self.frames}: 2 at least, the two ends.")
+        check_fields(self, frames=at_least(2))
 
 
 TASKS: dict[str, type[Task]] = {
@@ -166,15 +164,18 @@ TASKS: dict[str, type[Task]] = {
 }
 
 
+TYPES = {int: "a whole number", float: "a number", str: "a name or a path", Tensor: "a name or a path"}
+
+
 def build_task(name: str, options: dict | None = None) -> Task:
     """The task of this name. Raises ValueError for a name, an option or a value that cannot be."""
     kind = TASKS[check_name("editing task", name, TASKS)]
     known = {field.name: field.type for field in fields(kind)}
     for option, value in (options or {}).items():
-        check_name(f"option of {name}", option, known)
+        check_name("option", option, known, name)
         kinds = (int, float) if known[option] is float else get_args(known[option]) or (known[option],)
         if isinstance(value, bool) or not isinstance(value, kinds):
-            raise ValueError(f"{name}: {option} is {value!r}: it is of the type {kinds[-1].__name__}.")
+            raise InvalidInput.of(option, value, TYPES[kinds[-1]])
     return kind(**(options or {}))
 
 

@@ -20,6 +20,8 @@ from fewstep.evaluation.results import Evaluation, ExtractorId, Floor, Measureme
 from fewstep.evaluation.sample_stream import in_batches
 from fewstep.evaluation.sampling import SamplingSetting, asked_labels
 from fewstep.evaluation.scores import FEWEST, Reference, frechet_distance, score_images
+from fewstep.support.checks import at_least, check_value
+from fewstep.support.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -123,9 +125,9 @@ def evaluate_given(
     """
     _check(store, extractor, count, seeds)
     if count * len(seeds) > len(samples):
-        raise ValueError(
-            f"{name} has {len(samples)} samples: {count} of each seed ({', '.join(map(str, seeds))}) are "
-            f"{count * len(seeds)}."
+        raise InvalidInput(
+            f"{count} samples for each of the seeds {', '.join(map(str, seeds))} need {count * len(seeds)} samples, "
+            f"and {name} has {len(samples)}."
         )
     judge, order = Judge.of(store, extractor), np.random.RandomState(seeds[0]).permutation(len(samples))
     parts = [samples[np.sort(order[i * count : (i + 1) * count])] for i in range(len(seeds))]
@@ -171,13 +173,14 @@ def _check(store, extractor, count, seeds) -> None:
     space = store.space
     if (extractor is None) != (space.kind == "points"):
         given = extractor.name if extractor else None
-        raise ValueError(f"The extractor {given} for {space.kind}: images need one, points have none.")
+        raise InvalidInput(f"images need a feature extractor and points must have none, got {given} for {space.kind}.")
     if extractor:
         check_images(extractor, space)
-    if count < FEWEST:
-        raise ValueError(f"An evaluation of {count} samples: at least {FEWEST} are needed.")
+    check_value("count", count, at_least(FEWEST))
     if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"The seeds are {list(seeds)}: there is one at least, and no two are the same.")
+        raise InvalidInput.of("seeds", list(seeds), "at least one number, without repetitions")
     for split in ("train", "heldout"):
         if (found := len(store.images(split))) < FEWEST:
-            raise ValueError(f"The {split} split of {space.name} has {found} samples: scores need at least {FEWEST}.")
+            raise InvalidInput(
+                f"scores need at least {FEWEST} samples, and the {split} split of {space.name} has {found}."
+            )

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewstep.support.errors import InvalidInput
+
 RATIO = 1 / 3
 CANDIDATES = 8
 
@@ -28,7 +30,7 @@ class TrainingSet:
         rows.
         """
         if len(self.indices) < k:
-            raise ValueError(f"The {k} nearest of {len(self.indices)} distinct training rows: there are not as many.")
+            raise InvalidInput(f"k must be at most {len(self.indices)}, the number of distinct training rows, got {k}.")
         parts = [self._nearest(samples[i : i + chunk], k, chunk) for i in range(0, len(samples), chunk)]
         distances, indices = (np.concatenate(part) for part in zip(*parts, strict=True))
         return distances, indices

@@ -6,6 +6,7 @@ from torch import nn
 
 from fewstep.data.space import DataSpace
 from fewstep.losses.distances import build_distance
+from fewstep.support.errors import UserError
 
 PAIRS = 16
 
@@ -16,7 +17,7 @@ def find_lpips(space: DataSpace) -> nn.Module | None:
         return None
     try:
         return build_distance("lpips", space.scale)
-    except ValueError:
+    except UserError:
         return None
 
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from fewstep.support.errors import InvalidInput
+
 MOST = 1000
 DIRECTIONS = 200
 
@@ -12,7 +14,9 @@ def equal_parts(samples: np.ndarray, reference: np.ndarray, seed: int, most: int
     Raises ValueError where a sample is not finite.
     """
     if not (len(samples) and len(reference) and np.isfinite(samples).all()):
-        raise ValueError(f"The distance of {len(samples)} samples to {len(reference)}: there are some, all finite.")
+        raise InvalidInput(
+            f"there must be samples and reference points, all finite, got {len(samples)} and {len(reference)}."
+        )
     count = min(len(samples), len(reference), most)
     rng = np.random.RandomState(seed)
     return [cloud[np.sort(rng.permutation(len(cloud))[:count])] for cloud in (samples, reference)]

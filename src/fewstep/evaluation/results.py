@@ -9,6 +9,7 @@ import numpy as np
 
 from fewstep.evaluation import FULL_SEEDS
 from fewstep.evaluation.interval import interval
+from fewstep.support.errors import InvalidInput
 
 FORMAT = 1  # of the JSON; files without a number are of the layout before, which had no primary score
 COMPARED = {
@@ -208,7 +209,7 @@ class Evaluation:
         """The rows of a model, by every sampler. Raises ValueError if there are none."""
         if not (found := [row for row in self.rows if row.model == model]):
             known = ", ".join(sorted({row.model for row in self.rows}))
-            raise ValueError(f"these scores have none of {model!r}: they are of {known}; evaluate it first")
+            raise InvalidInput(f"these scores have none of {model!r}: they are of {known}; evaluate it first")
         return found
 
     def usual_rows_of(self, model: str) -> list[Row]:
@@ -224,7 +225,7 @@ class Evaluation:
         """Raise ValueError unless these are scores of these weights. models: name=sha256."""
         for name, sha256 in models.items():
             if self.models.get(name) != sha256:
-                raise ValueError(
+                raise InvalidInput(
                     f"the scores are not of the {name} that is there: evaluate it again "
                     "(kedro run --pipelines=evaluate)"
                 )
@@ -244,7 +245,7 @@ class Evaluation:
         """These evaluations as one, with the rows of all. Raises ValueError that names what differs between them."""
         for other in others:
             if found := self.measurement.difference(other.measurement):
-                raise ValueError(incomparable(_first_model(self), _first_model(other), found))
+                raise InvalidInput(incomparable(_first_model(self), _first_model(other), found))
         every = (self, *others)
         models = {name: sha256 for one in every for name, sha256 in one.models.items()}
         return replace(self, rows=tuple(row for one in every for row in one.rows), models=models)
@@ -282,7 +283,7 @@ class Evaluation:
                 TrainingBudget(**facts["budget"]) if facts.get("budget") else None,
             )
         except (KeyError, TypeError, AttributeError) as problem:
-            raise ValueError(f"these are no scores as scores.json has them ({problem!r})") from problem
+            raise InvalidInput(f"these are no scores as scores.json has them ({problem!r})") from problem
 
 
 SAMPLING_SPEED = "sampling_images_per_second"  # among flat names, beside the training's
@@ -302,7 +303,7 @@ def check_format(facts: Mapping[str, Any], what: str) -> None:
     """Raise ValueError if JSON was written by a newer version."""
     number = facts.get("format", 0) if isinstance(facts, Mapping) else 0
     if number not in range(FORMAT + 1):
-        raise ValueError(f"{what} of format {number}, from a newer version of Fewstep: this one reads up to {FORMAT}")
+        raise InvalidInput(f"{what} of format {number}, from a newer version of Fewstep: this one reads up to {FORMAT}")
 
 
 def _flat_means(scores: Scores, at: str) -> dict[str, float]:

@@ -12,6 +12,8 @@ import numpy as np
 
 from fewstep.data.space import DataSpace
 from fewstep.data.store import DTYPES
+from fewstep.support.checks import at_least, check_value
+from fewstep.support.errors import InvalidInput
 
 
 def in_batches(
@@ -47,10 +49,10 @@ def stream(
     another process writes this file.
     """
     path, shape = Path(path), (count, *space.shape)
-    if count < 1 or batch_size < 1:
-        raise ValueError(f"{count} samples in batches of {batch_size}: both are at least 1.")
+    check_value("count", count, at_least(1))
+    check_value("batch_size", batch_size, at_least(1))
     if path.suffix != ".npy":
-        raise ValueError(f"{path}: samples are written to a file whose name ends in .npy.")
+        raise InvalidInput(f"the name of a file of samples must end in .npy, got {path}.")
     with _sole_writer(path):
         _write(generate, space, path, shape, made_by, batch_size, on_progress)
     return np.load(path, mmap_mode="r")
@@ -66,7 +68,7 @@ def _sole_writer(path: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise ValueError(f"another process is writing {path}: wait until it has ended, or name another file.") from None
+        raise InvalidInput(f"another process is writing {path}: wait until it ends, or name another file.") from None
     try:
         yield
     finally:

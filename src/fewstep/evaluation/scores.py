@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fewstep.evaluation.features import Extractor, Features
 from fewstep.evaluation.features.fidelity import import_fidelity
+from fewstep.support.errors import InvalidInput
 
 FEWEST = 10  # samples; the inception score is a mean over ten parts
 SUBSETS, SUBSET = 100, 1000  # of KID: their number, and the images of each, at most
@@ -72,7 +73,7 @@ def score_features(samples: Features, reference: Reference, seed: int = 0) -> di
     """
     fewest = min(len(samples), len(reference.features))
     if fewest < FEWEST:
-        raise ValueError(f"Scores of {fewest} images: at least {FEWEST} are needed, samples and reference alike.")
+        raise InvalidInput(f"scores need at least {FEWEST} images, of samples and of reference, got {fewest}.")
     import_fidelity()
     from torch_fidelity.metric_isc import isc_features_to_metric
 

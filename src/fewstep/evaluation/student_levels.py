@@ -6,6 +6,7 @@ from typing import Any
 
 from fewstep.models.model import SavedModel
 from fewstep.models.spec import Levels, levels_from_json, levels_to_json
+from fewstep.support.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,8 @@ class StudentLevels:
     def at(self, student: SavedModel) -> SavedModel:
         """The student at these levels. Raises ValueError for another student than they are of."""
         if student.sha256 != self.model_sha256:
-            raise ValueError(
-                f"the levels are of another {student.spec.name} than the one that is there: "
-                "kedro run --pipelines=evaluate"
+            raise InvalidInput(
+                f"the levels belong to another {student.spec.name} than the one on disk: kedro run --pipelines=evaluate"
             )
         return student.at_levels(self.levels)
 

@@ -16,6 +16,7 @@ from fewstep.models.spec import ModelSpec, Provenance
 from fewstep.networks import build_network
 from fewstep.networks.released import from_published
 from fewstep.networks.released_weights import import_weights
+from fewstep.support.errors import InvalidInput, UserError
 from fewstep.support.names import check_name
 
 # openai/consistency_models, scripts/launch.sh: what the released state dictionaries were trained with.
@@ -70,17 +71,17 @@ def import_nvidia(
     content = read_pickle(path)
     wrapper = content.get("ema") if isinstance(content, Mapping) else None
     if not isinstance(wrapper, Part):
-        raise ValueError(f"{path} is no network pickle of NVIDIA's: it has no network called 'ema'.")
-    check_name("preconditioning that is imported, called", wrapper.kind, ("EDMPrecond", "ECMPrecond"))
+        raise InvalidInput(f"{path} is not a network pickle of NVIDIA: it has no network called 'ema'.")
+    check_name("import of the preconditioning", wrapper.kind, ("EDMPrecond", "ECMPrecond"))
     network, scale = wrapper.modules.get("model"), wrapper.attributes.get("sigma_data", SIGMA_DATA)
     if not _is_plain(scale) or scale != SIGMA_DATA:
-        raise ValueError(
-            f"{path} has sigma_data {scale if _is_plain(scale) else 'that is no number'}, and ours is {SIGMA_DATA}."
+        raise InvalidInput(
+            f"{path} must have sigma_data {SIGMA_DATA}, got {scale if _is_plain(scale) else type(scale).__name__}."
         )
     if not isinstance(network, Part) or not isinstance(options := network.attributes.get("_init_kwargs"), Mapping):
-        raise ValueError(f"{path} does not say what network it holds: 'model' with its arguments is missing.")
+        raise InvalidInput(f"{path} does not say what network it holds: 'model' with its arguments is missing.")
     if odd := [str(name) for name, value in options.items() if not _is_plain(value)]:
-        raise ValueError(f"{path} says of its network what is neither number nor word: {odd[0]}.")
+        raise InvalidInput(f"{path} must describe its network by numbers and words, and {odd[0]} is neither.")
     kind = sampled(_kind(wrapper, teacher, path), levels)
     return _model(network.tensors(), {"model_type": network.kind, **options}, kind, name, dataset, path)
 
@@ -96,22 +97,24 @@ def _kind(wrapper: Part, teacher: bool, path) -> dict:
     if wrapper.kind == "EDMPrecond":  # ECT's first networks too: their boundary is at 0
         return TEACHER if teacher else {**TEACHER, "sampler": "multistep"}
     if teacher:
-        raise ValueError(f"{path} holds a consistency model: import it with --as student.")
+        raise InvalidInput(f"{path} holds a consistency model: import it with --as student.")
     boundary = wrapper.attributes.get("sigma_min")  # as in eval mode, where it is sampled
     if not isinstance(boundary, int | float):
-        raise ValueError(f"{path} does not say its sigma_min.")
+        raise InvalidInput(f"{path} does not give its sigma_min.")
     return {"preconditioning": {"name": "consistency", "boundary": float(boundary)}, "sampler": "multistep"}
 
 
 def sampled(kind: dict, levels: Levels | None) -> dict:
     """The kind of function with its sampling levels; a denoiser's are not chosen."""
     if levels and kind["sampler"] != "multistep":
-        raise ValueError(
-            f"levels are {dict(levels)}: a teacher's are those of Karras et al. 2022, and none are chosen."
+        raise InvalidInput(
+            f"levels must be empty for a teacher, which takes those of Karras et al. 2022, got {dict(levels)}."
         )
     chosen = {int(nfe): tuple(later) for nfe, later in (levels or {}).items()}
     if odd := [nfe for nfe, later in chosen.items() if len(later) != nfe - 1]:
-        raise ValueError(f"levels of {odd[0]} NFE are {list(chosen[odd[0]])}: {odd[0] - 1}, after {SIGMA_MAX:g}.")
+        raise InvalidInput(
+            f"levels of {odd[0]} NFE must be {odd[0] - 1} after {SIGMA_MAX:g}, got {list(chosen[odd[0]])}."
+        )
     return {**kind, "levels": chosen}
 
 
@@ -154,14 +157,14 @@ def _checked(weights: Mapping[str, Tensor], config: Mapping, path) -> tuple[dict
     try:
         published = from_published(config)
         if problem := too_large(published["spec"], published["num_classes"], weights):
-            raise ValueError(f"{path} is refused: {problem}.")
+            raise InvalidInput(f"{path} is refused: {problem}.")
         with torch.device("meta"):
             ours = build_network(**published).state_dict()
         renamed = {key: value.float() for key, value in import_weights(config, weights).items()}
     except (TypeError, KeyError, IndexError, ZeroDivisionError) as problem:
-        raise ValueError(f"{path} has a configuration that no network has: {problem}") from None
+        raise InvalidInput(f"{path} has a configuration that fits no network: {problem}") from None
     if problem := _difference(renamed, ours):
-        raise ValueError(f"{path} holds another network than its configuration says: {problem}.")
+        raise InvalidInput(f"{path} holds another network than its configuration says: {problem}.")
     return published, renamed
 
 
@@ -189,13 +192,13 @@ def _fitting(weights: Mapping[str, Tensor], path) -> dict:
             with torch.device("meta"):
                 ours = build_network(**from_published(config)).state_dict()
             problem = _difference(import_weights(config, weights), ours)
-        except (ValueError, IndexError) as other:
+        except (UserError, IndexError) as other:
             problem = f"its weights have other names ({other})"
         if not problem:
             return config
         problems.append(f"{released}: {problem}")
-    raise ValueError(
-        f"{path} is none of the released networks ({'; '.join(problems)}). Give its options: --config FILE."
+    raise InvalidInput(
+        f"{path} is not one of the released networks ({'; '.join(problems)}). Give its options: --config FILE."
     )
 
 

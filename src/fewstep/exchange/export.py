@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fewstep.diffusion.solvers import euler_step, heun_step
 from fewstep.exchange.hugging_face import write_diffusers
 from fewstep.models.model import Model
+from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 ONNX_NEEDS = ("onnx", "onnxscript")
@@ -70,11 +71,11 @@ def check_format(kind: str, opset: int = OPSET) -> None:
     """ValueError for a format that is not there, or whose packages are not, and for an opset that is never written."""
     check_name("format", kind, FORMATS)
     if opset not in OPSETS:
-        raise ValueError(f"There is no opset {opset} to write ONNX in. Allowed: {OPSETS[0]} to {OPSETS[-1]}.")
+        raise InvalidInput.of("opset", opset, f"between {OPSETS[0]} and {OPSETS[-1]}")
     if opset != OPSET and kind != "onnx":
-        raise ValueError(f"opset {opset} is asked for, and the format {kind!r} has none: it is of --format onnx.")
+        raise InvalidInput(f"--opset is for --format onnx, and the format is {kind}.")
     if kind == "onnx" and (missing := [name for name in ONNX_NEEDS if not find_spec(name)]):
-        raise ValueError(f"ONNX needs {' and '.join(missing)}, of the extra 'export': pip install 'fewstep[export]'")
+        raise InvalidInput(f"ONNX needs the packages {' and '.join(missing)}: pip install 'fewstep[export]'")
 
 
 def export_model(model: Model, target: Path | str, kind: str, nfe: int = 1, opset: int = OPSET) -> Path:

@@ -16,6 +16,7 @@ from fewstep.exchange.checkpoints import Levels, model_of, sampled, too_large
 from fewstep.models.model import SIGMA_DATA, Model
 from fewstep.networks import build_network, settings_of
 from fewstep.networks.layers import GroupNorm
+from fewstep.support.errors import InvalidInput
 
 # What a UNet2DModel has no setting for, as it is there.
 FIXED = {
@@ -40,7 +41,7 @@ def write_diffusers(model: Model, target: Path) -> None:
     """The folder that ConsistencyModelPipeline.from_pretrained loads. ValueError for what it cannot hold."""
     settings, shape = settings_of(model.spec.network), model.space.shape
     if problems := [*_unlike_theirs(model), *_unheld(settings, model.function.network, shape)]:
-        raise ValueError(f"diffusers cannot hold this model: {'; '.join(problems)}.")
+        raise InvalidInput(f"diffusers cannot hold this model: {'; '.join(problems)}.")
     config = unet_config(settings, model.function.network, shape)
     scheduler = {"_class_name": PARTS["scheduler"][1], "num_train_timesteps": TIMESTEPS, "rho": RHO}
     scheduler |= {"sigma_min": model.function.boundary, "sigma_max": SIGMA_MAX, "sigma_data": SIGMA_DATA}
@@ -69,7 +70,7 @@ def import_diffusers(folder: Path | str, name: str, dataset: str, *, levels: Lev
         config["attn_norm_num_groups"] = config.get("norm_num_groups")
     kinds = config.get("_class_name"), scheduler.get("_class_name")
     if kinds != (PARTS["unet"][1], PARTS["scheduler"][1]):
-        raise ValueError(
+        raise InvalidInput(
             f"{folder} holds {' and '.join(map(str, kinds))}: only a ConsistencyModelPipeline is imported."
         )
     _check_scheduler(scheduler, folder)
@@ -79,17 +80,19 @@ def import_diffusers(folder: Path | str, name: str, dataset: str, *, levels: Lev
         size, classes = config["sample_size"], config.get("num_class_embeds") or 0
         settings, shape = _settings(config), (config["in_channels"], size, size)
         if problem := too_large(settings, classes, theirs):
-            raise ValueError(problem)
+            raise InvalidInput(problem)
         with torch.device("meta"):
             network = build_network(settings, shape, classes)
         weights = from_theirs(theirs, network.state_dict(), _modules(settings_of(settings), shape))
         again = unet_config(settings_of(settings), network, shape)
     except Exception as problem:  # a damaged folder can raise anything
         words = str(problem) or type(problem).__name__
-        raise ValueError(f"{folder} is no such folder, or damaged: {words}") from None
+        raise InvalidInput(
+            f"{folder} is not the folder of a ConsistencyModelPipeline, or is damaged: {words}"
+        ) from None
     odd = [f"{key} {config[key]}" for key in again if config.get(key) not in (None, again[key])]  # None: the default
     if odd := odd or _unheld(settings_of(settings), network, shape):
-        raise ValueError(f"{folder} holds what our U-Net is not: {'; '.join(odd)}.")
+        raise InvalidInput(f"{folder} has options that our U-Net does not support: {'; '.join(odd)}.")
     kind = {"preconditioning": {"name": "consistency", "boundary": scheduler["sigma_min"]}, "sampler": "multistep"}
     published = {"spec": settings, "shape": shape, "num_classes": classes}
     return model_of(published, weights, sampled(kind, levels), name, dataset, folder / "unet" / WEIGHTS)
@@ -153,7 +156,7 @@ def from_theirs(theirs: Mapping[str, Tensor], like: Mapping[str, Tensor], module
         wanted = _plain((shape[0] // len(names), *shape[1:]))
         for name, part in zip(names, parts, strict=True):
             if _plain(part.shape) != wanted:
-                raise ValueError(f"{name} is of the shape {list(theirs[name].shape)}, and ours {list(wanted)}")
+                raise InvalidInput(f"{name} must have the shape {list(wanted)}, got {list(theirs[name].shape)}")
         found[key] = torch.cat(parts).reshape(shape).float()
     if unknown := sorted(theirs.keys() - used):
         raise KeyError(f"{unknown[0]} is of no place in our U-Net")
@@ -251,12 +254,14 @@ def _settings(config: Mapping) -> dict:
 def _check_scheduler(scheduler: Mapping, folder: Path) -> None:
     names = ("sigma_data", "sigma_max", "sigma_min")
     if odd := [name for name in names if not isinstance(scheduler.get(name), int | float)]:
-        raise ValueError(f"{folder} does not say its {odd[0]}: it is {scheduler.get(odd[0])}.")
+        raise InvalidInput(f"{odd[0]} in {folder} must be a number, got {scheduler.get(odd[0])!r}.")
     data, largest, least = (scheduler[name] for name in names)
     if (data, largest) != (SIGMA_DATA, SIGMA_MAX):
-        raise ValueError(f"{folder} has sigma_data {data} and sigma_max {largest}.")
+        raise InvalidInput(
+            f"{folder} must have sigma_data {SIGMA_DATA} and sigma_max {SIGMA_MAX}, got {data} and {largest}."
+        )
     if not 0 < least < largest:
-        raise ValueError(f"{folder} has sigma_min {least}: it is above 0 and below {largest}.")
+        raise InvalidInput(f"sigma_min in {folder} must be above 0 and below {largest}, got {least}.")
 
 
 def _check_counts(config: Mapping, folder: Path) -> None:
@@ -266,7 +271,7 @@ def _check_counts(config: Mapping, folder: Path) -> None:
     widths = widths if isinstance(widths, list) and widths else [widths]
     for name, value in (*counts.items(), *(("block_out_channels", width) for width in widths)):
         if type(value) is not int or value < 1:
-            raise ValueError(f"{folder} is no such folder, or damaged: {name} is {value}.")
+            raise InvalidInput(f"{name} in {folder} must be a whole number of at least 1, got {value!r}.")
 
 
 def _timesteps(model: Model) -> dict[str, list[int]]:
@@ -280,7 +285,7 @@ def _read(file: Path) -> dict:
     try:
         found = json.loads(file.read_text())
     except (OSError, ValueError, RecursionError) as problem:
-        raise ValueError(f"{file} is no file of a diffusers folder: {problem}") from None
+        raise InvalidInput(f"{file} cannot be read as a file of diffusers: {problem}") from None
     if not isinstance(found, dict):
-        raise ValueError(f"{file} is no file of a diffusers folder: it holds no settings by their names.")
+        raise InvalidInput(f"{file} cannot be read as a file of diffusers: it does not hold a JSON object.")
     return found

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from fewstep.support.errors import InvalidInput
+
 LONGEST = 1000  # characters of a tensor's full name, so that depth costs no more than the file has
 
 
@@ -17,7 +19,7 @@ class Part:
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, Mapping):
-            raise ValueError(f"a {self.kind} whose attributes are {type(state).__name__}")
+            raise InvalidInput(f"a {self.kind} whose attributes are {type(state).__name__}")
         self.__dict__["attributes"] = state
 
     @property
@@ -35,7 +37,7 @@ class Part:
             for name, value in part._own():
                 full = prefix + name
                 if id(value) in met or len(full) > LONGEST:
-                    raise ValueError(f"{full[:80]} is met twice, or too deep")
+                    raise InvalidInput(f"{full[:80]} occurs twice, or too deep")
                 met.add(id(value))
                 if isinstance(value, Part):
                     left.append((f"{full}.", value))
@@ -48,12 +50,12 @@ class Part:
         for group, kind in (("_parameters", Tensor), ("_buffers", Tensor), ("_modules", Part)):
             for name, value in self._mapping(group).items():
                 if not isinstance(value, kind | None):
-                    raise ValueError(f"{name} is no {kind.__name__.lower()}")
+                    raise InvalidInput(f"{name} is not a {kind.__name__.lower()}")
                 if value is not None:
                     yield name, value
 
     def _mapping(self, name: str) -> Mapping[str, Any]:
         found = self.attributes.get(name) or {}
         if not isinstance(found, Mapping):
-            raise ValueError(f"{name} of a {self.kind} is {type(found).__name__}")
+            raise InvalidInput(f"{name} of a {self.kind} is {type(found).__name__}")
         return found

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from fewstep.exchange.pickled_modules import Part
+from fewstep.support.errors import InvalidInput
 
 PARTS = ("torch.nn.modules.",)  # their instances are kept as Parts
 STORED = {  # types of numbers, and what torch.save calls a storage of them
@@ -43,7 +44,7 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
     """A state dictionary as torch.save writes it. ValueError for anything else than tensors by their names."""
     found = _reading(path, _saved)
     if not isinstance(found, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()):
-        raise ValueError(f"{path} is no state dictionary: tensors by their names, as torch.save writes them.")
+        raise InvalidInput(f"{path} is not a state dictionary (tensors by their names, as torch.save writes them).")
     return dict(found)
 
 
@@ -101,15 +102,15 @@ def _reading(path: Path | str, read: Callable[[BinaryIO, int], Any]) -> Any:
     """What is read of a file and its size in bytes; ValueError for whatever goes wrong."""
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"there is no file {path}.")
+        raise InvalidInput(f"there is no file {path}.")
     try:
         with path.open("rb") as file:
             return read(file, path.stat().st_size)
     except Refused as problem:
-        raise ValueError(f"{path} is refused, and nothing in it was run: {problem}.") from None
+        raise InvalidInput(f"{path} is refused, and nothing in it was run: {problem}.") from None
     except Exception as problem:  # a damaged pickle can raise anything
         words = f"{type(problem).__name__} {problem}".splitlines()[0][:300]
-        raise ValueError(f"{path} is of another kind or damaged, and nothing in it was run: {words}") from None
+        raise InvalidInput(f"{path} is of another kind or is damaged, and nothing in it was run: {words}") from None
 
 
 class Refused(Exception):

@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewstep.support.names import check_name
+from fewstep.support.checks import above, check_value, optional
+from fewstep.support.errors import InvalidInput
+from fewstep.support.names import check_arguments, check_name
 from fewstep.support.torchvision_loading import ensure_torchvision_loads
 
 
@@ -37,8 +39,7 @@ class PseudoHuber(nn.Module):
 
     def __init__(self, c: float | None = None):
         super().__init__()
-        if c is not None and not (isinstance(c, int | float) and 0 < c < math.inf):
-            raise ValueError(f"pseudo_huber with c = {c}: it is a positive number, or left out for .00054 sqrt(d)")
+        check_value("c", c, optional(above(0)))
         self.c = c
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
@@ -61,7 +62,7 @@ class LPIPS(nn.Module):
 
     def __init__(self, net: str = "vgg", weights: str | None = None, scale: float = 1.0, random: bool = False):
         super().__init__()
-        check_name("net of lpips", net, self.NAMES)
+        check_name("net", net, self.NAMES, "lpips")
         path = None if random else self.find_weights(net, weights)
         ensure_torchvision_loads()
         import lpips
@@ -77,12 +78,12 @@ class LPIPS(nn.Module):
     @classmethod
     def find_weights(cls, net: str = "vgg", weights: str | None = None) -> Path:
         """The trunk's file. Raises ValueError that says where to put it."""
-        check_name("net of lpips", net, cls.NAMES)
+        check_name("net", net, cls.NAMES, "lpips")
         path = Path(weights or Path(torch.hub.get_dir()) / "checkpoints" / cls.NAMES[net])
         if not path.is_file():
-            raise ValueError(
-                f"lpips needs the ImageNet weights of {net}, and {path} is not there: put torchvision's "
-                f"{cls.NAMES[net]} at that place, or name its path as `weights` of the distance"
+            raise InvalidInput(
+                f"lpips needs the ImageNet weights of {net}, and there is no file {path}: put torchvision's "
+                f"{cls.NAMES[net]} there, or give its path as `weights` of the distance."
             )
         return path
 
@@ -105,6 +106,7 @@ class LPIPS(nn.Module):
         return super().train(False)
 
 
+BOUND = ("scale", "random")  # arguments that build_distance sets
 DISTANCES = {"l1": L1, "l2": L2, "pseudo_huber": PseudoHuber, "lpips": LPIPS, "lpips_random": LPIPS}
 
 
@@ -115,12 +117,10 @@ def build_distance(spec: str | dict[str, Any], scale: float = 1.0) -> nn.Module:
     """
     arguments = {"name": spec} if isinstance(spec, str) else dict(spec)
     name = check_name("distance", arguments.pop("name", None), DISTANCES)
+    check_arguments(f"the distance {name}", DISTANCES[name], arguments, bound=BOUND)
     if name.startswith("lpips"):
         arguments |= {"scale": scale, "random": name == "lpips_random"}
-    try:
-        return DISTANCES[name](**arguments)
-    except TypeError as error:
-        raise ValueError(f"distance {name}: {error}") from None
+    return DISTANCES[name](**arguments)
 
 
 def check_distance(spec: str | dict[str, Any]):
@@ -129,7 +129,5 @@ def check_distance(spec: str | dict[str, Any]):
     if not str(arguments.get("name")).startswith("lpips"):
         build_distance(arguments)
     elif check_name("distance", arguments.pop("name"), DISTANCES) == "lpips":
-        try:
-            LPIPS.find_weights(**arguments)
-        except TypeError as error:
-            raise ValueError(f"distance lpips: {error}") from None
+        check_arguments("the distance lpips", LPIPS, arguments, bound=BOUND)
+        LPIPS.find_weights(**arguments)

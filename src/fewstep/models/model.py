@@ -30,6 +30,7 @@ from fewstep.preconditioning import PRECONDITIONERS, Preconditioner, build_preco
 from fewstep.samplers import DENOISER_SAMPLERS, count_levels, sample_gamma, sample_multistep
 from fewstep.samplers.level_checks import check_levels
 from fewstep.support.device import best_device
+from fewstep.support.errors import InvalidInput
 from fewstep.support.files import naming_full_disk, replaced_folder, restore_replaced, write_facts
 from fewstep.support.names import check_name
 from fewstep.support.tensor_files import hash_tensors, write_tensors
@@ -110,7 +111,7 @@ class Model:
         rng = SampleRandomness(seed, indices, self.device)
         noise = rng.normal(self.space.shape)
         if gamma and sampler != "gamma":
-            raise ValueError(f"gamma {gamma:g} with {sampler}: it is for the sampler gamma, which ctm models have.")
+            raise InvalidInput(f"gamma must be 0 with {sampler}, got {gamma:g}: only the sampler gamma uses it.")
         if sampler in DENOISER_SAMPLERS:
             x = DENOISER_SAMPLERS[sampler](self.denoiser(labels, rng, guidance), noise, levels, rng)
             return self.space.decode(x)
@@ -141,9 +142,8 @@ class Model:
     def denoiser(self, labels: Tensor | None, rng: Randomness, guidance: float = 1.0):
         """The denoiser of (x, sigma) with these labels, as conditioned has them, of this strength."""
         if guidance != 1 and not self.knows_no_label:
-            raise ValueError(
-                f"guidance {guidance:g}: {self.spec.name} was not trained with labels that are hidden at times "
-                "(training.labels, training.label_dropout): it knows no image without one."
+            raise InvalidInput(
+                f"guidance must be 1, got {guidance:g}: {self.spec.name} was not trained with hidden labels."
             )
         one_hot = self.one_hot(labels, rng)
         function = getattr(self.function, "denoiser", self.function)
@@ -152,13 +152,15 @@ class Model:
     def _check_strength(self, guidance: float):
         learnt = (self.spec.provenance.objective or {}).get("guidance")
         if not isinstance(learnt, list | tuple):
-            raise ValueError(
-                f"guidance {guidance:g}: {self.spec.name} was not trained with a range of strengths "
+            raise InvalidInput(
+                f"guidance must be 1, got {guidance:g}: {self.spec.name} was not trained with a range of strengths "
                 "(objective.guidance: [1, 3], say); samplers of a denoiser, heun for one, take any."
             )
         low, high = learnt
         if not low <= guidance <= high:
-            raise ValueError(f"guidance {guidance:g}: {self.spec.name} learned strengths of {low:g} to {high:g}.")
+            raise InvalidInput(
+                f"guidance must be between {low:g} and {high:g} with {self.spec.name}, got {guidance:g}."
+            )
 
     @property
     def knows_no_label(self) -> bool:
@@ -170,7 +172,7 @@ class Model:
         levels, boundary = torch.as_tensor(levels, dtype=torch.float64), self.function.boundary
         check_levels(levels, boundary or math.nextafter(SIGMA_MIN, 0), SIGMA_MAX)  # a grid may end at sigma_min
         if len(levels) != count:
-            raise ValueError(f"levels are {levels.tolist()}: {count} of them make these evaluations.")
+            raise InvalidInput(f"there must be {count} levels for these evaluations, got {levels.tolist()}.")
         return levels
 
     def _sampler(self, name: str | None) -> str:
@@ -180,14 +182,14 @@ class Model:
         """What the function is told of labels, [B] -> [B, classes]; mixtures, [B, classes], stay as they are."""
         if not self.spec.labels:
             if labels is not None:
-                raise ValueError(f"model {self.spec.name} was trained without labels: it cannot be asked for one.")
+                raise InvalidInput(f"labels must be left out: {self.spec.name} was trained without labels.")
             return None
         classes = len(self.space.classes)
         labels = rng.integers(classes) if labels is None else torch.as_tensor(labels, device=rng.device)
         if labels.ndim == 2:
             return labels
         if labels.min() < 0 or labels.max() >= classes:
-            raise ValueError(f"labels {labels.tolist()}: they are between 0 and {classes - 1}.")
+            raise InvalidInput(f"labels must be between 0 and {classes - 1}, got {labels.tolist()}.")
         return F.one_hot(labels, classes).float()
 
     def save(self, folder: Path) -> "SavedModel":
@@ -219,7 +221,7 @@ class SavedModel:
         restore_replaced(folder)
         for name in (DESCRIPTION, WEIGHTS):
             if not (folder / name).is_file():
-                raise ValueError(f"{folder} is no finished model: {name} is missing.")
+                raise InvalidInput(f"{folder} is not a finished model: {name} is missing.")
         facts = _read_description(folder)
         return cls(folder, DataSpace(**facts["space"]), ModelSpec.from_json(facts), facts["sha256"])
 
@@ -231,9 +233,9 @@ class SavedModel:
         try:
             weights = load_file(self.folder / WEIGHTS)
         except (OSError, SafetensorError) as error:
-            raise ValueError(_damaged(self.folder, error)) from None
+            raise InvalidInput(_damaged(self.folder, error)) from None
         if hash_tensors(weights) != self.sha256:
-            raise ValueError(f"{self.folder}/{WEIGHTS} is not what {DESCRIPTION} describes: its hash differs.")
+            raise InvalidInput(f"{self.folder}/{WEIGHTS} is not what {DESCRIPTION} describes: its hash differs.")
         function = build_function(self.spec, self.space)
         function.load_state_dict(weights)
         function.to(device or best_device()).eval().requires_grad_(False)
@@ -285,10 +287,10 @@ def _read_description(folder: Path) -> dict[str, Any]:
     try:
         facts = json.loads((folder / DESCRIPTION).read_text())
     except (OSError, ValueError) as error:
-        raise ValueError(_damaged(folder, error)) from None
+        raise InvalidInput(_damaged(folder, error)) from None
     sealed = {k: v for k, v in facts.items() if k != "seal"} if isinstance(facts, dict) else {}
     if not sealed or facts.get("seal") != seal(sealed):
-        raise ValueError(
+        raise InvalidInput(
             f"{folder}/{DESCRIPTION} was changed after it was saved: restore it (dvc checkout) or train again."
         )
     return facts

@@ -1,22 +1,23 @@
 """Networks: functions of (x, c_noise, labels, second, augment) that know nothing of sigma."""
 
-import math
 from collections.abc import Mapping, Sequence
 from inspect import Parameter, signature
-from typing import Any, cast
+from typing import Any
 
 from fewstep.networks.mlp import MLP
 from fewstep.networks.network import Network
 from fewstep.networks.unet import UNet
+from fewstep.support.checks import above, at_least, check_value, each, within
 from fewstep.support.names import check_name
 
 __all__ = ["MLP", "NETWORKS", "Network", "UNet", "build_network", "check_arguments", "settings_of"]
 
 NUMERICS = 1  # see fewstep.training.numerics
 NETWORKS: dict[str, type[Network]] = {"unet": UNet, "mlp": MLP}
-FEWEST = {"channels": 1, "num_heads": 1, "group_channels": 1}
-FEWEST |= dict.fromkeys(("num_blocks", "decoder_heads", "head_channels", "augment_dim"), 0)
-FACTORS = ("channel_mult", "channel_mult_emb", "channel_mult_noise", "stem_mult", "norm_eps", "fourier_scale")
+CHECKS = {"dropout": within(0, 1), "channel_mult": each(above(0))}
+CHECKS |= dict.fromkeys(("channels", "num_heads", "group_channels"), at_least(1))
+CHECKS |= dict.fromkeys(("num_blocks", "decoder_heads", "head_channels", "augment_dim"), at_least(0))
+CHECKS |= dict.fromkeys(("channel_mult_emb", "channel_mult_noise", "stem_mult", "norm_eps", "fourier_scale"), above(0))
 
 
 def build_network(spec: dict[str, Any], shape: Sequence[int], num_classes: int = 0) -> Network:
@@ -47,21 +48,12 @@ def check_arguments(spec: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     name = check_name("network", arguments.pop("name", None), NETWORKS)
     allowed = [p.name for p in arguments_of(name)]
     for argument, value in arguments.items():
-        _check_range(check_name(f"argument of the network {name!r}", argument, allowed), value)
+        check_name("argument", argument, allowed, f"the network {name!r}")
+        if argument in CHECKS:
+            check_value(argument, value, CHECKS[argument])
     return name, arguments
 
 
 def arguments_of(name: str) -> list[Parameter]:
     """The arguments that a network takes."""
     return list(signature(NETWORKS[name].Settings).parameters.values())
-
-
-def _check_range(argument: str, value: object) -> None:
-    values = cast(Sequence[float], value if isinstance(value, list | tuple) else (value,))
-    number = cast(float, value)
-    if argument in FEWEST and number < FEWEST[argument]:
-        raise ValueError(f"{argument} is {value}: it is at least {FEWEST[argument]}.")
-    if argument in FACTORS and not (values and all(0 < v < math.inf for v in values)):
-        raise ValueError(f"{argument} is {value}: it is above 0.")
-    if argument == "dropout" and not 0 <= number < 1:
-        raise ValueError(f"dropout is {value}: it is in [0, 1).")

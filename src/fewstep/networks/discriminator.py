@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from fewstep.networks.layers import GroupNorm, Linear
+from fewstep.support.errors import InvalidInput
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SMALLEST = 4
@@ -90,9 +91,11 @@ class Backbone(nn.Module):
 def check_backbone(path: str, shape: Sequence[int]) -> None:
     """Raise ValueError if the file is not there, or is not for samples of this shape."""
     if len(shape) != 3 or min(shape[1:]) < 8:
-        raise ValueError(f"gan_backbone {path} is for images from 8x8 on, not for the shape {list(shape)}.")
+        raise InvalidInput(f"gan_backbone needs images of at least 8x8, got the shape {list(shape)}.")
     if not Path(path).is_file():
-        raise ValueError(f"gan_backbone {path} is not there: it is the file of torchvision's vgg16-397923af.pth.")
+        raise InvalidInput(
+            f"gan_backbone must be the path of torchvision's vgg16-397923af.pth, got {path}: no such file."
+        )
 
 
 class Discriminator(nn.Module):

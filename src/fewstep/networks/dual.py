@@ -22,6 +22,7 @@ from torch import Tensor
 
 from fewstep.networks.dual_layers import name_of
 from fewstep.networks.dual_rules import OF_FIRST, PLAIN, RULES
+from fewstep.support.errors import InvalidInput
 
 OPERATORS = ("add", "sub", "mul", "truediv", "pow", "matmul")
 FACTS = ("shape", "dtype", "device", "ndim", "layout", "is_cuda", "is_cpu", "is_sparse", "requires_grad")
@@ -38,7 +39,7 @@ def jvp(function: Callable, primals: tuple, tangents: tuple) -> tuple[Tensor, Te
     Raises NotImplementedError, which names it, for an operation whose derivative is not known here.
     """
     if len(primals) != len(tangents):
-        raise ValueError(f"{len(primals)} primals and {len(tangents)} tangents: one for each, None for a constant.")
+        raise InvalidInput(f"{len(primals)} primals and {len(tangents)} tangents: one for each, None for a constant.")
     sweep = Sweep()
     output = function(*(_paired(p, t, sweep) for p, t in zip(primals, tangents, strict=True)))
     if isinstance(output, Dual):
@@ -53,7 +54,7 @@ def _paired(primal, tangent, sweep):
     if tangent is None:
         return primal
     if primal.shape != tangent.shape:
-        raise ValueError(f"a tangent of shape {list(tangent.shape)} for a primal of shape {list(primal.shape)}.")
+        raise InvalidInput(f"a tangent of shape {list(tangent.shape)} for a primal of shape {list(primal.shape)}.")
     dual = Dual(primal, sweep)
     dual.place.tangent = tangent.detach()
     return dual

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from fewstep.networks.layers import INITS, Linear, initialised
+from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 EMBEDDINGS = ("fourier", "positional")
@@ -67,8 +68,7 @@ class Conditioning(nn.Module):
     def __init__(self, channels: int, noise_channels: int, num_classes: int, settings: EmbeddingSettings):
         super().__init__()
         if noise_channels < 2 or noise_channels % 2:
-            found = f"{noise_channels} channels of sines and cosines"
-            raise ValueError(f"channels x channel_mult_noise makes {found}: an even number, at least 2.")
+            raise InvalidInput.of("channels x channel_mult_noise", noise_channels, "an even number of at least 2")
         self.c_noise, self.c_noise_scale = settings.c_noise, settings.c_noise_scale
         self.num_classes, self.labels_first = num_classes, settings.labels_first
         init = INITS[settings.init]
@@ -98,8 +98,8 @@ class Conditioning(nn.Module):
         if labels is None:
             return like.new_zeros(len(like), self.num_classes)
         if labels.shape != (len(like), self.num_classes):
-            raise ValueError(
-                f"labels of shape {list(labels.shape)}: this network takes one-hot rows of {self.num_classes} classes."
+            raise InvalidInput(
+                f"labels must be one-hot rows of shape {[len(like), self.num_classes]}, got shape {list(labels.shape)}."
             )
         return labels.to(like.dtype)
 
@@ -123,5 +123,5 @@ class Conditioning(nn.Module):
 
     def given(self, layer: str, argument: str) -> nn.Module:
         if getattr(self, layer) is None:
-            raise ValueError(f"This network was built without {argument}.")
+            raise InvalidInput(f"this network was built without {argument}.")
         return getattr(self, layer)

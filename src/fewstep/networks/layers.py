@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fewstep.support.errors import InvalidInput
+
 
 @dataclass(frozen=True)
 class Init:
@@ -59,8 +61,8 @@ class GroupNorm(nn.GroupNorm):
     def __init__(self, channels: int, group_channels: int = 4, eps: float = 1e-5):
         groups = max(1, min(32, channels // group_channels))
         if channels % groups:
-            raise ValueError(
-                f"{channels} channels are not divisible into {groups} groups: choose channels and channel_mult so that "
+            raise InvalidInput(
+                f"{channels} channels cannot be divided into {groups} groups: choose channels and channel_mult so that "
                 f"every number of channels is a multiple of {group_channels} (of 32, from {32 * group_channels} on)."
             )
         super().__init__(groups, channels, eps)
@@ -72,11 +74,9 @@ class Resample(nn.Module):
     def __init__(self, resample_filter: Sequence[float] = (1, 1)):
         super().__init__()
         if len(resample_filter) % 2 or not resample_filter:
-            raise ValueError(
-                f"resample_filter {list(resample_filter)}: it has an even number of weights, [1, 1] usually."
-            )
+            raise InvalidInput.of("resample_filter", list(resample_filter), "an even number of weights, such as [1, 1]")
         if not sum(resample_filter):
-            raise ValueError(f"resample_filter {list(resample_filter)}: their sum, which divides them, is not 0.")
+            raise InvalidInput.of("resample_filter", list(resample_filter), "weights whose sum is not 0")
         line = torch.tensor(resample_filter, dtype=torch.float32)
         self.kernel: Tensor
         self.register_buffer("kernel", torch.outer(line, line) / line.sum() ** 2, persistent=False)
@@ -151,7 +151,7 @@ class Attention(nn.Module):
     def __init__(self, channels: int, heads: int, norm: Callable[[int], nn.Module], init: Init):
         super().__init__()
         if channels % heads:
-            raise ValueError(f"{channels} channels cannot be shared by {heads} attention heads.")
+            raise InvalidInput(f"{channels} channels cannot be divided among {heads} attention heads.")
         self.heads = heads
         self.norm = norm(channels)
         self.qkv = conv(channels, 3 * channels, 1, init, init.attention)

@@ -10,6 +10,7 @@ from torch.nn.functional import silu
 from fewstep.networks.embeddings import Conditioning, EmbeddingSettings
 from fewstep.networks.layers import INITS, GroupNorm, Init, NormalisedScaleShift, ScaleShift, initialised
 from fewstep.networks.network import Network
+from fewstep.support.errors import InvalidInput
 
 
 class PointBlock(nn.Module):
@@ -47,7 +48,9 @@ class MLP(Network):
     def __init__(self, shape: Sequence[int], num_classes: int, settings: MLPSettings):
         super().__init__(shape, num_classes, settings)
         if len(shape) != 1:
-            raise ValueError(f"The network 'mlp' takes points of shape [D], not {list(shape)}: use 'unet' for images.")
+            raise InvalidInput(
+                f"the network 'mlp' takes points of shape [D], got {list(shape)}: use 'unet' for images."
+            )
         self.shape = tuple(shape)
         channels, init = settings.channels, INITS[settings.init]
         emb_channels = int(channels * settings.channel_mult_emb)

@@ -7,6 +7,7 @@ openai/consistency_models: UNetModel, by the options of its command line.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 # the authors' defaults; every other key is refused, but for those that do not change the network in use
@@ -86,9 +87,7 @@ def _edm_spec(c: Mapping[str, Any]) -> dict[str, Any]:
 
 def _edm(c: Mapping[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
     if c["in_channels"] != c["out_channels"]:
-        raise ValueError(
-            f"{c['in_channels']} channels in and {c['out_channels']} out: our networks return what they take."
-        )
+        raise InvalidInput(f"out_channels must be equal to in_channels ({c['in_channels']}), got {c['out_channels']}.")
     size = c["img_resolution"]
     return {"spec": spec, "shape": (c["in_channels"], size, size), "num_classes": c["label_dim"]}
 
@@ -96,7 +95,7 @@ def _edm(c: Mapping[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
 def _openai(config: Mapping[str, Any]) -> dict[str, Any]:
     c = _filled(config, OPENAI)
     if c["learn_sigma"]:
-        raise ValueError("learn_sigma: our networks return what they take, not a variance besides.")
+        raise InvalidInput("learn_sigma must be false: networks that also return a variance are not supported.")
     size = c["image_size"]
     mult = c["channel_mult"] or OPENAI_MULT[int(check_name("image_size", str(size), map(str, OPENAI_MULT)))]
     mult = [int(m) if float(m).is_integer() else float(m) for m in _listed(mult)]
@@ -127,7 +126,7 @@ def _filled(config: Mapping[str, Any], defaults: Mapping[str, Any], required: tu
     for key in config:
         check_name("key of a published configuration", key, [*defaults, *required, *WITHOUT_EFFECT])
     if missing := [key for key in required if key not in config]:
-        raise ValueError(f"The configuration lacks {', '.join(missing)}.")
+        raise InvalidInput(f"the configuration must have {', '.join(missing)}.")
     return {**defaults, **config}
 
 

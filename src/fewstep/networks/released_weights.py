@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fewstep.networks.released import from_published
+from fewstep.support.errors import InvalidInput
 
 EDM_LEVELS = (
     (r"^map_noise\.freqs", "embed.time.frequencies"),
@@ -85,7 +86,7 @@ def openai_name(name: str, size: int, num_blocks: int, levels: int) -> str:
         return f"{ends[layer]}.{kind}"
     place = re.fullmatch(r"(input_blocks|middle_block|output_blocks)\.(\d+)(?:\.(\d+))?\.([a-z]\w*(?:\.\d)?)", layer)
     if place is None or place[4] not in OPENAI_LAYERS:
-        raise ValueError(f"The parameter {name!r} is not one of OpenAI's UNetModel: is this another network?")
+        raise InvalidInput(f"{name!r} is not a parameter of OpenAI's UNetModel: is this another network?")
     part, first, second, layer = place[1], int(place[2]), place[3], OPENAI_LAYERS[place[4]]
     if part == "middle_block":  # block, attention, block
         return f"middle.{first // 2}.{layer}.{kind}"

@@ -8,6 +8,7 @@ from torch import nn
 from fewstep.networks.blocks import Block, DecoderLevel, EncoderLevel, Output, ResampleConv
 from fewstep.networks.layers import INITS, Down, GroupNorm, NormalisedScaleShift, ScaleShift, Shift, Up, conv
 from fewstep.networks.unet_settings import ENCODERS, UNetSettings
+from fewstep.support.errors import InvalidInput
 
 
 class Parts:
@@ -21,7 +22,7 @@ class Parts:
         self.image_channels, self.settings = shape[0], settings
         self.sizes = feature_sizes(shape, len(settings.channel_mult))
         if unknown := set(settings.attn_resolutions) - {height for height, _ in self.sizes}:
-            raise ValueError(
+            raise InvalidInput(
                 f"attn_resolutions {sorted(unknown)}: the sizes of this network are {[h for h, _ in self.sizes]}."
             )
         self.widths = [int(settings.channels * mult) for mult in settings.channel_mult]
@@ -121,11 +122,11 @@ class Parts:
 def feature_sizes(shape: Sequence[int], levels: int) -> list[tuple[int, int]]:
     """(height, width) of the feature maps, the largest first, each half of the one before."""
     if len(shape) != 3:
-        raise ValueError(
+        raise InvalidInput(
             f"The network 'unet' takes images of shape [C, H, W], not {list(shape)}: use 'mlp' for points."
         )
     if not levels or shape[1] % 2 ** (levels - 1) or shape[2] % 2 ** (levels - 1):
-        raise ValueError(
+        raise InvalidInput(
             f"channel_mult has {levels} numbers, but {shape[1]}x{shape[2]} cannot be halved {levels - 1} times."
         )
     return [(shape[1] >> level, shape[2] >> level) for level in range(levels)]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from fewstep.networks.blocks import ResidualSide, SkipSide
 from fewstep.networks.embeddings import EmbeddingSettings
+from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 ENCODERS: dict[str, type[SkipSide | ResidualSide] | None] = {
@@ -52,7 +53,7 @@ class UNetSettings(EmbeddingSettings):
         check_name("resample", self.resample, ("block", "conv"))
         super().__post_init__()
         if self.double_norm and not self.adaptive_scale:
-            raise ValueError("double_norm is of the scale and the shift: it needs adaptive_scale.")
+            raise InvalidInput("double_norm is of the scale and the shift: it needs adaptive_scale.")
 
     def heads(self, width: int, attends: bool, number: int) -> int:
         """Attention heads of a block, 0 for no attention."""

@@ -39,5 +39,5 @@ def build_objective(spec: Mapping[str, Any]) -> Objective:
     constants = dict(spec)
     cls = objective_class(constants.pop("name", None))
     for constant in constants:
-        check_name(f"constant of {spec['name']}", constant, [f.name for f in fields(cast(Any, cls))])
+        check_name("constant", constant, [f.name for f in fields(cast(Any, cls))], spec["name"])
     return cls(**constants)

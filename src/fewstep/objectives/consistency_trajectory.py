@@ -1,6 +1,5 @@
 """Consistency trajectory models (CTM): Kim et al. 2024, Algorithm 1."""
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
@@ -9,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from fewstep.diffusion.functions import LabelledDenoiser, TrainingRandomness
-from fewstep.diffusion.guidance import Guidance, check_guidance, draw_strength, guided
+from fewstep.diffusion.guidance import Guidance, draw_strength, guided, strength
 from fewstep.diffusion.levels import (
+    GRID,
+    NORMAL,
     RHO,
     SIGMA_MAX,
     SIGMA_MIN,
-    check_ends,
-    check_normal,
     karras_level,
     karras_neighbours,
     lognormal_levels,
@@ -29,6 +28,7 @@ from fewstep.networks.discriminator import Discriminator, check_backbone
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 from fewstep.preconditioning.preconditioner import Preconditioner
 from fewstep.preconditioning.trajectory import Trajectory
+from fewstep.support.checks import above, at_least, check_fields, inside, within
 from fewstep.support.names import check_name
 
 HIGH_PART = 0.7  # of the grid from sigma_max on: from there half of the denoising levels are
@@ -74,24 +74,11 @@ class ConsistencyTrajectory(Objective):
     sampler = "gamma"
 
     def __post_init__(self):
-        check_ends(self.sigma_min, self.sigma_max, self.rho)
-        check_normal(self.level_mean, self.level_std)
         check_name("solver", self.solver, SOLVERS)
-        if self.num_levels < 2:
-            raise ValueError(f"num_levels is {self.num_levels}: a consistency trajectory needs at least 2")
-        if not 1 <= self.solver_steps < self.num_levels:
-            raise ValueError(f"solver_steps is {self.solver_steps}: it is from 1 to num_levels - 1")
-        if not 0 < self.target_ema < 1:
-            raise ValueError(f"target_ema is {self.target_ema}: it is between 0 and 1")
-        if not 0 <= self.gan_start < 1:
-            raise ValueError(f"gan_start is {self.gan_start}: it is in [0, 1), a fraction of the training")
-        for name in ("denoising", "gan_weight"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}: it is at least 0 and finite")
-        check_guidance(self.guidance)
-        for name in ("gan_learning_rate", "gan_channels"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}: it is above 0 and finite")
+        check_fields(self, **GRID, **NORMAL, num_levels=at_least(2), solver_steps=within(1, "num_levels"))
+        check_fields(self, target_ema=inside(0, 1), denoising=at_least(0), guidance=strength)
+        check_fields(self, gan_start=within(0, 1), gan_weight=at_least(0))
+        check_fields(self, gan_learning_rate=above(0), gan_channels=above(0))
 
     @property
     def has_idle_modules(self) -> bool:

@@ -1,6 +1,5 @@
 """Continuous-time consistency models (sCT and sCD): Lu and Song 2024, Algorithm 1."""
 
-import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -8,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from fewstep.diffusion.functions import TrainingRandomness
-from fewstep.diffusion.levels import check_normal, lognormal_levels, per_sample
+from fewstep.diffusion.levels import NORMAL, lognormal_levels, per_sample
 from fewstep.networks.weighting import Weighting
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 from fewstep.preconditioning.preconditioner import Preconditioner
 from fewstep.preconditioning.trigflow import TrigFlow
+from fewstep.support.checks import above, between, check_fields
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,7 @@ class ContinuousConsistency(Objective):
     preconditioner = "trigflow"
 
     def __post_init__(self):
-        check_normal(self.level_mean, self.level_std)
-        if not 0 <= self.warmup <= 1:
-            raise ValueError(f"warmup is {self.warmup}: it is in [0, 1], a share of the training")
-        if not 0 < self.tangent_constant < math.inf:
-            raise ValueError(f"tangent_constant is {self.tangent_constant}: it is above 0 and finite")
+        check_fields(self, **NORMAL, warmup=between(0, 1), tangent_constant=above(0))
 
     @property
     def needs_teacher(self) -> bool:

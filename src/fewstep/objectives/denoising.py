@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from fewstep.diffusion.functions import TrainingRandomness
-from fewstep.diffusion.levels import check_normal, lognormal_levels, per_sample
+from fewstep.diffusion.levels import NORMAL, lognormal_levels, per_sample
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
+from fewstep.support.checks import check_fields
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Denoising(Objective):
     sampler = "heun"
 
     def __post_init__(self):
-        check_normal(self.level_mean, self.level_std)
+        check_fields(self, **NORMAL)
 
     def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:
         sigma = lognormal_levels(rng.normal(()), self.level_mean, self.level_std)

@@ -1,15 +1,15 @@
 """Easy consistency tuning (ECT): Geng et al. 2024. It starts from an EDM model, whose D(x, 0) = x is the boundary."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from fewstep.diffusion.functions import TrainingRandomness
-from fewstep.diffusion.levels import lognormal_levels
+from fewstep.diffusion.levels import NORMAL, lognormal_levels
 from fewstep.losses.pairs import training_distance
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
+from fewstep.support.checks import above, at_least, check_fields, finite
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,7 @@ class EasyConsistencyTuning(Objective):
     preconditioner = "edm"
 
     def __post_init__(self):
-        for name, least in (("q", 1), ("num_stages", 0), ("level_std", 0), ("level_mean", -math.inf), ("b", -math.inf)):
-            if not least < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}: it is above {least} and finite")
-        if not 0 <= self.k < math.inf:
-            raise ValueError(f"k is {self.k}: it is at least 0 and finite")
+        check_fields(self, **NORMAL, q=above(1), k=at_least(0), b=finite, num_stages=above(0))
 
     def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:
         sigma = lognormal_levels(rng.normal(()), self.level_mean, self.level_std)

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from fewstep.diffusion.functions import TrainingRandomness
-from fewstep.diffusion.guidance import Guidance, check_guidance, draw_strength, guided
-from fewstep.diffusion.levels import arc_levels, check_normal, per_sample
+from fewstep.diffusion.guidance import Guidance, draw_strength, guided, strength
+from fewstep.diffusion.levels import NORMAL, arc_levels, per_sample
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 from fewstep.preconditioning.flow import Flow
 from fewstep.preconditioning.preconditioner import Preconditioner
+from fewstep.support.checks import above, between, check_fields
+from fewstep.support.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,10 @@ class FlowAnchoredConsistency(Objective):
     preconditioner = "flow"
 
     def __post_init__(self):
-        check_normal(self.level_mean, self.level_std)
-        check_guidance(self.guidance)
-        for name in ("relaxation", "error_constant"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}: it is above 0 and finite")
-        if not 0 <= self.error_power <= 1:
-            raise ValueError(f"error_power is {self.error_power}: it is in [0, 1]")
+        check_fields(self, **NORMAL, guidance=strength)
+        check_fields(self, relaxation=above(0), error_constant=above(0), error_power=between(0, 1))
         if self.from_data and self.guidance != 1:
-            raise ValueError(f"guidance is {self.guidance}: it is the teacher's, and from_data is true")
+            raise InvalidInput.of("guidance", self.guidance, "1 if from_data is true, since it is the teacher's")
 
     @property
     def needs_teacher(self) -> bool:
@@ -60,8 +57,9 @@ class FlowAnchoredConsistency(Objective):
     def check_student(self, student: Preconditioner) -> None:
         super().check_student(student)
         if self.expanded_interval and student.network.c_noise != "angle":
-            raise ValueError(
-                "expanded_interval is true: the network's c_noise is then angle, which goes on beyond the data."
+            raise InvalidInput(
+                f"network.c_noise must be 'angle' if expanded_interval is true, got {student.network.c_noise!r}: "
+                "only the angle is defined beyond the data."
             )
 
     def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from fewstep.diffusion.functions import TrainingRandomness
 from fewstep.diffusion.levels import (
+    GRID,
+    NORMAL,
     RHO,
     SIGMA_MAX,
     SIGMA_MIN,
-    check_ends,
-    check_normal,
     karras_levels,
     karras_neighbours,
     lognormal_intervals,
@@ -20,6 +20,7 @@ from fewstep.diffusion.levels import (
 )
 from fewstep.losses.pairs import training_distance
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
+from fewstep.support.checks import between, check_fields
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,7 @@ class ImprovedConsistencyTraining(Objective):
     rho: float = RHO
 
     def __post_init__(self):
-        check_ends(self.sigma_min, self.sigma_max, self.rho)
-        if not 1 <= self.start_levels <= self.end_levels:
-            raise ValueError(f"start_levels is {self.start_levels}: it is from 1 to end_levels ({self.end_levels})")
-        check_normal(self.level_mean, self.level_std)
+        check_fields(self, **GRID, **NORMAL, start_levels=between(1, "end_levels"))
 
     def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:
         num_levels, ends = self.num_levels(progress), (self.sigma_min, self.sigma_max, self.rho)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fewstep.diffusion.functions import TrainingRandomness
 from fewstep.preconditioning.preconditioner import Preconditioner
+from fewstep.support.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,12 @@ class Objective:
         """Raise ValueError if the student's network has not what the loss needs, or parts that it leaves idle."""
         settings = student.network.settings
         if settings["second_time"] != self.second_time:
-            tells = "tells its network a second time" if self.second_time else "leaves the network's second time idle"
-            raise ValueError(f"this method {tells}: network.second_time is {str(self.second_time).lower()}.")
+            uses = "needs a second time input" if self.second_time else "has no use for a second time input"
+            raise InvalidInput(f"network.second_time must be {str(self.second_time).lower()}: this method {uses}.")
         if settings["augment_dim"]:
-            raise ValueError(f"network.augment_dim is {settings['augment_dim']}: no method here augments, so it is 0.")
+            raise InvalidInput(
+                f"network.augment_dim must be 0, got {settings['augment_dim']}: no method augments images."
+            )
 
     def modules(self, student: Preconditioner, scale: float) -> dict[str, nn.Module]:
         """Extra modules to train, each with an optimiser of its own. scale: the data's, as in DataSpace."""

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from fewstep.diffusion.functions import TrainingRandomness
-from fewstep.diffusion.levels import RHO, SIGMA_MAX, SIGMA_MIN, check_ends, karras_neighbours, per_sample
+from fewstep.diffusion.levels import GRID, RHO, SIGMA_MAX, SIGMA_MIN, karras_neighbours, per_sample
 from fewstep.diffusion.solvers import euler_step
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
+from fewstep.support.checks import at_most, check_fields, power_of_two
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,8 @@ class ProgressiveDistillation(Objective):
     sampler = "euler"
 
     def __post_init__(self):
-        check_ends(self.sigma_min, self.sigma_max, self.rho)
-        for name in ("start_steps", "end_steps"):
-            if getattr(self, name) < 1 or getattr(self, name).bit_count() > 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it is a power of two")
-        if self.end_steps > self.start_steps:
-            raise ValueError(f"end_steps is {self.end_steps}: it is at most start_steps ({self.start_steps})")
+        check_fields(self, **GRID, start_steps=power_of_two, end_steps=power_of_two)
+        check_fields(self, end_steps=at_most("start_steps"))
 
     def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:
         x0, steps, ends = batch.x0, self.num_steps(progress), (self.sigma_min, self.sigma_max, self.rho)

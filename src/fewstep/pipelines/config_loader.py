@@ -7,10 +7,16 @@ from typing import Any
 from kedro.config import OmegaConfigLoader
 from kedro.framework.context import KedroContext
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException, UnsupportedInterpolationType
+from yaml import YAMLError
 
 from fewstep.config.merging import chosen, overlaid
 from fewstep.config.parameters import Parameters, checked
+from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
+
+# What Kedro and its parsers say of a file under conf/, in words and with the line.
+CONF_ERRORS = (YAMLError, OmegaConfBaseException, UnsupportedInterpolationType)
 
 
 class RecipeConfigLoader(OmegaConfigLoader):
@@ -22,7 +28,10 @@ class RecipeConfigLoader(OmegaConfigLoader):
         super().__init__(conf_source, env=env, **kwargs)
 
     def __getitem__(self, key: str) -> dict[str, Any]:
-        config = super().__getitem__(key)
+        try:
+            config = super().__getitem__(key)
+        except CONF_ERRORS as problem:
+            raise InvalidInput(f"the configuration ({key}) cannot be read: {problem}") from problem
         if key != "parameters" or "recipes" not in config:
             return config
         return chosen({**overlaid(config, self.runtime_params or {}), "env": self.env or self.default_run_env})

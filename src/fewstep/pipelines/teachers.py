@@ -1,6 +1,7 @@
 """The teacher that a student is shown beside, where it has one."""
 
 from fewstep.models.model import SavedModel
+from fewstep.support.errors import InvalidInput
 
 
 def teacher_of(student: SavedModel, teacher: SavedModel | None) -> SavedModel | None:
@@ -16,7 +17,7 @@ def teacher_of(student: SavedModel, teacher: SavedModel | None) -> SavedModel | 
         print(f"{name} learned from data alone: no teacher is shown beside it.", flush=True)
         return None
     if teacher is None:
-        raise ValueError(f"the teacher of {name} is not there: kedro run --pipelines=teacher,distill, or dvc pull")
+        raise InvalidInput(f"there is no teacher of {name}: kedro run --pipelines=teacher,distill, or dvc pull")
     if teacher.sha256 != made_by.teacher_sha256:
-        raise ValueError(f"{name} had another teacher than the one that is there: kedro run --pipelines=distill")
+        raise InvalidInput(f"{name} had another teacher than the one on disk: kedro run --pipelines=distill")
     return teacher

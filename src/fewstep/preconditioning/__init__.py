@@ -10,7 +10,7 @@ from fewstep.preconditioning.flow import Flow
 from fewstep.preconditioning.preconditioner import Preconditioner
 from fewstep.preconditioning.trajectory import Trajectory
 from fewstep.preconditioning.trigflow import TrigFlow
-from fewstep.support.names import check_name
+from fewstep.support.names import check_arguments, check_name
 
 NUMERICS = 1  # see fewstep.training.numerics
 PRECONDITIONERS: dict[str, type[Preconditioner]] = {
@@ -31,7 +31,5 @@ def build_preconditioner(spec: Mapping[str, Any], network: Network, sigma_data: 
     """
     arguments = dict(spec)
     name = check_name("preconditioner", arguments.pop("name", None), PRECONDITIONERS)
-    try:
-        return PRECONDITIONERS[name](network, sigma_data, **arguments)
-    except TypeError as error:
-        raise ValueError(f"preconditioner {name}: {error}") from None
+    check_arguments(f"the preconditioner {name!r}", PRECONDITIONERS[name], arguments, bound=("network", "sigma_data"))
+    return PRECONDITIONERS[name](network, sigma_data, **arguments)

@@ -5,6 +5,7 @@ from torch import Tensor
 from fewstep.diffusion.levels import SIGMA_MIN, per_sample
 from fewstep.networks.network import Network
 from fewstep.preconditioning.preconditioner import CONSISTENCY, Preconditioner
+from fewstep.support.checks import above, check_value
 
 
 class Consistency(Preconditioner):
@@ -17,8 +18,7 @@ class Consistency(Preconditioner):
 
     def __init__(self, network: Network, sigma_data: float = 0.5, boundary: float = SIGMA_MIN):
         super().__init__(network, sigma_data)
-        if boundary <= 0:
-            raise ValueError(f"a boundary level of {boundary}: a consistency function has a positive one, .002 usually")
+        check_value("boundary", boundary, above(0))
         self.boundary = boundary
 
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, **conditions: Tensor) -> Tensor:

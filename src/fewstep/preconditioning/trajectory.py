@@ -6,6 +6,7 @@ from fewstep.diffusion.levels import SIGMA_MIN, per_sample
 from fewstep.networks.network import Network
 from fewstep.preconditioning.edm import EDM
 from fewstep.preconditioning.preconditioner import CONSISTENCY, DENOISER
+from fewstep.support.checks import above, check_value
 
 
 class Trajectory(EDM):
@@ -20,8 +21,7 @@ class Trajectory(EDM):
 
     def __init__(self, network: Network, sigma_data: float = 0.5, boundary: float = SIGMA_MIN):
         super().__init__(network, sigma_data)
-        if boundary <= 0:
-            raise ValueError(f"a boundary level of {boundary}: a trajectory's is positive, .002 usually")
+        check_value("boundary", boundary, above(0))
         self.boundary = boundary
 
     def forward(

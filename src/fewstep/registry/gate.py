@@ -11,6 +11,7 @@ from statistics import fmean
 from fewstep.evaluation import FULL_SEEDS
 from fewstep.evaluation.interval import reach
 from fewstep.evaluation.results import Evidence
+from fewstep.support.checks import at_least, between, check_fields, within
 from fewstep.support.names import check_name
 
 DISTANCES = ("kid", "fid", "wasserstein")
@@ -36,13 +37,8 @@ class Rules:
     def __post_init__(self):
         for name in self.first:
             check_name("absolute threshold", name, (*DISTANCES, "recall"))
-        if self.nfe < 1:
-            raise ValueError(f"nfe is {self.nfe}: it is at least 1.")
-        if not 0.5 <= self.confidence < 1:
-            raise ValueError(f"confidence is {self.confidence}: it is in [0.5, 1).")
-        for name in ("keep_recall", "keep_speed"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it is in [0, 1].")
+        share = between(0, 1)
+        check_fields(self, nfe=at_least(1), confidence=within(0.5, 1), keep_recall=share, keep_speed=share)
 
 
 @dataclass(frozen=True)

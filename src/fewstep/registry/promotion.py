@@ -8,6 +8,7 @@ from fewstep.registry.champion_log import LONGEST, move
 from fewstep.registry.exam import Exam
 from fewstep.registry.gate import Rules, decide
 from fewstep.registry.versions import describe, explain, facts_of, get_version, holder_of, load_version
+from fewstep.support.errors import InvalidInput
 from fewstep.tracking.backend import Backend
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def promote(backend: Backend, name: str, exam: Exam, rules: Rules, number: int |
 def force(backend: Backend, name: str, number: int, reason: str) -> dict:
     """Make a version champion, recorded as forced. ValueError without a reason, or if its files are not whole."""
     if not reason.strip():
-        raise ValueError("a forced promotion needs a reason, which the history keeps: --reason '...'")
+        raise InvalidInput("a forced promotion needs a reason, which the history records: --reason '...'")
     client, reason = backend.existing(), reason[:LONGEST]
     version = get_version(client, name, number)
     load_version(version, backend)
@@ -73,7 +74,7 @@ def _compare(
     if champion:
         try:
             contest.append((champion, load_version(champion, backend)))
-        except ValueError as problem:
+        except InvalidInput as problem:
             return None, f"the champion cannot be compared ({problem}): roll back, or promote with --force"
     for side, model in contest:
         if model.spec.data_sha256 != exam.measured.data_sha256:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from fewstep.evaluation.results import Evaluation, Evidence
 from fewstep.models.spec import levels_to_json
+from fewstep.support.errors import InvalidInput
 
 if TYPE_CHECKING:
     from fewstep.models.model import SavedModel
@@ -35,7 +36,7 @@ def judged_by(scores: Evaluation, model: str, nfe: int = 1) -> dict:
     how, row = scores.measurement, scores.row_of(model, nfe)
     name = f"{scores.primary}/nfe_{nfe:02d}"
     if row is None or scores.primary not in row.scores:
-        raise ValueError(f"model {model!r} has no score {name}: evaluate it at {nfe} NFE before it is registered")
+        raise InvalidInput(f"model {model!r} has no score {name}: evaluate it at {nfe} NFE before it is registered")
     measured = {"data_sha256": how.data_sha256, "extractor_sha256": how.extractor_sha256, "count": how.count}
     return {"score": name, "value": row.scores[scores.primary].mean, **measured, "provisional": how.provisional}
 

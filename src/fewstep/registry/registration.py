@@ -24,6 +24,7 @@ from fewstep.registry.versions import (
     mend_version,
     show,
 )
+from fewstep.support.errors import InvalidInput
 from fewstep.tracking.backend import Backend
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def load_registered(uri: str, backend: Backend | None = None) -> "Model":
     client = backend.existing()
     found = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+|latest))", uri)
     if not found:
-        raise ValueError(f"{uri} names no version: models:/NAME@champion, or models:/NAME/2.")
+        raise InvalidInput(f"the model must be given as models:/NAME@champion or models:/NAME/2, got {uri}.")
     name, alias, number = found.groups()
     with backend.asked_for(uri):
         if alias:
@@ -216,7 +217,9 @@ def _restore(
     model = SavedModel.open(folder)
     model.load("cpu")
     if model.sha256 != record["model_sha256"]:
-        raise ValueError(f"{folder} is not the model of {record['uri']}: bring both to one state (dvc pull)")
+        raise InvalidInput(
+            f"{folder} is not the model of {record['uri']}: update both to the same commit (git pull, dvc pull)"
+        )
     if version:
         mend_version(client, backend, version, model)
         show(version, backend, shown)

@@ -14,6 +14,7 @@ from fewstep.evaluation.results import SAMPLING_SPEED
 from fewstep.models.spec import levels_from_json
 from fewstep.registry.card import card
 from fewstep.registry.package import CODE_SEAL, PACKAGE, PACKAGE_SEAL, PARTS, SEAL, seals_of, write_package
+from fewstep.support.errors import InvalidInput, UserError
 from fewstep.tracking.backend import Backend
 from fewstep.tracking.mlflow_calls import find_run
 
@@ -112,7 +113,7 @@ def get_version(client: "MlflowClient", name: str, which: int | str) -> "ModelVe
     with Backend(client.tracking_uri).asked_for(f"{name}, version {which},"):
         found = client.get_model_version(name, str(which)) if isinstance(which, int) else holder_of(client, name, which)
     if found is None:
-        raise ValueError(f"{name} has no {which} in the registry")
+        raise InvalidInput(f"{name} has no {which} in the registry")
     return found
 
 
@@ -129,9 +130,11 @@ def load_version(version: "ModelVersion", backend: Backend) -> "Model":
             seals, saved = seals_of(folder), SavedModel.open(folder / "artifacts/model")
             model = saved.load()
     except OSError as problem:
-        raise ValueError(f"{uri}: its files are not to be had: {backend.words(problem)}") from None
-    except (ValueError, KeyError) as problem:
-        raise ValueError(f"{uri}: its files are damaged: fewstep registry sync makes them again ({problem})") from None
+        raise InvalidInput(f"{uri}: its files cannot be fetched: {backend.words(problem)}") from None
+    except (UserError, KeyError) as problem:
+        raise InvalidInput(
+            f"{uri}: its files are damaged; restore them with fewstep registry sync ({problem})"
+        ) from None
     check_files(version, saved, seals)
     return model
 
@@ -167,7 +170,7 @@ def is_whole(version: "ModelVersion", backend: Backend) -> bool:
     """Whether its files are all there, and those that were registered."""
     try:
         load_version(version, backend)
-    except ValueError:
+    except InvalidInput:
         return False
     return True
 
@@ -203,7 +206,7 @@ def _files_of(version: "ModelVersion", backend: Backend) -> "ArtifactRepository"
 def check_weights(version: "ModelVersion", model: "SavedModel") -> None:
     """Raise ValueError if the version was registered with other weights."""
     if model.sha256 != version.tags.get("model_sha256", model.sha256):
-        raise ValueError(f"{version.name} version {version.version}: the weights are not those that were registered")
+        raise InvalidInput(f"{version.name} version {version.version}: its weights are not the registered ones")
 
 
 def check_files(version: "ModelVersion", model: "SavedModel", seals: dict[str, str]) -> None:
@@ -214,7 +217,9 @@ def check_files(version: "ModelVersion", model: "SavedModel", seals: dict[str, s
     check_weights(version, model)
     for key in (CODE_SEAL, PACKAGE_SEAL, SEAL):
         if version.tags.get(key, seals.get(key)) != seals.get(key):
-            raise ValueError(f"{version.name} version {version.version}: its files are not those that were registered")
+            raise InvalidInput(
+                f"{version.name} version {version.version}: its files are not those that were registered"
+            )
 
 
 def load_newer(backend: Backend, name: str, alias: str, number: int | None) -> "tuple[int, Model] | None":

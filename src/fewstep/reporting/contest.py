@@ -7,6 +7,7 @@ from PIL import Image
 from fewstep.evaluation.results import Evaluation
 from fewstep.models.model import SavedModel
 from fewstep.pictures.drawing import draw_rows
+from fewstep.support.errors import InvalidInput
 
 SHOWN = 16
 ROWS = 2  # of each student: at its fewest evaluations
@@ -17,11 +18,11 @@ def check_contest(model: SavedModel, teacher: SavedModel, scored: Evaluation, re
     name = model.spec.name
     again = f"kedro run --pipelines=compare --nodes=train_{name},score_{name}"
     if scored.models.get(name) != model.sha256:
-        raise ValueError(f"the scores of {name} are of another model than the one that is there: {again}")
+        raise InvalidInput(f"the scores of {name} are of another model than the one that is there: {again}")
     if scored.budget != reference.budget:
-        raise ValueError(f"{name} had a budget of {scored.budget}, not {reference.budget}: {again}")
+        raise InvalidInput(f"{name} had a budget of {scored.budget}, not {reference.budget}: {again}")
     if model.spec.provenance.teacher_sha256 not in (None, teacher.sha256):
-        raise ValueError(f"{name} had another teacher: {again}")
+        raise InvalidInput(f"{name} had another teacher: {again}")
 
 
 def contest_sheet(

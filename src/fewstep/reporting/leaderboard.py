@@ -8,6 +8,7 @@ from fewstep.evaluation.results import FORMAT, Evaluation, Floor, Measurement, R
 from fewstep.models.model import SavedModel
 from fewstep.reporting.published_results import published_results
 from fewstep.reporting.table import aligned, caption, cell
+from fewstep.support.errors import InvalidInput
 
 COST = ("images", "steps", "seconds", "parameters", "taught")
 
@@ -123,7 +124,7 @@ def leaderboard(evaluation: Evaluation, students: Sequence[SavedModel], teacher:
     Raises ValueError for an evaluation without a budget.
     """
     if evaluation.budget is None:
-        raise ValueError("a leaderboard needs scores of trainings of one budget: kedro run --pipelines=compare")
+        raise InvalidInput("a leaderboard needs scores of trainings of one budget: kedro run --pipelines=compare")
     primary = evaluation.primary
     methods = sorted(
         (Method.of(student, evaluation) for student in students),

@@ -5,6 +5,7 @@ from fewstep.samplers.multistep import noises_along, sample_multistep
 from fewstep.samplers.ode import carry_up, sample_euler, sample_heun
 from fewstep.samplers.polynomial import sample_deis_3, sample_dpm_solver_2, sample_dpm_solver_3
 from fewstep.samplers.stochastic import sample_ancestral, sample_churn
+from fewstep.support.errors import InvalidInput
 
 NUMERICS = 1  # see fewstep.training.numerics
 
@@ -25,7 +26,7 @@ def count_levels(sampler: str, nfe: int) -> int:
     """How many levels a sampler takes to spend nfe evaluations. Raises ValueError if it cannot spend as many."""
     twice = sampler in TWICE
     if nfe < 1 or (twice and nfe % 2 == 0):
-        raise ValueError(f"{nfe} NFE with {sampler}: it is at least 1{', and odd' * twice}.")
+        raise InvalidInput(f"NFE must be {'odd and ' * twice}at least 1 with {sampler}, got {nfe}.")
     return (nfe + 1) // 2 if twice else nfe
 
 

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from fewstep.diffusion.functions import Jump, Randomness
 from fewstep.samplers.level_checks import check_levels, each
+from fewstep.support.checks import between, check_value
 
 
 def sample_gamma(
@@ -27,8 +28,7 @@ def sample_gamma(
     sqrt(1 - gamma^2) sigma and adds gamma sigma z.
     """
     check_levels(levels, boundary)
-    if not 0 <= gamma <= 1:
-        raise ValueError(f"gamma is {gamma}: it is between 0 and 1")
+    check_value("gamma", gamma, between(0, 1))
     x = start + levels[0].to(noise) * noise
     for level, level_next in pairwise(levels):
         lower = ((1 - gamma**2) * level_next**2 + gamma**2 * boundary**2).sqrt()

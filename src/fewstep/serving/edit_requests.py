@@ -14,6 +14,7 @@ from fewstep.editing.image_files import read_image, read_mask
 from fewstep.editing.projection import MASKS
 from fewstep.models.model import Model
 from fewstep.serving.request import BadRequest, EditRequest, Request
+from fewstep.support.errors import InvalidInput
 
 OPTIONS = ("factor", "level", "first", "last", "frames")
 
@@ -32,7 +33,7 @@ def edited(model: Model, request: Request) -> np.ndarray:
         other = seed + 1 if asked.to is None else asked.to
         given = np.stack(images) if images else None
         return carry_out(EditOrder(asked.task, task, given, request.nfe, seed, other, request.label), model).edited
-    except ValueError as problem:
+    except InvalidInput as problem:
         raise BadRequest(f"edit: {problem}") from None
 
 
@@ -52,8 +53,8 @@ def _opened(picture: str, model: Model, name: str) -> io.BytesIO:
         file = io.BytesIO(base64.b64decode(picture, validate=True))
         width, height = Image.open(file, formats=("PNG",)).size
     except (binascii.Error, OSError, Image.DecompressionBombError):
-        raise ValueError(f"{name} is no PNG in base64") from None
+        raise InvalidInput(f"{name} must be a PNG in base64") from None
     # Points have no height and width: the task's own check refuses them.
     if any(side > most for side, most in zip((height, width), model.space.shape[1:], strict=False)):
-        raise ValueError(f"{name} has {width} x {height} pixels, more than what this model makes")
+        raise InvalidInput(f"{name} must be no larger than the images of this model, got {width} x {height} pixels")
     return file

@@ -21,6 +21,7 @@ from fewstep.registry.versions import check_files, get_version, load_newer
 from fewstep.serving.batching import BatchQueue, Order
 from fewstep.serving.edit_requests import edit_levels, edited
 from fewstep.serving.request import BadRequest, NotReloaded, Request, check_requests
+from fewstep.support.errors import InvalidInput, UserError
 from fewstep.tracking.backend import Backend
 
 FOLLOW, EVERY = "FEWSTEP_FOLLOW", 10  # the alias that a server follows; seconds between two looks at the registry
@@ -46,7 +47,7 @@ class Generator(PythonModel):
         folder = Path(context.artifacts["model"]).parents[1]
         seals = seals_of(folder)
         if (saved.sha256, seals[SEAL]) != (registered["model_sha256"], registered[SEAL]):
-            raise MlflowException("the files are not those that were registered: this version is not served")
+            raise MlflowException("the files are not the registered ones: this version is not served")
         name, number = _version(folder)
         if name:
             _check_registered(saved, seals, name, number)
@@ -78,16 +79,16 @@ class Generator(PythonModel):
         """Serve the version that holds the followed alias now. If it cannot be loaded, the present one stays."""
         now, alias = self.served, os.environ.get(FOLLOW)
         if now.name is None:
-            raise BadRequest("reload: this model was not loaded from a registry, where newer versions would be")
+            raise BadRequest("reload: this model was not loaded from a registry, so it has no newer version")
         if not alias:
             how = f"start it as {FOLLOW}=champion mlflow models serve ..."
-            raise BadRequest(f"reload: this server follows no alias, and keeps version {now.number}: {how}")
+            raise BadRequest(f"reload: this server follows no alias and keeps version {now.number}: {how}")
         with self.reloading:
             try:
                 backend = Backend.at(Path.cwd(), mlflow.get_tracking_uri())
                 newer = load_newer(backend, now.name, alias, self.served.number)
-            except (ValueError, ConnectionError) as problem:
-                raise NotReloaded(f"not reloaded, version {now.number} is served as before: {problem}") from None
+            except UserError as problem:
+                raise NotReloaded(f"not reloaded, version {now.number} is still served: {problem}") from None
             if newer:
                 number, model = newer
                 self.served = Served(BatchQueue(model), now.name, number)
@@ -109,12 +110,12 @@ def _check_registered(model: SavedModel, seals: dict[str, str], name: str, numbe
     try:
         backend = Backend.at(Path.cwd(), mlflow.get_tracking_uri())
         version = get_version(backend.existing(), name, number)
-    except (ValueError, ConnectionError) as problem:
+    except UserError as problem:
         log.warning("the files of %s version %s were not compared with the registry: %s", name, number, problem)
         return
     try:
         check_files(version, model, seals)
-    except ValueError as problem:
+    except InvalidInput as problem:
         raise MlflowException(f"{problem}: it is not served") from None
 
 

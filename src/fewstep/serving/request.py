@@ -6,7 +6,9 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from fewstep.editing.tasks import Interpolate
 from fewstep.models.model import Model
+from fewstep.support.errors import InvalidInput, UserError
 from fewstep.support.names import check_name
+from fewstep.support.validation import error_of
 
 MOST_IMAGES, MOST_NFE = 256, 64  # in one call, of one image
 MOST_EVALUATIONS = 1024  # in one call, images x NFE: 256 images at 4 NFE, or 16 at 64
@@ -61,7 +63,7 @@ class Request(BaseModel):
             return validate(value)
         except ValidationError as problem:
             first = problem.errors()[0]
-            return Wrong(f"{'.'.join([info.field_name, *map(str, first['loc'])])}: {first['msg']}")
+            return Wrong(error_of(".".join([info.field_name, *map(str, first["loc"])]), first))
 
     @property
     def count(self) -> int:
@@ -69,7 +71,7 @@ class Request(BaseModel):
         return self.edit.count if self.edit else self.num_images
 
 
-class Refusal(MlflowException):
+class Refusal(MlflowException, UserError):
     """An error whose message stays as it is: MLflow's server would put the whole request, images and all, before it."""
 
     def __setattr__(self, name, value):
@@ -96,19 +98,19 @@ def check_requests(requests: list[Request], model: Model) -> None:
     for request in requests:
         _check(request, model)
     if (images := sum(request.count for request in requests)) > MOST_IMAGES:
-        raise BadRequest(f"{images} images in one call: they are at most {MOST_IMAGES}")
+        raise BadRequest(f"one call must ask for at most {MOST_IMAGES} images, got {images}")
     if (evaluations := sum(request.count * request.nfe for request in requests)) > MOST_EVALUATIONS:
-        raise BadRequest(f"{evaluations} evaluations (images x nfe) in one call: at most {MOST_EVALUATIONS}")
+        raise BadRequest(f"one call must make at most {MOST_EVALUATIONS} evaluations (images x nfe), got {evaluations}")
 
 
 def check_fields(request: Request) -> None:
     """Raise BadRequest for an unknown field or an invalid value."""
     try:
         for name, value in request:
-            check_name("field of a request", name, Request.model_fields)
+            check_name("field", name, Request.model_fields, "a request")
             if isinstance(value, Wrong):
-                raise ValueError(value)
-    except ValueError as problem:
+                raise InvalidInput(value)
+    except InvalidInput as problem:
         raise BadRequest(str(problem)) from None
 
 
@@ -116,12 +118,12 @@ def _check(request: Request, model: Model) -> None:
     check_fields(request)
     for name, most in (("num_images", MOST_IMAGES), ("nfe", MOST_NFE)):
         if not 1 <= getattr(request, name) <= most:
-            raise BadRequest(f"{name} = {getattr(request, name)}: it is between 1 and {most}")
+            raise BadRequest(f"{name} must be between 1 and {most}, got {getattr(request, name)}")
     try:
         model.levels(request.nfe)
-    except ValueError as problem:
-        raise BadRequest(f"nfe = {request.nfe}: {problem}") from None
+    except InvalidInput as problem:
+        raise BadRequest(f"nfe must be another number, got {request.nfe}: {problem}") from None
     classes = len(model.space.classes) if model.spec.labels else 0
     if request.label is not None and not 0 <= request.label < classes:
-        allowed = f"it is between 0 and {classes - 1}" if classes else "leave it out (trained without labels)"
-        raise BadRequest(f"label = {request.label}: {allowed}")
+        allowed = f"between 0 and {classes - 1}" if classes else "left out (this model was trained without labels)"
+        raise BadRequest(f"label must be {allowed}, got {request.label}")

@@ -11,6 +11,8 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from fewstep.support.errors import InvalidInput, StorageError
+
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -45,10 +47,10 @@ def naming_full_disk(what: str, place: Path) -> Iterator[None]:
         )
         if number is None:
             raise
-        raise OSError(
-            number,
+        raise StorageError(
             f"the disk is full: {what} was not written to {place}. The last checkpoint is whole: make room and run the "
-            "same command again",
+            "same command again.",
+            number,
         ) from error
 
 
@@ -61,7 +63,7 @@ def replaced_folder(folder: Path, marker: str, needed_bytes: int) -> Iterator[Pa
     """
     folder = folder.resolve()
     if folder.exists() and not (folder / marker).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} is not empty and holds no {marker}, so it is left alone. Name another folder.")
+        raise InvalidInput(f"{folder} is not empty and holds no {marker}, so it is left alone. Name another folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     restore_replaced(folder)
     partial, older = (folder.with_name(f".{folder.name}.{state}") for state in ("partial", "older"))
@@ -114,10 +116,10 @@ def _swap(folder: Path, partial: Path, older: Path) -> None:
     shutil.rmtree(older, ignore_errors=True)
 
 
-def _out_of_space(folder: Path, needed_bytes: int) -> OSError:
+def _out_of_space(folder: Path, needed_bytes: int) -> StorageError:
     free = shutil.disk_usage(folder.parent).free
     words = (
-        f"Not enough disk space: {needed_bytes:,} bytes are needed and {free:,} are free. "
-        "Nothing was kept of this, and what was there before is untouched. Make room, or name a folder on another disk"
+        f"not enough disk space for {folder}: {needed_bytes:,} bytes are needed and {free:,} are free. Nothing new was "
+        "kept, and what was there before is untouched. Make room, or name a folder on another disk."
     )
-    return OSError(errno.ENOSPC, words, str(folder))
+    return StorageError(words, errno.ENOSPC)

@@ -1,14 +1,28 @@
-"""Choosing by name, with errors for people."""
+"""Choosing by name: a wrong one is answered with the nearest."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from inspect import Parameter, signature
+
+from fewstep.support.errors import InvalidInput
 
 
-def check_name(what: str, name: object, allowed: Iterable[str]) -> str:
-    """name, if it is allowed; else ValueError with what was given, what is allowed and the nearest name."""
+def check_name(what: str, name: object, allowed: Iterable[str], of: str = "") -> str:
+    """name, if it is allowed; else InvalidInput with what was given, what is allowed and the nearest name.
+
+    what: what is named, and of: what it belongs to, as in "There is no {field} 'stepz' of {a request}."
+    """
     allowed = sorted(allowed)
     if isinstance(name, str) and name in allowed:
         return name
     near = difflib.get_close_matches(str(name), allowed, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"There is no {what} {name!r}.{hint} Allowed: {', '.join(allowed)}.")
+    owner, names = f" of {of}" if of else "", ", ".join(allowed)
+    raise InvalidInput(f"There is no {what} {name!r}{owner}.{hint} Allowed: {names}.", value=name, allowed=names)
+
+
+def check_arguments(of: str, function: Callable, given: Iterable[str], bound: Iterable[str] = ()) -> None:
+    """InvalidInput for an argument that a function does not have. bound: arguments that are not the user's to give."""
+    known = [p.name for p in signature(function).parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
+    for name in given:
+        check_name("argument", name, set(known) - set(bound), of)

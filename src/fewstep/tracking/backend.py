@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from fewstep.support.errors import InvalidInput, Unreachable
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -38,9 +40,9 @@ class Backend:
         if uri.startswith(SQLITE):
             return cls(SQLITE + str(Path(project).resolve() / uri.removeprefix(SQLITE)))
         if urlsplit(uri).scheme in ("", "file"):
-            raise ValueError(
-                f"tracking URI {uri!r}: MLflow keeps no runs in plain folders any more; "
-                f"give a database ({SQLITE}mlflow.db) or a server (http://host:5000)"
+            raise InvalidInput(
+                f"the tracking URI must be a database ({SQLITE}mlflow.db) or a server (http://host:5000), got {uri!r}: "
+                "MLflow no longer keeps runs in plain folders."
             )
         return cls(uri)
 
@@ -72,12 +74,14 @@ class Backend:
     def check_there(self) -> None:
         """Raise ValueError if nothing was ever kept here."""
         if self.database and not self.database.exists():
-            raise ValueError(f"no registry at {self.address}: go to the project's folder or set MLFLOW_TRACKING_URI")
+            raise InvalidInput(
+                f"there is no registry at {self.address}: go to the project's folder, or set MLFLOW_TRACKING_URI."
+            )
 
     def check_beside(self, place: str) -> None:
         """Raise ValueError if a database keeps files elsewhere: MLflow never changes where an experiment keeps them."""
         if self.database and not Path(place.removeprefix("file://")).is_relative_to(self.database.parent):
-            raise ValueError(
+            raise InvalidInput(
                 f"the registry at {self.address} was moved or copied: its files are in {place}. Move it back, or "
                 f"remove {self.database.name} and mlartifacts here, and: fewstep registry sync"
             )
@@ -94,7 +98,7 @@ class Backend:
             client = MlflowClient(self.uri, registry_uri=self.uri)
             client.search_experiments(max_results=1)
         except Exception as problem:
-            raise ConnectionError(f"MLflow at {self.address} does not answer: {self.words(problem)}") from None
+            raise Unreachable(f"MLflow at {self.address} does not answer: {self.words(problem)}") from problem
         return client
 
     @contextmanager
@@ -107,10 +111,10 @@ class Backend:
         except MlflowException as problem:
             words = self.words(problem)
             if problem.error_code in ABSENT:
-                raise ValueError(f"{what} is not in the registry at {self.address}: {words}") from None
+                raise InvalidInput(f"{what} is not in the registry at {self.address}: {words}") from problem
             if problem.error_code in AWAY or isinstance(problem.__context__, OSError):
-                raise ConnectionError(f"MLflow at {self.address} does not answer: {words}") from None
-            raise ValueError(f"{what} cannot be read in the registry at {self.address}: {words}") from None
+                raise Unreachable(f"MLflow at {self.address} does not answer: {words}") from problem
+            raise InvalidInput(f"{what} cannot be read in the registry at {self.address}: {words}") from problem
 
     @contextmanager
     def alone(self) -> Iterator[None]:

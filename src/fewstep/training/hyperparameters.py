@@ -1,8 +1,9 @@
 """The numbers of a training that are not the method's."""
 
-import math
 from dataclasses import dataclass
 
+from fewstep.support.checks import above, at_least, check_fields, each, within
+from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 OPTIMIZERS = ("adam", "adamw", "radam")
@@ -49,16 +50,11 @@ class TrainingSettings:
         check_name("optimizer", self.optimizer, OPTIMIZERS)
         check_name("precision", self.precision, PRECISIONS)
         check_name("learning_rate_decay", self.learning_rate_decay, ("constant", "linear"))
-        for name in ("images", "batch_size", "learning_rate", "checkpoint_every", "progress_every", "pictures_every"):
-            self._check(name, 0 < getattr(self, name) < math.inf, "it is above 0 and finite")
-        for name in ("micro_batch_size", "learning_rate_warmup", "weight_decay", "clip", "ema_halflife", "ema_rampup"):
-            self._check(name, 0 <= getattr(self, name) < math.inf, "it is at least 0 and finite")
-        self._check("label_dropout", 0 <= self.label_dropout < 1, "it is in [0, 1)")
-        self._check("betas", all(0 <= b < 1 for b in self.betas), "both are in [0, 1)")
-
-    def _check(self, name: str, holds: bool, allowed: str):
-        if not holds:
-            raise ValueError(f"{name} is {getattr(self, name)}: {allowed}.")
+        check_fields(self, images=above(0), batch_size=above(0), micro_batch_size=at_least(0))
+        check_fields(self, learning_rate=above(0), learning_rate_warmup=at_least(0), betas=each(within(0, 1)))
+        check_fields(self, weight_decay=at_least(0), clip=at_least(0), label_dropout=within(0, 1))
+        check_fields(self, ema_halflife=at_least(0), ema_rampup=at_least(0))
+        check_fields(self, checkpoint_every=above(0), progress_every=above(0), pictures_every=above(0))
 
     @property
     def steps(self) -> int:
@@ -84,13 +80,13 @@ class TrainingSettings:
         share, rest = divmod(self.batch_size, workers)
         micro = self.micro_batch_size or share
         if rest or not share or share % micro:
-            raise ValueError(
-                f"batch_size {self.batch_size} cannot be shared by {workers} workers in micro-batches of "
-                f"{micro}: it is a multiple of workers x micro_batch_size."
+            raise InvalidInput(
+                f"batch_size must be a multiple of workers x micro_batch_size ({workers} x {micro}), "
+                f"got {self.batch_size}."
             )
         if whole and share > micro:
-            raise ValueError(
-                f"micro_batch_size is {micro}, and this method's losses of a batch depend on each other: it is 0, so "
-                f"that a worker takes its share of {share} at once."
+            raise InvalidInput(
+                f"micro_batch_size must be 0 (a worker's whole share, {share}), got {micro}: with this method the "
+                "losses of a batch depend on each other."
             )
         return share // micro

@@ -9,6 +9,7 @@ import fewstep
 from fewstep.data.store import ArrayStore
 from fewstep.models.model import SavedModel
 from fewstep.models.spec import ModelSpec, Provenance
+from fewstep.support.errors import InvalidInput
 from fewstep.training.numerics import numerics_of
 from fewstep.training.recipe import Recipe
 
@@ -42,7 +43,7 @@ class Job:
         if not recipe.needs_teacher:
             return cls(recipe, *data)
         if teacher is None:
-            raise ValueError(f"recipe {recipe.name} needs a teacher, and there is none: kedro run --pipelines=teacher")
+            raise InvalidInput(f"recipe {recipe.name} needs a teacher, and none exists: kedro run --pipelines=teacher")
         recipe.check_teacher(images.space, teacher)
         return cls(recipe, *data, str(teacher.folder.resolve()), teacher.sha256)
 

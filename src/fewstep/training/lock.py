@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fewstep.support.errors import InvalidInput
+
 
 @contextmanager
 def sole_training(run_dir: Path, patience: float = 30.0) -> Iterator[None]:
@@ -22,9 +24,9 @@ def sole_training(run_dir: Path, patience: float = 30.0) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise ValueError(
+        raise InvalidInput(
             f"{holder.read_text() if holder.exists() else 'another process'} is training in {run_dir}: "
-            "wait until it has ended, or end it, and run the same command again."
+            "wait until it ends, or end it, and run the same command again."
         ) from None
     try:
         holder.write_text(

@@ -21,6 +21,7 @@ from fewstep.diffusion.randomness import StepRandomness, derive_seed
 from fewstep.losses.distances import build_distance
 from fewstep.models.model import Model, build_function
 from fewstep.objectives import Networks, Progress
+from fewstep.support.errors import Divergence
 from fewstep.support.memory import keep_freed_memory
 from fewstep.training.batches import Batches
 from fewstep.training.checkpoint import checkpoints, flatten, load_newest, part_of, save_checkpoint
@@ -30,10 +31,6 @@ from fewstep.training.lock import sole_training
 from fewstep.training.optimizer import build_optimizer, load_optimizer_state, optimizer_state
 from fewstep.training.progress import ProgressLog
 from fewstep.training.start import check_same_job, start_from
-
-
-class Divergence(RuntimeError):
-    """The loss or its gradient is no longer finite."""
 
 
 @dataclass(frozen=True)

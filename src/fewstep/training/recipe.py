@@ -13,6 +13,8 @@ from fewstep.diffusion.levels import RHO, SIGMA_MAX, SIGMA_MIN
 from fewstep.models.model import SavedModel, build_function, knows_no_label
 from fewstep.models.spec import Levels, ModelSpec, levels_from_json, levels_to_json
 from fewstep.objectives import Objective, build_objective
+from fewstep.support.checks import above, check_fields, inside
+from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 from fewstep.training.hyperparameters import TrainingSettings
 from fewstep.training.start import check_start
@@ -33,11 +35,8 @@ class NoiseRange:
 
     def __post_init__(self):
         if self.sigma_max != SIGMA_MAX:
-            raise ValueError(f"sigma_max must be {SIGMA_MAX:g}, where samplers start, got {self.sigma_max:g}.")
-        if not 0 < self.sigma_min < self.sigma_max:
-            raise ValueError(f"sigma_min must be above 0 and below {SIGMA_MAX:g}, got {self.sigma_min:g}.")
-        if not 0 < self.rho < float("inf"):
-            raise ValueError(f"rho must be above 0 and finite, got {self.rho:g}.")
+            raise InvalidInput.of("sigma_max", self.sigma_max, f"{SIGMA_MAX:g}, where samplers start")
+        check_fields(self, sigma_min=inside(0, SIGMA_MAX), rho=above(0))
 
 
 @dataclass(frozen=True)
@@ -66,19 +65,16 @@ class Recipe:
         wrapper, sampler = self.preconditioning["name"], self.objective.sampler
         check_name(f"preconditioner for {self.objective.name}", wrapper, (self.objective.preconditioner,))
         if sampler == "heun" and any(nfe % 2 == 0 for nfe in self.picture_nfe):
-            raise ValueError(
-                f"picture_nfe is {list(self.picture_nfe)}: Heun's method makes an odd number of evaluations."
-            )
+            raise InvalidInput.of("picture_nfe", list(self.picture_nfe), "odd numbers with Heun's method")
         if sampler == "heun" and self.levels:
-            raise ValueError(f"levels are {self.levels}: Heun's are those of Karras et al. 2022, and none are chosen.")
+            raise InvalidInput.of("levels", self.levels, "empty with Heun's method, which has its own")
         boundary = self.preconditioning.get("boundary", self.noise.sigma_min)
         for nfe, levels in self.levels.items():
             if len(levels) != nfe - 1 or sorted(set(levels), reverse=True) != list(levels):
-                raise ValueError(
-                    f"levels of {nfe} NFE are {list(levels)}: {nfe - 1} that decrease, after {SIGMA_MAX:g}."
-                )
+                raise InvalidInput(f"levels of {nfe} NFE must be {nfe - 1} decreasing numbers, got {list(levels)}.")
             if levels and not boundary < levels[-1] <= levels[0] < SIGMA_MAX:
-                raise ValueError(f"levels of {nfe} NFE are {list(levels)}: between {boundary:g} and {SIGMA_MAX:g}.")
+                allowed = f"between {boundary:g} and {SIGMA_MAX:g}"
+                raise InvalidInput(f"levels of {nfe} NFE must be {allowed}, got {list(levels)}.")
 
     @property
     def needs_teacher(self) -> bool:
@@ -115,7 +111,7 @@ class Recipe:
         with self._named():
             self.training.micro_batches(max(1, workers), self.objective.needs_whole_batch)
             if self.training.labels and not space.classes:
-                raise ValueError(f"training.labels is true, and the data {space.name} have no labels.")
+                raise InvalidInput(f"training.labels must be false, since the data {space.name} have no labels.")
             labels = teacher.training.labels
             self._check_labels(labels, labels and teacher.training.label_dropout > 0)
             function = self._function(space)
@@ -127,8 +123,8 @@ class Recipe:
         """Raise ValueError if it cannot be trained after this teacher, which may be one from elsewhere."""
         with self._named():
             if teacher.spec.provenance.imported and teacher.space.scale != space.scale:
-                raise ValueError(
-                    f"the teacher's values have the scale {teacher.space.scale:g}, and the data's {space.scale:g}: "
+                raise InvalidInput(
+                    f"the teacher was trained at scale {teacher.space.scale:g}, and these data have {space.scale:g}: "
                     f"kedro run --pipelines=ingest --params=data.scale={teacher.space.scale:g}"
                 )
             self._check_labels(teacher.spec.labels, knows_no_label(teacher.spec))
@@ -140,12 +136,12 @@ class Recipe:
     def _check_labels(self, known: bool, hidden: bool) -> None:
         """known, hidden: whether the teacher was trained with labels, and with labels that are hidden at times."""
         if self.training.labels and self.needs_teacher and not known:
-            raise ValueError("training.labels is true, and the teacher knows none: so must be teacher.training.labels.")
+            raise InvalidInput("teacher.training.labels must be true if training.labels is.")
         guidance = getattr(self.objective, "guidance", 1)
         if guidance != 1 and not (self.training.labels and hidden):
-            raise ValueError(
-                f"objective.guidance is {guidance}: then training.labels is true, and "
-                "teacher.training.label_dropout above 0, so that the teacher knows images without a label too."
+            raise InvalidInput(
+                f"objective.guidance is {guidance}, so training.labels must be true and teacher.training.label_dropout "
+                "must be above 0: guidance needs a teacher that was also trained without labels."
             )
 
     @contextmanager
@@ -153,8 +149,8 @@ class Recipe:
         """Errors begin with its name."""
         try:
             yield
-        except ValueError as problem:
-            raise ValueError(f"{self.name}: {problem}") from None
+        except InvalidInput as problem:
+            raise InvalidInput(f"{self.name}: {problem}") from None
 
     def _function(self, space: DataSpace) -> nn.Module:
         """The preconditioned network, without weights."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
+from fewstep.support.errors import InvalidInput
 from fewstep.training.numerics import changes_between
 
 FREE = ("dropout", "second_time")  # settings in which a student's network may differ from its teacher's
@@ -35,9 +36,9 @@ def check_start(network: nn.Module, teacher: nn.Module, new: Sequence[str] = ())
         what = f"{shapes[0]} is not the same ({len(shapes)} parameters differ)"
     else:
         return
-    raise ValueError(
+    raise InvalidInput(
         f"a student can start from its teacher only with the same network, and {what}: use the teacher's network, list "
-        "what may be new in start_new, or start: scratch."
+        "in start_new what may differ, or set start: scratch."
     )
 
 
@@ -53,13 +54,13 @@ def check_same_job(saved: dict, asked: dict, run_dir: Path, other_numerics: bool
     """
     differing = {k for k in asked.keys() | saved.keys() if asked.get(k) != saved.get(k)}
     if differing == {"numerics"} and not other_numerics:
-        raise ValueError(
+        raise InvalidInput(
             f"the training in {run_dir} was begun by code that computes other numbers "
             f"({changes_between(saved['numerics'], asked['numerics'])}). Start anew with --params=fresh=true, or go on "
             "from its checkpoint regardless with --params=launch.other_numerics=true, which the model then says."
         )
     if differing - {"numerics"}:
-        raise ValueError(
-            f"the checkpoints in {run_dir} are of another configuration ({', '.join(sorted(differing))} differ): "
-            "move that folder away, or start anew with --params=fresh=true."
+        raise InvalidInput(
+            f"the checkpoints in {run_dir} belong to another configuration ({', '.join(sorted(differing))} differ): "
+            "move that folder away, or start again with --params=fresh=true."
         )

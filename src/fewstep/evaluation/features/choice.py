@@ -7,6 +7,7 @@ from fewstep.evaluation.features.extractor import Extractor
 from fewstep.evaluation.features.pretrained import PRETRAINED
 from fewstep.evaluation.features.sources import make_extractor, open_extractor
 from fewstep.support.device import best_device
+from fewstep.support.errors import InvalidInput
 
 CHOICE = "choice.json"
 WITHOUT_LABELS = (
@@ -50,9 +51,9 @@ def check_extractor(features: str, weights: str | None, space) -> None:
 def check_images(extractor: Extractor, space) -> None:
     """Raise ValueError if it takes other images than those of a data space."""
     if extractor.shape not in (None, space.shape):
-        raise ValueError(
-            f"The extractor {extractor.name} takes images {extractor.shape}, and those of {space.name} are "
-            f"{space.shape}: evaluation.features=classifier trains one for them."
+        raise InvalidInput(
+            f"the extractor {extractor.name} takes images of {extractor.shape}, and {space.name} are {space.shape}: "
+            "evaluation.features=classifier trains one for them."
         )
 
 
@@ -60,9 +61,9 @@ def check_choice(folder: Path, features: str, weights: str | None) -> None:
     """Raise ValueError if other features were chosen than these."""
     choice = json.loads((folder / CHOICE).read_text())
     if choice["features"] is not None and (choice["features"], choice["weights"]) != (features, weights):
-        raise ValueError(
-            f"evaluation.features is {features!r}, and these data were ingested to be judged by "
-            f"{choice['features']!r}: choose anew with kedro run --pipelines=ingest, or keep {choice['features']!r}."
+        raise InvalidInput(
+            f"evaluation.features must be {choice['features']!r}, which these data were ingested for, got "
+            f"{features!r}: to change it, run kedro run --pipelines=ingest."
         )
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fewstep.support.errors import InvalidInput
+
 FEATURES = 64
 SMALL = 0.01  # of the mean variance: directions that vary less are hardly amplified
 
@@ -22,7 +24,7 @@ class Classifier(nn.Module):
         super().__init__()
         channels, height, width = shape
         if not 8 <= min(height, width) <= max(height, width) <= 64:
-            raise ValueError(f"A classifier of images {tuple(shape)}: sides are between 8 and 64 pixels.")
+            raise InvalidInput(f"the classifier needs images with sides of 8 to 64 pixels, got {tuple(shape)}.")
         self.shape, self.num_classes = tuple(shape), num_classes
         maps, side, layers = 12, min(height, width), _convolution(channels, 12)
         while side > 4:

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save
 
 from fewstep.evaluation.features.classifier import Classifier
 from fewstep.evaluation.features.extractor import Extractor, file_sha256
+from fewstep.support.errors import InvalidInput
 
 
 def save_classifier(stem: Path, classifier: Classifier, record: dict) -> None:
@@ -24,11 +25,11 @@ def open_classifier(stem: Path, device: str = "cpu") -> Extractor:
     try:
         record = json.loads(stem.with_suffix(".json").read_text())
         if file_sha256(weights) != record["sha256"]:
-            raise ValueError(f"{weights.name} is not the file that {stem.name}.json describes")
+            raise InvalidInput(f"{weights.name} is not the file that {stem.name}.json describes")
         classifier = Classifier(record["shape"], record["num_classes"])
         classifier.load_state_dict(load_file(weights))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ValueError(f"The feature extractor {stem} is damaged ({error}). Make it again.") from error
+        raise InvalidInput(f"The feature extractor {stem} is damaged ({error}). Make it again.") from error
     classifier.eval().requires_grad_(False).to(device)
     shape, by_label = classifier.shape, record["task"] == "labels"
     return Extractor(record["name"], record["sha256"], classifier, shape, by_label, record, device)

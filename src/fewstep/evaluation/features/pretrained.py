@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fewstep.evaluation.features.extractor import Extractor, file_sha256
 from fewstep.evaluation.features.fidelity import import_fidelity
+from fewstep.support.errors import InvalidInput
 from fewstep.support.tensor_files import hash_tensors
 
 CLIPS = "rn50", "rn101", "rn50x4", "rn50x16", "rn50x64", "vit-b-32", "vit-b-16", "vit-l-14", "vit-l-14-336px"
@@ -32,7 +33,7 @@ def open_pretrained(name: str, weights: str | Path | None = None, device: str = 
         network = load(chosen.entry, list(chosen.layers), feature_extractor_weights_path=file and str(file))
     except Exception as error:  # a damaged file can raise anything, and so can Meta's code
         problem = f"{file} does not hold {chosen.kind} weights" if file else f"{chosen.kind} cannot be loaded"
-        raise ValueError(f"{problem} ({error}). {chosen.advice(file)}") from error
+        raise InvalidInput(f"{problem} ({error}). {chosen.advice(file)}") from error
     sha256 = file_sha256(file) if file else hash_tensors(network.state_dict())
     network.to(device)
 
@@ -62,11 +63,13 @@ class Pretrained:
         import_fidelity()
         if not self.check:
             if weights:
-                raise ValueError(f"{self.kind} takes no features_weights ({weights}): torch.hub has it in its folder.")
+                raise InvalidInput(
+                    f"features_weights must be null for {self.kind}, which torch.hub finds, got {weights}."
+                )
             return None
         file = Path(weights) if weights else self._download()
         if not file.is_file():
-            raise ValueError(self.advice(file))
+            raise InvalidInput(self.advice(file))
         return file
 
     def advice(self, file: Path | None = None) -> str:
@@ -91,7 +94,7 @@ class Pretrained:
                 torch.hub.download_url_to_file(url, str(file), hash_prefix=file.stem.rsplit("-", 1)[-1], progress=False)
             except (OSError, RuntimeError) as error:
                 problem = f"The {self.kind} weights cannot be downloaded ({error})"
-                raise ValueError(f"{problem}. {self.advice(file)}") from error
+                raise InvalidInput(f"{problem}. {self.advice(file)}") from error
         return file
 
 
@@ -128,7 +131,7 @@ def _published(entry: str, file: Path) -> None:
 
     found, known = file_sha256(file), MODEL_METADATA[entry]["hash"]
     if found != known:
-        raise ValueError(f"its sha256 is {found}, and that of {entry} is {known}")
+        raise InvalidInput(f"the sha256 of {entry} must be {known}, got {found}")
 
 
 def _hub(place: str) -> Path:

@@ -9,6 +9,7 @@ from fewstep.evaluation.features.classifier import accuracy, rotations, train_cl
 from fewstep.evaluation.features.classifier_files import open_classifier, save_classifier
 from fewstep.evaluation.features.extractor import Extractor
 from fewstep.evaluation.features.pretrained import PRETRAINED, open_pretrained
+from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 SHIPPED = Path(__file__).parents[1] / "extractors"
@@ -47,9 +48,9 @@ def make_extractor(store, folder: str | Path, seed: int = 0, on_progress=None) -
     """
     folder, name = Path(folder), store.space.name
     if store.space.kind != "images":
-        raise ValueError(f"The data set {name} has {store.space.kind}: features are for images, points have none.")
+        raise InvalidInput(f"The data set {name} has {store.space.kind}: features are for images, points have none.")
     if name in PRETRAINED:
-        raise ValueError(f"The data set is called {name}, as scores by that network are: give it another name.")
+        raise InvalidInput(f"The data set is called {name}, as scores by that network are: give it another name.")
     if (folder / "extractor.json").is_file():
         found = open_extractor(folder)
         if (found.record["data_sha256"], found.record["seed"]) == (store.sha256, seed):

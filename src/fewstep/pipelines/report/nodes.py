@@ -31,6 +31,7 @@ from fewstep.reporting.sections import (
     trajectory_part,
     used_part,
 )
+from fewstep.support.errors import UserError
 from fewstep.tracking import git_state
 
 PACKAGES = ("fewstep", "torch", "numpy", "torch-fidelity", "kedro", "mlflow")
@@ -96,7 +97,7 @@ def _edited(images: ArrayStore, student: Model, teacher: Model | None, editing: 
     try:
         with progress_bar("edit") as bar:
             trials, _ = try_tasks(images, student, teacher, **dict(editing), on_progress=bar)
-    except ValueError as refusal:
+    except UserError as refusal:
         return [Part("Editing", f"There is none: {refusal}")]
     return edited_parts(trials, editing.steps)
 
