@@ -44,7 +44,7 @@ def test_seconds_are_turned_into_steps_once_and_for_all(job, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("given", "message"), [(("second", 3), "Did you mean 'seconds'"), (("steps", 0), "amount is 0: it is above 0")]
+    ("given", "message"), [(("second", 3), "Did you mean 'seconds'"), (("steps", 0), "amount must be above 0, got 0")]
 )
 def test_a_wrong_budget_is_named(given, message):
     with pytest.raises(ValueError, match=message):

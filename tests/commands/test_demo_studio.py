@@ -46,7 +46,7 @@ def test_inpainting_keeps_what_was_not_painted_over(studio):
     missing[2:5, 2:4] = True
     assert (edited == small(picture))[~missing].all()
     assert (edited != small(picture))[missing].any()
-    with pytest.raises(ValueError, match="all of one kind"):
+    with pytest.raises(ValueError, match="must have both white pixels"):
         studio.inpaint(picture, np.zeros((320, 320)), 2, 9)
 
 

@@ -146,7 +146,7 @@ def test_nothing_readable_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="There is no folder"):
         ingest({"name": "folder", "path": str(tmp_path / "none")}, tmp_path / "out")
     (tmp_path / "in").mkdir()
-    with pytest.raises(ValueError, match="holds no picture"):
+    with pytest.raises(ValueError, match="and its sub-folders hold no picture"):
         ingest({"name": "folder", "path": str(tmp_path / "in")}, tmp_path / "out")
     (tmp_path / "in" / "a.png").write_text("no picture")
     with pytest.raises(ValueError, match="none of the 1 pictures"):

@@ -104,7 +104,7 @@ def test_no_other_format_is_opened(tmp_path, kind):
 
 
 def test_files_that_are_not_there_or_no_parquet(tmp_path):
-    with pytest.raises(ValueError, match="no file is"):
+    with pytest.raises(ValueError, match="no file matches"):
         run(tmp_path)
     (tmp_path / "train.parquet").write_text("text")
     with pytest.raises(ValueError, match=r"train\.parquet cannot be read as a Parquet file"):

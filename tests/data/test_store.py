@@ -49,7 +49,7 @@ def test_scale_of_points_is_that_of_numpy():
 
 @pytest.mark.parametrize(
     ("values", "words"),
-    [(np.full((4, 1, 2, 2), 7, np.uint8), "the same"), (np.array([[1, np.nan]], np.float32), "not finite")],
+    [(np.full((4, 1, 2, 2), 7, np.uint8), "the same"), (np.array([[1, np.nan]], np.float32), "must be finite")],
 )
 def test_values_without_a_deviation_are_refused(values, words):
     with pytest.raises(ValueError, match=words):
@@ -102,7 +102,7 @@ def test_too_little_space_is_found_before_work(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100, 0, 100))
     rows = iter(IMAGES)
-    with pytest.raises(OSError, match=r"66,656 bytes are needed.*store") as caught:
+    with pytest.raises(OSError, match=r"store: 66,656 bytes are needed") as caught:
         write(tmp_path / "store", images=rows)
     assert caught.value.errno == errno.ENOSPC
     assert len(list(rows)) == 20
@@ -136,8 +136,8 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 
 def test_rows_unlike_the_space_are_refused(tmp_path):
     for images in (IMAGES[:, :1], IMAGES.astype(np.float32)):
-        with pytest.raises(ValueError, match="Row 0"):
+        with pytest.raises(ValueError, match="row 0 must be"):
             write(tmp_path / "store", images=images)
-    with pytest.raises(ValueError, match="Labels from 0 to 2"):
+    with pytest.raises(ValueError, match="labels must be between -1 .none. and .*, got 0 to 2"):
         write(tmp_path / "store", labels=np.arange(20) % 3)
     assert list(tmp_path.iterdir()) == []

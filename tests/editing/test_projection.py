@@ -120,7 +120,7 @@ def test_the_nearest_mask_is_named():
 
 @pytest.mark.parametrize("factor", [0, 1, 3, 8])
 def test_a_factor_divides_both_sides(factor):
-    with pytest.raises(ValueError, match=r"it divides both \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"factor must be a divisor of both \d+ and \d+ \(2, 4\)"):
         known_means(images(), factor)
 
 

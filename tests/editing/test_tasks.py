@@ -213,17 +213,17 @@ def test_conditional_students_take_labels(student, stored):
 GREY = DataSpace("digits", "images", (1, 8, 8), 0.66)
 REFUSED = {
     "task": ("inpain", {}, SPACE, "no editing task 'inpain'. Did you mean 'inpaint'"),
-    "option": ("superresolve", {"fator": 2}, SPACE, "no option of superresolve 'fator'. Did you mean 'factor'"),
-    "type": ("superresolve", {"factor": "two"}, SPACE, "factor is 'two'.*int"),
-    "kind of mask": ("inpaint", {"mask": 3}, SPACE, "mask is 3: it is of the type str"),
-    "whole mask": ("inpaint", {"mask": torch.ones(8, 8).bool()}, SPACE, "the mask is all of one kind"),
+    "option": ("superresolve", {"fator": 2}, SPACE, "no option 'fator' of superresolve. Did you mean 'factor'"),
+    "type": ("superresolve", {"factor": "two"}, SPACE, "factor must be a whole number, got 'two'"),
+    "kind of mask": ("inpaint", {"mask": 3}, SPACE, "mask must be a name or a path, got 3"),
+    "whole mask": ("inpaint", {"mask": torch.ones(8, 8).bool()}, SPACE, "the mask must have both white pixels"),
     "factor": ("superresolve", {"factor": 3}, SPACE, r"a factor of 3.*\(2, 4, 8\)"),
-    "grey": ("colorize", {}, GREY, "colorization needs colour: digits have 1 channel"),
+    "grey": ("colorize", {}, GREY, "colorization needs images of 3 channels, and digits have 1"),
     "mask": ("inpaint", {"mask": "centre"}, SPACE, "Did you mean 'center'"),
-    "points": ("inpaint", {}, DataSpace("moons", "points", (2,), 1.0), "images are edited"),
-    "level": ("denoise", {"level": 0.0}, SPACE, "level is 0.0: between 0.002 and 80"),
-    "strokes": ("stroke", {"first": 1.0}, SPACE, "first is 1.0, last 2.24"),
-    "frames": ("interpolate", {"frames": 1}, SPACE, "frames is 1: 2 at least"),
+    "points": ("inpaint", {}, DataSpace("moons", "points", (2,), 1.0), "moons are points: only images can be edited"),
+    "level": ("denoise", {"level": 0.0}, SPACE, "level must be above 0.002 and at most 80, got 0.0"),
+    "strokes": ("stroke", {"first": 1.0}, SPACE, r"first must be above last \(2.24\) and at most 80, got 1.0"),
+    "frames": ("interpolate", {"frames": 1}, SPACE, "frames must be at least 2, got 1"),
 }
 
 
@@ -235,7 +235,7 @@ def test_what_cannot_be_is_refused_in_words(name, options, space, words):
 
 def test_what_is_no_consistency_function_does_not_edit(student, stored):
     teacher = student(preconditioning={"name": "edm"})
-    with pytest.raises(ValueError, match="sampled with heun: what edits is a consistency function"):
+    with pytest.raises(ValueError, match="only consistency functions edit images, and .* is sampled with heun"):
         edit_images(teacher, build_task("inpaint"), SPACE.encode(stored), 1, 0)
     with pytest.raises(ValueError, match="no sampler of this teacher 'heun'"):
         image_ends(student(), student(), SPACE.encode(stored), 1)
@@ -271,9 +271,9 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("name", "space", "words"),
         [
-            ("0.png", GREY, "0.png has colours, and digits have one channel"),
-            ("0.png", DataSpace("large", "images", (3, 8, 9), 1.0), "has 8 x 8 pixels, and images of large 9 x 8"),
-            ("none.png", SPACE, "none.png is no picture"),
+            ("0.png", GREY, "0.png must be grey, since digits have one channel"),
+            ("0.png", DataSpace("large", "images", (3, 8, 9), 1.0), "must have 9 x 8 pixels, as large have, got 8 x 8"),
+            ("none.png", SPACE, "none.png is neither a picture nor a folder of pictures"),
             ("broken.png", SPACE, "broken.png cannot be read"),
         ],
     )
@@ -293,9 +293,9 @@ class TestFiles:
             build_task("inpaint", {"mask": missing}).edit(torch.zeros(1, 1, 8, 8)).project.unknown[0, 0], missing
         )
         for given in (str(tmp_path / "mask.png"), missing):
-            with pytest.raises(ValueError, match="has 8 x 8 pixels, and the images 16 x 16"):
+            with pytest.raises(ValueError, match="must have 16 x 16 pixels, as the images have, got 8 x 8"):
                 find_mask(given, (16, 16))
-        with pytest.raises(ValueError, match="all of one kind"):
+        with pytest.raises(ValueError, match="must have both white pixels"):
             find_mask(str(tmp_path / "black.png"), (8, 8))
         Image.fromarray(mask).save(tmp_path / "mask.ppm")
         with pytest.raises(ValueError, match="mask.ppm cannot be read"):

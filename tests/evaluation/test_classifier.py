@@ -38,7 +38,7 @@ def test_any_shape(shape):
 
 
 def test_sides_are_bounded():
-    with pytest.raises(ValueError, match="between 8 and 64"):
+    with pytest.raises(ValueError, match="sides of 8 to 64 pixels"):
         Classifier((1, 4, 4), 10)
 
 

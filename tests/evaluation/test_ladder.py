@@ -140,7 +140,7 @@ def test_samples_of_others_are_scored_by_parts_that_share_none(digits, extractor
     assert scores.rows[0].scores["memorisation"].mean == 1
     assert scores.rows[0].scores["fid_digits"].interval
     assert "mine" in scores_table(scores)
-    with pytest.raises(ValueError, match=r"mine has 89 samples: 30 of each seed \(0, 1, 2\) are 90"):
+    with pytest.raises(ValueError, match="30 samples for each of the seeds 0, 1, 2 need 90 samples, and mine has 89"):
         evaluate_given(rows[:89], "mine", digits, extractor, count=30, seeds=[0, 1, 2])
 
 
@@ -168,10 +168,10 @@ def test_a_class_conditional_model_is_asked_for_its_classes_in_turn(digits, extr
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"count": 9}, "9 samples"),
-        ({"seeds": []}, "one at least"),
-        ({"seeds": [1, 1]}, "no two are the same"),
-        ({"extractor": None}, "images need one"),
+        ({"count": 9}, "count must be at least 10, got 9"),
+        ({"seeds": []}, "seeds must be at least one number"),
+        ({"seeds": [1, 1]}, "seeds must be at least one number, without repetitions"),
+        ({"extractor": None}, "images need a feature extractor"),
         ({"shape": (3, 8, 8)}, "takes images"),
     ],
 )

@@ -42,5 +42,5 @@ def test_indices_are_those_of_the_data_with_repetitions(images):
 
 
 def test_one_distinct_image_has_no_second_neighbour(images):
-    with pytest.raises(ValueError, match="2 nearest of 1 distinct"):
+    with pytest.raises(ValueError, match="k must be at most 1, the number of distinct training rows, got 2"):
         memorisation_rate(images, TrainingSet(np.concatenate([images[:1]] * 5)))

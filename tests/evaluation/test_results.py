@@ -113,7 +113,7 @@ def test_the_floor_of_the_same_samples_has_no_interval():
     ],
 )
 def test_what_was_measured_differently_is_not_joined(change, words):
-    with pytest.raises(ValueError, match=f"scores of cd .here. and of ect .there. do not compare: .*{words}"):
+    with pytest.raises(ValueError, match=f"scores of cd .here. and of ect .there. cannot be compared: .*{words}"):
         evaluation().joined(evaluation("ect", **change))
 
 

@@ -96,12 +96,12 @@ def test_a_student_keeps_the_levels_that_it_is_given(reference, network_pickle, 
     model = import_openai(tmp_path / "ct.pt", "ct", "imagenet64", levels={2: [1.9128]}, **given)
     assert model.levels(2).tolist() == [80.0, 1.9128]
     for levels, words in [
-        ({3: [1.0]}, "levels of 3 NFE are .*: 2, after 80"),
-        ({2: [0.001]}, "decrease and stay above"),
+        ({3: [1.0]}, "levels of 3 NFE must be 2 after 80"),
+        ({2: [0.001]}, "levels must be decreasing and above"),
     ]:
         with pytest.raises(ValueError, match=words):
             import_nvidia(path, "ect", "cifar10", teacher=False, levels=levels)
-    with pytest.raises(ValueError, match="a teacher's are those of Karras"):
+    with pytest.raises(ValueError, match="levels must be empty for a teacher"):
         import_openai(tmp_path / "ct.pt", "x", "imagenet64", config=theirs.config, levels={2: [1.0]})
 
 
@@ -130,9 +130,9 @@ def test_the_released_networks_are_known_by_their_shapes(name):
     ("change", "words"),
     [
         ({"kind": "VPPrecond"}, "'VPPrecond'.*Allowed: ECMPrecond, EDMPrecond"),
-        ({"sigma_data": 1.0}, "sigma_data 1.0, and ours is 0.5"),
-        ({"sigma_data": [[1.0]]}, "sigma_data that is no number"),
-        ({"kind": "ECMPrecond"}, "does not say its sigma_min"),
+        ({"sigma_data": 1.0}, "must have sigma_data 0.5, got 1.0"),
+        ({"sigma_data": [[1.0]]}, "must have sigma_data 0.5, got list"),
+        ({"kind": "ECMPrecond"}, "does not give its sigma_min"),
     ],
 )
 def test_other_preconditionings_are_refused(reference, network_pickle, change, words):
@@ -148,8 +148,8 @@ def test_other_preconditionings_are_refused(reference, network_pickle, change, w
         ({"num_blocks": 0, "channel_mult": [1] * 10**5}, "more blocks than weights"),
         ({"resample_filter": [1] * 10**5}, "more blocks than weights"),
         ({"label_dim": 10**9}, "more classes than weights"),
-        ({"num_blocks": 10**12}, "what is neither number nor word: num_blocks"),
-        ({"dropout": [[0.1]]}, "what is neither number nor word: dropout"),
+        ({"num_blocks": 10**12}, "by numbers and words, and num_blocks is neither"),
+        ({"dropout": [[0.1]]}, "by numbers and words, and dropout is neither"),
     ],
 )
 def test_a_configuration_that_is_larger_than_its_file_is_refused(reference, network_pickle, change, words):
@@ -166,10 +166,10 @@ def test_weights_of_another_network_are_refused(reference, tmp_path):
         ValueError, match=r"another network than its configuration says: embed.hidden.weight is missing"
     ):
         import_openai(tmp_path / "ema.pt", "teacher", "x", config=theirs.config)
-    with pytest.raises(ValueError, match=r"a configuration that no network has"):
+    with pytest.raises(ValueError, match=r"a configuration that fits no network"):
         import_openai(tmp_path / "ema.pt", "teacher", "x", config={**theirs.config, "num_channels": "many"})
     torch.save([1, 2], tmp_path / "list.pt")
-    with pytest.raises(ValueError, match="no state dictionary"):
+    with pytest.raises(ValueError, match="not a state dictionary"):
         import_openai(tmp_path / "list.pt", "teacher", "x")
 
 

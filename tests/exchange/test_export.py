@@ -74,7 +74,7 @@ def test_a_folder_is_a_finished_model(model, tmp_path):
 def test_onnx_without_its_packages_names_the_extra(model, tmp_path):
     if find_spec("onnx") and find_spec("onnxscript"):
         pytest.skip("they are here")
-    with pytest.raises(ValueError, match=r"ONNX needs onnx and onnxscript, of the extra 'export'"):
+    with pytest.raises(ValueError, match=r"ONNX needs the packages onnx and onnxscript"):
         export_model(model(), tmp_path / "x.onnx", "onnx")
     assert not (tmp_path / "x.onnx").exists()
 
@@ -97,9 +97,9 @@ def test_onnx(model, tmp_path, name, labels, nfe):
 @pytest.mark.parametrize(
     ("kind", "opset", "words"),
     [
-        ("onnx", 99, "no opset 99 to write ONNX in. Allowed: 18 to 23"),
-        ("onnx", 17, "no opset 17"),
-        ("pt2", 20, "the format 'pt2' has none"),
+        ("onnx", 99, "opset must be between 18 and 23, got 99"),
+        ("onnx", 17, "opset must be between 18 and 23, got 17"),
+        ("pt2", 20, "--opset is for --format onnx, and the format is pt2"),
     ],
 )
 def test_an_opset_that_is_not_there_is_refused(model, tmp_path, kind, opset, words):

@@ -125,24 +125,28 @@ def test_what_it_cannot_hold_is_said(model, tmp_path, changes, words):
 @pytest.mark.parametrize(
     ("file", "changes", "words"),
     [
-        ("unet/config.json", {"act_fn": "gelu"}, "holds what our U-Net is not: act_fn gelu"),
+        ("unet/config.json", {"act_fn": "gelu"}, "has options that our U-Net does not support: act_fn gelu"),
         ("unet/config.json", {"time_embedding_type": "fourier"}, "time_embedding_type fourier"),
-        ("unet/config.json", {"layers_per_block": 2}, "no such folder, or damaged"),
+        ("unet/config.json", {"layers_per_block": 2}, "or is damaged"),
         ("unet/config.json", {"layers_per_block": 10**9}, "more blocks than weights"),
         ("unet/config.json", {"_class_name": "UNet2DConditionModel"}, "only a ConsistencyModelPipeline"),
-        ("scheduler/scheduler_config.json", {"sigma_data": 1.0}, "sigma_data 1.0"),
-        ("scheduler/scheduler_config.json", {"sigma_data": None}, "does not say its sigma_data"),
-        ("scheduler/scheduler_config.json", {"sigma_max": "80"}, "does not say its sigma_max"),
-        ("scheduler/scheduler_config.json", {"sigma_min": None}, "does not say its sigma_min"),
-        ("scheduler/scheduler_config.json", {"sigma_min": -1.0}, "sigma_min -1.0: it is above 0"),
-        ("scheduler/scheduler_config.json", {"sigma_min": float("nan")}, "sigma_min nan: it is above 0"),
-        ("unet/config.json", {"block_out_channels": []}, "block_out_channels is []"),
-        ("unet/config.json", {"block_out_channels": None}, "block_out_channels is None"),
-        ("unet/config.json", {"block_out_channels": [0, 64]}, "block_out_channels is 0"),
-        ("unet/config.json", {"block_out_channels": [10**12, 2 * 10**12]}, "no such folder, or damaged"),
-        ("unet/config.json", {"down_block_types": ["DownBlock2D"]}, "no such folder, or damaged"),
-        ("unet/config.json", {"down_block_types": [1, 2]}, "no such folder, or damaged"),
-        ("unet/config.json", {"norm_num_groups": 0}, "norm_num_groups is 0"),
+        (
+            "scheduler/scheduler_config.json",
+            {"sigma_data": 1.0},
+            "must have sigma_data 0.5 and sigma_max 80.0, got 1.0",
+        ),
+        ("scheduler/scheduler_config.json", {"sigma_data": None}, "must be a number, got None"),
+        ("scheduler/scheduler_config.json", {"sigma_max": "80"}, "must be a number, got '80'"),
+        ("scheduler/scheduler_config.json", {"sigma_min": None}, "must be a number, got None"),
+        ("scheduler/scheduler_config.json", {"sigma_min": -1.0}, "must be above 0 and below 80.0, got -1.0"),
+        ("scheduler/scheduler_config.json", {"sigma_min": float("nan")}, "must be above 0 and below 80.0, got nan"),
+        ("unet/config.json", {"block_out_channels": []}, "must be a whole number of at least 1, got []"),
+        ("unet/config.json", {"block_out_channels": None}, "must be a whole number of at least 1, got None"),
+        ("unet/config.json", {"block_out_channels": [0, 64]}, "must be a whole number of at least 1, got 0"),
+        ("unet/config.json", {"block_out_channels": [10**12, 2 * 10**12]}, "or is damaged"),
+        ("unet/config.json", {"down_block_types": ["DownBlock2D"]}, "or is damaged"),
+        ("unet/config.json", {"down_block_types": [1, 2]}, "or is damaged"),
+        ("unet/config.json", {"norm_num_groups": 0}, "must be a whole number of at least 1, got 0"),
         ("unet/config.json", {"num_class_embeds": 10**12}, "more classes than weights"),
     ],
 )
@@ -165,7 +169,7 @@ def test_weights_are_stored_under_their_names(model, tmp_path):
 def test_what_is_no_table_of_settings_is_refused(model, tmp_path, file, content):
     folder = export_model(model(), tmp_path / "out", "diffusers")
     (folder / file).write_text(content)
-    with pytest.raises(ValueError, match="is no file of a diffusers folder"):
+    with pytest.raises(ValueError, match="cannot be read as a file of diffusers"):
         import_diffusers(folder, "cd", "patches")
 
 

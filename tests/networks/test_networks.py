@@ -71,7 +71,7 @@ def test_labels(case):
     output = network(x, c_noise, labels)
     assert not torch.allclose(output, network(x, c_noise, labels.roll(1, 0)), atol=1e-3)
     assert torch.equal(network(x, c_noise), network(x, c_noise, torch.zeros(4, 3)))
-    with pytest.raises(ValueError, match="3 classes"):
+    with pytest.raises(ValueError, match=r"labels must be one-hot rows of shape \[\d+, 3\]"):
         network(x, c_noise, torch.zeros(4, 2))
 
 
@@ -166,8 +166,12 @@ def test_forward_mode(case):
         ({"name": "unet", "channels": 18}, (1, 8, 8), "multiple of 4"),
         ({"name": "unet", "num_heads": 3}, (1, 8, 8), "3 attention heads"),
         ({"name": "unet", "resample_filter": [1, 2, 1]}, (1, 8, 8), "even"),
-        ({"name": "unet", "resample_filter": [1, -1]}, (1, 8, 8), "their sum, which divides them, is not 0"),
-        ({"name": "unet", "channels": 20, "channel_mult_noise": 0.35}, (1, 8, 8), "7 channels of sines and cosines"),
+        ({"name": "unet", "resample_filter": [1, -1]}, (1, 8, 8), "must be weights whose sum is not 0"),
+        (
+            {"name": "unet", "channels": 20, "channel_mult_noise": 0.35},
+            (1, 8, 8),
+            "must be an even number of at least 2, got 7",
+        ),
         ({"name": "unet"}, (2,), "mlp"),
         ({"name": "unet", "double_norm": True, "adaptive_scale": False}, (1, 8, 8), "adaptive_scale"),
         ({"name": "mlp"}, (1, 8, 8), "unet"),

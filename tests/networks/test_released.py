@@ -97,7 +97,7 @@ def test_openai_defaults():
         ({"model_type": "SongUnet", **EDM}, "SongUNet"),
         ({"model_type": "SongUNet", **EDM, "chanel_mult": [1]}, "channel_mult"),
         ({"model_type": "SongUNet", "img_resolution": 16}, "in_channels"),
-        ({"model_type": "SongUNet", **EDM, "out_channels": 6}, "6 out"),
+        ({"model_type": "SongUNet", **EDM, "out_channels": 6}, "out_channels must be equal to in_channels .*, got 6"),
         ({"img_resolution": 16}, "SongUNet"),
         ({"image_size": 96}, "image_size"),
         ({**OPENAI, "learn_sigma": True}, "learn_sigma"),

@@ -168,9 +168,17 @@ def test_guidance_goes_beyond_what_the_label_says_in_one_pass_of_two_batches():
 @pytest.mark.parametrize(
     ("network", "objective", "message"),
     [
-        ({}, {}, "network.second_time is true"),
-        ({"second_time": True}, {"expanded_interval": True}, "network.second_time is false"),
-        ({}, {"expanded_interval": True}, "c_noise is then angle"),
+        ({}, {}, r"network\.second_time must be true: this method needs a second time input"),
+        (
+            {"second_time": True},
+            {"expanded_interval": True},
+            r"network\.second_time must be false: this method has no use for a second time input",
+        ),
+        (
+            {},
+            {"expanded_interval": True},
+            r"network\.c_noise must be 'angle' if expanded_interval is true",
+        ),
     ],
 )
 def test_facm_refuses_a_network_without_the_anchors_condition(network, objective, message):

@@ -312,7 +312,7 @@ def test_a_discriminator_judges_each_sample_alone_and_by_its_label(shape, classe
 
 
 def test_a_pretrained_backbone_is_frozen_and_is_read_from_its_file(tmp_path):
-    with pytest.raises(ValueError, match="gan_backbone .*is not there"):
+    with pytest.raises(ValueError, match="gan_backbone must be the path of .*: no such file"):
         Discriminator((1, 16, 16), backbone=str(tmp_path / "none.pth"))
     with pytest.raises(ValueError, match=r"gan_backbone .*is for images from 8x8 on, not for the shape \[2\]"):
         student = build_preconditioner({"name": "trajectory"}, build_network(POINTS | {"second_time": True}, (2,)))
@@ -350,13 +350,13 @@ def test_a_pretrained_backbone_is_frozen_and_is_read_from_its_file(tmp_path):
 @pytest.mark.parametrize(
     ("constants", "message"),
     [
-        ({"target_ema": 0.0}, "target_ema is 0.0: it is between 0 and 1"),
-        ({"solver_steps": 18}, "solver_steps is 18: it is from 1 to num_levels - 1"),
+        ({"target_ema": 0.0}, r"target_ema must be above 0 and below 1, got 0\.0"),
+        ({"solver_steps": 18}, r"solver_steps must be at least 1 and below num_levels \(18\), got 18"),
         ({"solver": "hoin"}, "no solver 'hoin'"),
-        ({"gan_start": 1.0}, "gan_start is 1.0: it is in"),
-        ({"denoising": -1.0}, "denoising is -1.0: it is at least 0"),
-        ({"guidance": 0.0}, "guidance is 0.0: it is above 0"),
-        ({"guidance": (2.0, 3.0)}, r"guidance is \[2.0, 3.0\]: its ends lie on either side of 1"),
+        ({"gan_start": 1.0}, r"gan_start must be at least 0 and below 1, got 1\.0"),
+        ({"denoising": -1.0}, r"denoising must be at least 0, got -1\.0"),
+        ({"guidance": 0.0}, r"guidance must be above 0, got 0\.0"),
+        ({"guidance": (2.0, 3.0)}, r"guidance must be a range that includes 1, such as \[1, 3\], got \(2\.0, 3\.0\)"),
     ],
 )
 def test_wrong_constants_are_refused(constants, message):
@@ -373,5 +373,5 @@ def test_only_weights_between_losses_need_the_whole_batch():
 
 def test_a_network_without_a_second_time_is_refused():
     student = build_preconditioner({"name": "trajectory"}, build_network(POINTS, (2,)))
-    with pytest.raises(ValueError, match=r"network.second_time is true"):
+    with pytest.raises(ValueError, match=r"network\.second_time must be true: this method needs a second time input"):
         ConsistencyTrajectory().check_student(student)

@@ -39,5 +39,5 @@ def try_at(student, levels, picture):
 
 def test_levels_of_other_weights_are_refused(student):
     others = StudentLevels("t" * 64, FOUND, searched=True)
-    with pytest.raises(ValueError, match="the levels are of another cd than the one that is there: kedro run"):
+    with pytest.raises(ValueError, match="the levels belong to another cd than the one on disk: kedro run"):
         edit_gallery(None, student, None, others, EditingParameters(tasks={}))

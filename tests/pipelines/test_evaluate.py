@@ -64,7 +64,7 @@ def test_a_student_of_data_alone_is_scored_alone_and_a_line_says_so(
 @pytest.mark.parametrize("there", [True, False])
 def test_another_teacher_or_none_is_refused(there, points, untrained, workplace, typed_parameters):
     student, evaluation = untrained("cd", "consistency", "7" * 64), typed_parameters("moons", evaluation=FEW).evaluation
-    words = "cd had another teacher than the one that is there" if there else "the teacher of cd is not there"
+    words = "cd had another teacher than the one on disk" if there else "there is no teacher of cd"
     with pytest.raises(ValueError, match=words):
         score_models(points, None, untrained("teacher", "edm") if there else None, student, evaluation, workplace)
 
@@ -79,5 +79,5 @@ def test_searched_levels_are_an_output_and_runs_keeps_only_the_search(points, un
     assert tuple(scored[1:]) == levels.levels[2] == levels.at(student).spec.levels[2]
     assert (workplace.run_folder(student) / "search.json").exists()
     assert StudentLevels.from_json(levels.to_json()) == levels
-    with pytest.raises(ValueError, match="the levels are of another ict than the one"):
+    with pytest.raises(ValueError, match="the levels belong to another ict than the one"):
         levels.at(replace(student, sha256="7" * 64))

@@ -41,14 +41,14 @@ def test_a_version_from_then_is_loaded_and_still_sealed(backend, old_record, fin
     assert fewstep.load(OLD, backend).sha256 == finished_model().sha256
     place = Path(backend.client().get_model_version("onestep-digits", "1").source)
     (place / "generator.py").write_text("print()")
-    with pytest.raises(ValueError, match="its files are not those that were registered"):
+    with pytest.raises(ValueError, match="its files are not the registered ones"):
         load_registered(OLD, backend)
 
 
 def test_a_package_that_was_registered_cannot_go_missing(backend, finished_model, scores):
     record = register(finished_model(), scores(26.0), backend)
     (Path(backend.client().get_model_version("fewstep-digits", "1").source) / PACKAGE).unlink()
-    with pytest.raises(ValueError, match="its files are not those that were registered"):
+    with pytest.raises(ValueError, match="its files are not the registered ones"):
         load_registered(record["uri"], backend)
 
 

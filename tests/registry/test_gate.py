@@ -104,8 +104,8 @@ def test_a_first_champion_meets_absolute_thresholds(challenger, rules, promoted,
     [
         ({"first": {"kit": 1.0}}, "Did you mean 'kid'"),
         ({"nfe": 0}, "at least 1"),
-        ({"confidence": 1.0}, "confidence is 1.0"),
-        ({"keep_speed": 2.0}, "keep_speed is 2.0"),
+        ({"confidence": 1.0}, "confidence must be at least 0.5 and below 1, got 1.0"),
+        ({"keep_speed": 2.0}, "keep_speed must be between 0 and 1, got 2.0"),
     ],
 )
 def test_rules_that_cannot_be(rule, words):

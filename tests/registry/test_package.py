@@ -140,14 +140,14 @@ def test_changed_code_is_neither_promoted_nor_served_from_a_registry(
     before = changed(place)
     now = hashlib.sha256((place / PACKAGE).read_bytes()).hexdigest()
     (place / "MLmodel").write_text((place / "MLmodel").read_text().replace(before, now))
-    with pytest.raises(ValueError, match="version 1: its files are not those that were registered"):
+    with pytest.raises(ValueError, match="version 1: its files are not the registered ones"):
         promote(backend, "fewstep-digits", None, Rules())
-    with pytest.raises(ValueError, match="version 1: its files are not those that were registered"):
+    with pytest.raises(ValueError, match="version 1: its files are not the registered ones"):
         force(backend, "fewstep-digits", 1, "as it is")
     code = f"import mlflow; mlflow.pyfunc.load_model({record['uri']!r})"
     environment = {**os.environ, "MLFLOW_TRACKING_URI": backend.uri}
     said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert "its files are not those that were registered: it is not served" in said.stderr
+    assert "its files are not the registered ones: it is not served" in said.stderr
 
 
 @pytest.mark.slow

@@ -253,7 +253,7 @@ def test_what_is_missing_or_not_what_was_registered_is_neither_promoted_nor_serv
             attempt()
     shutil.rmtree(files_of(backend, 2))
     for attempt in attempts[:3]:
-        with pytest.raises(ValueError, match="version 2: its files are not to be had"):
+        with pytest.raises(ValueError, match="version 2: its files cannot be fetched"):
             attempt()
     assert aliases(backend)["champion"] == 1
 
@@ -288,10 +288,10 @@ def test_a_champion_without_files_is_not_compared(backend, finished_model, full,
     shutil.rmtree(files_of(backend, 1))
     made = promote(backend, NAME, exam()[0], RULES)
     assert not made["promoted"]
-    assert "the champion cannot be compared (fewstep-digits version 1: its files are not to be had" in made["reason"]
+    assert "the champion cannot be compared (fewstep-digits version 1: its files cannot be fetched" in made["reason"]
     force(backend, NAME, 2, "the champion is lost")
     assert aliases(backend)["champion"] == 2
-    with pytest.raises(ValueError, match="not to be had"):
+    with pytest.raises(ValueError, match="cannot be fetched"):
         rollback(backend, NAME)
 
 

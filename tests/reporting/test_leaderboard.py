@@ -81,7 +81,7 @@ def test_scores_without_a_budget_make_no_leaderboard():
 @pytest.mark.parametrize(
     ("student", "changes", "words"),
     [
-        (finished("cd", "teacher"), {"models": {"cd": "other"}}, "of another model than the one that is there"),
+        (finished("cd", "teacher"), {"models": {"cd": "other"}}, "belong to another model than the one on disk"),
         (finished("cd", "teacher"), {"budget": TrainingBudget("steps", 9)}, "a budget of 9 steps, not 640 images"),
         (finished("cd", "another"), {}, "cd had another teacher"),
     ],

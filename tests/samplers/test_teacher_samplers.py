@@ -51,7 +51,7 @@ def test_no_evaluations_are_refused():
 @pytest.mark.parametrize("name", DENOISER_SAMPLERS)
 @pytest.mark.parametrize("levels", [[], [1.0, 2.0], [2.0, 2.0], [1.0, 0.0], [[1.0]], [math.nan], [math.inf, 1.0]])
 def test_levels_decrease_and_stay_above_0(data, noise, name, levels):
-    with pytest.raises(ValueError, match="they decrease"):
+    with pytest.raises(ValueError, match="levels must be decreasing and above 0, got"):
         DENOISER_SAMPLERS[name](data.denoiser, noise, torch.tensor(levels), None)
 
 

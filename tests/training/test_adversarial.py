@@ -44,7 +44,7 @@ def test_a_run_stopped_before_at_or_after_the_switch_ends_in_the_same_bits(job, 
 def test_weights_by_the_gradients_of_a_batch_are_not_made_of_its_pieces(job, tmp_path):
     training = replace(job.recipe.training, micro_batch_size=8)
     pieces = Training(replace(job, recipe=replace(job.recipe, training=training)), tmp_path)
-    with pytest.raises(ValueError, match="micro_batch_size is 8, .*depend on each other"):
+    with pytest.raises(ValueError, match="micro_batch_size must be 0 .*, got 8: .*depend on each other"):
         pieces.make_step()
 
 

@@ -31,9 +31,9 @@ def test_micro_batches_share_the_global_batch_or_say_why_not():
     ("wrong", "message"),
     [
         ({"optimizer": "adan"}, "Did you mean 'adam'"),
-        ({"images": 0}, "images is 0: it is above 0"),
-        ({"label_dropout": 1.0}, r"label_dropout is 1.0: it is in \[0, 1\)"),
-        ({"clip": -1.0}, "clip is -1.0"),
+        ({"images": 0}, "images must be above 0, got 0"),
+        ({"label_dropout": 1.0}, "label_dropout must be at least 0 and below 1, got 1.0"),
+        ({"clip": -1.0}, "clip must be at least 0, got -1.0"),
         ({"precision": "fp16"}, "bf16, fp32"),
     ],
 )

@@ -296,7 +296,7 @@ def primary_score(extractor: str | None) -> str:
 
 def incomparable(here: str, there: str, difference: str) -> str:
     """The sentence for scores of two models that were measured differently."""
-    return f"scores of {here} (here) and of {there} (there) do not compare: {difference}. Evaluate both again."
+    return f"scores of {here} (here) and of {there} (there) cannot be compared: {difference}. Evaluate both again."
 
 
 def check_format(facts: Mapping[str, Any], what: str) -> None:

@@ -163,7 +163,7 @@ def _download(version: "ModelVersion", backend: Backend, folder: Path) -> None:
             uri = f"{version.source}/{part}"
             download_artifacts(artifact_uri=uri, dst_path=str(place), tracking_uri=backend.uri)
         except MlflowException as problem:
-            raise OSError(str(problem)) from None
+            raise StorageError(str(problem)) from None
 
 
 def is_whole(version: "ModelVersion", backend: Backend) -> bool:
@@ -217,9 +217,7 @@ def check_files(version: "ModelVersion", model: "SavedModel", seals: dict[str, s
     check_weights(version, model)
     for key in (CODE_SEAL, PACKAGE_SEAL, SEAL):
         if version.tags.get(key, seals.get(key)) != seals.get(key):
-            raise InvalidInput(
-                f"{version.name} version {version.version}: its files are not those that were registered"
-            )
+            raise InvalidInput(f"{version.name} version {version.version}: its files are not the registered ones")
 
 
 def load_newer(backend: Backend, name: str, alias: str, number: int | None) -> "tuple[int, Model] | None":

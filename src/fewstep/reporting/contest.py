@@ -18,7 +18,7 @@ def check_contest(model: SavedModel, teacher: SavedModel, scored: Evaluation, re
     name = model.spec.name
     again = f"kedro run --pipelines=compare --nodes=train_{name},score_{name}"
     if scored.models.get(name) != model.sha256:
-        raise InvalidInput(f"the scores of {name} are of another model than the one that is there: {again}")
+        raise InvalidInput(f"the scores of {name} belong to another model than the one on disk: {again}")
     if scored.budget != reference.budget:
         raise InvalidInput(f"{name} had a budget of {scored.budget}, not {reference.budget}: {again}")
     if model.spec.provenance.teacher_sha256 not in (None, teacher.sha256):
