@@ -13,7 +13,7 @@ from PIL import Image
 
 from fewstep.data import ingest
 from fewstep.data.space import DataSpace
-from fewstep.evaluation.extractor_choice import CHOICE
+from fewstep.evaluation.features.choice import CHOICE
 from fewstep.evaluation.student_levels import StudentLevels
 from fewstep.launch import LaunchSettings
 from fewstep.pipelines.datasets import (

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from fewstep.evaluation.student_levels import StudentLevels
+from fewstep.models.model import SavedModel
 from fewstep.models.spec import levels_from_json
 from fewstep.pipelines.register.nodes import register_student
 from fewstep.pipelines.workplace import Workplace
@@ -161,9 +162,9 @@ def taught(finished_model):
     return replace(student, spec=replace(student.spec, provenance=provenance)), teacher
 
 
-def registered(found, student, teacher, workplace):
-    """The record that the pipeline's node makes."""
-    levels, pictures = StudentLevels.of_recipe(student), (Image.new("RGB", (2, 2)), Image.new("RGB", (3, 3)))
+def registered(found, student, teacher, workplace, levels=None):
+    """The record that the pipeline's node makes. levels: of the recipe, if not given."""
+    levels, pictures = levels or StudentLevels.of_recipe(student), (Image.new("RGB", (2, 2)), Image.new("RGB", (3, 3)))
     return register_student(student, teacher, found, levels, *pictures, None, workplace)[0]
 
 
@@ -175,6 +176,17 @@ def test_scores_of_another_model_of_its_name_are_not_registered(backend, finishe
             replace(scores(26.0), models=of), student, teacher, Workplace(tmp_path, backend, "base", None, False)
         )
     assert not backend.client().search_registered_models()
+
+
+def test_levels_of_another_model_are_refused_before_anything_is_registered(backend, finished_model, scores, tmp_path):
+    student, teacher = taught(finished_model)
+    found = replace(scores(26.0), models={"cd": student.sha256, "teacher": teacher.sha256})
+    others, here = StudentLevels("0" * 64, {}, searched=True), Workplace(tmp_path, backend, "base", None, False)
+    with pytest.raises(ValueError, match="levels are of another cd than .*kedro run --pipelines=evaluate"):
+        registered(found, student, teacher, here, others)
+    assert not backend.client().search_registered_models()
+    searched = StudentLevels(student.sha256, {2: (1.5,)}, searched=True)
+    assert registered(found, student, teacher, here, searched)["levels"] == {"2": [1.5]}
 
 
 def test_a_version_names_the_code_that_trained_it_and_keeps_its_pictures(backend, finished_model, scores, tmp_path):
@@ -227,6 +239,10 @@ def test_a_damaged_or_unevaluated_model_is_not_registered(backend, finished_mode
         register(model, scores(26.0, rows=[]), backend)
     with (model.folder / "model.json").open("a") as file:
         file.write(" x")
+    with pytest.raises(ValueError, match="damaged"):
+        SavedModel.open(model.folder)
+    weights = model.folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(ValueError, match="damaged"):
         register(model, scores(26.0), backend)
     assert not backend.client().search_registered_models()

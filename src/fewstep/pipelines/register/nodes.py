@@ -30,6 +30,7 @@ def register_student(
     go with it, and the report if there is one. Raises ValueError for scores or levels of other models.
     """
     taught_by, record = teacher_of(student, teacher), None
+    scored = levels.at(student)  # refuses levels of another model before anything is registered
     scores.check_models(**{model.spec.name: model.sha256 for model in (student, taught_by) if model})
     if taught_by:
         run = workplace.run_of(taught_by)
@@ -38,7 +39,7 @@ def register_student(
     with TemporaryDirectory() as temporary:
         shown = _files(Path(temporary), sheet, ladder, report)
         lineage = _lineage(run, student)
-        record = register(levels.at(student), scores, workplace.backend, lineage, run.run_id, record, shown)
+        record = register(scored, scores, workplace.backend, lineage, run.run_id, record, shown)
     provisional = " (provisional)" if record["provisional"] else ""
     print(
         f"\n{record['name']} version {record['version']}: {', '.join(record['aliases']) or 'no alias'}{provisional}, "
