@@ -43,6 +43,8 @@ MADE = {
     ".venv/ready",
     ".venv/extras",
     "data/01_raw/images",
+    "data/08_reporting/digits/cd/metrics.json",
+    "data/08_reporting/digits/comparison/leaderboard.json",
     "src/fewstep/objectives/mine.py",
     RECIPE,
 }
