@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[1]
-TEXT = "\n".join(file.read_text() for file in (PROJECT / "README.md", *sorted(PROJECT.glob("docs/*.md"))))
+TEXT = "\n".join(
+    file.read_text()
+    for file in (PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted(PROJECT.glob("docs/*.md")))
+)
 OURS = {"kedro", "fewstep", "make"}  # test_readme
 SYSTEM = {"cp", "export", "git", "mkdir"}
 SPAN = r"`((?:[A-Z_]+=\S+ )?(?:dvc|mlflow|python|pip|ray|curl) [^`]*)`"
@@ -48,6 +51,10 @@ def check_ray(words: list[str], takes) -> None:
 def check_python(words: list[str], _) -> None:
     if words[0] == "-c":
         ast.parse(words[1])
+        return
+    if words[0] == "-m":
+        place = PROJECT / "src" / words[1].replace(".", "/")
+        assert (place / "__main__.py").exists() or "__main__" in place.with_suffix(".py").read_text()
         return
     script = (PROJECT / words[0]).read_text()
     assert [word for word in words[1:] if word.startswith("-") and f'"{word}"' not in script] == []

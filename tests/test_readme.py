@@ -14,7 +14,7 @@ from fewstep.cli import main, run
 from fewstep.config.parameters import to_json
 from fewstep.pipeline_registry import register_pipelines
 from fewstep.pipelines.config_loader import RecipeConfigLoader
-from fewstep.reporting.leaderboard import leaderboard_table
+from fewstep.reporting.leaderboard import Leaderboard, leaderboard_table
 from fewstep.settings import CONFIG_LOADER_ARGS
 
 PROJECT = Path(__file__).parents[1]
@@ -43,6 +43,8 @@ MADE = {
     ".venv/ready",
     ".venv/extras",
     "data/01_raw/images",
+    "data/08_reporting/digits/cd/metrics.json",
+    "data/08_reporting/digits/comparison/leaderboard.json",
     "src/fewstep/objectives/mine.py",
     RECIPE,
 }
@@ -233,5 +235,5 @@ def test_the_results_are_all_of_the_committed_scores(committed_metrics):
 
 
 def test_the_results_have_the_leaderboard_that_is_committed(committed_leaderboard):
-    _, methods, reference, *_ = leaderboard_table(committed_leaderboard).split("\n\n")
+    _, methods, reference, *_ = leaderboard_table(Leaderboard.from_json(committed_leaderboard)).split("\n\n")
     assert re.search(r"```\n(method .*?)\n```", RESULTS, re.DOTALL)[1] == f"{methods}\n\n{reference}"

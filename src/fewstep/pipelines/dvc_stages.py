@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-import yaml
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
+from omegaconf import OmegaConf
 
 from fewstep import budget, data, diffusion, evaluation, networks, preconditioning, samplers
 from fewstep.diffusion import randomness
@@ -53,7 +53,7 @@ def dvc_files(project: Path) -> dict[str, str]:
     sources = Sources(project, dict(pipelines), context.catalog, context.params)
     stages = {"dvc.yaml": sources.journey(), "comparison/dvc.yaml": sources.comparison()}
     return {
-        name: head + yaml.safe_dump({"stages": stages[name]}, sort_keys=False, width=120).replace(RECIPE, "${key}")
+        name: head + OmegaConf.to_yaml({"stages": stages[name]}).replace(RECIPE, "${key}")
         for name, head in HEADS.items()
     }
 
@@ -140,7 +140,7 @@ class Sources:
         if key.startswith("recipes."):
             return [(f"{CONF}/parameters/{key.replace('.', '/')}.yml", key)]  # a recipe's file has its name
         for file in sorted((self.project / CONF / "parameters").glob("*.yml")):
-            value = yaml.safe_load(file.read_text())
+            value = OmegaConf.to_container(OmegaConf.load(file))
             for word in key.split("."):
                 value = value.get(word) if isinstance(value, dict) else None
             if value is None:
