@@ -14,7 +14,7 @@ from fewstep.evaluation.results import SAMPLING_SPEED
 from fewstep.models.spec import levels_from_json
 from fewstep.registry.card import card
 from fewstep.registry.package import CODE_SEAL, PACKAGE, PACKAGE_SEAL, PARTS, SEAL, seals_of, write_package
-from fewstep.support.errors import InvalidInput, UserError
+from fewstep.support.errors import InvalidInput, StorageError, UserError
 from fewstep.tracking.backend import Backend
 from fewstep.tracking.mlflow_calls import find_run
 

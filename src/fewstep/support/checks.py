@@ -40,11 +40,13 @@ class Range:
     def __call__(self, value: Any, owner: Any = None) -> str | None:
         if not isinstance(value, Real) or isinstance(value, bool):
             return "a number"
-        if not math.isfinite(value):
+        number = float(value)
+        if not math.isfinite(number):
             return "finite"
         low, high = (getattr(owner, end) if isinstance(end, str) else end for end in (self.low, self.high))
-        holds = (low < value if self.open_low else low <= value) and (value < high if self.open_high else value <= high)
-        return None if holds else self._words(owner)
+        above = low < number if self.open_low else low <= number
+        below = number < high if self.open_high else number <= high
+        return None if above and below else self._words(owner)
 
     def _words(self, owner: Any) -> str:
         low, high = _named(self.low, owner), _named(self.high, owner)

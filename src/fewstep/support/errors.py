@@ -1,6 +1,6 @@
 """What a user can get wrong: one family of exceptions, raised on purpose. Any other exception is a bug."""
 
-from typing import Self
+from typing import Any, Self
 
 
 class UserError(Exception):
@@ -23,7 +23,7 @@ class UserError(Exception):
         """The same error, with the section of its parameter: "training.clip must be at least 0, got -1"."""
         if self.field is None:
             return type(self)(f"{place}: {self.message}")
-        return type(self).of(f"{place}.{self.field}", self.value, self.allowed)
+        return type(self).of(f"{place}.{self.field}", self.value, self.allowed or "another value")
 
     def __str__(self) -> str:
         return self.message
@@ -36,7 +36,7 @@ class InvalidInput(UserError, ValueError):
 class StorageError(UserError, OSError):
     """A disk that is full, or a file that cannot be written. number: the system's, as in errno."""
 
-    def __init__(self, message: str, number: int | None = None, **facts):
+    def __init__(self, message: str, number: int | None = None, **facts: Any):
         super().__init__(message, **facts)
         self.errno = number
 

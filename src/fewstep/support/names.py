@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable, Iterable
 from inspect import Parameter, signature
+from typing import Any
 
 from fewstep.support.errors import InvalidInput
 
@@ -21,7 +22,7 @@ def check_name(what: str, name: object, allowed: Iterable[str], of: str = "") ->
     raise InvalidInput(f"There is no {what} {name!r}{owner}.{hint} Allowed: {names}.", value=name, allowed=names)
 
 
-def check_arguments(of: str, function: Callable, given: Iterable[str], bound: Iterable[str] = ()) -> None:
+def check_arguments(of: str, function: Callable[..., Any], given: Iterable[str], bound: Iterable[str] = ()) -> None:
     """InvalidInput for an argument that a function does not have. bound: arguments that are not the user's to give."""
     known = [p.name for p in signature(function).parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
     for name in given:
