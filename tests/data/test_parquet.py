@@ -110,5 +110,5 @@ def test_files_that_are_not_there_or_no_parquet(tmp_path):
     with pytest.raises(ValueError, match=r"train\.parquet cannot be read as a Parquet file"):
         run(tmp_path)
     write(tmp_path / "train.parquet", range(8))
-    with pytest.raises(ValueError, match="among the train files and among the test files"):
+    with pytest.raises(ValueError, match="is both a train file and a test file"):
         run(tmp_path, test=str(tmp_path / "train.parquet"))

@@ -217,7 +217,7 @@ REFUSED = {
     "type": ("superresolve", {"factor": "two"}, SPACE, "factor must be a whole number, got 'two'"),
     "kind of mask": ("inpaint", {"mask": 3}, SPACE, "mask must be a name or a path, got 3"),
     "whole mask": ("inpaint", {"mask": torch.ones(8, 8).bool()}, SPACE, "the mask must have both white pixels"),
-    "factor": ("superresolve", {"factor": 3}, SPACE, r"a factor of 3.*\(2, 4, 8\)"),
+    "factor": ("superresolve", {"factor": 3}, SPACE, r"factor must be a divisor of both 8 and 8 \(2, 4, 8\), got 3"),
     "grey": ("colorize", {}, GREY, "colorization needs images of 3 channels, and digits have 1"),
     "mask": ("inpaint", {"mask": "centre"}, SPACE, "Did you mean 'center'"),
     "points": ("inpaint", {}, DataSpace("moons", "points", (2,), 1.0), "moons are points: only images can be edited"),

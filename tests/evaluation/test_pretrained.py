@@ -13,6 +13,7 @@ from fewstep.evaluation.features.extractor import file_sha256
 from fewstep.evaluation.features.fidelity import import_fidelity
 from fewstep.evaluation.features.pretrained import PRETRAINED
 from fewstep.evaluation.ladder import evaluate_given
+from fewstep.evaluation.results import ExtractorId
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated", "ignore::torch.jit.TracerWarning")
 
@@ -149,7 +150,7 @@ def test_inception_of_gray_images(tmp_path, monkeypatch):
 def test_scores_by_clip_are_torch_fidelitys(publish, digits):
     file, known = publish(Clip()), digits.images("train")
     scores = evaluate_given(GRAY, "given", digits, open_extractor(CLIP, file), count=len(GRAY), seeds=[0])
-    assert scores["extractor"] == {"name": CLIP, "sha256": file_sha256(file)}
+    assert scores.measurement.extractor == ExtractorId(CLIP, file_sha256(file))
     theirs = import_fidelity().calculate_metrics(
         input1=Coloured(GRAY), input2=Coloured(known), feature_extractor=CLIP, feature_extractor_weights_path=str(file),
         fid=True, kid=True, prc=True, kid_subset_size=len(GRAY), rng_seed=0, cuda=False, save_cpu_ram=True, cache=False,
@@ -162,7 +163,7 @@ def test_scores_by_clip_are_torch_fidelitys(publish, digits):
         "recall": "recall",
     }
     assert theirs["frechet_inception_distance"] > 0
-    assert {name: score["mean"] for name, score in scores["rows"][0]["scores"].items() if CLIP in name} == {
+    assert {name: score.mean for name, score in scores.rows[0].scores.items() if CLIP in name} == {
         f"{ours}_{CLIP}": pytest.approx(theirs[name], rel=1e-4, abs=1e-6) for ours, name in names.items()
     }
 
@@ -178,7 +179,7 @@ def test_clip_is_found_where_the_error_said(publish):
 def test_another_file_is_not_called_clip(publish, tmp_path):
     publish(Clip())
     torch.jit.trace(Clip(), torch.zeros(1, 3, 16, 16)).save(tmp_path / "other.pt")
-    with pytest.raises(ValueError, match="other.pt does not hold CLIP weights.*its sha256 is"):
+    with pytest.raises(ValueError, match="other.pt does not hold CLIP weights.*the sha256 of clip-vit-b-32 must be"):
         open_extractor(CLIP, tmp_path / "other.pt")
 
 

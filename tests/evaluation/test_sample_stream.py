@@ -88,7 +88,7 @@ def test_points_are_float32(tmp_path):
 
 @pytest.mark.parametrize(
     ("changed", "words"),
-    [({"count": 0}, "at least 1"), ({"batch_size": 0}, "at least 1"), ({"path": "a.png"}, "ends in .npy")],
+    [({"count": 0}, "at least 1"), ({"batch_size": 0}, "at least 1"), ({"path": "a.png"}, "must end in .npy")],
 )
 def test_bad_input_fails_before_any_work(tmp_path, changed, words):
     def never(indices):
@@ -116,7 +116,7 @@ def test_a_file_has_one_writer_at_a_time_and_a_dead_one_holds_nothing(tmp_path):
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
     assert writer.stdout.readline() == "writing\n"
     for made_by in ({}, {"seed": 1}):
-        with pytest.raises(ValueError, match="another process is writing .*p.npy: wait until it has ended, or name"):
+        with pytest.raises(ValueError, match="another process is writing .*p.npy: wait until it ends, or name"):
             stream(lambda i: np.stack([i, -i], 1).astype("f4"), space, 7, path, made_by)
     writer.kill()
     writer.wait()

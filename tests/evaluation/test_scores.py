@@ -123,5 +123,5 @@ def test_labels_that_were_asked_for_are_compared_with_those_seen(extractor, digi
 
 def test_too_few_images(extractor, digits):
     images = digits.images("train")[:9]
-    with pytest.raises(ValueError, match="9 images: at least 10"):
+    with pytest.raises(ValueError, match="scores need at least 10 images, of samples and of reference, got 9"):
         score_images(images, Reference.of(digits.images("train")[:50], extractor), extractor)

@@ -44,7 +44,7 @@ def test_lpips_takes_gray_images_at_the_datas_scale_and_trains_nothing():
 
 
 def test_missing_lpips_weights_are_named_with_their_place(tmp_path):
-    with pytest.raises(ValueError, match=r"vgg16-397923af.pth at that place"):
+    with pytest.raises(ValueError, match=r"put torchvision's vgg16-397923af.pth there"):
         build_distance({"name": "lpips", "weights": str(tmp_path / "none.pth")})
 
 
@@ -53,9 +53,9 @@ def test_missing_lpips_weights_are_named_with_their_place(tmp_path):
     [
         ("l3", "no distance 'l3'.*Allowed: l1, l2"),
         ("pseudo_hubert", "Did you mean 'pseudo_huber'"),
-        ({"name": "pseudo_huber", "c": -1}, "c = -1: it is a positive number"),
-        ({"name": "pseudo_huber", "c": math.nan}, "c = nan: it is a positive number"),
-        ({"name": "pseudo_huber", "c": "abc"}, "c = abc: it is a positive number"),
+        ({"name": "pseudo_huber", "c": -1}, "c must be above 0, got -1"),
+        ({"name": "pseudo_huber", "c": math.nan}, "c must be finite, got nan"),
+        ({"name": "pseudo_huber", "c": "abc"}, "c must be a number, got 'abc'"),
         ({"name": "l2", "c": 1}, "distance l2"),
         ({"name": "lpips_random", "net": "vg"}, "Allowed: alex, squeeze, vgg"),
     ],

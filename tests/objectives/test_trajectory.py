@@ -314,7 +314,7 @@ def test_a_discriminator_judges_each_sample_alone_and_by_its_label(shape, classe
 def test_a_pretrained_backbone_is_frozen_and_is_read_from_its_file(tmp_path):
     with pytest.raises(ValueError, match="gan_backbone must be the path of .*: no such file"):
         Discriminator((1, 16, 16), backbone=str(tmp_path / "none.pth"))
-    with pytest.raises(ValueError, match=r"gan_backbone .*is for images from 8x8 on, not for the shape \[2\]"):
+    with pytest.raises(ValueError, match=r"gan_backbone needs images of at least 8x8, got the shape \[2\]"):
         student = build_preconditioner({"name": "trajectory"}, build_network(POINTS | {"second_time": True}, (2,)))
         ConsistencyTrajectory(gan=True, gan_backbone="any").check_student(student)
     from fewstep.networks.discriminator import Backbone

@@ -32,8 +32,8 @@ def untrained(points, draw_model, tmp_path):
 
 
 @pytest.fixture
-def workplace(store, tmp_path):
-    return Workplace(tmp_path / "runs", store, "moons", LaunchSettings(workers=0), fresh=False)
+def workplace(backend, tmp_path):
+    return Workplace(tmp_path / "runs", backend, "moons", LaunchSettings(workers=0), fresh=False)
 
 
 @pytest.mark.parametrize(("given", "seeds", "provisional"), [({}, [0], True), ({"full": True}, [0, 1, 2], False)])

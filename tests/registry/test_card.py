@@ -46,8 +46,8 @@ def test_what_is_not_known_is_not_said(finished_model, scores):
 
 def test_points_have_no_features(model, scores):
     given = scores(0.2, extractor=None)
-    for row in given["rows"]:
-        row["scores"] = {"wasserstein": row["scores"]["fid_digits"]}
+    rows = tuple(replace(row, scores={"wasserstein": row.scores["fid_digits"]}) for row in given.rows)
+    given = replace(given, rows=rows, primary="wasserstein")
     found = limits(model, given)
     assert "`wasserstein` compares with nothing but `wasserstein` on the same data, of as many samples." in found
     assert "memorised" not in found

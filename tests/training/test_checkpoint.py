@@ -36,7 +36,7 @@ def test_no_checkpoint_is_none(tmp_path):
     assert load_newest(tmp_path / "nothing") is None
 
 
-@pytest.mark.parametrize(("module", "write"), [(tensor_files, "save_file"), (checkpoint, "write_folder")])
+@pytest.mark.parametrize(("module", "write"), [(tensor_files, "save_file"), (checkpoint, "write_facts")])
 def test_a_full_disk_keeps_what_was_there_and_says_so(tmp_path, monkeypatch, module, write):
     save_checkpoint(tmp_path, 1, TENSORS, {})
 

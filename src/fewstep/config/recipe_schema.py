@@ -12,7 +12,7 @@ from fewstep.losses.distances import check_distance
 from fewstep.networks import NETWORKS, arguments_of, check_arguments
 from fewstep.objectives import Objective, objective_class
 from fewstep.preconditioning import PRECONDITIONERS
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, UserError
 from fewstep.support.names import check_name
 from fewstep.training.recipe import NoiseRange, Recipe
 
@@ -88,13 +88,21 @@ def with_noise(recipe: Mapping[str, Any]) -> dict[str, Any]:
             if name in (objective if section == "objective" else wrapper):
                 stated = "sigma_min" if name == "boundary" else name
                 raise InvalidInput(f"{section}.{name} must be left out: noise.{stated} sets it for the whole recipe.")
-    if not noise or not {"objective", "preconditioning"} <= recipe.keys():
+    if not _is_range(noise) or not {"objective", "preconditioning"} <= recipe.keys():
         return dict(recipe)
     known = {f.name for f in fields(objective_class(objective.get("name")))}
     given = {name: value for name, value in noise.items() if name in known}
     has_boundary = "sigma_min" in noise and _arguments_of(str(wrapper.get("name")))
     boundary = {"boundary": noise["sigma_min"]} if has_boundary else {}
     return {**recipe, "objective": {**objective, **given}, "preconditioning": {**wrapper, **boundary}}
+
+
+def _is_range(noise: Mapping[str, Any]) -> bool:
+    """Whether these are ends of the noise; where not, the check of `noise` itself says so."""
+    try:
+        return bool(noise) and NoiseRange(**noise) is not None
+    except (UserError, TypeError):
+        return False
 
 
 def _arguments_of(preconditioner: str) -> list[Parameter]:

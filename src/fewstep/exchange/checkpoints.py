@@ -1,7 +1,8 @@
 """Published checkpoints as models of ours: a teacher (EDM) or a student (CD, CT, ECT)."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -152,17 +153,26 @@ def model_of(
     return model
 
 
+@contextmanager
+def _naming_configuration(path: Path | str) -> Iterator[None]:
+    """What a configuration from elsewhere makes go wrong, with the name of its file."""
+    try:
+        yield
+    except (TypeError, KeyError, IndexError, ZeroDivisionError, UserError) as problem:
+        raise InvalidInput(f"{path} has a configuration that fits no network: {problem}") from None
+
+
 def _checked(weights: Mapping[str, Tensor], config: Mapping, path) -> tuple[dict, dict[str, Tensor]]:
     """Our settings of the network, and the weights by our names; nothing is built that is larger than the file."""
-    try:
+    with _naming_configuration(path):
         published = from_published(config)
-        if problem := too_large(published["spec"], published["num_classes"], weights):
-            raise InvalidInput(f"{path} is refused: {problem}.")
+        too_much = too_large(published["spec"], published["num_classes"], weights)
+    if too_much:
+        raise InvalidInput(f"{path} is refused: {too_much}.")
+    with _naming_configuration(path):
         with torch.device("meta"):
             ours = build_network(**published).state_dict()
         renamed = {key: value.float() for key, value in import_weights(config, weights).items()}
-    except (TypeError, KeyError, IndexError, ZeroDivisionError) as problem:
-        raise InvalidInput(f"{path} has a configuration that fits no network: {problem}") from None
     if problem := _difference(renamed, ours):
         raise InvalidInput(f"{path} holds another network than its configuration says: {problem}.")
     return published, renamed

@@ -23,7 +23,7 @@ class Parts:
         self.sizes = feature_sizes(shape, len(settings.channel_mult))
         if unknown := set(settings.attn_resolutions) - {height for height, _ in self.sizes}:
             raise InvalidInput(
-                f"attn_resolutions {sorted(unknown)}: the sizes of this network are {[h for h, _ in self.sizes]}."
+                f"attn_resolutions must be sizes of this network ({[h for h, _ in self.sizes]}), got {sorted(unknown)}."
             )
         self.widths = [int(settings.channels * mult) for mult in settings.channel_mult]
         self.emb_channels = int(settings.channels * settings.channel_mult_emb)
@@ -123,10 +123,10 @@ def feature_sizes(shape: Sequence[int], levels: int) -> list[tuple[int, int]]:
     """(height, width) of the feature maps, the largest first, each half of the one before."""
     if len(shape) != 3:
         raise InvalidInput(
-            f"The network 'unet' takes images of shape [C, H, W], not {list(shape)}: use 'mlp' for points."
+            f"the network 'unet' takes images of shape [C, H, W], got {list(shape)}: use 'mlp' for points."
         )
     if not levels or shape[1] % 2 ** (levels - 1) or shape[2] % 2 ** (levels - 1):
         raise InvalidInput(
-            f"channel_mult has {levels} numbers, but {shape[1]}x{shape[2]} cannot be halved {levels - 1} times."
+            f"channel_mult has {levels} entries, but {shape[1]}x{shape[2]} cannot be halved {levels - 1} times."
         )
     return [(shape[1] >> level, shape[2] >> level) for level in range(levels)]

@@ -53,7 +53,7 @@ class UNetSettings(EmbeddingSettings):
         check_name("resample", self.resample, ("block", "conv"))
         super().__post_init__()
         if self.double_norm and not self.adaptive_scale:
-            raise InvalidInput("double_norm is of the scale and the shift: it needs adaptive_scale.")
+            raise InvalidInput("adaptive_scale must be true if double_norm is, which normalises its output.")
 
     def heads(self, width: int, attends: bool, number: int) -> int:
         """Attention heads of a block, 0 for no attention."""

@@ -44,7 +44,7 @@ class Extractor:
         if images.dtype != np.uint8 or images.ndim != 4 or (self.shape and images.shape[1:] != self.shape):
             wanted = f"[N, {', '.join(map(str, self.shape or ('C', 'H', 'W')))}]"
             given = f"{images.dtype} {list(images.shape)}"
-            raise InvalidInput(f"The extractor {self.name} was given {given} images: it takes uint8 {wanted}.")
+            raise InvalidInput(f"the extractor {self.name} takes uint8 {wanted}, got {given}.")
         with torch.inference_mode():
             batches = (
                 torch.from_numpy(np.array(images[i : i + batch_size])) for i in range(0, len(images), batch_size)

@@ -48,9 +48,11 @@ def make_extractor(store, folder: str | Path, seed: int = 0, on_progress=None) -
     """
     folder, name = Path(folder), store.space.name
     if store.space.kind != "images":
-        raise InvalidInput(f"The data set {name} has {store.space.kind}: features are for images, points have none.")
+        raise InvalidInput(f"only images have features, and the data set {name} has {store.space.kind}.")
     if name in PRETRAINED:
-        raise InvalidInput(f"The data set is called {name}, as scores by that network are: give it another name.")
+        raise InvalidInput(
+            f"the data set must not be called {name}, which is the name of a feature extractor: rename it."
+        )
     if (folder / "extractor.json").is_file():
         found = open_extractor(folder)
         if (found.record["data_sha256"], found.record["seed"]) == (store.sha256, seed):
