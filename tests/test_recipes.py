@@ -180,7 +180,7 @@ def from_elsewhere(teacher, **changes):
 def test_guidance_by_a_loaded_teacher_that_always_had_labels_is_refused(recipe, patches, teacher):
     student = parameters(recipe).student
     Job.of(student, patches, teacher)
-    with pytest.raises(ValueError, match=f"{recipe}: objective.guidance is 1.5: .*also trained without labels"):
+    with pytest.raises(ValueError, match=f"{recipe}: objective.guidance is 1.5, so .*also trained without labels"):
         Job.of(student, patches, from_elsewhere(teacher))
 
 
@@ -196,7 +196,7 @@ def test_a_loaded_teacher_is_of_the_students_network_and_of_the_datas_scale(patc
     with pytest.raises(ValueError, match=r"cd: .*the teacher's has network.norm_eps=1e-05 \(not 0.001\)"):
         Job.of(replace(student, network=student.network | {"norm_eps": 1e-3}), patches, teacher)
     elsewhere = replace(from_elsewhere(teacher), space=replace(teacher.space, scale=2.0))
-    with pytest.raises(ValueError, match="cd: the teacher's values have the scale 2, and the data's .*data.scale=2"):
+    with pytest.raises(ValueError, match="cd: the teacher was trained at scale 2, and these data have .*data.scale=2"):
         Job.of(student, patches, elsewhere)
 
 

@@ -22,20 +22,3 @@ def make(tmp_path, draw_model):
 def backend(tmp_path):
     """A registry that is empty."""
     return Backend.at(tmp_path, "sqlite:///mlflow.db")
-
-
-@pytest.fixture
-def scores():
-    """A scores.json of a student and its teacher: a function of the distance."""
-
-    def make(value):
-        def row(model, sampler, nfe):
-            found = {"fid_digits": {"mean": value, "values": [value]}}
-            return {"model": model, "sampler": sampler, "nfe": nfe, "scores": found, "images_per_second": 9.0}
-
-        extractor = {"name": "digits", "sha256": "e" * 64}
-        facts = {"dataset": "digits", "data_sha256": "d" * 64, "extractor": extractor, "count": 100, "seeds": [0]}
-        rows = [row("cd", "multistep", 1), row("teacher", "heun", 9)]
-        return {**facts, "provisional": True, "floor": {"count": 100, "scores": {}}, "rows": rows}
-
-    return make

@@ -82,13 +82,13 @@ def test_colours_and_wide_pictures_are_shown():
 
 def test_the_page_follows_the_alias_and_shows_the_versions_teacher(make, backend, scores):
     teacher = make("teacher")
-    taught_by = register_teacher(teacher.folder, scores(9.0), backend)
-    register(make("cd").folder, scores(9.0), backend, teacher=taught_by)
+    taught_by = register_teacher(teacher, scores(9.0), backend)
+    register(make("cd"), scores(9.0), backend, teacher=taught_by)
     studio = Studio(CHAMPION, backend=backend)
     assert "fewstep-digits version 1** @champion" in studio.words()
     assert studio.served.teacher.sha256 == teacher.sha256
     other = make("cd", 1)
-    register(other.folder, scores(8.0), backend)
+    register(other, scores(8.0), backend)
     pinned = Studio("models:/fewstep-digits/1", backend=backend)
     force(backend, "fewstep-digits", 2, "better")
     assert "fewstep-digits version 2" in studio.reload()

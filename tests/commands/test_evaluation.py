@@ -52,13 +52,13 @@ def test_without_a_count_there_are_as_many_as_the_samples_give(project):
     [
         ("b.npy --beside=a.json --count=30", "the sample count differs (30 here, 40 there)"),
         ("b.npy --beside=a.json --seed=1", "the set of seeds differs ([1] here, [7] there)"),
-        ("b.npy --count=91 --seed=7", "b.npy has 90 samples: 91 of each seed (7) are 91"),
-        ("several.npy", "several.npy is no array of numbers that NumPy wrote: it holds several (.npz)"),
-        ("b.npy --beside=conf/base/globals.yml", "it is no scores.json"),
+        ("b.npy --count=91 --seed=7", "91 samples for each of the seeds 7 need 91 samples, and b.npy has 90."),
+        ("several.npy", "several.npy cannot be read as one array of numbers (.npy): it holds several (.npz)"),
+        ("b.npy --beside=conf/base/globals.yml", "--beside must be a scores.json, got conf/base/globals.yml"),
         ("b.npy --output=nowhere/b.json", "there is no folder nowhere"),
-        ("b.npy --steps=5", "--nfe and --sampler are of a model, and b.npy was made already"),
-        ("b.npy --nfe=5", "--nfe and --sampler are of a model"),
-        ("b.npy --sampler=heun", "--nfe and --sampler are of a model, and b.npy was made already"),
+        ("b.npy --steps=5", "--nfe and --sampler are for models, and b.npy holds samples: leave them out."),
+        ("b.npy --nfe=5", "--nfe and --sampler are for models"),
+        ("b.npy --sampler=heun", "--nfe and --sampler are for models, and b.npy holds samples: leave them out."),
     ],
 )
 def test_what_cannot_be_is_said_before_any_work(words, message, project):

@@ -82,7 +82,7 @@ def test_another_training_seed_is_another_training(compared):
     ("words", "message"),
     [
         (("--pipelines=trian",), "no pipeline 'trian'. Did you mean 'train'"),
-        (("--pipelines=compare", "--params=comparison.budget.unit=hours"), "unit of a budget 'hours'"),
+        (("--pipelines=compare", "--params=comparison.budget.unit=hours"), "no unit 'hours' of a budget"),
     ],
 )
 def test_what_cannot_run_is_named_before_work(compared, words, message):
