@@ -99,7 +99,7 @@ def test_sync_says_what_is_missing(project):
     assert "kedro run --env=moons --pipelines=ingest" in typed("registry promote --env=moons", 1)
     assert "Did you mean 'moons'" in typed("registry sync --env=mons", 1)
     (project / "pyproject.toml").unlink()
-    assert "go to its folder" in typed("registry sync", 1)
+    assert "go to the project's folder" in typed("registry sync", 1)
 
 
 @pytest.mark.slow

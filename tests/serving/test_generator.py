@@ -101,7 +101,7 @@ def test_many_pictures_are_those_of_smaller_requests(served):
         (asked({"num_images": 256, "nfe": 5}), "one call must make at most 1024 evaluations (images x nfe), got 1280"),
         (
             asked({"num_images": 10, "nfe": 64}, {"num_images": 7, "nfe": 64}),
-            "at most 1024 evaluations (images x nfe), got 1088",
+            "(images x nfe), got 1088",
         ),
         (asked({"nfe": 65}), "nfe must be between 1 and 64, got 65"),
         (asked({"label": 10}), "label must be between 0 and 9, got 10"),
@@ -161,6 +161,11 @@ def encoded(image, kind="png"):
     return base64.b64encode(file.getvalue()).decode()
 
 
+def blank(height, width, kind="png"):
+    """A black picture, as a request has it."""
+    return [encoded(np.zeros((height, width), np.uint8), kind)]
+
+
 def test_an_edit_is_that_of_the_model(served):
     folder, post = served
     picture, mask = np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8), np.zeros((8, 8), np.uint8)
@@ -192,16 +197,16 @@ def test_an_edit_is_that_of_the_model(served):
         ({"task": "inpaint"}, "needs an image"),
         ({"task": "inpaint", "images": ["x"]}, "image 1 must be a PNG in base64"),
         (
-            {"task": "inpaint", "images": [encoded(np.zeros((8, 8), np.uint8), "bmp")]},
+            {"task": "inpaint", "images": blank(8, 8, "bmp")},
             "image 1 must be a PNG in base64",
         ),
         ({"task": "inpaint", "mask": encoded(np.eye(8, dtype=np.uint8), "gif")}, "mask must be a PNG in base64"),
         (
-            {"task": "inpaint", "images": [encoded(np.zeros((9, 8), np.uint8))]},
-            "image 1 must be no larger than the images of this model, got 8 x 9 pixels",
+            {"task": "inpaint", "images": blank(9, 8)},
+            "no larger than the images of this model, got 8 x 9 pixels",
         ),
         (
-            {"task": "inpaint", "images": [encoded(np.zeros((6, 8), np.uint8))]},
+            {"task": "inpaint", "images": blank(6, 8)},
             "image 1 must have 8 x 8 pixels, as digits have, got 8 x 6",
         ),
         ({"task": "inpaint", "mask": "/etc/passwd"}, "mask must be a PNG in base64"),
@@ -209,7 +214,7 @@ def test_an_edit_is_that_of_the_model(served):
         ({"task": "interpolate", "frames": -(10**6)}, "edit.frames must be at least 2, got -1000000"),
         ({"task": "denoise", "factor": 2}, "no option 'factor' of denoise"),
         (
-            {"task": "superresolve", "factor": 0, "images": [encoded(np.zeros((8, 8), np.uint8))]},
+            {"task": "superresolve", "factor": 0, "images": blank(8, 8)},
             "factor must be a divisor of both 8 and 8 (2, 4, 8), got 0",
         ),
         ({"task": "inpaint", "file": "x"}, "edit.file: Extra inputs are not permitted"),
