@@ -182,7 +182,7 @@ def test_levels_of_another_model_are_refused_before_anything_is_registered(backe
     student, teacher = taught(finished_model)
     found = replace(scores(26.0), models={"cd": student.sha256, "teacher": teacher.sha256})
     others, here = StudentLevels("0" * 64, {}, searched=True), Workplace(tmp_path, backend, "base", None, False)
-    with pytest.raises(ValueError, match="levels are of another cd than .*kedro run --pipelines=evaluate"):
+    with pytest.raises(ValueError, match="levels belong to another cd than .*kedro run --pipelines=evaluate"):
         registered(found, student, teacher, here, others)
     assert not backend.client().search_registered_models()
     searched = StudentLevels(student.sha256, {2: (1.5,)}, searched=True)
@@ -372,10 +372,10 @@ def test_sync_refuses_a_folder_of_another_model(backend, finished_model, scores)
 
 
 def test_a_registered_model_gives_the_arrays_of_the_model(backend, finished_model, scores):
-    model = finished_model()
-    register(model, scores(26.0), backend)
+    saved = finished_model()
+    register(saved, scores(26.0), backend)
     model = load_registered("models:/fewstep-digits/1", backend)
-    assert np.array_equal(model.sample(2, 5, range(3)), model.load().sample(2, 5, range(3)))
+    assert np.array_equal(model.sample(2, 5, range(3)), saved.load().sample(2, 5, range(3)))
     with pytest.raises(ValueError, match=r"@best is not in the registry at sqlite"):
         load_registered("models:/fewstep-digits@best", backend)
     with pytest.raises(ValueError, match=r"must be given as models:.NAME@champion .*, got models:.fewstep-digits"):

@@ -209,7 +209,9 @@ class Evaluation:
         """The rows of a model, by every sampler. Raises ValueError if there are none."""
         if not (found := [row for row in self.rows if row.model == model]):
             known = ", ".join(sorted({row.model for row in self.rows}))
-            raise InvalidInput(f"these scores have none of {model!r}: they are of {known}; evaluate it first")
+            raise InvalidInput(
+                f"there are no scores of {model!r} here, only of {known or 'no model'}: evaluate it first"
+            )
         return found
 
     def usual_rows_of(self, model: str) -> list[Row]:
@@ -226,8 +228,7 @@ class Evaluation:
         for name, sha256 in models.items():
             if self.models.get(name) != sha256:
                 raise InvalidInput(
-                    f"the scores are not of the {name} that is there: evaluate it again "
-                    "(kedro run --pipelines=evaluate)"
+                    f"the scores belong to another {name} than the one on disk: kedro run --pipelines=evaluate"
                 )
 
     def means_of(self, model: str) -> dict[str, float]:
