@@ -190,7 +190,7 @@ def test_a_version_that_nobody_measured_stays_provisional(backend, finished_mode
     register(finished_model(0), full(30.0), backend)
     register(finished_model(1), scores(20.0), backend)
     there, _ = exam()
-    there.measured["data_sha256"] = "a" * 64
+    there = replace(there, measured=replace(there.measured, data_sha256="a" * 64))
     found = promote(backend, NAME, there, RULES)
     assert not found["promoted"] and "not compared" in found["reason"]
     assert tags(backend, 2)["provisional"] == "true" and "not compared" in tags(backend, 2)["reason"]

@@ -381,7 +381,7 @@ def test_a_registered_model_gives_the_arrays_of_the_model(backend, finished_mode
     with pytest.raises(ValueError, match=r"must be given as models:.NAME@champion .*, got models:.fewstep-digits"):
         load_registered("models:/fewstep-digits", backend)
     with pytest.raises(ValueError, match="MLFLOW_TRACKING_URI"):
-        load_registered(CHAMPION, Backend(f"sqlite:///{model.folder}/no.db"))
+        load_registered(CHAMPION, Backend(f"sqlite:///{saved.folder}/no.db"))
 
 
 def decoded(picture):

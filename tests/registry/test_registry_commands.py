@@ -105,7 +105,7 @@ def test_sync_says_what_is_missing(project):
 @pytest.mark.slow
 def test_a_forced_promotion_its_history_and_the_way_back(project, backend, finished_model, scores):
     register(finished_model(1), scores(30.0), backend)
-    assert "names its version" in typed("registry promote --env=base --force --reason=x", 1)
+    assert "--force needs the version to promote" in typed("registry promote --env=base --force --reason=x", 1)
     assert "--reason is for --force" in typed("registry promote --env=base --reason=x", 1)
     assert "needs a reason" in typed("registry promote --env=base --version=2 --force", 1)
     assert "has no previous" in typed("registry rollback --env=base", 1)
@@ -182,8 +182,8 @@ def test_edit_from_the_shell(project):
     assert "psnr: " in typed(edit.format("superresolve") + "--image=a.png --degrade", 0)
     typed(edit.format("interpolate") + "--seed=3 --to=5 --frames=4", 0)
     assert len(list((project / "edited/interpolate").iterdir())) == 4
-    assert "colorization needs colour" in typed(edit.format("colorize") + "--image=a.png", 1)
+    assert "colorization needs images of 3 channels" in typed(edit.format("colorize") + "--image=a.png", 1)
     assert "Did you mean 'inpaint'" in typed(edit.format("inpant") + "--image=a.png", 1)
-    assert "no option of denoise 'factor'" in typed(edit.format("denoise") + "--image=a.png --factor=2", 1)
-    assert "name one (--image, or images in a request)" in typed(edit.format("stroke"), 1)
+    assert "no option 'factor' of denoise" in typed(edit.format("denoise") + "--image=a.png --factor=2", 1)
+    assert "give one (--image, or images in a request)" in typed(edit.format("stroke"), 1)
     assert "needs the teacher" in typed(edit.format("interpolate") + "--image=a.png --image=a.png", 1)
