@@ -143,5 +143,5 @@ def test_flat_names_have_one_for_each_nfe(scores):
     }
     teacher = scores(26.0).means_of("teacher")
     assert (teacher["fid_digits/nfe_09"], teacher["fid_digits/euler_nfe_01"]) == (119.0, 300.0)
-    with pytest.raises(ValueError, match=r"none of 'ect': they are of cd, teacher"):
+    with pytest.raises(ValueError, match=r"no scores of 'ect' here, only of cd, teacher"):
         scores(26.0).means_of("ect")
