@@ -81,9 +81,14 @@ class Objective:
         """The name of its file, by which recipes know it."""
         return type(self).__module__.rpartition(".")[2]
 
+    @classmethod
+    def constants(cls) -> tuple[str, ...]:
+        """The names of the method's constants."""
+        return tuple(field.name for field in fields(cast(Any, cls)))
+
     def to_json(self) -> dict[str, Any]:
         """{name, ...its constants}, from which build_objective builds the same."""
-        return {"name": self.name, **{f.name: getattr(self, f.name) for f in fields(cast(Any, self))}}
+        return {"name": self.name, **{constant: getattr(self, constant) for constant in self.constants()}}
 
     def __call__(
         self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness
