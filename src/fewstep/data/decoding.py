@@ -1,6 +1,7 @@
 """From an encoded picture to uint8 [C, H, W]: whatever its depth, palette, transparency or orientation."""
 
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, cast
 
 import numpy as np
@@ -32,7 +33,7 @@ def named(name: str):
         raise BrokenPicture(f"{name} cannot be read ({error or type(error).__name__})") from error
 
 
-def examine(file: IO[bytes], mode: str) -> tuple[tuple[int, int], list[str]]:
+def examine(file: Path | IO[bytes], mode: str) -> tuple[tuple[int, int], list[str]]:
     """(width, height) of a picture as it is to be seen, and what has to be converted. Reads it to its end."""
     with Image.open(file, formats=FORMATS) as image:
         _check_mode(image)
@@ -57,7 +58,7 @@ def examine(file: IO[bytes], mode: str) -> tuple[tuple[int, int], list[str]]:
         return size, [note for note, true in notes.items() if true]
 
 
-def decode(file: IO[bytes], mode: str, background: str, resolution: int | None, resampling: str) -> np.ndarray:
+def decode(file: Path | IO[bytes], mode: str, background: str, resolution: int | None, resampling: str) -> np.ndarray:
     """uint8 [C, H, W]. With a resolution: the middle square, resized to it with antialiasing."""
     with Image.open(file, formats=FORMATS) as image:
         _check_mode(image)

@@ -1,7 +1,8 @@
 """Images and masks from files, as a model's data space has them: what does not fit is refused, not bent."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ def read_images(source: Path | str, space: DataSpace, factor: int = 1) -> tuple[
     return [file.name for file in files], np.stack([read_image(file, str(file), space, factor) for file in files])
 
 
-def read_image(file: Path | BinaryIO, name: str, space: DataSpace, factor: int = 1) -> np.ndarray:
+def read_image(file: Path | IO[bytes], name: str, space: DataSpace, factor: int = 1) -> np.ndarray:
     """uint8 [C, H, W] of one, as read_images has it. name: what it is called where it is refused."""
     channels, *size = space.shape
     mode = {1: "grayscale", 3: "rgb"}[channels]
@@ -47,21 +48,22 @@ def read_image(file: Path | BinaryIO, name: str, space: DataSpace, factor: int =
     return image
 
 
-def read_mask(file: Path | BinaryIO, name: str) -> Tensor:
+def read_mask(file: Path | IO[bytes], name: str) -> Tensor:
     """What a picture's white says is missing, [H, W]."""
     with named(name), Image.open(file, formats=FORMATS) as image:
         return torch.from_numpy(np.array(image.convert("L")) >= 128)
 
 
-def find_mask(mask: Tensor | str, size: tuple[int, int]) -> Tensor:
+def find_mask(mask: Tensor | str, size: Sequence[int]) -> Tensor:
     """What is missing, [H, W]: it is given so, or by a name of MASKS, or by a picture of that size."""
-    missing, name = mask, "the mask"
     if isinstance(mask, str):
         if mask in MASKS:
             return named_mask(mask, size)
         if not Path(mask).is_file():
             check_name("mask or picture", mask, MASKS)
         missing, name = read_mask(Path(mask), mask), f"the mask {mask}"
+    else:
+        missing, name = mask, "the mask"
     if tuple(missing.shape) != tuple(size):
         raise InvalidInput(f"{name} must have {_words(size)} pixels, as the images have, got {_words(missing.shape)}.")
     if not 0 < missing.sum() < missing.numel():
@@ -79,6 +81,6 @@ def write_image(image: np.ndarray, file: Path) -> None:
     as_picture(image).save(file)
 
 
-def _words(size) -> str:
+def _words(size: Sequence[int]) -> str:
     height, width = size
     return f"{width} x {height}"
