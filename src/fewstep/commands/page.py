@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import gradio as gr
+import gradio as gr  # pyright: ignore[reportMissingImports] (of the extra "demo")
 import numpy as np
 
 from fewstep.commands.demo_studio import Studio
