@@ -1,0 +1,35 @@
+"""What a file is that stands in the place of another, told by its first bytes."""
+
+import string
+
+HEAD = 512  # bytes that tell
+POINTERS = {
+    b"version https://git-lfs": "a Git LFS pointer in place of the file (`git lfs pull` fetches it)",
+    b"/annex/objects/": "a git-annex pointer in place of the file (`git annex get` fetches it)",
+    b"outs:": "a DVC pointer in place of the file (`dvc pull` fetches it)",
+    b"<!doctype": "a web page in place of the file (download the file itself)",
+    b"<html": "a web page in place of the file (download the file itself)",
+    b"<?xml": "a page of XML in place of the file, perhaps a server's error (download the file itself)",
+    b"{": "text in JSON",
+}
+SIGNATURES = {
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"\x89HDF": "an HDF5 file",
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"PAR1": "a Parquet file",
+    b"\x93NUMPY": "a NumPy array",
+}
+
+
+def file_kind(head: bytes) -> str | None:
+    """ "a web page in place of the file (...)": what a file is that begins so, as far as it is known here."""
+    if not head:
+        return "empty"
+    if head[8:10] == b'{"':
+        return "a safetensors file"
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip(string.whitespace.encode()).lower()
+    kinds = [kind for start, kind in POINTERS.items() if text.startswith(start)]
+    kinds += [kind for start, kind in SIGNATURES.items() if head.startswith(start)]
+    return next(iter(kinds), None)
