@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from fewstep.data.classes import class_number
 from fewstep.data.space import DataSpace
 from fewstep.diffusion.functions import Randomness
 from fewstep.diffusion.guidance import guided
@@ -32,6 +33,7 @@ from fewstep.samplers import DENOISER_SAMPLERS, count_levels, sample_gamma, samp
 from fewstep.samplers.level_checks import check_levels
 from fewstep.support.device import best_device
 from fewstep.support.errors import InvalidInput
+from fewstep.support.file_kinds import SAFETENSORS, check_file_kind
 from fewstep.support.files import naming_full_disk, replaced_folder, restore_replaced, write_facts
 from fewstep.support.names import check_name
 from fewstep.support.tensor_files import hash_tensors, write_tensors
@@ -193,6 +195,12 @@ class Model:
             raise InvalidInput(f"labels must be between 0 and {classes - 1}, got {labels.tolist()}.")
         return F.one_hot(labels, classes).float()
 
+    def class_of(self, label: int | str) -> int:
+        """The number of a class by its name or number. ValueError for one that it does not know, as class_number."""
+        if not self.spec.labels:
+            raise InvalidInput(f"label must be left out, got {label!r}: {self.spec.name} was trained without labels.")
+        return class_number(label, self.space.classes)
+
     def save(self, folder: Path) -> "SavedModel":
         """Write the folder, replacing an older model."""
         weights = self.function.state_dict()
@@ -232,8 +240,9 @@ class SavedModel:
         Raises ValueError if the weights are damaged, or not those that were saved.
         """
         try:
+            check_file_kind(self.folder / WEIGHTS, "weights", SAFETENSORS)
             weights = load_file(self.folder / WEIGHTS)
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, InvalidInput) as error:
             raise InvalidInput(_damaged(self.folder, error)) from None
         if hash_tensors(weights) != self.sha256:
             raise InvalidInput(f"{self.folder}/{WEIGHTS} is not what {DESCRIPTION} describes: its hash differs.")

@@ -18,6 +18,8 @@ WITHOUT_LABELS = (
     "(self-supervised). Scores have no IS."
 )
 
+ON_WHITE = "The features {} take three channels: scores see transparent images on white."
+
 
 def choose_extractor(
     store: ArrayStore,
@@ -40,6 +42,7 @@ def choose_extractor(
             note = "" if made.has_classes else WITHOUT_LABELS.format(store.space.name)
         else:
             check_images(open_extractor(features, weights), store.space)
+            note = ON_WHITE.format(features) if store.space.shape[0] == 4 and features in PRETRAINED else ""
     (folder / CHOICE).write_text(json.dumps({"features": chosen, "weights": weights}) + "\n")
     return note
 
