@@ -4,7 +4,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import compress, islice
 from typing import IO, ClassVar, TypeVar
 
@@ -24,13 +24,16 @@ Made = TypeVar("Made")
 class Listing:
     """What is known before a picture is opened: labels int64 [N], classes, and the source's own split, bool [N].
 
-    pictures: a function that streams (name, function that opens it), in the order of labels.
+    pictures: a function that streams (name, function that opens it), in the order of labels. layout: what kind of
+    place it is, in words. left_out: what is there and not read, {its kind in words: (how many, an example)}.
     """
 
     pictures: Callable[[], Iterator[Picture]]
     labels: np.ndarray
     classes: tuple[str, ...] = ()
     heldout: np.ndarray | None = None
+    layout: str = ""
+    left_out: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
