@@ -6,12 +6,11 @@ from typing import IO, cast
 import numpy as np
 from PIL import Image, ImageOps
 
+from fewstep.data.formats import open_picture
 from fewstep.support.errors import InvalidInput
 
 CHANNELS = {"rgb": "RGB", "grayscale": "L"}
 FILTERS = {"lanczos": Image.Resampling.LANCZOS, "box": Image.Resampling.BOX}
-# Those of Folder, and more that Parquet files hold (PNG has no CMYK). No other is opened: EPS starts a program.
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 DEEP = ("I;16", "I;16B", "I")
 MODES = (*DEEP, "1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 ORIENTATION = 0x0112
@@ -34,7 +33,7 @@ def named(name: str):
 
 def examine(file: IO[bytes], mode: str) -> tuple[tuple[int, int], list[str]]:
     """(width, height) of a picture as it is to be seen, and what has to be converted. Reads it to its end."""
-    with Image.open(file, formats=FORMATS) as image:
+    with open_picture(file) as image:
         _check_mode(image)
         width, height = image.size
         deep = image.mode in DEEP or any(";16" in str(tile[3]) for tile in image.tile)
@@ -59,7 +58,7 @@ def examine(file: IO[bytes], mode: str) -> tuple[tuple[int, int], list[str]]:
 
 def decode(file: IO[bytes], mode: str, background: str, resolution: int | None, resampling: str) -> np.ndarray:
     """uint8 [C, H, W]. With a resolution: the middle square, resized to it with antialiasing."""
-    with Image.open(file, formats=FORMATS) as image:
+    with open_picture(file) as image:
         _check_mode(image)
         image.load()
         flat = _flatten(_eight_bits(ImageOps.exif_transpose(image)), background).convert(CHANNELS[mode])
