@@ -100,4 +100,4 @@ def test_cifar10_whole(tmp_path):
     assert set(np.bincount(store.labels("heldout"))) == {1000}
     assert store.space.scale == pytest.approx(1, abs=0.02)
     store.verify()
-    assert json.loads((store.folder / "store.json").read_text())["source"]["converted"] == {}
+    assert json.loads((store.folder / "store.json").read_text())["source"]["found"]["converted"] == {}

@@ -86,7 +86,7 @@ def test_a_broken_row_is_named(tmp_path):
         run(tmp_path)
     store = run(tmp_path, skip_broken=True)
     assert store.count == 6
-    assert [name.split(", ")[1] for name in store.source["skipped"]] == ["row 4", "row 6"]
+    assert [name.split(", ")[1] for name in store.source["found"]["skipped"]] == ["row 4", "row 6"]
     np.testing.assert_array_equal(store.images()[:, 0, 0, 0] % 2, store.labels())
 
 
@@ -99,7 +99,7 @@ def test_what_hubs_hold_beside_png_is_read(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["eps", "ppm"])
 def test_no_other_format_is_opened(tmp_path, kind):
     write(tmp_path / "train.parquet", [*range(8), encode(8, kind)])
-    with pytest.raises(ValueError, match=r"train\.parquet, row 8 cannot be read \(cannot identify image file"):
+    with pytest.raises(ValueError, match=r"train\.parquet, row 8 cannot be read \(it is none of PNG, JPEG"):
         run(tmp_path)
 
 

@@ -80,7 +80,9 @@ def test_pictures_and_what_made_them(served):
     assert np.array_equal(decoded(first), model.sample(2, 7, range(3), [4] * 3)[:, 0])
     made_by = {"nfe": 2, "seed": 7, "label": 4, "levels": model.levels(2).tolist(), "model_sha256": model.sha256}
     assert {key: first[key] for key in made_by} == made_by
-    assert (first["model"], first["version"]) == ("fewstep-digits", 1)
+    assert (first["model"], first["version"], first["class"]) == ("fewstep-digits", 1, "4")
+    (named,) = json.loads(post(asked({"num_images": 3, "nfe": 2, "seed": 7, "label": "4"}))[1])["predictions"]
+    assert named == first
     assert np.array_equal(decoded(second), model.sample(1, 0, range(1))[:, 0])
 
 
@@ -104,8 +106,10 @@ def test_many_pictures_are_those_of_smaller_requests(served):
             "(images x nfe), got 1088",
         ),
         (asked({"nfe": 65}), "nfe must be between 1 and 64, got 65"),
-        (asked({"label": 10}), "label must be between 0 and 9, got 10"),
-        (asked({"label": -1}), "label must be between 0 and 9, got -1"),
+        (asked({"label": 10}), "label must be the name or the number of a class, got 10. Classes: 0, 1, 2,"),
+        (asked({"label": -1}), "label must be the name or the number of a class, got -1. Classes: 0, 1, 2,"),
+        (asked({"label": "ten"}), "label must be the name or the number of a class, got 'ten'. Classes: 0, 1, 2,"),
+        (asked({"label": 1.5}), "label must be the name or the number of a class, got 1.5. Classes: 0, 1, 2,"),
         (asked({"num_image": 1}), "Did you mean 'num_images'"),
         (asked({"seed": "one"}), "seed must be a whole number, got 'one'"),
         (asked({"nfe": 1.5}), "nfe must be a whole number, got 1.5"),

@@ -7,6 +7,7 @@ import gradio as gr
 import numpy as np
 
 from fewstep.commands.demo_studio import Studio
+from fewstep.data.classes import numbered
 from fewstep.support.errors import UserError
 
 LARGEST_SEED, MOST_STEPS, MOST_FRAMES, TEACHER_NFE, ANY = 9999, 10, 16, 35, -1
@@ -49,7 +50,7 @@ def build_page(studio: Studio) -> gr.Blocks:
 
 def _labels(studio: Studio) -> gr.Dropdown:
     """Of the version that is shown."""
-    names = [("any", ANY), *((name, number) for number, name in enumerate(studio.labels))]
+    names = [("any", ANY), *((numbered(number, studio.labels), number) for number in range(len(studio.labels)))]
     return gr.Dropdown(names, value=ANY, label="label", visible=bool(studio.labels))
 
 

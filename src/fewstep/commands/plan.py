@@ -51,6 +51,9 @@ def plan(env: str | None, params: dict, steps: int, seconds: float) -> None:
     click.echo("\nstages")
     for line in _stages(journey(student), catalog):
         click.echo(f"  {line}")
+    click.echo("\ndata")
+    for line in _data(given, catalog):
+        click.echo(f"  {line}")
     click.echo("\nparameters that differ from the base")
     for line in _differences(given, context_of("base", student.name).typed):
         click.echo(f"  {line}")
@@ -79,6 +82,17 @@ def _stages(names: list[str], catalog) -> Iterator[str]:
         outputs = sorted(pipelines[name].all_outputs())
         made |= set(outputs)
         yield f"{name:9} {', '.join(states) or 'no inputs'} -> {', '.join(outputs) or 'the tracking store'}"
+
+
+def _data(given: "Parameters", catalog) -> Iterator[str]:
+    """What was found when they were ingested, or where they will come from."""
+    from fewstep.data import describe
+
+    if catalog.exists("images"):
+        yield from describe(catalog.load("images"))
+    else:
+        source = ", ".join(f"{key} {value}" for key, value in given.data.source.items())
+        yield f"not ingested yet ({source}): {command_of('ingest', given.env)} reads them and says what it finds"
 
 
 def _differences(given: "Parameters", base: "Parameters") -> Iterator[str]:

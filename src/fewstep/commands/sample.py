@@ -16,7 +16,8 @@ from fewstep.support.errors import InvalidInput
 @click.option("--steps", default=1, show_default=True, type=click.IntRange(1), help="Network evaluations an image.")
 @click.option("--sampler", default=None, help="By default the model's own; a teacher has several.")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--label", default=None, type=int, help="A class by its number, of a model that was trained with labels.")
+@click.option("--label", default=None, help="A class by its name or number, of a model that was trained with labels.")
+@click.option("--labels", "listing", is_flag=True, help="List the numbers and names of the classes, and draw nothing.")
 @click.option("--guidance", default=1.0, show_default=True, help="Strength of the labels, of models that know it.")
 @click.option("--gamma", default=0.0, show_default=True, help="Of a ctm model: the share of noise drawn anew, 0 to 1.")
 @click.option("--batch-size", default=256, show_default=True, type=click.IntRange(1))
@@ -27,7 +28,8 @@ def sample(
     steps: int,
     sampler: str | None,
     seed: int,
-    label: int | None,
+    label: str | None,
+    listing: bool,
     guidance: float,
     gamma: float,
     batch_size: int,
@@ -40,6 +42,7 @@ def sample(
         fewstep sample --n 64 --steps 2
         fewstep sample all.npy --model data/06_models/digits/cd --n 50000 --batch-size 500
         fewstep sample sevens.png --model models:/fewstep-digits@champion --label 7
+        fewstep sample cats.png --model data/06_models/pets/ctm --label cat
     """
     import torch
 
@@ -50,20 +53,34 @@ def sample(
     check_output(output)
     model = model or _champion()
     generator = model_of(model)
+    if listing:
+        click.echo("\n".join(_classes(generator)))
+        return
+    number = None if label is None else generator.class_of(label)
 
     def generate(indices):
-        labels = None if label is None else torch.full((len(indices),), label)
+        labels = None if number is None else torch.full((len(indices),), number)
         return generator.sample(steps, seed, indices, labels, sampler, gamma=gamma, guidance=guidance)
 
     if output.suffix == ".npy":
         levels = generator.levels(steps, sampler).tolist()
-        made_by = {"model": generator.sha256, "levels": levels, "sampler": sampler, "seed": seed, "label": label}
+        made_by = {"model": generator.sha256, "levels": levels, "sampler": sampler, "seed": seed, "label": number}
         made_by |= {"gamma": gamma, "guidance": guidance}
         with progress_bar("sample") as bar:
             stream(generate, generator.space, count, output, made_by, batch_size, on_progress=bar)
     else:
         draw(in_batches(generate, count, batch_size), title=model).save(output)
     click.echo(f"{count} samples in {output}")
+
+
+def _classes(model) -> list[str]:
+    """The number and name of each class that can be asked for."""
+    from fewstep.data.classes import numbered
+
+    classes = model.space.classes
+    if not model.spec.labels:
+        return [f"{model.spec.name} was trained without labels."]
+    return [numbered(number, classes) for number in range(len(classes))]
 
 
 def _champion() -> str:

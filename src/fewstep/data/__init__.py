@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from fewstep.data.cifar10 import Cifar10
+from fewstep.data.description import counted, describe
 from fewstep.data.digits import Digits
 from fewstep.data.folder import Folder
 from fewstep.data.moons import Moons
@@ -27,6 +28,7 @@ __all__ = [
     "DataSpace",
     "Source",
     "Survey",
+    "describe",
     "expected_space",
     "ingest",
     "load_source",
@@ -92,8 +94,7 @@ def ingest(
         "name": loaded.name,
         **asdict(cast(Any, loaded)),
         "split": {"heldout": heldout if survey.heldout is None else "the source's own", "seed": seed},
-        "converted": survey.converted,
-        "skipped": list(survey.skipped),
+        "found": {**survey.findings.to_json(), "classes": counted(survey.classes, survey.labels)},
     }
     return write_store(
         folder,

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from fewstep.data.file_tree import DAMAGED, FileTree, LeftOut, add_left_out, folder_tree, is_junk, single_file
+from fewstep.data.file_tree import DAMAGED, FileTree, add_left_out, folder_tree, is_junk, single_file
+from fewstep.data.source import Found
 from fewstep.support.errors import InvalidInput, StorageError
-from fewstep.support.file_kinds import HEAD_BYTES, kind_of
+from fewstep.support.file_kinds import HEAD, file_kind
 from fewstep.support.files import OUT_OF_SPACE
 
 RATIO, ALWAYS = 200, 2**26  # an archive may unpack to so many times its size, and to so many bytes in any case
@@ -123,9 +124,9 @@ class _Part(io.RawIOBase):
 
 def _members(
     path: Path, members: Iterable[tuple[str, bool, str | None]]
-) -> tuple[dict[str, str], frozenset[str], LeftOut]:
+) -> tuple[dict[str, str], frozenset[str], Found]:
     """({a file's path: the member's name}, all folders, what is left out) of (name, is folder, why it is not read)."""
-    kept, folders, left_out = dict[str, str](), set[str](), LeftOut()
+    kept, folders, left_out = dict[str, str](), set[str](), Found()
     for name, is_folder, reason in members:
         parts = [part for part in name.split("/") if part not in ("", ".")]
         if name.startswith("/") or ".." in parts:
@@ -163,7 +164,7 @@ def _unpacked(path: Path, opener: Callable[[Path], io.BufferedIOBase]) -> IO[byt
                 target.write(chunk)
                 if target.tell() > most:
                     _check_size(path, target.tell())
-        target.flush()
+        target.seek(0)
     except InvalidInput:
         raise
     except DAMAGED as error:
@@ -190,8 +191,8 @@ def _check_size(path: Path, unpacked: int) -> None:
 
 
 def _unreadable(path: Path, kind: str, error: Exception | None = None) -> InvalidInput:
-    found = kind_of(_head(path))
-    usual = {"zip": "a zip archive", "tar": "a gzip file"}[kind]
+    found = file_kind(_head(path))
+    usual = {"zip": "a zip archive", "tar": "a gzip archive"}[kind]
     reason = f"it is {found}" if found and found != usual else str(error or "it is damaged")
     return InvalidInput(f"{path} cannot be read as a {kind} archive: {reason}.")
 
@@ -199,6 +200,6 @@ def _unreadable(path: Path, kind: str, error: Exception | None = None) -> Invali
 def _head(path: Path) -> bytes:
     try:
         with open(path, "rb") as file:
-            return file.read(HEAD_BYTES)
+            return file.read(HEAD)
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read ({error.strerror}).") from error

@@ -1,15 +1,17 @@
 """From an encoded picture to uint8 [C, H, W]: whatever its depth, palette, transparency or orientation."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import IO, cast
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
-from fewstep.data.formats import open_picture
+from fewstep.data.formats import FORMATS
 from fewstep.support.errors import InvalidInput
+from fewstep.support.file_kinds import HEAD, file_kind
 
-CHANNELS = {"rgb": "RGB", "grayscale": "L"}
+CHANNELS = {"rgb": "RGB", "grayscale": "L", "rgba": "RGBA"}
 FILTERS = {"lanczos": Image.Resampling.LANCZOS, "box": Image.Resampling.BOX}
 DEEP = ("I;16", "I;16B", "I")
 MODES = (*DEEP, "1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
@@ -31,7 +33,18 @@ def named(name: str):
         raise BrokenPicture(f"{name} cannot be read ({error or type(error).__name__})") from error
 
 
-def examine(file: IO[bytes], mode: str) -> tuple[tuple[int, int], list[str]]:
+def open_picture(file: IO[bytes] | Path) -> Image.Image:
+    """A picture whose pixels are not read yet. Raises InvalidInput where it is of none of FORMATS."""
+    try:
+        return Image.open(file, formats=tuple(FORMATS))
+    except UnidentifiedImageError:
+        with file.open("rb") if isinstance(file, Path) else nullcontext(file) as content:
+            content.seek(0)
+            kind = file_kind(content.read(HEAD))
+        raise InvalidInput(f"it is {f'{kind}, and ' if kind else ''}none of {', '.join(FORMATS)}") from None
+
+
+def examine(file: IO[bytes] | Path, mode: str) -> tuple[tuple[int, int], list[str]]:
     """(width, height) of a picture as it is to be seen, and what has to be converted. Reads it to its end."""
     with open_picture(file) as image:
         _check_mode(image)
@@ -46,25 +59,32 @@ def examine(file: IO[bytes], mode: str) -> tuple[tuple[int, int], list[str]]:
             "16-bit": deep,
             "CMYK": image.mode == "CMYK",
             "palette": image.mode in ("P", "PA"),
-            "transparent": _is_transparent(image),
+            "transparent": mode != "rgba" and _is_transparent(image),
+            "without transparency": mode == "rgba" and not image.has_transparency_data,
             "turned by EXIF": turned in range(2, 9),
             "first of several frames": frames > 1,
             "colour to grayscale": colour and mode == "grayscale",
-            "grayscale to colour": not colour and mode == "rgb",
+            "grayscale to colour": not colour and mode != "grayscale",
         }
         size = (height, width) if turned in range(5, 9) else (width, height)
         return size, [note for note, true in notes.items() if true]
 
 
-def decode(file: IO[bytes], mode: str, background: str, resolution: int | None, resampling: str) -> np.ndarray:
-    """uint8 [C, H, W]. With a resolution: the middle square, resized to it with antialiasing."""
+def decode(
+    file: IO[bytes] | Path, mode: str, background: str, size: tuple[int, int] | None, resampling: str
+) -> np.ndarray:
+    """uint8 [C, H, W]. With a size (height, width): the middle of that shape, resized to it with antialiasing."""
     with open_picture(file) as image:
         _check_mode(image)
         image.load()
-        flat = _flatten(_eight_bits(ImageOps.exif_transpose(image)), background).convert(CHANNELS[mode])
-    if resolution is not None:
-        flat = ImageOps.fit(flat, (resolution, resolution), FILTERS[resampling])
-    pixels = np.asarray(flat)
+        upright = _eight_bits(ImageOps.exif_transpose(image))
+        shown = _opaque(upright) if mode == "rgba" else _flatten(upright, background)
+        flat = shown.convert(CHANNELS[mode])
+    if size is not None:
+        flat = ImageOps.fit(flat, size[::-1], FILTERS[resampling])
+    pixels = np.array(flat)
+    if mode == "rgba":  # what colour lies under full transparency is an accident of the file
+        pixels[pixels[..., 3] == 0, :3] = ImageColor.getrgb(background)[:3]
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
@@ -92,6 +112,11 @@ def _flatten(image: Image.Image, background: str) -> Image.Image:
         return image
     layer = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", layer.size, background), layer).convert("RGB")
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """As it is if it has transparency, else in RGB, from which every kind of pixels gets an alpha of 255."""
+    return image if image.has_transparency_data else image.convert("RGB")
 
 
 def _is_transparent(image: Image.Image) -> bool:

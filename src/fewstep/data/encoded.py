@@ -1,21 +1,23 @@
 """Sources of encoded pictures: read once to check them, and again to store them, never all at once."""
 
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import compress, islice
-from typing import IO, ClassVar, TypeVar
+from typing import IO, Any, ClassVar, TypeVar, cast
 
 import numpy as np
 
-from fewstep.data.source import Report, Survey
+from fewstep.data.examination import Examination, mixed_sizes
+from fewstep.data.source import Found, Report, Survey
 from fewstep.support.checks import between, check_fields, instance_of, optional, whole
 from fewstep.support.errors import InvalidInput
-from fewstep.support.names import check_name
+from fewstep.support.names import check_name, printable
 
 Picture = tuple[str, Callable[[], IO[bytes]]]  # its name, and what opens it
+SIDE = whole(between(1, 4096))
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
@@ -33,19 +35,21 @@ class Listing:
     classes: tuple[str, ...] = ()
     heldout: np.ndarray | None = None
     layout: str = ""
-    left_out: dict[str, tuple[int, str]] = field(default_factory=dict)
+    left_out: Found = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedPictures:
-    """How pictures become rows: the middle square, resized to resolution (None: as they are, if all are of one size).
+    """How pictures become rows: the middle, resized to resolution (None: as they are, if all are of one size).
 
-    mode: "rgb" or "grayscale". background: a colour name or #rrggbb, behind transparent pixels. resampling: "lanczos"
-    or "box", both with antialiasing. skip_broken: leave out pictures that cannot be read, instead of stopping.
+    resolution: of both sides, or [height, width]. mode: "rgb", "grayscale", or "rgba", which keeps transparency.
+    background: a colour name or #rrggbb, behind transparent pixels; with "rgba" the colour of those that are wholly
+    transparent. resampling: "lanczos" or "box", both with antialiasing. skip_broken: leave out pictures that cannot be
+    read, instead of stopping.
     """
 
     name: ClassVar[str]
-    resolution: int | None = None
+    resolution: int | Sequence[int] | None = None
     mode: str = "rgb"
     background: str = "white"
     resampling: str = "lanczos"
@@ -58,53 +62,54 @@ class EncodedPictures:
 
         check_name("mode", self.mode, pictures.CHANNELS, "pictures")
         check_name("resampling", self.resampling, pictures.FILTERS, "pictures")
-        check_fields(
-            self,
-            resolution=optional(whole(between(1, 4096))),
-            skip_broken=instance_of(bool, "true or false"),
-        )
+        check_fields(self, resolution=optional(_sides), skip_broken=instance_of(bool, "true or false"))
+        if isinstance(self.resolution, list):
+            object.__setattr__(self, "resolution", tuple(self.resolution))
         try:
             ImageColor.getrgb(self.background)
         except (ValueError, AttributeError, TypeError):
             raise InvalidInput.of("background", self.background, "a colour name or '#rrggbb'") from None
 
     @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) that pictures are brought to; None: they stay as they are."""
+        if self.resolution is None or not isinstance(self.resolution, int):
+            return cast(tuple[int, int] | None, self.resolution)
+        return self.resolution, self.resolution
+
+    @property
     def shape(self) -> tuple[int, ...] | None:
-        return None if self.resolution is None else self._shape(self.resolution, self.resolution)
+        return None if self.size is None else self._shape(*self.size)
 
     def _shape(self, height: int, width: int) -> tuple[int, ...]:
-        return (3 if self.mode == "rgb" else 1), height, width
+        from fewstep.data.decoding import CHANNELS
+
+        return len(CHANNELS[self.mode]), height, width
 
     def listing(self) -> Listing:
         """What there is, without opening a picture. Raises ValueError where there is nothing."""
         raise NotImplementedError
 
     def survey(self, report: Report) -> Survey:
-        listing, skipped, converted = self.listing(), list[str](), Counter[str]()
-        first: tuple[str, tuple[int, int]] | None = None  # the first picture that can be read, and its size
-        keep = np.ones(len(listing.labels), bool)
-        for row, (name, found, notes) in enumerate(in_threads(self._examine, listing.pictures())):
-            report(row + 1, len(keep))
-            if found is None:
-                keep[row] = False
-                skipped.append(name)
-                continue
-            converted.update(notes)
-            first = first or (name, found)
-            if self.resolution is None and found != first[1]:
-                raise InvalidInput(_mixed_sizes(*first, name, found))
-        if first is None:
-            raise InvalidInput(f"{self.name}: none of the {len(keep)} pictures can be read.")
+        listing = self.listing()
+        _check_classes(listing.classes)
+        seen = Examination(len(listing.labels))
+        for name, size, notes in in_threads(self._examine, listing.pictures()):
+            seen.add(name, size, notes)
+            report(seen.done, seen.count)
+            if self.size is None and size and seen.first and size != seen.first[1]:
+                raise InvalidInput(mixed_sizes(seen.first, (name, size)))
+        if seen.first is None:
+            raise InvalidInput(f"{self.name}: none of the {seen.count:,} pictures can be read.")
         return Survey(
             kind="images",
-            shape=self.shape or self._shape(*first[1][::-1]),
-            labels=listing.labels[keep],
-            rows=lambda: in_threads(self._decode, compress(listing.pictures(), keep)),
+            shape=self.shape or self._shape(*seen.first[1][::-1]),
+            labels=listing.labels[seen.keep],
+            rows=lambda: in_threads(self._decode, compress(listing.pictures(), seen.keep)),
             classes=listing.classes,
-            heldout=None if listing.heldout is None else listing.heldout[keep],
-            converted=dict(sorted(converted.items())),
-            skipped=tuple(skipped),
-            checked=len(keep),
+            heldout=None if listing.heldout is None else listing.heldout[seen.keep],
+            findings=seen.findings(listing.layout, listing.left_out),
+            checked=seen.done,
         )
 
     def _examine(self, item: Picture) -> tuple[str, tuple[int, int] | None, list[str]]:
@@ -118,16 +123,14 @@ class EncodedPictures:
             if self.skip_broken:
                 return name, None, []
             raise InvalidInput(f"{error}. Nothing was written. Replace it, or set skip_broken: true.") from error
-        if self.resolution is not None and min(size) < self.resolution:
-            notes.append("enlarged")
-        return name, size, notes
+        return name, size, notes + (_fitting(*size, *self.size) if self.size else [])
 
     def _decode(self, item: Picture) -> np.ndarray:
         from fewstep.data import decoding as pictures
 
         name, opened = item
         with pictures.named(name), opened() as file:
-            return pictures.decode(file, self.mode, self.background, self.resolution, self.resampling)
+            return pictures.decode(file, self.mode, self.background, self.size, self.resampling)
 
 
 def in_threads(function: Callable[[Item], Made], items: Iterable[Item], chunk: int = 8) -> Iterator[Made]:
@@ -147,6 +150,26 @@ def in_threads(function: Callable[[Item], Made], items: Iterable[Item], chunk: i
             yield from ahead.popleft().result()
 
 
-def _mixed_sizes(name: str, size: tuple[int, int], other: str, other_size: tuple[int, int]) -> str:
-    sizes = f"{name} is {size[0]}x{size[1]}, {other} is {other_size[0]}x{other_size[1]}"
-    return f"The pictures are of several sizes: {sizes}. Set a resolution to crop and resize them all."
+def _fitting(width: int, height: int, wanted_height: int, wanted_width: int) -> list[str]:
+    """What it takes to bring a picture to a size."""
+    notes = {
+        "cropped to the middle": width * wanted_height != height * wanted_width,
+        "enlarged": width < wanted_width or height < wanted_height,
+        "made smaller": width > wanted_width and height > wanted_height,
+    }
+    return [note for note, true in notes.items() if true]
+
+
+def _sides(value: Any, _owner: Any = None) -> str | None:
+    """A check: one side of a square, or [height, width]."""
+    if isinstance(value, list | tuple):
+        fits = len(value) == 2 and not any(SIDE(side, None) for side in value)
+        return None if fits else "[height, width], each a whole number between 1 and 4096"
+    return SIDE(value, None) if isinstance(value, int) else "a whole number, or [height, width]"
+
+
+def _check_classes(classes: Sequence[str]) -> None:
+    """Raise ValueError for a name that no file in UTF-8 can hold."""
+    for name in classes:
+        if printable(name) != name:
+            raise InvalidInput(f"the class name {printable(name)!r} is not UTF-8: rename it.")

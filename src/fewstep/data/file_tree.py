@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import IO
 
 from fewstep.data.formats import NOT_READ, SUFFIXES, suffix_of
+from fewstep.data.source import Found
 from fewstep.support.errors import InvalidInput
+from fewstep.support.file_kinds import HEAD, file_kind
 
 JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir", "$RECYCLE.BIN")
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, RuntimeError)
-LeftOut = dict[str, tuple[int, str]]  # {a kind, in words: (how many, the name of one)}
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class FileTree:
     files: tuple[str, ...]
     open_file: Callable[[str], IO[bytes]]
     folders: frozenset[str] = frozenset()
-    left_out: LeftOut = field(default_factory=dict)
+    left_out: Found = field(default_factory=dict)
     on_disk: Path | None = None
 
     def name(self, file: str) -> str:
@@ -67,9 +68,9 @@ class FileTree:
             with self.open_file(file) as opened:
                 return opened.read()
         except DAMAGED as error:
-            raise InvalidInput(f"{self.name(file)} cannot be read ({error}).") from error
+            raise unreadable(self.name(file), lambda: self.open_file(file), error) from error
 
-    def rest(self, used: Collection[str]) -> LeftOut:
+    def rest(self, used: Collection[str]) -> Found:
         """What is left out where `used` are read: {kind: (how many, the first)}."""
         used, found = set(used), dict(self.left_out)
         for file in self.files:
@@ -78,12 +79,22 @@ class FileTree:
         return found
 
 
+def unreadable(name: str, opener: Callable[[], IO[bytes]], error: Exception, usual: str | None = None) -> InvalidInput:
+    """The error of a file that is not what it should be: what it is instead, or else the reason. usual: its kind."""
+    try:
+        with opener() as opened:
+            kind = file_kind(opened.read(HEAD))
+    except DAMAGED:
+        kind = None
+    return InvalidInput(f"{name} cannot be read: {f'it is {kind}' if kind and kind != usual else error}.")
+
+
 def in_order(files: Iterable[str]) -> list[str]:
     """Paths sorted part by part, so that the files of a folder stand together."""
     return sorted(files, key=lambda file: file.split("/"))
 
 
-def add_left_out(found: LeftOut, kind: str, name: str) -> None:
+def add_left_out(found: Found, kind: str, name: str) -> None:
     """Count one more of a kind."""
     count, first = found.get(kind, (0, name))
     found[kind] = (count + 1, first)
@@ -96,19 +107,20 @@ def is_junk(part: str) -> bool:
 
 def folder_tree(root: Path) -> FileTree:
     """What a folder holds at any depth; links are followed, since whoever made them can read where they lead."""
-    files, folders, left_out = list[str](), set[str](), LeftOut()
+    files, folders, left_out = list[str](), set[str](), Found()
 
-    def walk(folder: Path, start: str, above: frozenset[str]) -> None:
+    def walk(folder: Path, inside: str, above: frozenset[str]) -> None:
         here = os.path.realpath(folder)
         if here in above:
             return add_left_out(left_out, "links to a folder above", str(folder))
+        if inside:
+            folders.add(inside)
         for entry in _entries(folder):
-            path = start + entry.name
+            path = f"{inside}/{entry.name}" if inside else entry.name
             if is_junk(entry.name):
                 add_left_out(left_out, "hidden files and those of the system", entry.path)
             elif entry.is_dir():
-                folders.add(path)
-                walk(Path(entry.path), f"{path}/", above | {here})
+                walk(Path(entry.path), path, above | {here})
             elif entry.is_file() or entry.is_symlink():  # a broken link is a picture that cannot be read
                 files.append(path)
             else:

@@ -3,11 +3,8 @@
 import io
 from typing import IO, TYPE_CHECKING
 
-from fewstep.support.errors import InvalidInput
-from fewstep.support.file_kinds import HEAD_BYTES, kind_of
-
 if TYPE_CHECKING:
-    from PIL import Image, ImageFile
+    from PIL import Image
 
 # Of what Pillow opens, the formats without surprises: EPS starts a program, PSD and ICO hold several pictures.
 FORMATS = {
@@ -31,20 +28,8 @@ def suffix_of(name: str) -> str:
     return f".{end.lower()}" if dot and stem else ""
 
 
-def open_picture(file: IO[bytes]) -> "ImageFile.ImageFile":
-    """The picture in a file, of one of these formats. Raises ValueError that says what the file is instead."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        return Image.open(file, formats=tuple(FORMATS))
-    except UnidentifiedImageError:
-        file.seek(0)
-        kind = kind_of(file.read(HEAD_BYTES))
-        raise InvalidInput(f"it is {kind or f'no picture of a format that is read: {WORDS}'}") from None
-
-
 def picture_file(pixels: "Image.Image") -> IO[bytes]:
-    """A file that open_picture gives these pixels from: how pixels without a format are read like all others."""
+    """A file of the picture with these pixels: how pixels without a format are read like all others."""
     file = io.BytesIO()
     pixels.save(file, "PNG", compress_level=0)
     file.seek(0)

@@ -1,12 +1,39 @@
 """What every source of data says before any row of it is stored."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from fewstep.support.names import printable
+
 Report = Callable[[int, int], None]
+Found = dict[str, tuple[int, str]]  # {a kind, in words: (how many, the name of one)}
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a person wants to know of a source beside its rows.
+
+    layout: how the source is laid out. sizes: of the pictures before they are cropped and resized. converted: pictures
+    that were changed, by what was done. left_out: what is there and is not among the rows. skipped: the names of all
+    broken pictures, which are a kind of what is left out.
+    """
+
+    layout: str = ""
+    sizes: str = ""
+    converted: Found = field(default_factory=dict)
+    left_out: Found = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Ready for JSON in UTF-8, which not every name of a file is."""
+        kinds = {
+            key: {kind: [count, printable(example)] for kind, (count, example) in getattr(self, key).items()}
+            for key in ("converted", "left_out")
+        }
+        return {**asdict(self), **kinds, "skipped": [printable(name) for name in self.skipped]}
 
 
 @dataclass(frozen=True)
@@ -15,7 +42,7 @@ class Survey:
 
     rows: a function that streams the stored values, uint8 [C, H, W] or float32 [D], in the order of labels.
     labels: int64 [N], -1 without labels. heldout: bool [N], the source's own split if it has one.
-    converted: how many pictures were changed, by what was done. skipped: names of broken ones. checked: pictures read.
+    checked: pictures read.
     """
 
     kind: str
@@ -24,8 +51,7 @@ class Survey:
     rows: Callable[[], Iterator[np.ndarray]]
     classes: tuple[str, ...] = ()
     heldout: np.ndarray | None = None
-    converted: dict[str, int] = field(default_factory=dict)
-    skipped: tuple[str, ...] = ()
+    findings: Findings = field(default_factory=Findings)
     checked: int = 0
 
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fewstep.data.decoding import FORMATS, decode, examine, named
+from fewstep.data.decoding import decode, examine, named, open_picture
 from fewstep.data.folder import SUFFIXES
 from fewstep.data.space import DataSpace
 from fewstep.editing.projection import MASKS, named_mask
@@ -32,7 +32,7 @@ def read_images(source: Path | str, space: DataSpace, factor: int = 1) -> tuple[
 def read_image(file: Path | BinaryIO, name: str, space: DataSpace, factor: int = 1) -> np.ndarray:
     """uint8 [C, H, W] of one, as read_images has it. name: what it is called where it is refused."""
     channels, *size = space.shape
-    mode = {1: "grayscale", 3: "rgb"}[channels]
+    mode = {1: "grayscale", 3: "rgb", 4: "rgba"}[channels]
     with named(name):
         _, notes = examine(file, mode)
         image = decode(file, mode, "white", None, "box")
@@ -49,7 +49,7 @@ def read_image(file: Path | BinaryIO, name: str, space: DataSpace, factor: int =
 
 def read_mask(file: Path | BinaryIO, name: str) -> Tensor:
     """What a picture's white says is missing, [H, W]."""
-    with named(name), Image.open(file, formats=FORMATS) as image:
+    with named(name), open_picture(file) as image:
         return torch.from_numpy(np.array(image.convert("L")) >= 128)
 
 
@@ -70,7 +70,7 @@ def find_mask(mask: Tensor | str, size: tuple[int, int]) -> Tensor:
 
 
 def as_picture(image: np.ndarray) -> Image.Image:
-    """uint8 [C, H, W], C 1 or 3 -> a picture."""
+    """uint8 [C, H, W], C 1 (gray), 3 or 4 (with transparency) -> a picture."""
     return Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
 
 

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from fewstep.data.classes import class_number
 from fewstep.data.space import DataSpace
 from fewstep.diffusion.functions import Randomness
 from fewstep.diffusion.guidance import guided
@@ -191,6 +192,12 @@ class Model:
         if labels.min() < 0 or labels.max() >= classes:
             raise InvalidInput(f"labels must be between 0 and {classes - 1}, got {labels.tolist()}.")
         return F.one_hot(labels, classes).float()
+
+    def class_of(self, label: int | str) -> int:
+        """The number of a class by its name or number. ValueError for one that it does not know, as class_number."""
+        if not self.spec.labels:
+            raise InvalidInput(f"label must be left out, got {label!r}: {self.spec.name} was trained without labels.")
+        return class_number(label, self.space.classes)
 
     def save(self, folder: Path) -> "SavedModel":
         """Write the folder, replacing an older model."""

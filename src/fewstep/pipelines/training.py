@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fewstep.console import progress_bar
+from fewstep.data.store import DESCRIPTION
 from fewstep.launch import launch
 from fewstep.models.model import SavedModel
 from fewstep.pipelines.workplace import Workplace
@@ -26,6 +27,7 @@ def run_training(job: Job, experiment: str, workplace: Workplace) -> SavedModel:
     tags = run_tags(job.name, job.data_sha256, workplace.env)
     run = open_run(run_dir, experiment, job.name, workplace.backend, job.provenance.to_json(), tags)
     with progress_bar(job.name) as bar, run:
+        run.attach(Path(job.data) / DESCRIPTION)  # what the data are, and what was found in their source
 
         def show(entries, pictures):
             for entry in entries[-1:]:

@@ -4,6 +4,7 @@ import json
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from fewstep.data.classes import class_list
 from fewstep.evaluation import FULL_SEEDS
 from fewstep.evaluation.interval import interval
 
@@ -17,7 +18,7 @@ CARD = """# {name}: {recipe}
 
 {made} It makes {what}{classes}.
 
-**From a picture to its data** A served picture names this version, its seed and its levels.
+{labels}**From a picture to its data** A served picture names this version, its seed and its levels.
 **Weights** `{model_sha256:.12}`, {weights:,} of them. **Training** {cost}{run}. **Teacher** {teacher}.
 **Code** commit `{git_commit:.12}`{dirty}.{lock} **Data** {dataset}, `{data_sha256:.12}`.
 
@@ -44,7 +45,8 @@ def card(facts: dict, model: "SavedModel", run: "MlflowRun | None" = None) -> st
         **{key: facts[key] for key in ("name", "recipe", "dataset", "model_sha256")},
         made=f"Imported from {made_by.source}." if made_by.imported else "Trained by Fewstep.",
         what=f"{'x'.join(map(str, space.shape))} {space.kind}",
-        classes=f" of {len(space.classes)} classes, asked for by number" if spec.labels else ", without labels",
+        classes=f" of {len(space.classes)} classes, asked for by name or number" if spec.labels else ", without labels",
+        labels=f"**Labels** {class_list(space.classes)}.\n" if spec.labels else "",
         data_sha256=judged["data_sha256"],
         run=f", [its run](#/experiments/{run.info.experiment_id}/runs/{run.info.run_id})" if run else "",
         teacher=_teacher(lineage),

@@ -20,7 +20,7 @@ from fewstep.registry.package import SEAL, seals_of
 from fewstep.registry.versions import check_files, get_version, load_newer
 from fewstep.serving.batching import BatchQueue, Order
 from fewstep.serving.edit_requests import edit_levels, edited
-from fewstep.serving.request import BadRequest, NotReloaded, Request, check_requests
+from fewstep.serving.request import BadRequest, NotReloaded, Request, checked
 from fewstep.support.errors import InvalidInput, UserError
 from fewstep.tracking.backend import Backend
 
@@ -62,11 +62,11 @@ class Generator(PythonModel):
             self.looked = time.monotonic()
             threading.Thread(target=self._follow, daemon=True).start()  # no caller waits for a registry
         served = self.served
-        check_requests(model_input, served.queue.model)
-        edits = {n: served.queue.alone(edited, served.queue.model, r) for n, r in enumerate(model_input) if r.edit}
-        drawn = [r for r in model_input if not r.edit]
+        requests = checked(model_input, served.queue.model)
+        edits = {n: served.queue.alone(edited, served.queue.model, r) for n, r in enumerate(requests) if r.edit}
+        drawn = [r for r in requests if not r.edit]
         made = iter(served.queue([Order(r.num_images, r.nfe, r.seed, r.label) for r in drawn]))
-        return [_answer(served, r, edits[n] if n in edits else next(made)) for n, r in enumerate(model_input)]
+        return [_answer(served, r, edits[n] if n in edits else next(made)) for n, r in enumerate(requests)]
 
     def _follow(self) -> None:
         """Reload in the background, where a failure has no caller to answer: it goes to the log."""
@@ -100,6 +100,8 @@ def _answer(served: Served, request: Request, samples: np.ndarray) -> dict:
     shown = {"points": samples.tolist()} if model.space.kind == "points" else {"images": [_png(i) for i in samples]}
     # "steps" is the former name of "nfe", for callers from before.
     asked = {"nfe": request.nfe, "steps": request.nfe, "seed": request.seed, "label": request.label}
+    if request.label is not None:
+        asked["class"] = model.space.classes[request.label]
     levels = edit_levels(model, request) if request.edit else model.levels(request.nfe)
     made_by = {"model_sha256": model.sha256, "model": served.name, "version": served.number}
     return {**shown, **asked, "levels": levels.tolist(), **made_by}

@@ -1,8 +1,10 @@
 """Requests to the served generator, and how bad ones are answered."""
 
+from typing import Annotated
+
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, field_validator
 
 from fewstep.editing.tasks import Interpolate
 from fewstep.models.model import Model
@@ -12,6 +14,10 @@ from fewstep.support.validation import error_of
 
 MOST_IMAGES, MOST_NFE = 256, 64  # in one call, of one image
 MOST_EVALUATIONS = 1024  # in one call, images x NFE: 256 images at 4 NFE, or 16 at 64
+
+
+# Looked up among the model's classes. MLflow's schema has no type for "a word or a number".
+Label = Annotated[str | None, PlainValidator(lambda value: value)]
 
 
 class Wrong(str):
@@ -43,8 +49,8 @@ class Request(BaseModel):
     """Images to draw, or to edit.
 
     num_images: 1 to 256. nfe: network evaluations an image, 1 to 64, with num_images x nfe at most 1024; "steps", its
-    former name, works too. label: a class by its number. edit: images to edit, in place of num_images. reload: first
-    look which version holds the alias that the server follows, and serve that.
+    former name, works too. label: a class by its name or number. edit: images to edit, in place of num_images.
+    reload: first look which version holds the alias that the server follows, and serve that.
     """
 
     model_config = ConfigDict(extra="allow", strict=True)
@@ -52,7 +58,7 @@ class Request(BaseModel):
     num_images: int = 1
     nfe: int = Field(1, validation_alias=AliasChoices("nfe", "steps"))
     seed: int = 0
-    label: int | None = None
+    label: Label = None
     edit: EditRequest | None = None
     reload: bool = False
 
@@ -93,14 +99,14 @@ class NotReloaded(Refusal):
         super().__init__(message, error_code=TEMPORARILY_UNAVAILABLE)
 
 
-def check_requests(requests: list[Request], model: Model) -> None:
-    """Raise BadRequest unless this model can answer a call with these requests."""
-    for request in requests:
-        _check(request, model)
+def checked(requests: list[Request], model: Model) -> list[Request]:
+    """The requests with their classes by number. Raises BadRequest unless this model can answer a call with them."""
+    requests = [_checked(request, model) for request in requests]
     if (images := sum(request.count for request in requests)) > MOST_IMAGES:
         raise BadRequest(f"one call must ask for at most {MOST_IMAGES} images, got {images}")
     if (evaluations := sum(request.count * request.nfe for request in requests)) > MOST_EVALUATIONS:
         raise BadRequest(f"one call must make at most {MOST_EVALUATIONS} evaluations (images x nfe), got {evaluations}")
+    return requests
 
 
 def check_fields(request: Request) -> None:
@@ -114,7 +120,7 @@ def check_fields(request: Request) -> None:
         raise BadRequest(str(problem)) from None
 
 
-def _check(request: Request, model: Model) -> None:
+def _checked(request: Request, model: Model) -> Request:
     check_fields(request)
     for name, most in (("num_images", MOST_IMAGES), ("nfe", MOST_NFE)):
         if not 1 <= getattr(request, name) <= most:
@@ -123,7 +129,9 @@ def _check(request: Request, model: Model) -> None:
         model.levels(request.nfe)
     except InvalidInput as problem:
         raise BadRequest(f"nfe must be another number, got {request.nfe}: {problem}") from None
-    classes = len(model.space.classes) if model.spec.labels else 0
-    if request.label is not None and not 0 <= request.label < classes:
-        allowed = f"between 0 and {classes - 1}" if classes else "left out (this model was trained without labels)"
-        raise BadRequest(f"label must be {allowed}, got {request.label}")
+    if request.label is None:
+        return request
+    try:
+        return request.model_copy(update={"label": model.class_of(request.label)})
+    except InvalidInput as problem:
+        raise BadRequest(str(problem)) from None

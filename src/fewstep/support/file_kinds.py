@@ -1,36 +1,46 @@
-"""What a file is by its first bytes, for a message about a file that is not what it should be."""
+"""What a file is that stands in the place of another, told by its first bytes."""
 
-HEAD_BYTES = 512
-KINDS = (
-    (b"version https://git-lfs", "a git-lfs pointer and not the file itself: run `git lfs pull`"),
-    (b"<!doctype html", "a web page: what was downloaded is a page about the file, or a login"),
-    (b"<html", "a web page: what was downloaded is a page about the file, or a login"),
-    (b"<svg", "an SVG drawing"),
-    (b"<?xml", "an XML file, as servers send in place of a file that they refuse"),
-    (b"{", "a JSON file"),
-    (b"par1", "a Parquet file"),
-    (b"\x93numpy", "a NumPy array (.npy)"),
-    (b"pk\x03\x04", "a zip archive"),
-    (b"\x1f\x8b", "a gzip file"),
-    (b"\x89hdf", "an HDF5 file"),
-    (b"arrow1", "an Arrow file"),
-    (b"%pdf", "a PDF document"),
-    (b"\x89png", "a PNG picture"),
-    (b"\xff\xd8\xff", "a JPEG picture"),
-    (b"gif8", "a GIF picture"),
-    (b"bm", "a BMP picture"),
-    (b"\x00\x00\x00\x0cjp", "a JPEG 2000 picture"),
-    (b"8bps", "a Photoshop file"),
-)
+import string
+
+HEAD = 512  # bytes that tell
+POINTERS = {
+    b"version https://git-lfs": "a Git LFS pointer in place of the file (`git lfs pull` fetches it)",
+    b"/annex/objects/": "a git-annex pointer in place of the file (`git annex get` fetches it)",
+    b"outs:": "a DVC pointer in place of the file (`dvc pull` fetches it)",
+    b"<!doctype": "a web page in place of the file (download the file itself)",
+    b"<html": "a web page in place of the file (download the file itself)",
+    b"<?xml": "a page of XML in place of the file, perhaps a server's error (download the file itself)",
+    b"<svg": "an SVG drawing",
+    b"{": "text in JSON",
+}
+SIGNATURES = {
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"\x89HDF": "an HDF5 file",
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"PAR1": "a Parquet file",
+    b"\x93NUMPY": "a NumPy array",
+    b"ARROW1": "an Arrow file",
+    b"GIF8": "a GIF picture",
+    b"BM": "a BMP picture",
+    b"8BPS": "a Photoshop file",
+    b"\x00\x00\x00\x0cjP": "a JPEG 2000 picture",
+    b"%PDF": "a PDF document",
+}
 
 
-def kind_of(head: bytes) -> str | None:
-    """What a file with these first bytes is, in words that follow "it is"; None where nobody can tell."""
+def file_kind(head: bytes) -> str | None:
+    """ "a web page in place of the file (...)": what a file is that begins so, as far as it is known here."""
     if not head:
         return "empty"
+    if head[8:10] == b'{"':
+        return "a safetensors file"
     if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1"):
         return "a HEIC picture"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "a WebP picture"
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    return next((words for first, words in KINDS if start.startswith(first)), None)
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip(string.whitespace.encode()).lower()
+    kinds = [kind for start, kind in POINTERS.items() if text.startswith(start)]
+    kinds += [kind for start, kind in SIGNATURES.items() if head.startswith(start)]
+    return next(iter(kinds), None)

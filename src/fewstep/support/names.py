@@ -27,3 +27,8 @@ def check_arguments(of: str, function: Callable[..., Any], given: Iterable[str],
     known = [p.name for p in signature(function).parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
     for name in given:
         check_name("argument", name, set(known) - set(bound), of)
+
+
+def printable(name: str) -> str:
+    """The name of a file as text that any file or terminal takes: bytes that are not UTF-8 are written as \\udcff."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")

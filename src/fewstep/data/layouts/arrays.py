@@ -9,10 +9,11 @@ from typing import IO
 import numpy as np
 
 from fewstep.data.encoded import Listing, Picture
-from fewstep.data.file_tree import DAMAGED, FileTree, LeftOut, add_left_out
+from fewstep.data.file_tree import DAMAGED, FileTree, add_left_out, unreadable
 from fewstep.data.formats import picture_file, suffix_of
 from fewstep.data.labelling import Naming, check_numbers
-from fewstep.data.layouts.splits import split_of
+from fewstep.data.layouts.splits import is_heldout, split_of
+from fewstep.data.source import Found
 from fewstep.support.errors import InvalidInput
 
 NEEDS = ".npz or .npy files of uint8 images, [N, H, W, C], [N, C, H, W] or [N, H, W]"
@@ -109,11 +110,12 @@ def _members(tree: FileTree, file: str) -> Iterator[Array]:
     try:
         archive = zipfile.ZipFile(tree.open_file(file))
     except DAMAGED as error:
-        raise InvalidInput(f"{tree.name(file)} cannot be read as arrays (.npz): {error}.") from error
+        raise unreadable(tree.name(file), lambda: tree.open_file(file), error, "a zip archive") from error
     for member in archive.namelist():
         if member.endswith(".npy"):
             key, side = member[:-4], split_of(file.rpartition("/")[2])
-            yield _array(f"{tree.name(file)}, {key}", f"{side}_{key}" if side else key, partial(archive.open, member))
+            stream = partial(archive.open, member)
+            yield _array(f"{tree.name(file)}, {key}", f"{side}_{key}" if side else key, stream)
 
 
 def _array(name: str, key: str, stream: Callable[[], IO[bytes]]) -> Array:
@@ -121,7 +123,7 @@ def _array(name: str, key: str, stream: Callable[[], IO[bytes]]) -> Array:
         with stream() as file:
             shape, dtype = _header(file)
     except DAMAGED as error:
-        raise InvalidInput(f"{name} cannot be read as an array of numbers: {error}.") from error
+        raise unreadable(name, stream, error, "a NumPy array") from error
     return Array(name, key, shape, dtype, stream)
 
 
@@ -150,7 +152,7 @@ def _pairs(group: list[Array], naming: Naming) -> Iterator[tuple[Array, Array | 
                     f"{labels.name} must hold one number for each of the {images.shape[0]:,} images of {images.name}, "
                     f"got the shape {list(labels.shape)}."
                 )
-            yield images, labels, side == "heldout"
+            yield images, labels, side is not None and is_heldout(side)
 
 
 def _choose_images(arrays: list[Array]) -> Array | None:
@@ -180,7 +182,7 @@ def _labels(array: Array, count: int) -> np.ndarray:
     return array.load().reshape(count).astype(np.int64)
 
 
-def _left_out(tree: FileTree, groups: list[list[Array]], used: set[str]) -> LeftOut:
+def _left_out(tree: FileTree, groups: list[list[Array]], used: set[str]) -> Found:
     found = tree.rest([file for file in tree.files if suffix_of(file) in (".npz", ".npy")])
     for array in (array for group in groups for array in group):
         if array.name not in used:

@@ -3,6 +3,7 @@
 import csv
 import json
 import posixpath
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,14 +22,14 @@ FILE = ("file_name", "image_file_name")
 
 
 def read(tree: FileTree, naming: Naming) -> Listing | None:
-    """Pictures in the order of the tables' rows. Each table is of the folder that it is in."""
+    """Pictures in the order of the tables' rows, training first. Each table is of the folder that it is in."""
     tables = [file for file in tree.files if posixpath.basename(file) in TABLES]
     rows = [row for table in tables for row in _rows(tree, table, naming)]
     if not rows or (all(label is None for _, label in rows) and not naming.unlabelled):
         return None
+    rows.sort(key=lambda row: is_heldout(row[0].partition("/")[0]))
     files, labels = [file for file, _ in rows], [label for _, label in rows]
-    if len(set(files)) < len(files):
-        twice = next(file for place, file in enumerate(files) if file in files[:place])
+    if twice := next((file for file, times in Counter(files).items() if times > 1), None):
         raise InvalidInput(f"{tree.place}: the metadata name {twice} twice.")
     held = np.array([is_heldout(file.partition("/")[0]) for file in files])
     own_split = held.any() and not held.all()

@@ -1,5 +1,7 @@
 """Folders train and test, or other names of these, each with sub-folders that are classes or with pictures alone."""
 
+import re
+
 import numpy as np
 
 from fewstep.data.encoded import Listing
@@ -41,11 +43,10 @@ def is_heldout(name: str) -> bool:
     return name.lower() in HELDOUT
 
 
-def split_of(words: str) -> str | None:
-    """ "train" or "heldout", of the name of a shard or an array: train-00000-of-00002, x_test."""
-    parts = words.lower().replace("-", "_").replace(".", "_").split("_")
-    sides = {"train" if is_train(part) else "heldout" for part in parts if is_train(part) or is_heldout(part)}
-    return sides.pop() if len(sides) == 1 else None
+def split_of(name: str) -> str | None:
+    """The split that the name of a shard or an array says: "test" of test-00000-of-00002.tar and of x_test."""
+    splits = {part for part in re.split("[-_.]", name.lower()) if is_train(part) or is_heldout(part)}
+    return splits.pop() if len(splits) == 1 else None
 
 
 def _labelled(part: FileTree) -> list[tuple[str, str | None]]:

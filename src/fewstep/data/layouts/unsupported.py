@@ -41,14 +41,12 @@ def no_pictures(tree: FileTree) -> InvalidInput:
     for end, (what, remedy) in KNOWN.items():
         file = next((file for file in tree.files if posixpath.basename(file).endswith(end)), None)
         if file is not None:
-            return InvalidInput(
-                f"{tree.place} holds {what} ({file}), which are not read as they are. To convert: {remedy}."
-            )
+            return InvalidInput(f"{tree.place} holds {what} ({file}): this is not read as it is. Instead: {remedy}.")
     others = [file for file in tree.files if suffix_of(file) in NOT_READ]
     if others:
         return InvalidInput(
-            f"{tree.place} holds {len(others):,} pictures of a format that is not read ({others[0]}). Convert them "
-            f"to one of {WORDS}."
+            f"{tree.place} holds pictures of a format that is not read ({others[0]}, {len(others):,} in all). Convert "
+            f"them to one of {WORDS}."
         )
     rest = f" It holds {len(tree.files):,} other files ({tree.files[0]})." if tree.files else ""
     return InvalidInput(f"{tree.place} and its sub-folders hold no picture ({WORDS}).{rest}")

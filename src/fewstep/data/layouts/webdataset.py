@@ -10,10 +10,11 @@ import numpy as np
 
 from fewstep.data.archives import open_tree
 from fewstep.data.encoded import Listing, Picture
-from fewstep.data.file_tree import FileTree, LeftOut
+from fewstep.data.file_tree import FileTree
 from fewstep.data.formats import SUFFIXES
 from fewstep.data.labelling import Naming, Value, number_labels
-from fewstep.data.layouts.splits import split_of
+from fewstep.data.layouts.splits import is_heldout, split_of
+from fewstep.data.source import Found
 from fewstep.support.errors import InvalidInput
 
 NEEDS = "tars whose members are called key.jpg and key.cls (or key.json)"
@@ -33,9 +34,9 @@ class Row:
 
 
 def read(tree: FileTree, naming: Naming) -> Listing | None:
-    """Pictures in the order of the tars' names, and of the members in each."""
+    """Pictures in the order of the tars' names and of the members in each, those for training first."""
     shards = _shards(tree)
-    rows = [row for shard in shards for row in _rows(shard, naming)]
+    rows = sorted((row for shard in shards for row in _rows(shard, naming)), key=lambda row: row.heldout)
     if not rows:
         return None
     labels, classes = number_labels([row.label for row in rows], naming.classes, tree.place)
@@ -45,8 +46,7 @@ def read(tree: FileTree, naming: Naming) -> Listing | None:
     def pictures() -> Iterator[Picture]:
         return ((row.shard.name(row.file), partial(row.shard.open_file, row.file)) for row in rows)
 
-    read_here = {file for shard in shards for file in tree.files if shard.place == tree.name(file)}
-    return Listing(pictures, labels, classes, held if own_split else None, left_out=_left_out(tree, rows, read_here))
+    return Listing(pictures, labels, classes, held if own_split else None, left_out=_left_out(tree, shards, rows))
 
 
 def _shards(tree: FileTree) -> list[FileTree]:
@@ -71,13 +71,13 @@ def _rows(shard: FileTree, naming: Naming) -> Iterator[Row]:
     for file in shard.files:
         key, end = _key(file)
         members.setdefault(key, {})[end] = file
-    heldout = split_of(Path(shard.place).name) or split_of(Path(shard.place).parent.name)
+    side = split_of(Path(shard.place).name) or split_of(Path(shard.place).parent.name)
     for key, ends in members.items():
         pictures = [file for end, file in ends.items() if f".{end}" in SUFFIXES]
         if len(pictures) > 1:
             raise InvalidInput(f"{shard.name(key)} has several pictures ({', '.join(pictures)}): which is meant?")
         if pictures:
-            yield Row(shard, pictures[0], _label(shard, ends, naming), heldout == "heldout")
+            yield Row(shard, pictures[0], _label(shard, ends, naming), bool(side and is_heldout(side)))
 
 
 def _label(shard: FileTree, ends: dict[str, str], naming: Naming) -> Value:
@@ -110,8 +110,13 @@ def _key(file: str) -> tuple[str, str]:
     return folder + slash + key, end.lower()
 
 
-def _left_out(tree: FileTree, rows: list[Row], shards: set[str]) -> LeftOut:
-    if shards:
-        return tree.rest(shards)
-    labels = {file for file in tree.files if _key(file)[1] in LABELS}
-    return tree.rest({row.file for row in rows} | labels)
+def _left_out(tree: FileTree, shards: list[FileTree], rows: list[Row]) -> Found:
+    """What no row has of all shards, and of the folder that they are in."""
+    places = {shard.place for shard in shards}
+    found = tree.rest([file for file in tree.files if tree.name(file) in places]) if tree.on_disk else Found()
+    for shard in shards:
+        used = {row.file for row in rows if row.shard is shard} | {f for f in shard.files if _key(f)[1] in LABELS}
+        for kind, (count, first) in shard.rest(used).items():
+            before, first = found.get(kind, (0, first))
+            found[kind] = (before + count, first)
+    return found

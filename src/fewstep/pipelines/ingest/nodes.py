@@ -9,12 +9,14 @@ from fewstep.pipelines.workplace import Workplace
 
 
 def ingest_images(data: DataParameters, dataset: str, workplace: Workplace) -> ArrayStore:
-    """The array store, prepared among unfinished work."""
-    from fewstep.data import ingest
+    """The array store, prepared among unfinished work; what was found is printed."""
+    from fewstep.data import describe, ingest
 
     with progress_bar("ingest") as bar:
         settings = {"heldout": data.heldout, "seed": data.seed, "scale": data.scale}
-        return ingest(data.source, workplace.runs / "images", name=dataset, **settings, on_progress=bar)
+        store = ingest(data.source, workplace.runs / "images", name=dataset, **settings, on_progress=bar)
+    print("\n".join(describe(store)), flush=True)
+    return store
 
 
 def make_extractor(images: ArrayStore, features: str, weights: str | None, workplace: Workplace) -> Path:
