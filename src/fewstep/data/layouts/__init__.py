@@ -37,7 +37,8 @@ def read_layout(tree: FileTree, layout: str, naming: Naming) -> Listing:
     for name in LAYOUTS if layout == AUTO else (layout,):
         listing: Listing | None = LAYOUTS[name].read(inner, naming)
         if listing is not None:
-            return replace(without_labels(listing) if naming.unlabelled else listing, layout=name)
+            found = without_labels(listing) if naming.unlabelled else listing
+            return replace(found, layout=f"{name}: {LAYOUTS[name].NEEDS}")
     if layout == AUTO or not tree.files:
         raise no_pictures(tree)
     raise InvalidInput(f"{tree.place} is not laid out as {layout!r}, which needs {LAYOUTS[layout].NEEDS}.")

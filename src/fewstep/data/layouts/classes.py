@@ -17,7 +17,7 @@ def read(tree: FileTree, naming: Naming) -> Listing | None:
     files = tree.pictures()
     labels = [class_of(file) for file in files]
     named = next((label for label in labels if label), None)
-    if named is None:
+    if named is None or naming.unlabelled:
         return None
     check_none_loose(tree, files, named)
     return list_files(tree, files, labels, naming.classes or class_folders(tree, files))

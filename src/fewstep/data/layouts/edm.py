@@ -10,7 +10,8 @@ from fewstep.data.labelling import Naming, Value
 from fewstep.data.layouts.listing import list_files
 from fewstep.support.errors import InvalidInput
 
-NEEDS = 'dataset.json with {"labels": [[file, number], ...]} or {"labels": null}'
+PAIRS = '{"labels": [[file, number], ...]} or {"labels": null}'
+NEEDS = f"dataset.json with {PAIRS}"
 INDEX = "dataset.json"
 NUMBERED = re.compile("[0-9]{5}/img[0-9]{8}[.][a-z]+")
 
@@ -42,7 +43,7 @@ def _labels(tree: FileTree, files: list[str], pairs: Any) -> list[Value]:
     try:
         known = {file.replace("\\", "/"): label for file, label in pairs}
     except (TypeError, ValueError, AttributeError):
-        raise InvalidInput(f"{tree.name(INDEX)} must hold {NEEDS}.") from None
+        raise InvalidInput(f"{tree.name(INDEX)} must hold {PAIRS}.") from None
     for file in files:
         label = known.get(file)
         if not isinstance(label, int | str):

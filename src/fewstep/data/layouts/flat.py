@@ -5,7 +5,7 @@ from fewstep.data.file_tree import FileTree
 from fewstep.data.labelling import Naming
 from fewstep.data.layouts.listing import list_files
 
-NEEDS = "pictures"
+NEEDS = "pictures without labels"
 
 
 def read(tree: FileTree, naming: Naming) -> Listing | None:

@@ -24,7 +24,7 @@ def read(tree: FileTree, naming: Naming) -> Listing | None:
     if not train or (len(heldout) == 0 and len(names) > 1):
         return None
     parts = {name: tree.below(name) for name in (*train, *heldout)}
-    found = {name: _labelled(part) for name, part in parts.items()}
+    found = {name: _labelled(part, naming) for name, part in parts.items()}
     heldout = _comparable(found, train, heldout)
     rows = [(f"{name}/{file}", label, name in heldout) for name in (*train, *heldout) for file, label in found[name]]
     files, labels, held = zip(*rows, strict=True)
@@ -49,9 +49,11 @@ def split_of(name: str) -> str | None:
     return splits.pop() if len(splits) == 1 else None
 
 
-def _labelled(part: FileTree) -> list[tuple[str, str | None]]:
+def _labelled(part: FileTree, naming: Naming) -> list[tuple[str, str | None]]:
     """The pictures of a split with their classes."""
     files = part.pictures()
+    if naming.unlabelled:
+        return [(file, None) for file in files]
     if named := next(filter(None, map(class_of, files)), None):
         check_none_loose(part, files, named)
     return [(file, class_of(file)) for file in files]
