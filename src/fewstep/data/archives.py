@@ -37,7 +37,7 @@ def open_tree(path: Path) -> FileTree:
     if path.is_dir():
         return folder_tree(path)
     if not path.is_file():
-        raise InvalidInput(f"There is no folder {path}, and no file of this name.")
+        raise InvalidInput(f"There is no folder or file {path}.")
     head = _head(path)
     if path.suffix == ".npz":
         return single_file(path)
