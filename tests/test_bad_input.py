@@ -185,6 +185,26 @@ REFUSED = {
         {"teacher__training__labels": False},
         "cd: teacher.training.labels must be true if training.labels is.",
     ),
+    "labels unknown to the student": (
+        {"student__training__labels": False},
+        "cd: training.labels must be true, since the teacher has labels and the student starts from its weights: set",
+    ),
+    "labels unknown to the student, of data whose size is not known": (
+        {"data__source": {"name": "folder", "path": "x"}, "student__training__labels": False},
+        "cd: training.labels must be true, since the teacher has labels and the student starts from its weights: set",
+    ),
+    "a size that is not halved": (
+        {"data__source": {"name": "folder", "path": "x", "resolution": [15, 20]}},
+        "teacher: 15x20 pixels cannot be halved, so channel_mult must have at most 1 entry, got [1, 1]. Try",
+    ),
+    "pixels of another kind": (
+        {"data__source": {"name": "folder", "path": "x", "mode": "cmyk"}},
+        "data.source: There is no mode 'cmyk' of pictures. Allowed: grayscale, rgb, rgba.",
+    ),
+    "three sides": (
+        {"data__source": {"name": "folder", "path": "x", "resolution": [15, 20, 3]}},
+        "data.source.resolution must be [height, width], each a whole number between 1 and 4096, got [15, 20, 3]",
+    ),
     "a recipe not chosen": (
         {"recipes": {"ict": {"training": {"learnin_rate": 1}}}},
         "There is no parameter 'learnin_rate' of students.ict.training. Did you mean 'learning_rate'?",

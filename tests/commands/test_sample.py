@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 from torch.nn.modules.module import register_module_forward_hook
 
 from fewstep.cli import main
+from fewstep.data.space import DataSpace
+from fewstep.models.model import SavedModel
 from fewstep.pictures.sheets import tile
 
 
@@ -28,6 +31,37 @@ def test_a_picture_is_made_batch_by_batch(make, tmp_path):
     assert sizes == [2, 2, 1]
     drawn = np.asarray(Image.open(file)).astype(int)
     assert np.abs(drawn - tile(model.sample(1, 0, range(5)))).max() <= 1
+
+
+def test_a_class_is_asked_for_by_name_or_number(make, tmp_path):
+    folder = str(make("cd", labels=True).folder)
+    for label, file in (("7", "number.npy"), ("#7", "also.npy")):
+        typed([str(tmp_path / file), "--model", folder, "--n", "3", "--label", label], 0)
+    expected = SavedModel.open(folder).load().sample(1, 0, range(3), torch.full((3,), 7))
+    assert all((np.load(tmp_path / file) == expected).all() for file in ("number.npy", "also.npy"))
+    told = typed([str(tmp_path / "x.png"), "--model", folder, "--label", "seven"], 1)
+    assert "label must be the name or the number of a class, got 'seven'. Classes: 0, 1, 2, 3" in told
+    assert typed([str(tmp_path / "x.png"), "--model", folder, "--labels"], 0).split() == list("0123456789")
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_a_model_without_labels_says_so(make, tmp_path):
+    folder = str(make("cd").folder)
+    told = typed([str(tmp_path / "x.png"), "--model", folder, "--label", "7"], 1)
+    assert "label must be left out, got '7': cd was trained without labels." in told
+    assert "cd was trained without labels." in typed([str(tmp_path / "x.png"), "--model", folder, "--labels"], 0)
+
+
+def test_a_transparent_model_makes_transparent_pictures_where_a_format_has_them(draw_model, tmp_path):
+    space = DataSpace("leaves", "images", (4, 8, 12), 0.5)
+    network = {"name": "unet", "channels": 16, "channel_mult": [1], "num_blocks": 1}
+    model = draw_model({"name": "cd", "network": network, "preconditioning": {"name": "consistency"}}, space)
+    folder = str(model.save(tmp_path / "leaves").folder)
+    for name, mode in (("x.png", "RGBA"), ("x.jpg", "RGB"), ("x.bmp", "RGB")):
+        typed([str(tmp_path / name), "--model", folder, "--n", "2"], 0)
+        assert Image.open(tmp_path / name).mode == mode
+    drawn = np.asarray(Image.open(tmp_path / "x.png"))
+    assert len(np.unique(drawn[2:50, 2:74, 3])) > 1  # the alpha that the model makes
 
 
 @pytest.mark.parametrize(

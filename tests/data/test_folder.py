@@ -128,6 +128,44 @@ def test_the_middle_square_is_kept_and_averaged(tmp_path):
     assert converted(store) == {"enlarged": 1}
 
 
+def test_a_resolution_of_two_sides_is_height_and_width(tmp_path):
+    wide = np.zeros((32, 96, 3), np.uint8)
+    wide[:, 16:80] = 255  # the middle of 1 : 2
+    pixels, store = ingest_one(tmp_path, wide, spec={"resolution": [8, 16]})
+    assert store.space.shape == (3, 8, 16)
+    assert (pixels == 255).all()
+    assert converted(store) == {"cropped to the middle": 3, "enlarged": 2, "made smaller": 1}
+    assert store.sha256 == ingest_one(tmp_path, wide, spec={"resolution": (8, 16)})[1].sha256
+
+
+def test_rgba_keeps_transparency(tmp_path):
+    rgba = np.dstack([RGB, np.full((8, 8), 255, np.uint8)])
+    rgba[:4, :, 3], rgba[0, 0] = 99, (1, 2, 3, 0)
+    pixels, store = ingest_one(tmp_path, rgba, spec={"mode": "rgba", "background": "#0a141e"})
+    assert store.space.shape == (4, 8, 8)
+    assert tuple(pixels[:, 0, 0]) == (10, 20, 30, 0)  # the background, where a colour cannot be seen
+    rgba[0, 0] = (10, 20, 30, 0)
+    np.testing.assert_array_equal(pixels, rgba.transpose(2, 0, 1))
+    assert converted(store) == {"without transparency": 2}
+    opaque = next(row for row in store.images() if (row[0] == RAMP[..., 0]).all())
+    assert (opaque[3] == 255).all()
+
+
+def test_rgba_is_resized_without_the_colour_of_what_is_transparent(tmp_path):
+    rgba = np.zeros((16, 16, 4), np.uint8)
+    rgba[:, 1::2] = (200, 100, 50, 255)
+    pixels, _ = ingest_one(tmp_path, rgba, spec={"mode": "rgba", "resampling": "box"})
+    np.testing.assert_allclose(pixels[:, 4, 4], (200, 100, 50, 127.5), atol=1)
+
+
+@pytest.mark.parametrize("kind", ["1", "L", "LA", "P", "CMYK", "YCbCr", "RGB"])
+def test_every_kind_of_pixels_becomes_rgba(tmp_path, kind):
+    image = Image.new("RGB", (8, 8), (255, 255, 255)).convert(kind)
+    suffix = "jpg" if kind in ("CMYK", "YCbCr") else "png"
+    pixels, _ = ingest_one(tmp_path, image, suffix, spec={"mode": "rgba"})
+    assert (pixels == 255).all()
+
+
 def test_mixed_sizes_need_a_resolution(tmp_path):
     with pytest.raises(ValueError, match=r"a\.png is 6x4, .*b\.png is 8x8\. Set a resolution"):
         ingest_one(tmp_path, np.zeros((4, 6, 3), np.uint8), spec={"resolution": None})

@@ -62,6 +62,12 @@ def test_moons_are_points(tmp_path):
         ({"name": "moons", "seed": "0"}, "seed must be a whole number, got '0'"),
         ({"name": "folder", "path": 3}, "path must be a path, got 3"),
         ({"name": "folder", "path": "x", "resolution": 0}, "resolution must be between 1 and 4096, got 0"),
+        (
+            {"name": "folder", "path": "x", "resolution": [8]},
+            r"must be \[height, width\], each .* got \[8\]",
+        ),
+        ({"name": "folder", "path": "x", "resolution": [8, 0]}, r"resolution must be \[height, width\], each"),
+        ({"name": "folder", "path": "x", "resolution": "8x9"}, r"a whole number, or \[height, width\], got '8x9'"),
         ({"name": "folder", "path": "x", "mode": "gray"}, "Did you mean 'grayscale'"),
         (
             {"name": "folder", "path": "x", "background": "whit"},

@@ -10,7 +10,7 @@ from PIL import Image
 from fewstep.data.space import DataSpace
 from fewstep.diffusion.randomness import SampleRandomness
 from fewstep.editing import TASKS, build_task, edit_images, image_ends, interpolate, seed_ends, try_pair
-from fewstep.editing.image_files import find_mask, read_images
+from fewstep.editing.image_files import find_mask, read_images, write_image
 from fewstep.editing.interpolation import KnownNoise
 from fewstep.editing.measures import psnr
 from fewstep.editing.projection import known_means
@@ -245,6 +245,23 @@ def test_psnr():
     a = np.zeros((2, 1, 4, 4), np.uint8)
     b = a + np.array([0, 5], np.uint8)[:, None, None, None]
     assert psnr(b, a).tolist() == [np.inf, pytest.approx(20 * np.log10(255 / 5))]
+
+
+@pytest.mark.parametrize("shape", [(4, 8, 8), (3, 8, 12)])
+def test_transparent_and_oblong_images_are_edited_too(student, tmp_path, shape):
+    space = DataSpace("leaves", "images", shape, 0.66)
+    stored = np.random.default_rng(0).integers(0, 256, (2, *shape), np.uint8)
+    stored[:, 3:][stored[:, 3:] == 0] = 1  # a colour is kept where it can be seen
+    for number, image in enumerate(stored):
+        write_image(image, tmp_path / f"{number}.png")
+    assert np.array_equal(read_images(tmp_path, space)[1], stored)
+    for name in SINGLE:
+        task = build_task(name)
+        if name == "colorize" and shape[0] == 4:
+            with pytest.raises(ValueError, match="needs images of 3 channels, and leaves have 4"):
+                task.check(space)
+            continue
+        assert edit_images(student(space), task, space.encode(stored), 2, seed=1).shape == stored.shape
 
 
 class TestFiles:

@@ -168,6 +168,23 @@ def test_scores_by_clip_are_torch_fidelitys(publish, digits):
     }
 
 
+def test_transparent_images_are_seen_on_white(publish):
+    extractor = open_extractor(CLIP, publish(Clip()))
+    rgba = np.random.default_rng(1).integers(0, 256, (3, 4, 8, 8)).astype(np.uint8)
+    clear = rgba.copy()
+    clear[:, 3] = 0
+    white = np.full((3, 3, 8, 8), 255, np.uint8)
+    assert torch.equal(extractor(clear).features, extractor(white).features)
+    rgba[:, 3] = 255
+    assert torch.equal(extractor(rgba).features, extractor(rgba[:, :3]).features)
+
+
+def test_a_web_page_in_place_of_weights_is_named(tmp_path):
+    (tmp_path / "weights.pth").write_text("<!DOCTYPE html>")
+    with pytest.raises(ValueError, match=r"weights\.pth must hold Inception weights, and it is a web page"):
+        open_extractor("inception", tmp_path / "weights.pth")
+
+
 def test_clip_is_found_where_the_error_said(publish):
     file = publish(Clip())
     [place] = places(CLIP)

@@ -87,6 +87,23 @@ def test_a_class_is_not_changed(tmp_path):
         read_pickle(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<!DOCTYPE html><html>", "it is a web page in place of the file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "it is a Git LFS pointer in place of the file"),
+        (b'{"error": "gone"}', "it is text in JSON"),
+        (b"", "it is empty"),
+        (b"any other text", "it is no pickle, which torch.save and NVIDIA's programs write"),
+    ],
+)
+@pytest.mark.parametrize("read", [read_pickle, read_state_dict])
+def test_a_file_of_another_kind_is_called_what_it_is(tmp_path, read, content, words):
+    (tmp_path / "x.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=f"x.pt is of another kind or is damaged, and nothing in it was run: {words}"):
+        read(tmp_path / "x.pt")
+
+
 def test_tensors_come_as_they_were(tmp_path):
     given = {
         "view": torch.arange(12.0).reshape(3, 4)[:, 1:].t(),

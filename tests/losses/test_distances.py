@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from fewstep.losses.distances import build_distance
+from fewstep.losses.distances import build_distance, check_distance
 
 A = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 B = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -41,6 +41,23 @@ def test_lpips_takes_gray_images_at_the_datas_scale_and_trains_nothing():
     unscaled = build_distance({"name": "lpips_random", "net": "squeeze"})
     torch.testing.assert_close(distance(gray, -gray), unscaled(2 * gray, -2 * gray))
     assert not any(p.requires_grad for p in distance.parameters()) and not distance.train().network.training
+
+
+def test_lpips_shows_transparency_on_white_and_keeps_the_shape():
+    distance = build_distance({"name": "lpips_random", "net": "squeeze"})
+    colours, none = A[:, :1].expand(-1, 3, -1, -1), -torch.ones_like(A[:, :1])
+    clear = torch.cat([colours, none], 1)
+    assert distance(clear, torch.cat([-colours, none], 1)).abs().max() < 1e-6
+    full = torch.cat([colours, -none], 1), torch.cat([-colours, -none], 1)
+    torch.testing.assert_close(distance(*full), distance(colours, -colours))
+    assert distance._prepare(torch.zeros(1, 3, 48, 64)).shape == (1, 3, 224, 299)
+    assert distance._prepare(torch.zeros(1, 1, 300, 256)).shape == (1, 3, 300, 256)
+
+
+def test_a_pointer_in_place_of_lpips_weights_is_named(tmp_path):
+    (tmp_path / "vgg.pth").write_text("version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(ValueError, match=r"must hold torchvision's weights of vgg, and it is a Git LFS pointer"):
+        check_distance({"name": "lpips", "weights": str(tmp_path / "vgg.pth")})
 
 
 def test_missing_lpips_weights_are_named_with_their_place(tmp_path):

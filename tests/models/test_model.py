@@ -257,3 +257,18 @@ def test_a_description_that_says_more_or_less_than_ours_is_read():
     assert spec.provenance == Provenance(teacher_sha256="t", start_new=("embed",), more={"code": "c"})
     assert ModelSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
     assert "sampler" not in spec.to_json(), "as files without one have it"
+
+
+def test_a_pointer_in_place_of_weights_is_called_so(saved):
+    (saved.folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(ValueError, match=r"is damaged: .* must hold weights, and it is a Git LFS pointer"):
+        saved.load()
+
+
+def test_a_class_by_its_name_or_number(model):
+    assert (model.class_of("3"), model.class_of(3)) == (3, 3)
+    with pytest.raises(ValueError, match="label must be the name or the number of a class, got 'three'"):
+        model.class_of("three")
+    unlabelled = Model(model.function, SPACE, replace(SPEC, labels=False))
+    with pytest.raises(ValueError, match="label must be left out, got 3: cd was trained without labels"):
+        unlabelled.class_of(3)

@@ -6,7 +6,7 @@ import pytest
 from fewstep.evaluation.interval import interval
 from fewstep.evaluation.results import Evaluation, Score
 from fewstep.pictures.plotting import scatter
-from fewstep.pictures.sheets import FRAME, GAP, sheet, tile
+from fewstep.pictures.sheets import CHECKER, FRAME, GAP, sheet, tile
 from fewstep.reporting.plots import ladder_plot
 from fewstep.reporting.table import scores_table
 
@@ -97,3 +97,14 @@ def test_scatter_has_a_panel_for_each_cloud():
     cloud = np.random.default_rng(0).normal(size=(50, 2))
     one, three = scatter([("a", cloud)]), scatter([("a", cloud)] * 3, cloud)
     assert three.width > 2.5 * one.width
+
+
+def test_transparent_images_keep_it_in_a_grid_and_are_on_a_checker_in_a_sheet():
+    images = np.zeros((2, 4, 12, 16), np.uint8)
+    images[1] = 255
+    grid = tile(images, columns=2, side=12)
+    assert grid.shape == (12 + 2 * GAP, 32 + 3 * GAP, 4)
+    assert (grid[GAP:-GAP, GAP : GAP + 16, 3] == 0).all() and (grid[0, :, 3] == 255).all()
+    assert tuple(grid[0, 0, :3]) == FRAME
+    picture = np.asarray(sheet([("clear", images[:1])], side=12))
+    assert set(np.unique(picture)) >= {*CHECKER} and picture.shape[2] == 3

@@ -19,6 +19,7 @@ from fewstep.tracking import Backend
 
 log = logging.getLogger(__name__)
 
+PIXELS = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's kinds, by channels
 SHOWN = 320  # pixels of a picture's side on the page, at least
 
 
@@ -107,7 +108,7 @@ class Studio:
 
     def _edit(self, task, picture: Image.Image, steps: int, seed: int, label: int | None) -> Image.Image:
         student = self.served.student
-        small = picture.convert("L" if student.space.shape[0] == 1 else "RGB").resize(self._size, Image.BOX)
+        small = picture.convert(PIXELS[student.space.shape[0]]).resize(self._size, Image.BOX)
         given = np.asarray(small).reshape(1, *small.size[::-1], -1).transpose(0, 3, 1, 2)
         edited = edit_images(student, task, student.space.encode(given), steps, seed, _told(student, label))
         return shown(student.space.decode(edited)[0])

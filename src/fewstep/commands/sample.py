@@ -49,6 +49,7 @@ def sample(
     from fewstep.console import progress_bar
     from fewstep.evaluation.sample_stream import in_batches, stream
     from fewstep.pictures.drawing import draw
+    from fewstep.pictures.files import save_picture
 
     check_output(output)
     model = model or _champion()
@@ -69,7 +70,7 @@ def sample(
         with progress_bar("sample") as bar:
             stream(generate, generator.space, count, output, made_by, batch_size, on_progress=bar)
     else:
-        draw(in_batches(generate, count, batch_size), title=model).save(output)
+        save_picture(draw(in_batches(generate, count, batch_size), title=model), output)
     click.echo(f"{count} samples in {output}")
 
 

@@ -169,9 +169,12 @@ class Parameters(Section):
             raise InvalidInput(
                 "teacher must not need a teacher itself: set start: scratch, and a method such as denoising."
             )
-        if space := expected_space(self.data.source, self.dataset):
-            for recipe in (self.teacher, self.student):
+        space = expected_space(self.data.source, self.dataset)
+        for recipe in (self.teacher, self.student):
+            if space:
                 recipe.check_fits(space, self.teacher, self.launch.workers)
+            else:
+                recipe.check_labels(self.teacher)
         return self
 
 

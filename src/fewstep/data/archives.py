@@ -19,7 +19,7 @@ from typing import IO, Any
 from fewstep.data.file_tree import DAMAGED, FileTree, add_left_out, folder_tree, is_junk, single_file
 from fewstep.data.source import Found
 from fewstep.support.errors import InvalidInput, StorageError
-from fewstep.support.file_kinds import HEAD, file_kind
+from fewstep.support.file_kinds import GZIP, HEAD, ZIP, kind_of_file
 from fewstep.support.files import OUT_OF_SPACE
 
 RATIO, ALWAYS = 200, 2**26  # an archive may unpack to so many times its size, and to so many bytes in any case
@@ -191,9 +191,8 @@ def _check_size(path: Path, unpacked: int) -> None:
 
 
 def _unreadable(path: Path, kind: str, error: Exception | None = None) -> InvalidInput:
-    found = file_kind(_head(path))
-    usual = {"zip": "a zip archive", "tar": "a gzip archive"}[kind]
-    reason = f"it is {found}" if found and found != usual else str(error or "it is damaged")
+    found = kind_of_file(path)
+    reason = f"it is {found}" if found not in (None, ZIP, GZIP) else str(error or "it is damaged")
     return InvalidInput(f"{path} cannot be read as a {kind} archive: {reason}.")
 
 

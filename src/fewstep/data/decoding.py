@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import IO, cast
 
 import numpy as np
-from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageColor, ImageFile, ImageOps, UnidentifiedImageError
 
 from fewstep.data.formats import FORMATS
 from fewstep.support.errors import InvalidInput
@@ -33,7 +33,7 @@ def named(name: str):
         raise BrokenPicture(f"{name} cannot be read ({error or type(error).__name__})") from error
 
 
-def open_picture(file: IO[bytes] | Path) -> Image.Image:
+def open_picture(file: IO[bytes] | Path) -> ImageFile.ImageFile:
     """A picture whose pixels are not read yet. Raises InvalidInput where it is of none of FORMATS."""
     try:
         return Image.open(file, formats=tuple(FORMATS))
@@ -81,7 +81,7 @@ def decode(
         shown = _opaque(upright) if mode == "rgba" else _flatten(upright, background)
         flat = shown.convert(CHANNELS[mode])
     if size is not None:
-        flat = ImageOps.fit(flat, size[::-1], FILTERS[resampling])
+        flat = ImageOps.fit(flat, (size[1], size[0]), FILTERS[resampling])
     pixels = np.array(flat)
     if mode == "rgba":  # what colour lies under full transparency is an accident of the file
         pixels[pixels[..., 3] == 0, :3] = ImageColor.getrgb(background)[:3]

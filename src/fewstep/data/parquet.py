@@ -16,7 +16,7 @@ from fewstep.data.encoded import EncodedPictures, Listing, Picture
 from fewstep.data.labelling import Naming, Value, check_numbers, number_labels, tuple_of_strings
 from fewstep.support.checks import check_fields, instance_of, optional
 from fewstep.support.errors import InvalidInput
-from fewstep.support.file_kinds import HEAD, file_kind
+from fewstep.support.file_kinds import PARQUET, kind_of_file
 
 
 @dataclass(frozen=True)
@@ -97,17 +97,9 @@ def _schema(path: str) -> Any:
     try:
         return pq.read_schema(path)
     except (OSError, ValueError) as error:
-        found = file_kind(_head(path))
-        reason = f"it is {found}" if found and found != file_kind(b"PAR1") else str(error)
+        kind = kind_of_file(Path(path))
+        reason = f"it is {kind}" if kind and kind != PARQUET else str(error)
         raise InvalidInput(f"{path} cannot be read as a Parquet file ({reason}).") from error
-
-
-def _head(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(HEAD)
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be read ({error.strerror}).") from error
 
 
 def _labels(path: str, column: str | None) -> np.ndarray | list[Value]:

@@ -1,7 +1,7 @@
 """What every source of data says before any row of it is stored."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -33,7 +33,8 @@ class Findings:
             key: {kind: [count, printable(example)] for kind, (count, example) in getattr(self, key).items()}
             for key in ("converted", "left_out")
         }
-        return {**asdict(self), **kinds, "skipped": [printable(name) for name in self.skipped]}
+        words = {key: printable(getattr(self, key)) for key in ("layout", "sizes")}
+        return {**words, **kinds, "skipped": [printable(name) for name in self.skipped]}
 
 
 @dataclass(frozen=True)

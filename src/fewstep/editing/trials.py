@@ -36,8 +36,10 @@ def try_tasks(
     total, name). Raises ValueError for a task that does not fit the data.
     """
     built = {name: build_task(name, options) for name, options in tasks.items()}
-    if student.space.kind == "images" and student.space.shape[0] != 3 and built.pop("colorize", None):
-        print(f"colorize is left out: it needs colour, and {student.space.name} have none.", flush=True)
+    channels = student.space.shape[0]
+    if student.space.kind == "images" and channels != 3 and built.pop("colorize", None):
+        why = f"it needs images of 3 channels, and {student.space.name} have {channels}"
+        print(f"colorize is left out: {why}.", flush=True)
     for task in built.values():
         task.check(student.space)
     originals, labels = _originals(images, student, source, count)

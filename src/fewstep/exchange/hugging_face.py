@@ -17,6 +17,7 @@ from fewstep.models.model import SIGMA_DATA, Model
 from fewstep.networks import build_network, settings_of
 from fewstep.networks.layers import GroupNorm
 from fewstep.support.errors import InvalidInput
+from fewstep.support.file_kinds import SAFETENSORS, check_file_kind
 
 # What a UNet2DModel has no setting for, as it is there.
 FIXED = {
@@ -76,6 +77,7 @@ def import_diffusers(folder: Path | str, name: str, dataset: str, *, levels: Lev
     _check_scheduler(scheduler, folder)
     _check_counts(config, folder)
     try:
+        check_file_kind(folder / "unet" / WEIGHTS, "weights", SAFETENSORS)
         theirs = load_file(folder / "unet" / WEIGHTS)
         size, classes = config["sample_size"], config.get("num_class_embeds") or 0
         settings, shape = _settings(config), (config["in_channels"], size, size)

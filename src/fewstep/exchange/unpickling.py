@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fewstep.exchange.pickled_modules import Part
 from fewstep.support.errors import InvalidInput
+from fewstep.support.file_kinds import ZIP, kind_of_file
 
 PARTS = ("torch.nn.modules.",)  # their instances are kept as Parts
 STORED = {  # types of numbers, and what torch.save calls a storage of them
@@ -109,8 +110,18 @@ def _reading(path: Path | str, read: Callable[[BinaryIO, int], Any]) -> Any:
     except Refused as problem:
         raise InvalidInput(f"{path} is refused, and nothing in it was run: {problem}.") from None
     except Exception as problem:  # a damaged pickle can raise anything
-        words = f"{type(problem).__name__} {problem}".splitlines()[0][:300]
+        words = _reason(path, problem)
         raise InvalidInput(f"{path} is of another kind or is damaged, and nothing in it was run: {words}") from None
+
+
+def _reason(path: Path, problem: Exception) -> str:
+    """What the file is, where that is known; or else what went wrong, on one line."""
+    kind, no_pickle = kind_of_file(path), isinstance(problem, KeyError) and isinstance(problem.args[0], int)
+    if kind and (kind != ZIP or no_pickle):
+        return f"it is {kind}"
+    if no_pickle:  # its first byte is no opcode
+        return "it is no pickle, which torch.save and NVIDIA's programs write"
+    return f"{type(problem).__name__} {problem}".splitlines()[0][:300]
 
 
 class Refused(Exception):

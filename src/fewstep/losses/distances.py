@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fewstep.support.checks import above, check_value, optional
+from fewstep.support.colour import to_rgb
 from fewstep.support.errors import InvalidInput
+from fewstep.support.file_kinds import ZIP, check_file_kind
 from fewstep.support.names import check_arguments, check_name
 from fewstep.support.torchvision_loading import ensure_torchvision_loads
 
@@ -50,6 +52,8 @@ class PseudoHuber(nn.Module):
 class LPIPS(nn.Module):
     """Learned perceptual distance (Zhang et al. 2018); images below 256 px become 224 (Song et al. 2023, App. C).
 
+    Images of other shapes than a square keep theirs; what is transparent in them is shown on white.
+
     net: vgg, alex or squeeze. weights: the trunk's state dict as torchvision ships it. Random trunk without weights:
     `lpips_random` alone may do that.
     """
@@ -77,7 +81,7 @@ class LPIPS(nn.Module):
 
     @classmethod
     def find_weights(cls, net: str = "vgg", weights: str | None = None) -> Path:
-        """The trunk's file. Raises ValueError that says where to put it."""
+        """The trunk's file. Raises ValueError that says where to put it, or what is there in its place."""
         check_name("net", net, cls.NAMES, "lpips")
         path = Path(weights or Path(torch.hub.get_dir()) / "checkpoints" / cls.NAMES[net])
         if not path.is_file():
@@ -85,6 +89,7 @@ class LPIPS(nn.Module):
                 f"lpips needs the ImageNet weights of {net}, and there is no file {path}: put torchvision's "
                 f"{cls.NAMES[net]} there, or give its path as `weights` of the distance."
             )
+        check_file_kind(path, f"torchvision's weights of {net}", ZIP)
         return path
 
     def _load_trunk(self, published: dict[str, Any]):
@@ -98,8 +103,12 @@ class LPIPS(nn.Module):
         return self.network(self._prepare(a), self._prepare(b)).flatten(1).mean(1)
 
     def _prepare(self, x: Tensor) -> Tensor:
-        x = (x / self.scale).expand(-1, 3, -1, -1)
-        return x if x.shape[-1] >= 256 else F.interpolate(x, size=(224, 224), mode="bilinear", align_corners=False)
+        x = to_rgb(x / self.scale)
+        sides, least = x.shape[-2:], min(x.shape[-2:])
+        if least >= 256:
+            return x
+        size = [round(224 * side / least) for side in sides]
+        return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
     def train(self, mode: bool = True):
         """It is a measure: it stays in eval mode."""

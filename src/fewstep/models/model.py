@@ -32,6 +32,7 @@ from fewstep.samplers import DENOISER_SAMPLERS, count_levels, sample_gamma, samp
 from fewstep.samplers.level_checks import check_levels
 from fewstep.support.device import best_device
 from fewstep.support.errors import InvalidInput
+from fewstep.support.file_kinds import SAFETENSORS, check_file_kind
 from fewstep.support.files import naming_full_disk, replaced_folder, restore_replaced, write_facts
 from fewstep.support.names import check_name
 from fewstep.support.tensor_files import hash_tensors, write_tensors
@@ -238,8 +239,9 @@ class SavedModel:
         Raises ValueError if the weights are damaged, or not those that were saved.
         """
         try:
+            check_file_kind(self.folder / WEIGHTS, "weights", SAFETENSORS)
             weights = load_file(self.folder / WEIGHTS)
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, InvalidInput) as error:
             raise InvalidInput(_damaged(self.folder, error)) from None
         if hash_tensors(weights) != self.sha256:
             raise InvalidInput(f"{self.folder}/{WEIGHTS} is not what {DESCRIPTION} describes: its hash differs.")

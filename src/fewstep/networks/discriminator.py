@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from fewstep.networks.layers import GroupNorm, Linear
+from fewstep.support.colour import to_rgb
 from fewstep.support.errors import InvalidInput
+from fewstep.support.file_kinds import ZIP, check_file_kind
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SMALLEST = 4
@@ -80,7 +82,7 @@ class Backbone(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(-1, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x, found = ((x.expand(-1, 3, -1, -1) / self.scale + 1) / 2 - self.mean) / self.std, []
+        x, found = ((to_rgb(x / self.scale) + 1) / 2 - self.mean) / self.std, []
         for layer in self.features:
             if isinstance(layer, nn.MaxPool2d):
                 found.append(x)
@@ -96,6 +98,7 @@ def check_backbone(path: str, shape: Sequence[int]) -> None:
         raise InvalidInput(
             f"gan_backbone must be the path of torchvision's vgg16-397923af.pth, got {path}: no such file."
         )
+    check_file_kind(Path(path), "torchvision's weights of VGG16", ZIP)
 
 
 class Discriminator(nn.Module):

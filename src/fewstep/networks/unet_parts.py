@@ -8,7 +8,7 @@ from torch import nn
 from fewstep.networks.blocks import Block, DecoderLevel, EncoderLevel, Output, ResampleConv
 from fewstep.networks.layers import INITS, Down, GroupNorm, NormalisedScaleShift, ScaleShift, Shift, Up, conv
 from fewstep.networks.unet_settings import ENCODERS, UNetSettings
-from fewstep.support.errors import InvalidInput
+from fewstep.networks.unet_sizes import feature_sizes
 
 
 class Parts:
@@ -20,11 +20,7 @@ class Parts:
 
     def __init__(self, shape: Sequence[int], settings: UNetSettings):
         self.image_channels, self.settings = shape[0], settings
-        self.sizes = feature_sizes(shape, len(settings.channel_mult))
-        if unknown := set(settings.attn_resolutions) - {height for height, _ in self.sizes}:
-            raise InvalidInput(
-                f"attn_resolutions must be sizes of this network ({[h for h, _ in self.sizes]}), got {sorted(unknown)}."
-            )
+        self.sizes = feature_sizes(shape, settings.channel_mult, settings.attn_resolutions)
         self.widths = [int(settings.channels * mult) for mult in settings.channel_mult]
         self.emb_channels = int(settings.channels * settings.channel_mult_emb)
         self.noise_channels = int(settings.channels * settings.channel_mult_noise)
@@ -117,16 +113,3 @@ class Parts:
         side = kind(self.image_channels, self.side_width, self.width, self.settings.resample_filter, self.init)
         self.side_width = self.width
         return side
-
-
-def feature_sizes(shape: Sequence[int], levels: int) -> list[tuple[int, int]]:
-    """(height, width) of the feature maps, the largest first, each half of the one before."""
-    if len(shape) != 3:
-        raise InvalidInput(
-            f"the network 'unet' takes images of shape [C, H, W], got {list(shape)}: use 'mlp' for points."
-        )
-    if not levels or shape[1] % 2 ** (levels - 1) or shape[2] % 2 ** (levels - 1):
-        raise InvalidInput(
-            f"channel_mult has {levels} entries, but {shape[1]}x{shape[2]} cannot be halved {levels - 1} times."
-        )
-    return [(shape[1] >> level, shape[2] >> level) for level in range(levels)]

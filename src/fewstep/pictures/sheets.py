@@ -6,11 +6,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 GAP = 2
+SQUARE, CHECKER = 6, (235, 255)  # pixels and tones of the ground under transparent images
 INK, QUIET, PAPER, FRAME = (30, 30, 30), (110, 110, 110), (255, 255, 255), (105, 115, 130)
 
 
 def tile(images: np.ndarray, columns: int = 8, side: int = 48) -> np.ndarray:
-    """A grid of uint8 images [N, C, H, W] (C 1 or 3), row by row: uint8 [height, width, 3].
+    """A grid of uint8 images [N, C, H, W], row by row: uint8 [height, width, 3], or 4 where images are transparent.
 
     Pixels are repeated a whole number of times, until the smaller side of an image is at least `side`.
     """
@@ -19,7 +20,8 @@ def tile(images: np.ndarray, columns: int = 8, side: int = 48) -> np.ndarray:
     pictures = pictures.transpose(0, 2, 3, 1).repeat(factor, axis=1).repeat(factor, axis=2)
     height, width = pictures.shape[1] + GAP, pictures.shape[2] + GAP
     rows = -(-len(pictures) // columns)
-    grid = np.full((rows * height + GAP, columns * width + GAP, 3), FRAME, np.uint8)
+    frame = FRAME if pictures.shape[-1] == 3 else (*FRAME, 255)
+    grid = np.full((rows * height + GAP, columns * width + GAP, len(frame)), frame, np.uint8)
     for i, picture in enumerate(pictures):
         top, left = GAP + i // columns * height, GAP + i % columns * width
         grid[top : top + height - GAP, left : left + width - GAP] = picture
@@ -42,10 +44,19 @@ def sheet(
     draw = ImageDraw.Draw(picture)
     draw.text((12, top // 2), title, INK, heading, anchor="lm")
     for (text, _), strip in zip(rows, strips, strict=True):
-        picture.paste(Image.fromarray(strip), (margin, top))
+        picture.paste(opaque(Image.fromarray(strip)), (margin, top))
         _label(draw, text, (12, top + len(strip) / 2), font, size)
         top += len(strip) + GAP * 4
     return picture
+
+
+def opaque(picture: Image.Image) -> Image.Image:
+    """A picture as a page shows it: what is transparent is on a pale checker."""
+    if picture.mode != "RGBA":
+        return picture
+    rows, columns = np.indices((picture.height, picture.width)) // SQUARE
+    tones = np.where((rows + columns) % 2, *CHECKER).astype(np.uint8)
+    return Image.alpha_composite(Image.fromarray(tones).convert("RGBA"), picture).convert("RGB")
 
 
 def _label(

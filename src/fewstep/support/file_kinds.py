@@ -1,7 +1,12 @@
 """What a file is that stands in the place of another, told by its first bytes."""
 
 import string
+from pathlib import Path
 
+from fewstep.support.errors import InvalidInput
+
+PARQUET, NUMPY, GZIP = "a Parquet file", "a NumPy array", "a gzip archive"
+ZIP, SAFETENSORS = "a zip archive", "a safetensors file"  # torch.save writes a zip, or what has no name here
 HEAD = 512  # bytes that tell
 POINTERS = {
     b"version https://git-lfs": "a Git LFS pointer in place of the file (`git lfs pull` fetches it)",
@@ -14,13 +19,13 @@ POINTERS = {
     b"{": "text in JSON",
 }
 SIGNATURES = {
-    b"PK\x03\x04": "a zip archive",
-    b"\x1f\x8b": "a gzip archive",
+    b"PK\x03\x04": ZIP,
+    b"\x1f\x8b": GZIP,
     b"\x89HDF": "an HDF5 file",
     b"\x89PNG": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
-    b"PAR1": "a Parquet file",
-    b"\x93NUMPY": "a NumPy array",
+    b"PAR1": PARQUET,
+    b"\x93NUMPY": NUMPY,
     b"ARROW1": "an Arrow file",
     b"GIF8": "a GIF picture",
     b"BM": "a BMP picture",
@@ -35,7 +40,7 @@ def file_kind(head: bytes) -> str | None:
     if not head:
         return "empty"
     if head[8:10] == b'{"':
-        return "a safetensors file"
+        return SAFETENSORS
     if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1"):
         return "a HEIC picture"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
@@ -44,3 +49,18 @@ def file_kind(head: bytes) -> str | None:
     kinds = [kind for start, kind in POINTERS.items() if text.startswith(start)]
     kinds += [kind for start, kind in SIGNATURES.items() if head.startswith(start)]
     return next(iter(kinds), None)
+
+
+def kind_of_file(path: Path) -> str | None:
+    """file_kind of the beginning of a file; None where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file_kind(file.read(HEAD))
+    except OSError:
+        return None
+
+
+def check_file_kind(path: Path, what: str, allowed: str) -> None:
+    """Raise InvalidInput where a file begins as something else than what is allowed. what: it is to hold."""
+    if (kind := kind_of_file(path)) not in (None, allowed):
+        raise InvalidInput(f"{path} must hold {what}, and it is {kind}")

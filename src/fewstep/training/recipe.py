@@ -112,12 +112,18 @@ class Recipe:
             self.training.micro_batches(max(1, workers), self.objective.needs_whole_batch)
             if self.training.labels and not space.classes:
                 raise InvalidInput(f"training.labels must be false, since the data {space.name} have no labels.")
-            labels = teacher.training.labels
-            self._check_labels(labels, labels and teacher.training.label_dropout > 0)
+        self.check_labels(teacher)
+        with self._named():
             function = self._function(space)
             self.objective.check_student(function)
             if self.start == "teacher":
                 check_start(function.network, teacher._function(space).network, self.start_new)
+
+    def check_labels(self, teacher: "Recipe") -> None:
+        """Raise ValueError if it cannot be trained after this teacher's recipe for what either is told of labels."""
+        labels = teacher.training.labels
+        with self._named():
+            self._check_labels(labels, labels and teacher.training.label_dropout > 0)
 
     def check_teacher(self, space: DataSpace, teacher: SavedModel) -> None:
         """Raise ValueError if it cannot be trained after this teacher, which may be one from elsewhere."""
@@ -137,6 +143,12 @@ class Recipe:
         """known, hidden: whether the teacher was trained with labels, and with labels that are hidden at times."""
         if self.training.labels and self.needs_teacher and not known:
             raise InvalidInput("teacher.training.labels must be true if training.labels is.")
+        begins_with_labels = self.start == "teacher" and not "embed.labels.weight".startswith(self.start_new)
+        if known and begins_with_labels and not self.training.labels:
+            raise InvalidInput(
+                "training.labels must be true, since the teacher has labels and the student starts from its weights: "
+                "set student.training.labels=true too, or student.start=scratch."
+            )
         guidance = getattr(self.objective, "guidance", 1)
         if guidance != 1 and not (self.training.labels and hidden):
             raise InvalidInput(

@@ -15,6 +15,7 @@ from fewstep.data.labelling import Naming, check_numbers
 from fewstep.data.layouts.splits import is_heldout, split_of
 from fewstep.data.source import Found
 from fewstep.support.errors import InvalidInput
+from fewstep.support.file_kinds import NUMPY, ZIP
 
 NEEDS = ".npz or .npy files of uint8 images, [N, H, W, C], [N, C, H, W] or [N, H, W]"
 IMAGES = ("arr_0", "images", "image", "imgs", "data", "samples", "x", "pixels")
@@ -110,7 +111,7 @@ def _members(tree: FileTree, file: str) -> Iterator[Array]:
     try:
         archive = zipfile.ZipFile(tree.open_file(file))
     except DAMAGED as error:
-        raise unreadable(tree.name(file), lambda: tree.open_file(file), error, "a zip archive") from error
+        raise unreadable(tree.name(file), lambda: tree.open_file(file), error, ZIP) from error
     for member in archive.namelist():
         if member.endswith(".npy"):
             key, side = member[:-4], split_of(file.rpartition("/")[2])
@@ -123,7 +124,7 @@ def _array(name: str, key: str, stream: Callable[[], IO[bytes]]) -> Array:
         with stream() as file:
             shape, dtype = _header(file)
     except DAMAGED as error:
-        raise unreadable(name, stream, error, "a NumPy array") from error
+        raise unreadable(name, stream, error, NUMPY) from error
     return Array(name, key, shape, dtype, stream)
 
 

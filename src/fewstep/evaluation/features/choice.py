@@ -15,6 +15,8 @@ WITHOUT_LABELS = (
     "(self-supervised). Scores have no IS."
 )
 
+ON_WHITE = "The features {} take three channels: scores see transparent images on white."
+
 
 def choose_extractor(store, features: str, weights: str | None, folder: Path, on_progress=None) -> str:
     """Keep in folder what `features` names: "classifier" (trained here, once), a shipped or a pretrained extractor.
@@ -31,6 +33,7 @@ def choose_extractor(store, features: str, weights: str | None, folder: Path, on
             note = "" if made.has_classes else WITHOUT_LABELS.format(store.space.name)
         else:
             check_images(open_extractor(features, weights), store.space)
+            note = ON_WHITE.format(features) if store.space.shape[0] == 4 and features in PRETRAINED else ""
     (folder / CHOICE).write_text(json.dumps({"features": chosen, "weights": weights}) + "\n")
     return note
 

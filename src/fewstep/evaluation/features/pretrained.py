@@ -9,14 +9,16 @@ from torch import Tensor
 
 from fewstep.evaluation.features.extractor import Extractor, file_sha256
 from fewstep.evaluation.features.fidelity import import_fidelity
+from fewstep.support.colour import bytes_to_rgb
 from fewstep.support.errors import InvalidInput
+from fewstep.support.file_kinds import ZIP, check_file_kind
 from fewstep.support.tensor_files import hash_tensors
 
 CLIPS = "rn50", "rn101", "rn50x4", "rn50x16", "rn50x64", "vit-b-32", "vit-b-16", "vit-l-14", "vit-l-14-336px"
 
 
 def open_pretrained(name: str, weights: str | Path | None = None, device: str = "cpu") -> Extractor:
-    """The extractor of a name in PRETRAINED. Gray images are repeated to three channels.
+    """The extractor of a name in PRETRAINED. Gray images are repeated to three channels, transparent ones are on white.
 
     weights: torch-fidelity's file; without it, torch.hub's cache, then a download. DINOv2 takes none: torch.hub runs
     Meta's code (facebookresearch/dinov2) from its folder, downloaded if need be, which unpickles the weights. Raises
@@ -38,7 +40,7 @@ def open_pretrained(name: str, weights: str | Path | None = None, device: str = 
     network.to(device)
 
     def features(images: Tensor) -> tuple[Tensor, ...]:
-        return network(images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images)
+        return network(bytes_to_rgb(images))
 
     return Extractor(name, sha256, features, has_classes=len(chosen.layers) == 2, device=device)
 
@@ -70,6 +72,7 @@ class Pretrained:
         file = Path(weights) if weights else self._download()
         if not file.is_file():
             raise InvalidInput(self.advice(file))
+        check_file_kind(file, f"{self.kind} weights", ZIP)
         return file
 
     def advice(self, file: Path | None = None) -> str:
