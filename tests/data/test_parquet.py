@@ -71,13 +71,90 @@ def test_labels_are_optional(tmp_path):
 
 def test_missing_columns_name_those_present(tmp_path):
     write(tmp_path / "train.parquet", range(8), column="picture", label=[0] * 8)
-    with pytest.raises(ValueError, match="no column image or img; it has picture, label"):
-        run(tmp_path)
     with pytest.raises(ValueError, match="no column kind; it has picture, label"):
-        run(tmp_path, image_column="picture", label_column="kind")
-    with pytest.raises(ValueError, match="the column label must be struct<bytes, path>, got int64"):
+        run(tmp_path, label_column="kind")
+    with pytest.raises(ValueError, match="the column label must hold pictures, as bytes or .*, got int64"):
         run(tmp_path, image_column="label")
-    assert run(tmp_path, image_column="picture").count == 8
+    with pytest.raises(ValueError, match="the column picture must hold numbers or words of classes, got struct"):
+        run(tmp_path, label_column="picture")
+    assert run(tmp_path).count == 8
+    pq.write_table(pa.table({"label": [0, 1], "text": ["a", "b"]}), tmp_path / "train.parquet")
+    with pytest.raises(ValueError, match=r"no column of pictures .*; it has label \(int64\), text \(string\)"):
+        run(tmp_path)
+
+
+def test_several_columns_are_a_question(tmp_path):
+    two = {"fine_label": [0, 1] * 4, "coarse_label": [0] * 8}
+    described(tmp_path, two)
+    with pytest.raises(ValueError, match="several columns of labels. Set label_column: fine_label or coarse_label"):
+        run(tmp_path)
+    assert run(tmp_path, label_column="fine_label").space.classes == ("cat", "dog")
+    assert run(tmp_path, label_column="none").space.classes == ()
+    images = [encode(value) for value in range(8)]
+    pq.write_table(pa.table({"left": images, "right": images}), tmp_path / "train.parquet")
+    with pytest.raises(ValueError, match="several columns of pictures. Set image_column: left or right"):
+        run(tmp_path)
+    assert run(tmp_path, image_column="right").count == 8
+
+
+def described(tmp_path, columns):
+    """A file whose own metadata say that all columns of labels have the classes cat and dog."""
+    write(tmp_path / "train.parquet", range(8), metadata=False, **columns)
+    features = {name: {"names": NAMES, "_type": "ClassLabel"} for name in columns}
+    table = pq.read_table(tmp_path / "train.parquet")
+    facts = {"huggingface": json.dumps({"info": {"features": features}})}
+    pq.write_table(table.replace_schema_metadata(facts), tmp_path / "train.parquet")
+
+
+@pytest.mark.parametrize("name", ["labels", "fine_label", "kind"])
+def test_the_files_own_metadata_name_the_labels(tmp_path, name):
+    described(tmp_path, {name: [0, 1] * 4})
+    store = run(tmp_path)
+    assert store.space.classes == ("cat", "dog")
+    np.testing.assert_array_equal(store.images()[:, 0, 0, 0] % 2, store.labels())
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (pa.array([0, 1] * 4, pa.uint8()), ("0", "1")),
+        (pa.array([0, 1] * 4, pa.uint64()), ("0", "1")),
+        (pa.array(["2", "10"] * 4), ("2", "10")),
+        (pa.array(["cat", "dog"] * 4, pa.large_string()), ("cat", "dog")),
+        (pa.array(["cat", "dog"] * 4).dictionary_encode(), ("cat", "dog")),
+        (pa.array([False, True] * 4), ("false", "true")),
+        (pa.nulls(8), ()),
+        (pa.nulls(8, pa.int64()), ()),
+    ],
+    ids=str,
+)
+def test_labels_of_every_kind(tmp_path, labels, classes):
+    write(tmp_path / "train.parquet", range(8), metadata=False, label=labels)
+    store = run(tmp_path)
+    assert store.space.classes == classes
+    if classes:
+        np.testing.assert_array_equal(store.images()[:, 0, 0, 0] % 2, store.labels())
+
+
+def test_labels_that_only_some_rows_have_are_refused(tmp_path):
+    write(tmp_path / "train.parquet", range(8), label=[0, 1, None, 1] * 2)
+    with pytest.raises(ValueError, match="2 of 8 rows have no label. .*label_column: none"):
+        run(tmp_path)
+    write(tmp_path / "train.parquet", range(8), label=pa.array([0, 2**64 - 1] * 4, pa.uint64()))
+    with pytest.raises(ValueError, match="the column label holds numbers that are no labels"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.dictionary(pa.int32(), pa.binary())], ids=str)
+def test_pictures_as_bytes(tmp_path, kind):
+    """As img2dataset writes them."""
+    images = pa.array([encode(value) for value in range(8)], pa.binary()).cast(kind)
+    table = pa.table({"key": [str(i) for i in range(8)], "caption": ["a"] * 8, "jpg": images, "class": [0, 1] * 4})
+    pq.write_table(table, tmp_path / "train.parquet")
+    store = run(tmp_path)
+    assert store.space.classes == ("0", "1")
+    assert store.source["found"]["left_out"] == {"columns that are not read": [2, "key"]}
+    np.testing.assert_array_equal(store.images()[:, 0, 0, 0] % 2, store.labels())
 
 
 def test_a_broken_row_is_named(tmp_path):
@@ -112,3 +189,12 @@ def test_files_that_are_not_there_or_no_parquet(tmp_path):
     write(tmp_path / "train.parquet", range(8))
     with pytest.raises(ValueError, match="is both a train file and a test file"):
         run(tmp_path, test=str(tmp_path / "train.parquet"))
+    (tmp_path / "train-too.parquet").symlink_to(tmp_path / "train.parquet")
+    for train in ([str(tmp_path / "train.parquet")] * 2, str(tmp_path / "train*")):
+        with pytest.raises(ValueError, match=r"train.*\.parquet is named twice. Name each file once"):
+            run(tmp_path, train=train)
+    assert run(tmp_path, train=str(tmp_path / "train.parquet")).count == 8
+    for content, words in ((b"version https://git-lfs", "a Git LFS pointer"), (b"<!DOCTYPE html>", "a web page")):
+        (tmp_path / "train.parquet").write_bytes(content)
+        with pytest.raises(ValueError, match=rf"train\.parquet cannot be read as a Parquet file \(it is {words}"):
+            run(tmp_path, train=str(tmp_path / "train.parquet"))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fewstep.data.split import stored_positions, stratified_split
+from fewstep.data.split import stored_positions, stratified_split, untrained
 
 LABELS = np.random.RandomState(0).choice(5, 501, p=[0.5, 0.3, 0.1, 0.08, 0.02])
 
@@ -25,9 +25,30 @@ def test_the_seed_alone_decides():
     assert stratified_split(unlabelled, 0.25, 0).sum() == 25
 
 
-def test_a_side_without_rows_is_refused():
-    with pytest.raises(ValueError, match="one side is empty"):
-        stratified_split(np.array([0, 1]), 0.1, seed=0)
+@pytest.mark.parametrize(
+    ("count", "share", "words"),
+    [
+        (1, 0.25, "The data have 1 row: at least 2 are needed, one for training and one held out"),
+        (2, 0.1, "leaves one side empty: set data.heldout between 0.3 and 0.7"),
+        (7, 0.99, "leaves one side empty: set data.heldout between 0.0857 and 0.914"),
+    ],
+)
+def test_a_side_without_rows_is_refused(count, share, words):
+    with pytest.raises(ValueError, match=words):
+        stratified_split(np.full(count, -1), share, seed=0)
+
+
+def test_every_class_keeps_a_row_for_training():
+    labels = np.concatenate([np.arange(300), np.full(40, 300)])
+    held = stratified_split(labels, 0.25, seed=0)
+    assert untrained(labels, held).tolist() == []
+    assert 8 <= held.sum() <= 12 and (labels[held] == 300).all()
+    with pytest.raises(ValueError, match="each of the 300 classes keeps a row for training.*label_column=none"):
+        stratified_split(np.arange(300), 0.25, seed=0)
+
+
+def test_labels_that_only_held_out_rows_have_are_told():
+    assert untrained(np.array([0, 1, 2, -1]), np.array([False, True, False, True])).tolist() == [1]
 
 
 def test_training_rows_are_stored_first_and_mixed():

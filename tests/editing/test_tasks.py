@@ -290,7 +290,7 @@ class TestFiles:
         [
             ("0.png", GREY, "0.png must be grey, since digits have one channel"),
             ("0.png", DataSpace("large", "images", (3, 8, 9), 1.0), "must have 9 x 8 pixels, as large have, got 8 x 8"),
-            ("none.png", SPACE, "none.png is neither a picture nor a folder of pictures"),
+            ("none.png", SPACE, "There is no folder or file .*none.png"),
             ("broken.png", SPACE, "broken.png cannot be read"),
         ],
     )

@@ -1,6 +1,7 @@
 """`fewstep evaluate`: scores of a model, or of samples made by anyone."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
 )
 @click.option("--output", default=None, type=click.Path(path_type=Path, dir_okay=False), help="Keep scores.json here.")
 def evaluate(source: str, env: str | None, nfe, sampler, count, seeds, beside, output: Path | None) -> None:
-    """Scores of a registered model, of a finished model's folder, of a folder of pictures, or of samples (.npy).
+    """Scores of a registered model, of a finished model's folder, of pictures (a folder, a zip, a tar), or of
+    samples (.npy, .npz).
 
     \b
         fewstep evaluate models:/fewstep-digits@champion --nfe 1 --nfe 2
@@ -69,7 +71,7 @@ def evaluate(source: str, env: str | None, nfe, sampler, count, seeds, beside, o
     if not of_model:
         if nfe or sampler:
             raise InvalidInput(f"--nfe and --sampler are for models, and {source} holds samples: leave them out.")
-        samples = _samples(Path(source).expanduser(), images.space)
+        samples = _samples(Path(source).expanduser(), images)
         if not count:
             sizes["count"] = min(sizes["count"], len(samples) // len(sizes["seeds"]))
     measured = measurement_of(images, extractor, **sizes)
@@ -109,22 +111,28 @@ def _of_model(source: str, images, extractor, nfe, sampler, batch_size: int, siz
         return evaluate(settings, images, extractor, **sizes, batch_size=batch_size, on_progress=bar)
 
 
-def _samples(source: Path, space) -> np.ndarray:
-    """Those of an array, or of pictures: as the data are. ValueError where they are of another kind."""
+def _samples(source: Path, images) -> np.ndarray:
+    """Those of an array, or of pictures read as the data's own were. ValueError where they are of another kind."""
+    from fewstep.data.given import read_given, reader_for
     from fewstep.data.store import DTYPES
-    from fewstep.editing import read_images
+    from fewstep.editing.image_files import fitting_images
 
+    space = images.space
     if source.suffix == ".npy" and source.is_file():
         samples = _array(source)
+        if samples.shape[1:] == space.shape and samples.dtype == DTYPES[space.kind]:
+            return samples
+        if space.kind == "points":
+            raise InvalidInput(
+                f"samples of {space.name} must be {DTYPES[space.kind]} {['N', *space.shape]}, and {source} has "
+                f"{samples.dtype} {list(samples.shape)}."
+            )
     elif space.kind == "points":
         raise InvalidInput(f"points must be given as a .npy file, got {source}.")
-    else:
-        samples = read_images(source, space)[1]
-    if samples.shape[1:] != space.shape or samples.dtype != DTYPES[space.kind]:
-        raise InvalidInput(
-            f"samples of {space.name} must be {DTYPES[space.kind]} {['N', *space.shape]}, and {source} has "
-            f"{samples.dtype} {list(samples.shape)}."
-        )
+    found = read_given(reader_for(source, space, images.source))
+    samples = fitting_images(found, space, source=images.source)
+    for note, count in sorted(Counter(note for picture in found for note in picture.notes).items()):
+        click.echo(f"{count:,} of {len(found):,} pictures: {note}")
     return samples
 
 

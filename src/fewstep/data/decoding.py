@@ -7,13 +7,12 @@ from typing import IO, cast
 import numpy as np
 from PIL import Image, ImageColor, ImageFile, ImageOps, UnidentifiedImageError
 
+from fewstep.data.formats import FORMATS
 from fewstep.support.errors import InvalidInput
 from fewstep.support.file_kinds import HEAD, file_kind
 
 CHANNELS = {"rgb": "RGB", "grayscale": "L", "rgba": "RGBA"}
 FILTERS = {"lanczos": Image.Resampling.LANCZOS, "box": Image.Resampling.BOX}
-# Those of Folder, and more that Parquet files hold (PNG has no CMYK). No other is opened: EPS starts a program.
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 DEEP = ("I;16", "I;16B", "I")
 MODES = (*DEEP, "1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 ORIENTATION = 0x0112
@@ -37,7 +36,7 @@ def named(name: str):
 def open_picture(file: IO[bytes] | Path) -> ImageFile.ImageFile:
     """A picture whose pixels are not read yet. Raises InvalidInput where it is of none of FORMATS."""
     try:
-        return Image.open(file, formats=FORMATS)
+        return Image.open(file, formats=tuple(FORMATS))
     except UnidentifiedImageError:
         with file.open("rb") if isinstance(file, Path) else nullcontext(file) as content:
             content.seek(0)

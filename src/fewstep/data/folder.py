@@ -1,50 +1,45 @@
-"""Any folder of pictures; its sub-folders, if it has some, are the labels."""
+"""Any folder or archive of pictures."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
-
+from fewstep.data.archives import open_tree
 from fewstep.data.encoded import EncodedPictures, Listing
-from fewstep.support.checks import check_fields, instance_of
-from fewstep.support.errors import InvalidInput
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+from fewstep.data.labelling import Naming, tuple_of_strings
+from fewstep.data.layouts import AUTO, LAYOUTS, read_layout
+from fewstep.support.checks import check_fields, instance_of, optional
+from fewstep.support.names import check_name
 
 
 @dataclass(frozen=True)
 class Folder(EncodedPictures):
-    """PNG, JPEG and WebP files in `path`, or at any depth in its sub-folders, sorted; hidden ones are ignored."""
+    """What `path` holds: a folder, a zip or a tar, an .npz or .npy, or one picture. Hidden files are ignored.
+
+    layout: how pictures, labels and splits lie in it (docs/data.md), "auto" to find out. label_column: where labels are
+    in metadata, and "none" for no labels. classes: names of numbered labels, in turn; by default their numbers.
+    """
 
     name: ClassVar[str] = "folder"
     path: str
+    layout: str = AUTO
+    label_column: str | None = None
+    classes: Sequence[str] = ()
 
     def __post_init__(self):
-        check_fields(self, path=instance_of(str, "a path"))
+        check_fields(self, path=_is_path, label_column=optional(instance_of(str, "the name of a column")))
+        check_name("layout", self.layout, (AUTO, *LAYOUTS), "pictures")
+        object.__setattr__(self, "classes", tuple_of_strings("classes", self.classes))
         super().__post_init__()
 
     def listing(self) -> Listing:
-        root = Path(self.path).expanduser()
-        files = _find(root)
-        classes = sorted({file.parts[0] for file in files if len(file.parts) > 1})
-        loose = next((file for file in files if len(file.parts) == 1), None)
-        if classes and loose:
-            raise InvalidInput(
-                f"{self.path} holds pictures ({loose}) beside sub-folders of pictures ({classes[0]}). Sub-folders are "
-                "labels: put every picture in one, or all of them directly in the folder."
-            )
-        index = {name: label for label, name in enumerate(classes)}
-        labels = np.array([index.get(file.parts[0], -1) for file in files], np.int64)
-        return Listing(lambda: ((str(root / f), partial(open, root / f, "rb")) for f in files), labels, tuple(classes))
+        tree = open_tree(Path(self.path).expanduser())
+        return read_layout(tree, self.layout, Naming(self.label_column, tuple(self.classes)))
 
 
-def _find(root: Path) -> list[Path]:
-    if not root.is_dir():
-        raise InvalidInput(f"There is no folder {root}{' (it is a file)' if root.exists() else ''}.")
-    files = [file.relative_to(root) for file in root.rglob("*") if file.suffix.lower() in SUFFIXES]
-    files = sorted(f for f in files if not any(p.startswith(".") for p in f.parts) and not (root / f).is_dir())
-    if not files:
-        raise InvalidInput(f"{root} and its sub-folders hold no picture ({', '.join(SUFFIXES)}).")
-    return files
+def _is_path(value: Any, _owner: Any = None) -> str | None:
+    """A check: a path that can be written with the data."""
+    if not isinstance(value, str):
+        return "a path"
+    return None if value.isascii() or value == value.encode(errors="replace").decode() else "a path in UTF-8"

@@ -1,29 +1,31 @@
-"""Encoded pictures in Parquet files, as on the Hugging Face hub: image struct<bytes, path>, label int64."""
+"""Encoded pictures in Parquet files, as on the Hugging Face hub: a column of pictures, and one of labels."""
 
 import glob
-import json
+import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
 from fewstep.data.encoded import EncodedPictures, Listing, Picture
+from fewstep.data.labelling import Naming, Value, check_numbers, number_labels, tuple_of_strings
 from fewstep.support.checks import check_fields, instance_of, optional
 from fewstep.support.errors import InvalidInput
-
-IMAGE_COLUMNS = ("image", "img")
+from fewstep.support.file_kinds import PARQUET, kind_of_file
 
 
 @dataclass(frozen=True)
 class Parquet(EncodedPictures):
     """train, test: a path or pattern, or a list of them; with test files, these are the held-out rows.
 
-    image_column: by default "image" or "img". label_column: by default "label" where there is one. classes: names of
-    the labels; by default those in the files' metadata, or else their numbers.
+    image_column, label_column: by default those that the kinds of the columns and the files' metadata tell; "none" in
+    place of a label column reads without labels. classes: names of the labels; by default those in the metadata, or
+    else their numbers; words are classes by themselves.
     """
 
     name: ClassVar[str] = "parquet"
@@ -34,83 +36,105 @@ class Parquet(EncodedPictures):
     classes: Sequence[str] = ()
 
     def __post_init__(self):
-        for what in ("train", "test", "classes"):
-            given = getattr(self, what)
-            words = [given] if isinstance(given, str) else given
-            if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words):
-                raise InvalidInput.of(what, given, "a list of strings")
-            object.__setattr__(self, what, tuple(words))
+        for field in ("train", "test", "classes"):
+            object.__setattr__(self, field, tuple_of_strings(field, getattr(self, field)))
         column = optional(instance_of(str, "the name of a column"))
         check_fields(self, image_column=column, label_column=column)
         super().__post_init__()
 
     def listing(self) -> Listing:
+        from fewstep.data import table_columns
+
         train, test = _expand("train", self.train), _expand("test", self.test)
-        if twice := sorted(set(train) & set(test)):
-            raise InvalidInput(f"parquet: {twice[0]} is both a train file and a test file.")
-        columns = {path: self._image_column(path) for path in train + test}
-        parts = [self._labels(path) for path in train + test]
-        count, labels = sum(map(len, parts[: len(train)])), np.concatenate(parts)
-        if not count:
+        _check_each_once(train, test)
+        schemas = {path: _schema(path) for path in train + test}
+        images = {path: table_columns.image_column(schemas[path], self.image_column, path) for path in schemas}
+        naming = Naming(self.label_column, tuple(self.classes))
+        columns = {path: table_columns.label_column(schemas[path], naming, path) for path in schemas}
+        parts = [_labels(path, columns[path]) for path in schemas]
+        counts = [len(part) for part in parts]
+        if not sum(counts[: len(train)]):
             raise InvalidInput(f"parquet: there are no rows in {', '.join(train)}.")
-        classes = self._class_names(train[0], labels)
-        if labels.max() >= 0 and (labels.min() < 0 or labels.max() >= len(classes)):
-            raise InvalidInput(
-                f"parquet: labels must be between 0 and {len(classes) - 1}, got {labels.min()} to {labels.max()}."
-            )
-        return Listing(lambda: _stream(columns), labels, classes, np.arange(len(labels)) >= count if test else None)
-
-    def _image_column(self, path: str) -> str:
-        import pyarrow as pa
-
-        schema = _schema(path)
-        wanted = IMAGE_COLUMNS if self.image_column is None else (self.image_column,)
-        column = next((name for name in wanted if name in schema.names), None)
-        if column is None:
-            raise InvalidInput(f"{path} has no column {' or '.join(wanted)}; it has {', '.join(schema.names)}.")
-        kind = schema.field(column).type
-        if not (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0):
-            raise InvalidInput(f"{path}: the column {column} must be struct<bytes, path>, got {kind}.")
-        return column
-
-    def _labels(self, path: str) -> np.ndarray:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        schema, column = _schema(path), self.label_column or "label"
-        if column not in schema.names:
-            if self.label_column is None:
-                return np.full(pq.read_metadata(path).num_rows, -1, np.int64)
-            raise InvalidInput(f"{path} has no column {column}; it has {', '.join(schema.names)}.")
-        if not pa.types.is_integer(schema.field(column).type):
-            raise InvalidInput(f"{path}: the column {column} must hold integers, got {schema.field(column).type}.")
-        return pq.read_table(path, columns=[column])[column].fill_null(-1).to_numpy().astype(np.int64)
-
-    def _class_names(self, path: str, labels: np.ndarray) -> tuple[str, ...]:
-        if labels.max() < 0:
-            return ()
-        facts = json.loads((_schema(path).metadata or {}).get(b"huggingface", b"{}"))
-        feature = facts.get("info", {}).get("features", {}).get(self.label_column or "label", {})
-        return tuple(self.classes) or tuple(feature.get("names") or map(str, range(labels.max() + 1)))
+        column = columns[train[0]]
+        known = table_columns.class_names(schemas[train[0]], column) if column else ()
+        labels, classes = _join(parts, naming.classes or known)
+        held = np.arange(len(labels)) >= sum(counts[: len(train)])
+        used = {images[train[0]], column}
+        return Listing(
+            lambda: _stream(images),
+            labels,
+            classes,
+            held if test else None,
+            f"parquet, pictures in {images[train[0]]}, {f'labels in {column}' if column else 'no labels'}",
+            _left_out([name for name in schemas[train[0]].names if name not in used]),
+        )
 
 
 def _expand(what: str, patterns: str | Sequence[str]) -> list[str]:
     files: list[str] = []
     for pattern in patterns:
-        found = sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True))
+        place = Path(pattern).expanduser()
+        found = sorted(glob.glob(str(place / "*.parquet" if place.is_dir() else place), recursive=True))
         if not found:
             raise InvalidInput(f"parquet: no file matches {pattern!r} ({what}).")
         files += found
     return files
 
 
-def _schema(path: str):
+def _check_each_once(train: list[str], test: list[str]) -> None:
+    places = {path: os.path.realpath(path) for path in train + test}
+    both = {places[path] for path in train} & {places[path] for path in test}
+    if path := next((path for path in train if places[path] in both), None):
+        raise InvalidInput(f"parquet: {path} is both a train file and a test file.")
+    times = Counter(places[path] for path in train + test)
+    if path := next((path for path in train + test if times[places[path]] > 1), None):
+        raise InvalidInput(f"parquet: {path} is named twice. Name each file once.")
+
+
+def _schema(path: str) -> Any:
     import pyarrow.parquet as pq
 
     try:
         return pq.read_schema(path)
     except (OSError, ValueError) as error:
-        raise InvalidInput(f"{path} cannot be read as a Parquet file ({error}).") from error
+        kind = kind_of_file(Path(path))
+        reason = f"it is {kind}" if kind and kind != PARQUET else str(error)
+        raise InvalidInput(f"{path} cannot be read as a Parquet file ({reason}).") from error
+
+
+def _labels(path: str, column: str | None) -> np.ndarray | list[Value]:
+    """The labels in a file: int64 [N], -1 where it has none, or words."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from fewstep.data.table_columns import is_text
+
+    if column is None:
+        return np.full(pq.read_metadata(path).num_rows, -1, np.int64)
+    cells = pq.read_table(path, columns=[column])[column]
+    if pa.types.is_dictionary(cells.type):
+        cells = cells.cast(cells.type.value_type)
+    if pa.types.is_boolean(cells.type) or is_text(cells.type):
+        return cells.cast(pa.string()).to_pylist()
+    try:
+        return cells.cast(pa.int64()).fill_null(-1).to_numpy()
+    except pa.ArrowInvalid as error:
+        raise InvalidInput(f"{path}: the column {column} holds numbers that are no labels ({error}).") from error
+
+
+def _join(parts: list[np.ndarray | list[Value]], classes: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The labels of all files, and their classes."""
+    numbers = [part for part in parts if isinstance(part, np.ndarray)]
+    if len(numbers) == len(parts):
+        return check_numbers(np.concatenate(numbers), classes, "parquet")
+    values: list[Value] = []
+    for part in parts:
+        values += part if isinstance(part, list) else [None if number < 0 else int(number) for number in part]
+    return number_labels(values, classes, "parquet")
+
+
+def _left_out(columns: list[str]) -> dict[str, tuple[int, str]]:
+    return {"columns that are not read": (len(columns), columns[0])} if columns else {}
 
 
 def _stream(columns: dict[str, str]) -> Iterator[Picture]:
@@ -125,7 +149,8 @@ def _stream(columns: dict[str, str]) -> Iterator[Picture]:
                     row += 1
 
 
-def _open(cell: dict[str, Any] | None) -> BytesIO:
-    if not cell or not cell["bytes"]:
+def _open(cell: dict[str, Any] | bytes | None) -> IO[bytes]:
+    content = cell["bytes"] if isinstance(cell, dict) else cell
+    if not content:
         raise InvalidInput("the row has no bytes")
-    return BytesIO(cell["bytes"])
+    return BytesIO(content)

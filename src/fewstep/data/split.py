@@ -9,16 +9,29 @@ from fewstep.support.errors import InvalidInput
 def stratified_split(labels: np.ndarray, heldout: float, seed: int) -> np.ndarray:
     """bool [N]: the held-out rows, the share `heldout` of all and, to within one row, of each label.
 
-    Raises ValueError where a side would be empty.
+    A label of which every row would be held out keeps them all for training, so that there is no label without. Raises
+    ValueError where a side would be empty.
     """
+    _check_share(len(labels), heldout)
     order = _permutation(len(labels), "split", seed)
     by_label = order[np.argsort(labels[order], kind="stable")]
     quota = np.floor(np.arange(len(labels) + 1) * heldout + 0.5)
     chosen = np.zeros(len(labels), bool)
     chosen[by_label[np.diff(quota) > 0]] = True
-    if not 0 < chosen.sum() < len(labels):
-        raise InvalidInput(f"{len(labels)} rows cannot be split with a held-out share of {heldout}: one side is empty.")
+    chosen[np.isin(labels, untrained(labels, chosen))] = False
+    if not chosen.any():
+        raise InvalidInput(
+            f"Nothing can be held out: each of the {len(set(labels.tolist())):,} classes keeps a row for training, and "
+            f"none has a second one in the held-out share of {heldout}. Raise data.heldout, join classes, or read the "
+            "data without labels (data.source.label_column=none)."
+        )
     return chosen
+
+
+def untrained(labels: np.ndarray, heldout: np.ndarray) -> np.ndarray:
+    """The labels of which no row is for training, sorted."""
+    named = labels[labels >= 0]
+    return np.setdiff1d(named, labels[~heldout])
 
 
 def stored_positions(heldout: np.ndarray, seed: int) -> np.ndarray:
@@ -28,6 +41,18 @@ def stored_positions(heldout: np.ndarray, seed: int) -> np.ndarray:
     positions = np.empty_like(stored)
     positions[stored] = np.arange(len(stored))
     return positions
+
+
+def _check_share(count: int, heldout: float) -> None:
+    """Raise ValueError where all rows, or none, would be held out."""
+    if count < 2:
+        raise InvalidInput(f"The data have {count} row: at least 2 are needed, one for training and one held out.")
+    if not 0 < int(np.floor(count * heldout + 0.5)) < count:
+        least, most = 0.6 / count, 1 - 0.6 / count
+        raise InvalidInput(
+            f"A held-out share of {heldout} of {count} rows leaves one side empty: set data.heldout between "
+            f"{least:.3g} and {most:.3g}."
+        )
 
 
 def _permutation(count: int, *place: int | str) -> np.ndarray:

@@ -1,49 +1,57 @@
 """Images and masks from files, as a model's data space has them: what does not fit is refused, not bent."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from fewstep.data.decoding import decode, examine, named, open_picture
-from fewstep.data.folder import SUFFIXES
+from fewstep.data.decoding import named, open_picture
+from fewstep.data.given import GivenPicture, read_given, read_one, reader_for
 from fewstep.data.space import DataSpace
 from fewstep.editing.projection import MASKS, named_mask
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 
-def read_images(source: Path | str, space: DataSpace, factor: int = 1) -> tuple[list[str], np.ndarray]:
-    """Names and uint8 [N, C, H, W] of a file or of the files in a folder.
+def read_images(
+    path: Path | str, space: DataSpace, factor: int = 1, source: Mapping[str, Any] | None = None
+) -> tuple[list[str], np.ndarray]:
+    """Names and uint8 [N, C, H, W] of the pictures in a folder, an archive or an array, or of the one picture.
 
-    factor: of super-resolution; images that are that much smaller are taken too, their pixels repeated. Raises
-    ValueError for a picture of another size, or with colours that the data have not.
+    factor: of super-resolution; images that are that much smaller are taken too, their pixels repeated. source: where
+    the data came from, by their store, whose settings are kept to then. Raises ValueError for a picture of another
+    size, or with colours that the data have not.
     """
-    source = Path(source).expanduser()
-    files = sorted(f for f in source.iterdir() if f.suffix.lower() in SUFFIXES) if source.is_dir() else [source]
-    if not source.exists() or not files:
-        raise InvalidInput(f"{source} is neither a picture nor a folder of pictures ({', '.join(SUFFIXES)}).")
-    return [file.name for file in files], np.stack([read_image(file, str(file), space, factor) for file in files])
+    found = read_given(reader_for(Path(path).expanduser(), space, source))
+    return [Path(picture.name).name for picture in found], fitting_images(found, space, factor, source)
 
 
-def read_image(file: Path | IO[bytes], name: str, space: DataSpace, factor: int = 1) -> np.ndarray:
+def fitting_images(
+    found: Sequence[GivenPicture], space: DataSpace, factor: int = 1, source: Mapping[str, Any] | None = None
+) -> np.ndarray:
+    """uint8 [N, C, H, W] of pictures that were read, which read_images would refuse or take."""
+    return np.stack([_fitting(picture, space, factor, bool(source and "mode" in source)) for picture in found])
+
+
+def read_image(file: BinaryIO, name: str, space: DataSpace, factor: int = 1) -> np.ndarray:
     """uint8 [C, H, W] of one, as read_images has it. name: what it is called where it is refused."""
-    channels, *size = space.shape
-    mode = {1: "grayscale", 3: "rgb", 4: "rgba"}[channels]
-    with named(name):
-        _, notes = examine(file, mode)
-        image = decode(file, mode, "white", None, "box")
-    if "colour to grayscale" in notes:
-        raise InvalidInput(f"{name} must be grey, since {space.name} have one channel, and it has colours.")
+    return _fitting(read_one(reader_for(name, space), name, lambda: file), space, factor, False)
+
+
+def _fitting(picture: GivenPicture, space: DataSpace, factor: int, as_the_data: bool) -> np.ndarray:
+    """The pixels of a picture, if they are as the space has them. as_the_data: even if colours were lost."""
+    (_, *size), image = space.shape, picture.pixels
+    if "colour to grayscale" in picture.notes and not as_the_data:
+        raise InvalidInput(f"{picture.name} must be grey, since {space.name} have one channel, and it has colours.")
     if list(image.shape[1:]) == [side // factor for side in size]:
         image = image.repeat(factor, 1).repeat(factor, 2)
     if list(image.shape[1:]) != size:
         raise InvalidInput(
-            f"{name} must have {_words(size)} pixels, as {space.name} have, got {_words(image.shape[1:])}."
+            f"{picture.name} must have {_words(size)} pixels, as {space.name} have, got {_words(image.shape[1:])}."
         )
     return image
 

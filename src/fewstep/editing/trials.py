@@ -62,7 +62,7 @@ def _originals(
 ) -> tuple[np.ndarray, Tensor | None]:
     """The images to edit, and their labels where they have some and the student takes them."""
     if source:
-        return read_images(source, student.space)[1], None
+        return read_images(source, student.space, source=images.source)[1], None
     labels = torch.from_numpy(np.array(images.labels("heldout")[:count]))
     known = student.spec.labels and bool((labels >= 0).all())
     return np.array(images.images("heldout")[:count]), labels if known else None

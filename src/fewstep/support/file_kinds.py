@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fewstep.support.errors import InvalidInput
 
+PARQUET, NUMPY, GZIP = "a Parquet file", "a NumPy array", "a gzip archive"
 ZIP, SAFETENSORS = "a zip archive", "a safetensors file"  # torch.save writes a zip, or what has no name here
 HEAD = 512  # bytes that tell
 POINTERS = {
@@ -14,16 +15,23 @@ POINTERS = {
     b"<!doctype": "a web page in place of the file (download the file itself)",
     b"<html": "a web page in place of the file (download the file itself)",
     b"<?xml": "a page of XML in place of the file, perhaps a server's error (download the file itself)",
+    b"<svg": "an SVG drawing",
     b"{": "text in JSON",
 }
 SIGNATURES = {
     b"PK\x03\x04": ZIP,
-    b"\x1f\x8b": "a gzip archive",
+    b"\x1f\x8b": GZIP,
     b"\x89HDF": "an HDF5 file",
     b"\x89PNG": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
-    b"PAR1": "a Parquet file",
-    b"\x93NUMPY": "a NumPy array",
+    b"PAR1": PARQUET,
+    b"\x93NUMPY": NUMPY,
+    b"ARROW1": "an Arrow file",
+    b"GIF8": "a GIF picture",
+    b"BM": "a BMP picture",
+    b"8BPS": "a Photoshop file",
+    b"\x00\x00\x00\x0cjP": "a JPEG 2000 picture",
+    b"%PDF": "a PDF document",
 }
 
 
@@ -33,6 +41,10 @@ def file_kind(head: bytes) -> str | None:
         return "empty"
     if head[8:10] == b'{"':
         return SAFETENSORS
+    if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1"):
+        return "a HEIC picture"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "a WebP picture"
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip(string.whitespace.encode()).lower()
     kinds = [kind for start, kind in POINTERS.items() if text.startswith(start)]
     kinds += [kind for start, kind in SIGNATURES.items() if head.startswith(start)]

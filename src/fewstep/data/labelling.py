@@ -1,0 +1,114 @@
+"""Labels as sources have them, numbers or words, and the classes that they come to."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fewstep.support.errors import InvalidInput
+
+COLUMNS = ("label", "labels", "class", "class_label", "class_name", "cls", "category", "target")
+NONE = "none"  # in place of a column: read without labels
+Value = int | str | None
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What a user says of labels: the column or key that holds them, and the names of the classes."""
+
+    column: str | None = None
+    classes: tuple[str, ...] = ()
+
+    @property
+    def unlabelled(self) -> bool:
+        return self.column == NONE
+
+    def choose_column(self, names: Iterable[str], place: str) -> str | None:
+        """The column of labels among these: the one that was asked for, or the only one that is called so, or None."""
+        names = list(names)
+        if self.unlabelled:
+            return None
+        if self.column is not None:
+            if self.column not in names:
+                raise InvalidInput(f"{place} has no label column {self.column!r}; it has {', '.join(names)}.")
+            return self.column
+        return the_only([name for name in COLUMNS if name in names], place)
+
+
+def the_only(candidates: Sequence[str], place: str) -> str | None:
+    """The column of labels, None where there is none. Raises ValueError that names the candidates of several."""
+    if len(candidates) > 1 and candidates[0] != "label":
+        shown = f"{', '.join(candidates[:-1])} or {candidates[-1]}"
+        raise InvalidInput(f"{place} has several columns of labels. Set label_column: {shown} ({NONE}: no labels).")
+    return candidates[0] if candidates else None
+
+
+def tuple_of_strings(field: str, given: object) -> tuple[str, ...]:
+    """The strings of a parameter that may be one string or a list of them."""
+    words = [given] if isinstance(given, str) else given
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        raise InvalidInput.of(field, given, "a list of strings")
+    return tuple(words)
+
+
+def natural_order(names: Iterable[str]) -> list[str]:
+    """Sorted names, their digits as numbers: 0, 1, 2, 10."""
+
+    def key(name: str) -> tuple[list[str | int], str]:
+        parts = re.split("([0-9]+)", name)
+        return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
+
+    return sorted(names, key=key)
+
+
+def number_labels(values: Sequence[Value], classes: Sequence[str], place: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """(int64 [N], names of the classes) of labels that are all numbers or all words; None or -1 throughout: no labels.
+
+    classes: names that are known, of the numbers in turn; by default numbers are called after themselves, and words
+    are classes in natural order. Raises ValueError for labels beyond the classes, or that only some rows have.
+    """
+    present = [value for value in values if value is not None]
+    words = [value for value in present if isinstance(value, str)]
+    if words and len(words) < len(present):
+        raise InvalidInput(f"{place}: labels must be all numbers or all words, got both.")
+    if words:
+        classes = tuple(classes) or natural_order(set(words))
+        check_class_names(classes, place)
+        numbers = {name: number for number, name in enumerate(classes)}
+        if unknown := next((word for word in words if word not in numbers), None):
+            raise InvalidInput(f"{place}: the label {unknown!r} is none of the classes: {_short(classes)}.")
+        values = [None if value is None else numbers[str(value)] for value in values]
+    labels = np.array([-1 if value is None else value for value in values], np.int64)
+    return check_numbers(labels, classes, place)
+
+
+def check_numbers(labels: np.ndarray, classes: Sequence[str], place: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The labels, and names for all of them; no names where all labels are -1. Raises ValueError as number_labels."""
+    if not len(labels) or labels.max() < 0:
+        return np.full(len(labels), -1, np.int64), ()
+    most = len(classes) if classes else 1000 + 10 * len(labels)
+    if labels.min() < 0 and labels.max() < most:
+        raise InvalidInput(
+            f"{place}: {(labels < 0).sum():,} of {len(labels):,} rows have no label. Give all rows one, leave these "
+            f"rows out, or set label_column: {NONE}."
+        )
+    if labels.min() < 0 or labels.max() >= most:
+        raise InvalidInput(
+            f"{place}: labels must be between 0 and {most - 1:,}, got {labels.min():,} to {labels.max():,}."
+        )
+    check_class_names(classes, place)
+    return labels.astype(np.int64), tuple(classes) or tuple(map(str, range(labels.max() + 1)))
+
+
+def check_class_names(classes: Iterable[str], place: str) -> None:
+    """Raise ValueError for a name that is no text in UTF-8, and so could not be written with the data."""
+    for name in classes:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise InvalidInput(f"{place}: the name of the class {name!r} is not UTF-8. Rename it.") from None
+
+
+def _short(classes: Sequence[str]) -> str:
+    return ", ".join(classes[:20]) + (f" and {len(classes) - 20:,} more" if len(classes) > 20 else "")

@@ -1,0 +1,191 @@
+"""NumPy arrays of images: .npz with images and labels (OpenAI's samples, MedMNIST), or .npy beside each other."""
+
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import IO
+
+import numpy as np
+
+from fewstep.data.encoded import Listing, Picture
+from fewstep.data.file_tree import DAMAGED, FileTree, add_left_out, unreadable
+from fewstep.data.formats import picture_file, suffix_of
+from fewstep.data.labelling import Naming, check_numbers
+from fewstep.data.layouts.splits import is_heldout, split_of
+from fewstep.data.source import Found
+from fewstep.support.errors import InvalidInput
+from fewstep.support.file_kinds import NUMPY, ZIP
+
+NEEDS = ".npz or .npy files of uint8 images, [N, H, W, C], [N, C, H, W] or [N, H, W]"
+IMAGES = ("arr_0", "images", "image", "imgs", "data", "samples", "x", "pixels")
+LABELS = ("arr_1", "labels", "label", "y", "targets", "target", "classes")
+CHANNELS = (1, 3, 4)
+
+
+@dataclass(frozen=True)
+class Array:
+    """An array in a file, of which nothing but the header was read. stream: opens it at its start."""
+
+    name: str
+    key: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    stream: Callable[[], IO[bytes]]
+
+    @property
+    def role(self) -> str:
+        """Its key without what says the split: "images" of train_images."""
+        return "_".join(part for part in self.key.lower().split("_") if split_of(part) is None)
+
+    @property
+    def is_images(self) -> bool:
+        if self.dtype != np.uint8 or len(self.shape) not in (3, 4):
+            return False
+        return len(self.shape) == 3 or self.shape[3] in CHANNELS or self.shape[1] in CHANNELS
+
+    def rows(self) -> Iterator[np.ndarray]:
+        """Images as [H, W, C] or [H, W], read one after the other."""
+        size = int(np.prod(self.shape[1:]))
+        first = len(self.shape) == 4 and self.shape[3] not in CHANNELS
+        with self.stream() as file:
+            _header(file)
+            for row in range(self.shape[0]):
+                content = file.read(size)
+                if len(content) < size:
+                    raise InvalidInput(f"{self.name} ends after {row:,} of {self.shape[0]:,} images.")
+                image = np.frombuffer(content, np.uint8).reshape(self.shape[1:])
+                yield image.transpose(1, 2, 0) if first else image
+
+    def load(self) -> np.ndarray:
+        """The whole array."""
+        with self.stream() as file:
+            _header(file)
+            content = file.read()
+        return np.frombuffer(content, self.dtype, int(np.prod(self.shape))).reshape(self.shape)
+
+
+def read(tree: FileTree, naming: Naming) -> Listing | None:
+    """Images in the order of the files, those for training first."""
+    if tree.pictures():
+        return None
+    groups = list(_groups(tree))
+    pairs = [pair for group in groups for pair in _pairs(group, naming)]
+    if not pairs:
+        return None
+    pairs.sort(key=lambda pair: pair[2])  # stable: training first
+    labels = [np.full(images.shape[0], -1) if of is None else _labels(of, images.shape[0]) for images, of, _ in pairs]
+    numbers, classes = check_numbers(np.concatenate(labels), naming.classes, tree.place)
+    held = np.concatenate([np.full(images.shape[0], heldout) for images, _, heldout in pairs])
+
+    def pictures() -> Iterator[Picture]:
+        for images, _, _ in pairs:
+            for row, pixels in enumerate(images.rows()):
+                yield f"{images.name}, row {row}", partial(pixels_file, pixels)
+
+    own_split = held.any() and not held.all()
+    used = {array.name for images, of, _ in pairs for array in (images, of) if array}
+    return Listing(pictures, numbers, classes, held if own_split else None, left_out=_left_out(tree, groups, used))
+
+
+def pixels_file(pixels: np.ndarray) -> IO[bytes]:
+    """A file of the picture with these pixels, uint8 [H, W] or [H, W, C]."""
+    from PIL import Image
+
+    return picture_file(
+        Image.fromarray(np.ascontiguousarray(pixels.squeeze(2) if pixels.shape[2:] == (1,) else pixels))
+    )
+
+
+def _groups(tree: FileTree) -> Iterator[list[Array]]:
+    """Arrays that belong together: those of an .npz, and the .npy files of the place."""
+    for file in tree.files:
+        if suffix_of(file) == ".npz":
+            yield list(_members(tree, file))
+    beside = [file for file in tree.files if suffix_of(file) == ".npy"]
+    if beside:
+        yield [_array(tree.name(file), file[:-4], partial(tree.open_file, file)) for file in beside]
+
+
+def _members(tree: FileTree, file: str) -> Iterator[Array]:
+    try:
+        archive = zipfile.ZipFile(tree.open_file(file))
+    except DAMAGED as error:
+        raise unreadable(tree.name(file), lambda: tree.open_file(file), error, ZIP) from error
+    for member in archive.namelist():
+        if member.endswith(".npy"):
+            key, side = member[:-4], split_of(file.rpartition("/")[2])
+            stream = partial(archive.open, member)
+            yield _array(f"{tree.name(file)}, {key}", f"{side}_{key}" if side else key, stream)
+
+
+def _array(name: str, key: str, stream: Callable[[], IO[bytes]]) -> Array:
+    try:
+        with stream() as file:
+            shape, dtype = _header(file)
+    except DAMAGED as error:
+        raise unreadable(name, stream, error, NUMPY) from error
+    return Array(name, key, shape, dtype, stream)
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and kind of an array, and the file at its first number."""
+    version = np.lib.format.read_magic(file)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"version {version} of .npy is not read")
+    shape, fortran, dtype = readers[version](file)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which are pickles and are not opened")
+    if fortran and len(shape) > 1:
+        raise ValueError("its columns come first (Fortran order); save np.ascontiguousarray of it")
+    return shape, dtype
+
+
+def _pairs(group: list[Array], naming: Naming) -> Iterator[tuple[Array, Array | None, bool]]:
+    """(images, their labels, whether they are held out) of each split in a group."""
+    for side in dict.fromkeys(split_of(array.key) for array in group):
+        arrays = [array for array in group if split_of(array.key) == side]
+        labels = _choose_labels(arrays, naming)
+        if images := _choose_images(arrays):
+            if labels is not None and np.prod(labels.shape) != images.shape[0]:
+                raise InvalidInput(
+                    f"{labels.name} must hold one number for each of the {images.shape[0]:,} images of {images.name}, "
+                    f"got the shape {list(labels.shape)}."
+                )
+            yield images, labels, side is not None and is_heldout(side)
+
+
+def _choose_images(arrays: list[Array]) -> Array | None:
+    fitting = [array for array in arrays if array.is_images]
+    called = [array for array in arrays if array.role in IMAGES]
+    chosen = [array for array in fitting if array in called] or fitting
+    if len(chosen) > 1:
+        raise InvalidInput(f"{' and '.join(array.name for array in chosen)} are both images. Give the path of one.")
+    if called and not chosen:
+        raise InvalidInput(
+            f"{called[0].name} must be uint8 images, [N, H, W, C], [N, C, H, W] or [N, H, W] with 1, 3 or 4 channels, "
+            f"got {called[0].dtype} {list(called[0].shape)}."
+        )
+    return chosen[0] if chosen else None
+
+
+def _choose_labels(arrays: list[Array], naming: Naming) -> Array | None:
+    if naming.unlabelled:
+        return None
+    wanted = LABELS if naming.column is None else (naming.column,)
+    return next((a for a in arrays if (a.role in wanted or a.key in wanted) and not a.is_images), None)
+
+
+def _labels(array: Array, count: int) -> np.ndarray:
+    if array.dtype.kind not in "iub":
+        raise InvalidInput(f"{array.name} must hold whole numbers, got {array.dtype}.")
+    return array.load().reshape(count).astype(np.int64)
+
+
+def _left_out(tree: FileTree, groups: list[list[Array]], used: set[str]) -> Found:
+    found = tree.rest([file for file in tree.files if suffix_of(file) in (".npz", ".npy")])
+    for array in (array for group in groups for array in group):
+        if array.name not in used:
+            add_left_out(found, "arrays that are neither images nor labels", array.name)
+    return found

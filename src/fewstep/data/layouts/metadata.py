@@ -1,0 +1,78 @@
+"""Hugging Face's image folder: metadata.jsonl or metadata.csv says the label of each picture."""
+
+import csv
+import json
+import posixpath
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fewstep.data.encoded import Listing
+from fewstep.data.file_tree import FileTree
+from fewstep.data.labelling import Naming, Value
+from fewstep.data.layouts.listing import list_files
+from fewstep.data.layouts.splits import is_heldout
+from fewstep.support.errors import InvalidInput
+
+NEEDS = "metadata.jsonl or metadata.csv with the columns file_name and label"
+TABLES = ("metadata.jsonl", "metadata.csv")
+FILE = ("file_name", "image_file_name")
+
+
+def read(tree: FileTree, naming: Naming) -> Listing | None:
+    """Pictures in the order of the tables' rows, training first. Each table is of the folder that it is in."""
+    tables = [file for file in tree.files if posixpath.basename(file) in TABLES]
+    rows = [row for table in tables for row in _rows(tree, table, naming)]
+    if not rows or (all(label is None for _, label in rows) and not naming.unlabelled):
+        return None
+    rows.sort(key=lambda row: is_heldout(row[0].partition("/")[0]))
+    files, labels = [file for file, _ in rows], [label for _, label in rows]
+    if twice := next((file for file, times in Counter(files).items() if times > 1), None):
+        raise InvalidInput(f"{tree.place}: the metadata name {twice} twice.")
+    held = np.array([is_heldout(file.partition("/")[0]) for file in files])
+    own_split = held.any() and not held.all()
+    return list_files(tree, files, labels, naming.classes, held if own_split else None, tables)
+
+
+def _rows(tree: FileTree, table: str, naming: Naming) -> Iterator[tuple[str, Value]]:
+    """The path and the label of each picture in a table."""
+    known, folder, place = set(tree.pictures()), posixpath.dirname(table), tree.name(table)
+    rows = _read_table(tree, table)
+    name = next((name for name in FILE if rows and name in rows[0]), None)
+    if name is None:
+        return
+    column = naming.choose_column(rows[0], place)
+    for number, row in enumerate(rows, 1):
+        given, label = row.get(name), None if column is None else row.get(column)
+        file = posixpath.normpath(posixpath.join(folder, str(given)))
+        if file not in known:
+            raise InvalidInput(f"{place}, row {number}: there is no picture {given!r}.")
+        if not isinstance(label, int | str | None):
+            raise InvalidInput(f"{place}, row {number}: {column} must be a number or a word, got {label!r}.")
+        yield file, label
+
+
+def _read_table(tree: FileTree, table: str) -> list[dict[str, Any]]:
+    try:
+        lines = tree.read(table).decode("utf-8-sig").splitlines()
+        if table.endswith(".csv"):
+            rows: list[dict[str, Any]] = list(csv.DictReader(lines))
+            return _with_numbers(rows)
+        rows = [json.loads(line) for line in lines if line.strip()]
+        if not all(isinstance(row, dict) for row in rows):
+            raise ValueError("a line is no object")
+        return rows
+    except (ValueError, csv.Error) as error:
+        raise InvalidInput(f"{tree.name(table)} cannot be read ({error}).") from error
+
+
+def _with_numbers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Columns of a CSV in which every cell is a whole number, as numbers."""
+    whole = [
+        c
+        for c in (rows[0] if rows else ())
+        if all(str(row.get(c)).isascii() and str(row.get(c)).isdigit() for row in rows)
+    ]
+    return [{**row, **{column: int(row[column]) for column in whole}} for row in rows]

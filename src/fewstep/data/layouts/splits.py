@@ -1,0 +1,71 @@
+"""Folders train and test, or other names of these, each with sub-folders that are classes or with pictures alone."""
+
+import re
+
+import numpy as np
+
+from fewstep.data.encoded import Listing
+from fewstep.data.file_tree import FileTree
+from fewstep.data.labelling import Naming, natural_order
+from fewstep.data.layouts.classes import check_none_loose, class_folders, class_of
+from fewstep.data.layouts.listing import list_files
+from fewstep.support.errors import InvalidInput
+
+NEEDS = "a folder train, and a folder test (val, valid, validation, eval) beside it"
+TRAIN = ("train", "training")
+HELDOUT = ("test", "testing", "val", "valid", "validation", "dev", "eval", "evaluation")
+
+
+def read(tree: FileTree, naming: Naming) -> Listing | None:
+    """Pictures of all splits, those for training first; what is in none of them is left out."""
+    names = natural_order({class_of(file) or "" for file in tree.pictures()})
+    train = [name for name in names if is_train(name)]
+    heldout = [name for name in names if is_heldout(name)]
+    if not train or (len(heldout) == 0 and len(names) > 1):
+        return None
+    parts = {name: tree.below(name) for name in (*train, *heldout)}
+    found = {name: _labelled(part, naming) for name, part in parts.items()}
+    heldout = _comparable(found, train, heldout)
+    rows = [(f"{name}/{file}", label, name in heldout) for name in (*train, *heldout) for file, label in found[name]]
+    files, labels, held = zip(*rows, strict=True)
+    folders = {folder for name in (*train, *heldout) for folder in class_folders(parts[name], parts[name].pictures())}
+    classes = naming.classes or natural_order(folders) if any(labels) else ()
+    return list_files(tree, files, labels, classes, np.array(held) if heldout else None)
+
+
+def is_train(name: str) -> bool:
+    """Whether a folder or a file of this name holds training data."""
+    return name.lower() in TRAIN
+
+
+def is_heldout(name: str) -> bool:
+    """Whether a folder or a file of this name holds data that are not trained on."""
+    return name.lower() in HELDOUT
+
+
+def split_of(name: str) -> str | None:
+    """The split that the name of a shard or an array says: "test" of test-00000-of-00002.tar and of x_test."""
+    splits = {part for part in re.split("[-_.]", name.lower()) if is_train(part) or is_heldout(part)}
+    return splits.pop() if len(splits) == 1 else None
+
+
+def _labelled(part: FileTree, naming: Naming) -> list[tuple[str, str | None]]:
+    """The pictures of a split with their classes."""
+    files = part.pictures()
+    if naming.unlabelled:
+        return [(file, None) for file in files]
+    if named := next(filter(None, map(class_of, files)), None):
+        check_none_loose(part, files, named)
+    return [(file, class_of(file)) for file in files]
+
+
+def _comparable(found: dict[str, list[tuple[str, str | None]]], train: list[str], heldout: list[str]) -> list[str]:
+    """The held-out splits whose pictures have classes as those for training have them, or none as they have none."""
+    known = {label for name in train for _, label in found[name]}
+    kept = [name for name in heldout if {label for _, label in found[name]} & known]
+    if wrong := next((name for name in heldout if name not in kept and found[name][0][1] is not None), None):
+        raise InvalidInput(
+            f"{wrong} has the class {found[wrong][0][1]}, and {train[0]} has none of its classes. Sort both into the "
+            "same classes, or set layout: flat to read all without labels."
+        )
+    return kept

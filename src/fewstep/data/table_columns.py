@@ -1,0 +1,107 @@
+"""Which columns of a Parquet file hold pictures and labels: their kinds and the file's own metadata decide."""
+
+import json
+from typing import Any
+
+import pyarrow as pa
+
+from fewstep.data.formats import SUFFIXES
+from fewstep.data.labelling import COLUMNS, Naming, the_only
+from fewstep.support.errors import InvalidInput
+
+IMAGES = ("image", "img", *(suffix[1:] for suffix in SUFFIXES))  # img2dataset calls its column jpg, png or webp
+
+
+def image_column(schema: pa.Schema, wanted: str | None, place: str) -> str:
+    """The column of pictures. Raises ValueError with the candidates where there are none or several."""
+    if wanted is not None:
+        _check_there(schema, wanted, place)
+        if not holds_pictures(schema.field(wanted).type):
+            kind = schema.field(wanted).type
+            raise InvalidInput(
+                f"{place}: the column {wanted} must hold pictures, as bytes or struct<bytes, path>, got {kind}."
+            )
+        return wanted
+    fitting = [name for name in schema.names if holds_pictures(schema.field(name).type)]
+    declared = [name for name, feature in features(schema).items() if feature.get("_type") == "Image"]
+    structs = [name for name in fitting if pa.types.is_struct(_values(schema.field(name).type))]
+    for candidates in (declared, [name for name in IMAGES if name in fitting][:1], structs, fitting):
+        found = [name for name in candidates if name in fitting]
+        if len(found) > 1 and found is not fitting and (usual := [name for name in IMAGES if name in found]):
+            found = usual[:1]
+        if len(found) > 1:
+            raise InvalidInput(f"{place} has several columns of pictures. Set image_column: {' or '.join(found)}.")
+        if found:
+            return found[0]
+    raise InvalidInput(
+        f"{place} has no column of pictures (bytes, or struct<bytes, path>); it has "
+        f"{', '.join(f'{field.name} ({field.type})' for field in schema)}."
+    )
+
+
+def label_column(schema: pa.Schema, naming: Naming, place: str) -> str | None:
+    """The column of labels, None where there is none. Raises ValueError with the candidates where there are several."""
+    if naming.unlabelled and naming.column not in schema.names:
+        return None
+    if naming.column is not None:
+        _check_there(schema, naming.column, place)
+        if not holds_labels(schema.field(naming.column).type):
+            kind = schema.field(naming.column).type
+            raise InvalidInput(
+                f"{place}: the column {naming.column} must hold numbers or words of classes, got {kind}."
+            )
+        return naming.column
+    fitting = [name for name in schema.names if holds_labels(schema.field(name).type)]
+    declared = [name for name, feature in features(schema).items() if feature.get("_type") == "ClassLabel"]
+    called = [name for name in COLUMNS if name in fitting]
+    candidates = [name for name in declared if name in fitting]
+    return the_only(["label"] if "label" in called else candidates or called, place)
+
+
+def class_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
+    """Names of the numbers in a column of labels, by the file's own metadata; none where it has none."""
+    names = features(schema).get(column, {}).get("names") or ()
+    if isinstance(names, dict):  # {"0": "cat"}, as in a README
+        names = [names[key] for key in sorted(names, key=int)]
+    return tuple(map(str, names))
+
+
+def features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
+    """What the Hugging Face metadata of a file say of its columns; nothing where there are none, or no JSON."""
+    try:
+        facts = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        found = facts["info"]["features"]
+        return {name: feature for name, feature in found.items() if isinstance(feature, dict)}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def holds_pictures(kind: pa.DataType) -> bool:
+    """Whether a column can hold files of pictures: bytes, or a struct that has them."""
+    values = _values(kind)
+    return _is_bytes(values) or (pa.types.is_struct(values) and values.get_field_index("bytes") >= 0)
+
+
+def holds_labels(kind: pa.DataType) -> bool:
+    """Whether a column can hold labels: whole numbers, words, true and false, or nothing at all."""
+    values, types = _values(kind), pa.types
+    return any(is_kind(values) for is_kind in (types.is_integer, types.is_boolean, types.is_null)) or is_text(values)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values are strings of any width."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or kind == pa.binary_view()
+
+
+def _values(kind: pa.DataType) -> pa.DataType:
+    """The kind of the values of a column, whether they stand in a dictionary or not."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _check_there(schema: pa.Schema, column: str, place: str) -> None:
+    if column not in schema.names:
+        raise InvalidInput(f"{place} has no column {column}; it has {', '.join(schema.names)}.")
