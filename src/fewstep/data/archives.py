@@ -85,7 +85,7 @@ def tar_tree(path: Path) -> FileTree:
             for info in archive:
                 places[info.name] = info.offset_data, info.size
                 members[info.name] = info.isdir(), _why_not_in_tar(info)
-                archive.members = []  # which would keep all of them
+                cast(Any, archive).members = []  # which would keep all of them
             content = io.FileIO(os.dup(file.fileno())) if unpacked else None
     except (tarfile.TarError, *DAMAGED) as error:
         raise _unreadable(path, "tar", error) from error
