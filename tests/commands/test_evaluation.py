@@ -2,11 +2,13 @@
 
 import json
 import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from fewstep.cli import main
 from fewstep.data import ingest
@@ -69,3 +71,29 @@ def test_what_cannot_be_is_said_before_any_work(words, message, project):
 def test_data_that_are_not_there_are_made_in_the_same_configuration(project):
     shutil.rmtree(project / "data/02_intermediate")
     assert "kedro run --env=moons --pipelines=ingest" in typed("a.npy", 1)
+
+
+def test_pictures_are_read_wherever_ingestion_reads_them(here):
+    """The same pictures, in folders, in a tar, and in arrays as NumPy and OpenAI have them: the same scores."""
+    store = ingest({"name": "digits"}, here / "data/02_intermediate/digits/images")
+    choose_extractor(store, "digits", None, here / "data/03_primary/digits/extractor")
+    images = store.images("heldout")[:40]
+    for number, image in enumerate(images):
+        file = here / "pictures" / f"{number // 20:05d}" / f"{number:04d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[0]).save(file)
+    (here / "pictures/00000/._0000.png").write_bytes(b"x")
+    with tarfile.open("a.tar.gz", "w:gz") as archive:
+        archive.add("pictures")
+    np.save("a.npy", images)
+    np.savez("a.npz", images.transpose(0, 2, 3, 1), np.zeros(40, int))
+    found = []
+    for place in ("pictures", "a.tar.gz", "a.npy", "a.npz"):
+        result = CliRunner().invoke(main, ["evaluate", place, "--count=40", "--seed=0", "--output=out.json"])
+        assert result.exit_code == 0, result.output
+        found.append(json.loads(Path("out.json").read_text())["rows"][0]["scores"])
+    assert all(scores == found[0] for scores in found)
+    Image.fromarray(np.zeros((9, 8), np.uint8)).save("pictures/00000/0000.png")
+    result = CliRunner().invoke(main, ["evaluate", "pictures"])
+    assert result.exit_code == 1
+    assert "0000.png must have 8 x 8 pixels, as digits have, got 8 x 9" in result.output

@@ -65,7 +65,20 @@ def test_loose_pictures_beside_labelled_ones_are_refused(tmp_path):
         ingest_one(tmp_path, RGB, "png", {"path": str(tmp_path)})
 
 
-@pytest.mark.parametrize(("suffix", "options"), [("webp", {"lossless": True}), ("JPEG", {"quality": 100})])
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [
+        ("webp", {"lossless": True}),
+        ("JPEG", {"quality": 100}),
+        ("jfif", {"quality": 100}),
+        ("jpe", {"quality": 100}),
+        ("bmp", {}),
+        ("gif", {}),
+        ("tif", {}),
+        ("tiff", {}),
+        ("avif", {"quality": 100}),
+    ],
+)
 def test_formats(tmp_path, suffix, options):
     flat = np.full((8, 8, 3), (200, 100, 50), np.uint8)
     pixels, _ = ingest_one(tmp_path, flat, suffix, **options)

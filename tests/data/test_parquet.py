@@ -75,7 +75,9 @@ def test_missing_columns_name_those_present(tmp_path):
         run(tmp_path, label_column="kind")
     with pytest.raises(ValueError, match="the column label must hold pictures, as bytes or .*, got int64"):
         run(tmp_path, image_column="label")
-    with pytest.raises(ValueError, match="the column picture must hold numbers or words of classes, got struct"):
+    with pytest.raises(
+        ValueError, match="the column picture must hold whole numbers or words, one for each row, got struct"
+    ):
         run(tmp_path, label_column="picture")
     assert run(tmp_path).count == 8
     pq.write_table(pa.table({"label": [0, 1], "text": ["a", "b"]}), tmp_path / "train.parquet")
@@ -134,6 +136,14 @@ def test_labels_of_every_kind(tmp_path, labels, classes):
     assert store.space.classes == classes
     if classes:
         np.testing.assert_array_equal(store.images()[:, 0, 0, 0] % 2, store.labels())
+
+
+@pytest.mark.parametrize("labels", [[0.0, 1.0] * 4, [[0], [1]] * 4], ids=str)
+def test_a_column_that_is_called_as_labels_are_is_not_left_out_in_silence(tmp_path, labels):
+    write(tmp_path / "train.parquet", range(8), metadata=False, labels=labels)
+    with pytest.raises(ValueError, match="the column labels must hold whole numbers or words, .*label_column: none"):
+        run(tmp_path)
+    assert run(tmp_path, label_column="none").space.classes == ()
 
 
 def test_labels_that_only_some_rows_have_are_refused(tmp_path):

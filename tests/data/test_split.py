@@ -43,7 +43,10 @@ def test_every_class_keeps_a_row_for_training():
     held = stratified_split(labels, 0.25, seed=0)
     assert untrained(labels, held).tolist() == []
     assert 8 <= held.sum() <= 12 and (labels[held] == 300).all()
-    with pytest.raises(ValueError, match="each of the 300 classes keeps a row for training.*label_column=none"):
+    few = np.array([*range(20), 20, 20])
+    held = stratified_split(few, 0.05, seed=0)
+    assert held.sum() == 1 and few[held] == [20]
+    with pytest.raises(ValueError, match="Each of the 300 classes has one row.*label_column=none"):
         stratified_split(np.arange(300), 0.25, seed=0)
 
 

@@ -1,5 +1,6 @@
 """Tasks on a student with random weights: what holds whatever it has learnt."""
 
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -275,6 +276,25 @@ class TestFiles:
         names, images = read_images(folder, SPACE)
         assert names == ["0.png", "1.png", "2.png", "3.png"] and np.array_equal(images, stored)
         assert np.array_equal(read_images(folder / "2.png", SPACE)[1], stored[2:3])
+
+    def test_folders_archives_and_arrays(self, folder, stored, tmp_path):
+        (folder / "more").mkdir()
+        (folder / "3.png").rename(folder / "more" / "3.png")
+        (folder / "._0.png").write_bytes(b"x")
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+            for file in folder.rglob("*.png"):
+                archive.write(file, file.relative_to(folder))
+        np.savez(folder / "a.npz", stored.transpose(0, 2, 3, 1))
+        for place in (folder, tmp_path / "a.zip", folder / "a.npz"):
+            assert np.array_equal(read_images(place, SPACE)[1], stored)
+
+    def test_what_the_data_were_made_by_is_kept_to(self, folder):
+        Image.new("RGBA", (24, 16), (9, 9, 9, 0)).save(folder / "clear.png")
+        with pytest.raises(ValueError, match="clear.png must have 8 x 8 pixels, as colours have, got 24 x 16"):
+            read_images(folder / "clear.png", SPACE)
+        source = {"name": "folder", "resolution": 8, "mode": "rgb", "background": "#ff0000", "resampling": "box"}
+        image = read_images(folder / "clear.png", SPACE, source=source)[1][0]
+        assert image.shape == (3, 8, 8) and (image[0] == 255).all() and not image[1:].any()
 
     def test_small_images_are_taken_by_superresolution(self, folder):
         space = DataSpace("large", "images", (3, 16, 16), 0.66)

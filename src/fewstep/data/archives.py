@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from fewstep.data.file_tree import DAMAGED, FileTree, add_left_out, folder_tree, is_junk, single_file
 from fewstep.data.source import Found
@@ -79,19 +79,25 @@ def tar_tree(path: Path) -> FileTree:
     unpacked = next(
         (_unpacked(path, opener) for start, opener in PACKED.items() if _head(path).startswith(start)), None
     )
-    file = unpacked or open(path, "rb")  # noqa: SIM115 (it lives as long as the tree)
+    places, members = dict[str, tuple[int, int]](), dict[str, tuple[bool, str | None]]()
     try:
-        with tarfile.open(fileobj=file, mode="r:") as archive:
-            infos = {info.name: info for info in archive}
+        with unpacked or open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+            for info in archive:
+                places[info.name] = info.offset_data, info.size
+                members[info.name] = info.isdir(), _why_not_in_tar(info)
+                cast(Any, archive).members = []  # which would keep all of them
+            content = io.FileIO(os.dup(file.fileno())) if unpacked else None
     except (tarfile.TarError, *DAMAGED) as error:
         raise _unreadable(path, "tar", error) from error
-    members = [(name, info.isdir(), _why_not_in_tar(info)) for name, info in infos.items()]
-    kept, folders, left_out = _members(path, members)
+    kept, folders, left_out = _members(path, ((name, *facts) for name, facts in members.items()))
 
     def open_file(name: str) -> IO[bytes]:
-        info = infos[kept[name]]
-        part = _Part(file, info.offset_data, info.size)
-        return io.BufferedReader(part) if info.size > IN_MEMORY else io.BytesIO(part.readall())
+        start, size = places[kept[name]]
+        part = _Part(path if content is None else content, start, size)
+        if size > IN_MEMORY:
+            return io.BufferedReader(part)
+        with part:
+            return io.BytesIO(part.readall())
 
     return FileTree(str(path), tuple(kept), open_file, folders, left_out)
 
@@ -99,8 +105,11 @@ def tar_tree(path: Path) -> FileTree:
 class _Part(io.RawIOBase):
     """Bytes of a file from `start` on, read by place: threads may read others of the same file meanwhile."""
 
-    def __init__(self, file: IO[bytes], start: int, size: int):
-        self._file, self._start, self._size, self._at = file, start, size, 0
+    def __init__(self, file: io.FileIO | Path, start: int, size: int):
+        """file: one that is open and stays so, or a path, of a file that is open as long as this is."""
+        self._own = io.FileIO(file) if isinstance(file, Path) else None
+        self._number = (self._own or cast(io.FileIO, file)).fileno()
+        self._start, self._size, self._at = start, size, 0
 
     def readable(self) -> bool:
         return True
@@ -114,12 +123,17 @@ class _Part(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:
         wanted = min(len(buffer), max(0, self._size - self._at))
-        found = os.pread(self._file.fileno(), wanted, self._start + self._at)
+        found = os.pread(self._number, wanted, self._start + self._at)
         if wanted and not found:
             raise InvalidInput("the archive ends before it does")
         buffer[: len(found)] = found
         self._at += len(found)
         return len(found)
+
+    def close(self) -> None:
+        if self._own:
+            self._own.close()
+        super().close()
 
 
 def _members(

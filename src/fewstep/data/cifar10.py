@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fewstep.data.layouts.cifar import published_hashes
 from fewstep.data.source import Report, Survey
 from fewstep.support.checks import check_fields, instance_of
 from fewstep.support.errors import InvalidInput
@@ -54,8 +55,7 @@ def _check_files(dataset: Any, root: Path) -> None:
     from torchvision.datasets.utils import check_integrity
 
     folder = root / dataset.base_folder
-    known = {**dict(dataset.train_list), **dict(dataset.test_list), dataset.meta["filename"]: dataset.meta["md5"]}
-    for file, md5 in known.items():
+    for file, md5 in published_hashes(dataset).items():
         if not check_integrity(folder / file, md5):
             state = "is not the file that was published (its MD5 differs)" if (folder / file).exists() else "is missing"
             raise InvalidInput(

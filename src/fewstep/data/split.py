@@ -9,7 +9,7 @@ from fewstep.support.errors import InvalidInput
 def stratified_split(labels: np.ndarray, heldout: float, seed: int) -> np.ndarray:
     """bool [N]: the held-out rows, the share `heldout` of all and, to within one row, of each label.
 
-    A label of which every row would be held out keeps them all for training, so that there is no label without. Raises
+    A label of which every row would be held out keeps them all for training, so that each is trained on. Raises
     ValueError where a side would be empty.
     """
     _check_share(len(labels), heldout)
@@ -20,11 +20,7 @@ def stratified_split(labels: np.ndarray, heldout: float, seed: int) -> np.ndarra
     chosen[by_label[np.diff(quota) > 0]] = True
     chosen[np.isin(labels, untrained(labels, chosen))] = False
     if not chosen.any():
-        raise InvalidInput(
-            f"Nothing can be held out: each of the {len(set(labels.tolist())):,} classes keeps a row for training, and "
-            f"none has a second one in the held-out share of {heldout}. Raise data.heldout, join classes, or read the "
-            "data without labels (data.source.label_column=none)."
-        )
+        chosen[_spare_row(labels, by_label)] = True
     return chosen
 
 
@@ -41,6 +37,17 @@ def stored_positions(heldout: np.ndarray, seed: int) -> np.ndarray:
     positions = np.empty_like(stored)
     positions[stored] = np.arange(len(stored))
     return positions
+
+
+def _spare_row(labels: np.ndarray, by_label: np.ndarray) -> int:
+    """A row of the largest class. Raises ValueError where no class has two."""
+    names, counts = np.unique(labels, return_counts=True)
+    if counts.max() < 2:
+        raise InvalidInput(
+            f"Each of the {len(names):,} classes has one row, which it keeps for training, so nothing can be held out. "
+            "Join classes, or read the data without labels (data.source.label_column=none)."
+        )
+    return int(by_label[labels[by_label] == names[counts.argmax()]][0])
 
 
 def _check_share(count: int, heldout: float) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from fewstep.data.formats import SUFFIXES
-from fewstep.data.labelling import COLUMNS, Naming, the_only
+from fewstep.data.labelling import COLUMNS, NONE, Naming, the_only
 from fewstep.support.errors import InvalidInput
 
 IMAGES = ("image", "img", *(suffix[1:] for suffix in SUFFIXES))  # img2dataset calls its column jpg, png or webp
@@ -45,16 +45,15 @@ def label_column(schema: pa.Schema, naming: Naming, place: str) -> str | None:
         return None
     if naming.column is not None:
         _check_there(schema, naming.column, place)
-        if not holds_labels(schema.field(naming.column).type):
-            kind = schema.field(naming.column).type
-            raise InvalidInput(
-                f"{place}: the column {naming.column} must hold numbers or words of classes, got {kind}."
-            )
+        _check_labels(schema, naming.column, place)
         return naming.column
     fitting = [name for name in schema.names if holds_labels(schema.field(name).type)]
     declared = [name for name, feature in features(schema).items() if feature.get("_type") == "ClassLabel"]
     called = [name for name in COLUMNS if name in fitting]
     candidates = [name for name in declared if name in fitting]
+    for name in COLUMNS if not (candidates or called) else ():
+        if name in schema.names and not holds_pictures(schema.field(name).type):
+            _check_labels(schema, name, place)  # it is called as labels are, and cannot be read as such
     return the_only(["label"] if "label" in called else candidates or called, place)
 
 
@@ -100,6 +99,15 @@ def _is_bytes(kind: pa.DataType) -> bool:
 def _values(kind: pa.DataType) -> pa.DataType:
     """The kind of the values of a column, whether they stand in a dictionary or not."""
     return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _check_labels(schema: pa.Schema, column: str, place: str) -> None:
+    kind = schema.field(column).type
+    if not holds_labels(kind):
+        raise InvalidInput(
+            f"{place}: the column {column} must hold whole numbers or words, one for each row, got {kind}. Convert it, "
+            f"name another as label_column, or set label_column: {NONE} to read without labels."
+        )
 
 
 def _check_there(schema: pa.Schema, column: str, place: str) -> None:

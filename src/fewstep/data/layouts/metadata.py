@@ -24,7 +24,8 @@ FILE = ("file_name", "image_file_name")
 def read(tree: FileTree, naming: Naming) -> Listing | None:
     """Pictures in the order of the tables' rows, training first. Each table is of the folder that it is in."""
     tables = [file for file in tree.files if posixpath.basename(file) in TABLES]
-    rows = [row for table in tables for row in _rows(tree, table, naming)]
+    known = set(tree.pictures()) if tables else set[str]()
+    rows = [row for table in tables for row in _rows(tree, table, naming, known)]
     if not rows or (all(label is None for _, label in rows) and not naming.unlabelled):
         return None
     rows.sort(key=lambda row: is_heldout(row[0].partition("/")[0]))
@@ -36,9 +37,9 @@ def read(tree: FileTree, naming: Naming) -> Listing | None:
     return list_files(tree, files, labels, naming.classes, held if own_split else None, tables)
 
 
-def _rows(tree: FileTree, table: str, naming: Naming) -> Iterator[tuple[str, Value]]:
-    """The path and the label of each picture in a table."""
-    known, folder, place = set(tree.pictures()), posixpath.dirname(table), tree.name(table)
+def _rows(tree: FileTree, table: str, naming: Naming, known: set[str]) -> Iterator[tuple[str, Value]]:
+    """The path and the label of each picture in a table. known: all pictures that there are."""
+    folder, place = posixpath.dirname(table), tree.name(table)
     rows = _read_table(tree, table)
     name = next((name for name in FILE if rows and name in rows[0]), None)
     if name is None:

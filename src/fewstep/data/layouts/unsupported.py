@@ -15,7 +15,10 @@ KNOWN = {  # the end of a file's name, or all of it: (what it is, what to do)
     "dataset_dict.json": ("a data set of save_to_disk", "datasets.load_from_disk(FOLDER)['train'].to_parquet(FILE)"),
     "dataset_info.json": ("a data set of save_to_disk", "datasets.load_from_disk(FOLDER).to_parquet(FILE)"),
     ".arrow": ("Arrow files", "datasets.Dataset.from_file(FILE).to_parquet(FILE)"),
-    ".parquet": ("Parquet files", "set data.source.name=parquet and data.source.train='FOLDER/*.parquet'"),
+    ".parquet": (
+        "Parquet files",
+        "set data.source.name=parquet, data.source.train='FOLDER/train*', and data.source.test if there is one",
+    ),
     ".tfrecord": ("TFRecords", f"{AS_PNG}, by tf.data.TFRecordDataset"),
     ".tfrecords": ("TFRecords", f"{AS_PNG}, by tf.data.TFRecordDataset"),
     ".mat": ("MATLAB files", f"read them by scipy.io.loadmat, and {AS_NPZ}"),

@@ -1,6 +1,7 @@
 """WebDataset's tars: the members of one row have one name, and end in .jpg (the picture) and in .cls or .json."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -86,7 +87,7 @@ def _label(shard: FileTree, ends: dict[str, str], naming: Naming) -> Value:
         return None
     if "cls" in ends:
         text = shard.read(ends["cls"]).decode("utf-8", "replace").strip()
-        return int(text) if text.isascii() and text.isdigit() else text
+        return int(text) if re.fullmatch("-?[0-9]{1,9}", text) else text
     if "json" not in ends:
         return None
     place = shard.name(ends["json"])
@@ -113,10 +114,13 @@ def _key(file: str) -> tuple[str, str]:
 def _left_out(tree: FileTree, shards: list[FileTree], rows: list[Row]) -> Found:
     """What no row has of all shards, and of the folder that they are in."""
     places = {shard.place for shard in shards}
+    used = {place: set[str]() for place in places}
+    for row in rows:
+        used[row.shard.place].add(row.file)
     found = tree.rest([file for file in tree.files if tree.name(file) in places]) if tree.on_disk else Found()
     for shard in shards:
-        used = {row.file for row in rows if row.shard is shard} | {f for f in shard.files if _key(f)[1] in LABELS}
-        for kind, (count, first) in shard.rest(used).items():
+        labels = {file for file in shard.files if _key(file)[1] in LABELS}
+        for kind, (count, first) in shard.rest(used[shard.place] | labels).items():
             before, first = found.get(kind, (0, first))
             found[kind] = (before + count, first)
     return found
