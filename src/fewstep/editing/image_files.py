@@ -56,7 +56,7 @@ def _fitting(picture: GivenPicture, space: DataSpace, factor: int, as_the_data: 
     return image
 
 
-def read_mask(file: Path | IO[bytes], name: str) -> Tensor:
+def read_mask(file: Path | BinaryIO, name: str) -> Tensor:
     """What a picture's white says is missing, [H, W]."""
     with named(name), open_picture(file) as image:
         return torch.from_numpy(np.array(image.convert("L")) >= 128)
