@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from fewstep.support.checks import at_least, check_fields, one_of
-from fewstep.support.errors import FAMILY, InvalidInput, Unreachable, UserError, family_of
+from fewstep.support.errors import FAMILY, InvalidInput, OutOfMemory, StorageError, Unreachable, UserError, family_of
+from fewstep.support.files import OUT_OF_SPACE
 from fewstep.training.job import Job
 
 RESTARTS = 5
@@ -149,10 +150,23 @@ def _fit(job: Job, run_dir: Path, launched: Path, settings: LaunchSettings):
         trainer.fit()
     except TrainingFailedError as error:
         _raise_failure(launched)
-        raise RuntimeError(
-            f"the workers of {job.name} died {RESTARTS + 1} times. What the last one left: {error}"
-        ) from error
+        raise _given_up(job, error) from error
     _raise_failure(launched)
+
+
+def _given_up(job: Job, error: Exception) -> Exception:
+    """What is raised once Ray has started the workers for the last time, from its TrainingFailedError."""
+    from ray.exceptions import RayActorError
+
+    failures = getattr(error, "worker_failures", {}).values()
+    # Ray wraps the death of a process in an exception of its own. The others then fail to reach that worker.
+    if any(isinstance(getattr(failure, "health_check_failure", failure), RayActorError) for failure in failures):
+        return OutOfMemory(
+            f"the workers of {job.name} were killed {RESTARTS + 1} times, which a system does where memory runs out: "
+            "set a smaller training.micro_batch_size, or fewer launch.workers on each machine. The training goes on "
+            f"from its last checkpoint. What the last one left: {error}"
+        )
+    return RuntimeError(f"the workers of {job.name} failed {RESTARTS + 1} times. What the last one left: {error}")
 
 
 def share_threads(settings: LaunchSettings, gpu: bool, machines: list[dict[str, float]]) -> int:
@@ -206,6 +220,8 @@ def describe_failure(error: Exception) -> dict[str, Any]:
     """What crosses to the driver: class and sentence of a UserError; of a bug, whose kind is None, the traceback."""
     if isinstance(error, UserError):
         return {"kind": family_of(error), "message": str(error)}
+    if isinstance(error, OSError) and error.errno in OUT_OF_SPACE:  # of a library that wrote past our own checks
+        return {"kind": StorageError.__name__, "message": f"the disk is full: {error}"}
     return {"kind": None, "message": "".join(traceback.format_exception(error))}
 
 

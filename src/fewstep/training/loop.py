@@ -24,7 +24,7 @@ from fewstep.losses.distances import build_distance
 from fewstep.models.model import Model, build_function
 from fewstep.objectives import Batch, Networks, Objective, Progress
 from fewstep.support.errors import Divergence
-from fewstep.support.memory import keep_freed_memory
+from fewstep.support.memory import keep_freed_memory, naming_lack_of_memory
 from fewstep.training.batches import Batches
 from fewstep.training.checkpoint import checkpoints, flatten, load_newest, part_of, save_checkpoint
 from fewstep.training.ema import update_average
@@ -35,6 +35,10 @@ from fewstep.training.progress import ProgressLog
 from fewstep.training.start import check_same_job, start_from
 
 M = TypeVar("M", bound=nn.Module)
+LESS_MEMORY = (
+    "Set a smaller training.micro_batch_size, which leaves the numbers of the batch as they are, or a smaller network: "
+    "fewstep plan says what fits."
+)
 
 
 @dataclass(frozen=True)
@@ -297,18 +301,25 @@ def frozen_copy(module: M) -> M:
 def train(job: Job, run_dir: Path, worker: Worker = Worker()) -> Path:
     """Train a job to its end, from the newest checkpoint in run_dir if any. Returns the finished model's folder.
 
-    Raises Divergence if the loss is not finite, ValueError if the checkpoint is of another job or if another process
-    trains in run_dir.
+    Raises Divergence if the loss is not finite, OutOfMemory if it does not fit the device, ValueError if the checkpoint
+    is of another job or if another process trains in run_dir.
     """
     finished = run_dir / "model"
     with sole_training(run_dir) if worker.rank == 0 else nullcontext():
         if worker.size > 1:
             dist.barrier()  # nobody reads checkpoints that an orphan may still write
         if not finished.exists():
-            _train_to_the_end(job, run_dir, worker)
+            with naming_lack_of_memory(_at_once(job, worker), LESS_MEMORY):
+                _train_to_the_end(job, run_dir, worker)
         if worker.size > 1:
             dist.barrier()
     return finished
+
+
+def _at_once(job: Job, worker: Worker) -> str:
+    """What a worker needs memory for, in words."""
+    settings = job.recipe.training
+    return f"{job.name} with {settings.micro_batch_size or settings.batch_size // worker.size} samples at once"
 
 
 def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
