@@ -37,7 +37,7 @@ def try_task(
     name: str,
     task: Task,
     images: np.ndarray,
-    steps: int,
+    nfe: int,
     seed: int,
     degrade: bool,
     labels: Tensor | None = None,
@@ -50,21 +50,21 @@ def try_task(
     y = model.space.encode(images)
     if degrade:
         y = task.degrade(y, SampleRandomness(derive_seed("degrade", seed), range(len(y))))
-    edited = edit_images(model, task, y, steps, seed, labels)
+    edited = edit_images(model, task, y, nfe, seed, labels)
     project = task.edit(y).project
     stored, given = model.space.decode(edited), model.space.decode(task.shown(y))
-    measures = {"steps": steps} | (measure(stored, given, images, model.space) if degrade else {})
+    measures = {"nfe": nfe} | (measure(stored, given, images, model.space) if degrade else {})
     if isinstance(project, Projection):
         measures["known_error"] = project.error(edited.cpu())
     return Trial(name, given, stored, measures)
 
 
-def try_seeds(model: Model, task: Interpolate, seeds: tuple[int, int], steps: int, label: int | None = None) -> Trial:
+def try_seeds(model: Model, task: Interpolate, seeds: tuple[int, int], nfe: int, label: int | None = None) -> Trial:
     """From the first sample of one seed to that of another."""
     task.check(model.space)
     labels = None if label is None else torch.tensor([label])
-    frames = interpolate(model, task, seed_ends(model, seeds), steps, labels)
-    return Trial("interpolate", None, model.space.decode(frames), {"steps": steps, "seeds": list(seeds)})
+    frames = interpolate(model, task, seed_ends(model, seeds), nfe, labels)
+    return Trial("interpolate", None, model.space.decode(frames), {"nfe": nfe, "seeds": list(seeds)})
 
 
 def try_pair(
@@ -72,7 +72,7 @@ def try_pair(
     teacher: Model,
     task: Interpolate,
     images: np.ndarray,
-    steps: int,
+    nfe: int,
     seed: int,
     labels: Tensor | None = None,
 ) -> Trial:
@@ -81,16 +81,16 @@ def try_pair(
     labels: [2], with which each goes up, and comes down again; drawn by the seed where they are not told. psnr_ends: of
     the two ends, which are to be these images.
     """
-    check_model(model, task, steps)
+    check_model(model, task, nfe)
     if len(images) != 2:
         raise InvalidInput(f"an interpolation needs two images, got {len(images)}.")
     if labels is None and (classes := len(model.space.classes)):
         labels = SampleRandomness(seed, range(2), model.device).integers(classes)
-    ends = image_ends(model, teacher, model.space.encode(images), steps, labels)
+    ends = image_ends(model, teacher, model.space.encode(images), nfe, labels)
     told = labels[:, None] if labels is not None and model.spec.labels else None
-    frames = interpolate(model, task, ends, steps, told)
+    frames = interpolate(model, task, ends, nfe, told)
     made = model.space.decode(frames)
-    return Trial("interpolate images", images, made, {"steps": steps, "psnr_ends": mean(psnr(made[[0, -1]], images))})
+    return Trial("interpolate images", images, made, {"nfe": nfe, "psnr_ends": mean(psnr(made[[0, -1]], images))})
 
 
 def draw_gallery(trials: list[Trial], originals: np.ndarray | None, title: str, columns: int = 8) -> Image.Image:
@@ -100,7 +100,7 @@ def draw_gallery(trials: list[Trial], originals: np.ndarray | None, title: str, 
         if trial.given is not None:
             rows.append((f"{trial.name}\nbefore", trial.given))
         for start in range(0, len(trial.edited), columns) if trial.name.startswith("interpolate") else [0]:
-            rows.append((f"{trial.name}\n{trial.measures['steps']} NFE", trial.edited[start : start + columns]))
+            rows.append((f"{trial.name}\n{trial.measures['nfe']} NFE", trial.edited[start : start + columns]))
     return sheet(rows, title, columns)
 
 

@@ -76,11 +76,6 @@ def as_picture(image: np.ndarray) -> Image.Image:
     return Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
 
 
-def write_image(image: np.ndarray, file: Path) -> None:
-    """uint8 [C, H, W] -> a picture in a file."""
-    as_picture(image).save(file)
-
-
 def _words(size: Sequence[int]) -> str:
     height, width = size
     return f"{width} x {height}"

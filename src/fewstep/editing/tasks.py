@@ -44,8 +44,8 @@ class Task:
         """The task for what is given."""
         raise NotImplementedError
 
-    def levels(self, steps: int, boundary: float) -> Tensor | None:
-        """Levels of the task's own, [steps]; None: those at which the student is sampled."""
+    def levels(self, nfe: int, boundary: float) -> Tensor | None:
+        """Levels of the task's own, [nfe]; None: those at which the student is sampled."""
         return None
 
 
@@ -106,7 +106,7 @@ class Superresolve(Task):
 class Stroke(Task):
     """An image after a painting: no projection, the start is the painting. Song et al. 2023, App. D; SDEdit.
 
-    first, last: the levels of two steps; more lie between.
+    first, last: the levels of two evaluations; more lie between.
     """
 
     first: float = 5.38
@@ -124,8 +124,8 @@ class Stroke(Task):
     def edit(self, y: Tensor) -> Edit:
         return Edit(y)
 
-    def levels(self, steps: int, boundary: float) -> Tensor:
-        return karras_levels(steps, self.last, self.first)
+    def levels(self, nfe: int, boundary: float) -> Tensor:
+        return karras_levels(nfe, self.last, self.first)
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,8 @@ class Denoise(Task):
     def edit(self, y: Tensor) -> Edit:
         return Edit(y, noise=torch.zeros_like(y))
 
-    def levels(self, steps: int, boundary: float) -> Tensor:
-        return karras_levels(steps + 1, max(boundary, SIGMA_MIN), self.level)[:-1]
+    def levels(self, nfe: int, boundary: float) -> Tensor:
+        return karras_levels(nfe + 1, max(boundary, SIGMA_MIN), self.level)[:-1]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def try_tasks(
     source: str | Path | None,
     degrade: bool,
     count: int,
-    steps: int,
+    nfe: int,
     seed: int,
     on_progress: Callable[[int, int, str], None] | None = None,
 ) -> tuple[list[Trial], np.ndarray]:
@@ -32,7 +32,7 @@ def try_tasks(
 
     teacher: carries images to noise, between which the student interpolates; without it that is left out. tasks: {name:
     options}. source: a picture or a folder of them; without it, `count` held-out images. degrade: the images are whole,
-    and each task takes from them what it then makes again. steps: network evaluations per image. on_progress(done,
+    and each task takes from them what it then makes again. nfe: network evaluations per image. on_progress(done,
     total, name). Raises ValueError for a task that does not fit the data.
     """
     built = {name: build_task(name, options) for name, options in tasks.items()}
@@ -44,12 +44,12 @@ def try_tasks(
     trials: list[Trial] = []
     for name, task in built.items():
         if not isinstance(task, Interpolate):
-            trials.append(try_task(student, name, task, originals, steps, seed, degrade, labels))
+            trials.append(try_task(student, name, task, originals, nfe, seed, degrade, labels))
         else:
-            trials.append(try_seeds(student, task, (seed, seed + 1), steps))
+            trials.append(try_seeds(student, task, (seed, seed + 1), nfe))
             if teacher and len(originals) > 1:
                 two = None if labels is None else labels[:2]
-                trials.append(try_pair(student, teacher, task, originals[:2], steps, seed, two))
+                trials.append(try_pair(student, teacher, task, originals[:2], nfe, seed, two))
         if on_progress:
             on_progress(len(trials), len(built) + ("interpolate" in built), name)
     return trials, originals
