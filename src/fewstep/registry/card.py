@@ -91,7 +91,7 @@ def _copies(facts: dict) -> list[str]:
 
 
 def _teacher(lineage: dict) -> str:
-    """Its weights, and its page in the registry where that knows it."""
+    """Its weights, and its page in the registry if it is registered."""
     if "teacher_sha256" not in lineage:
         return "none"
     name, _, number = lineage.get("teacher_version", "").partition("/")

@@ -4,13 +4,14 @@ MLmodel                  how MLflow loads it, and the hashes of what follows
 generator.py             the file that MLflow runs ("models from code"): serving/entry.py
 artifacts/fewstep.zip    this package's sources; generator.py checks their hash and imports them
 artifacts/model/         weights and description
-requirements.txt         other packages, pinned; none of them is ours
+requirements.txt         other packages, pinned; none of them is ours. Sealed too, with conda.yaml and python_env.yaml
 """
 
 import hashlib
 import json
 import logging
 import shutil
+from collections.abc import Mapping
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,9 @@ NEEDED = ("mlflow", "numpy", "pillow", "pydantic", "safetensors", "torch")
 SOURCES = Path(__file__).parents[1]
 PACKAGE = "artifacts/fewstep.zip"
 PARTS = ("MLmodel", "generator.py", PACKAGE, "artifacts/model")  # what nothing is served without
-SEAL, CODE_SEAL, PACKAGE_SEAL = "model_seal", "code_seal", "package_seal"
+ENVIRONMENT = ("requirements.txt", "conda.yaml", "python_env.yaml")  # what an environment for it is built from
+SEAL, CODE_SEAL, PACKAGE_SEAL, ENVIRONMENT_SEAL = "model_seal", "code_seal", "package_seal", "environment_seal"
+SEALS = (CODE_SEAL, PACKAGE_SEAL, SEAL, ENVIRONMENT_SEAL)
 
 
 def write_package(model: "SavedModel", temporary: Path) -> None:
@@ -55,9 +58,19 @@ def write_sources(file: Path) -> None:
 
 
 def seals_of(folder: Path) -> dict[str, str]:
-    """{tag: hash} of a version's PARTS in a folder. Versions from before there was a package have none."""
+    """{tag: hash} of the files of a version in a folder, as far as it has them: older versions have no package."""
     seals = {CODE_SEAL: _sha256(folder / "MLmodel", folder / "generator.py"), SEAL: seal_of(folder / "artifacts/model")}
-    return seals | ({PACKAGE_SEAL: _sha256(folder / PACKAGE)} if (folder / PACKAGE).exists() else {})
+    for seal, parts in ((PACKAGE_SEAL, (PACKAGE,)), (ENVIRONMENT_SEAL, ENVIRONMENT)):
+        files = [folder / part for part in parts]
+        if all(file.exists() for file in files):
+            seals[seal] = _sha256(*files)
+    return seals
+
+
+def parts_of(tags: Mapping[str, str]) -> list[str]:
+    """The files that a version with these tags was registered with: one without a seal may lack what that seals."""
+    sealed_by = {PACKAGE: PACKAGE_SEAL, **dict.fromkeys(ENVIRONMENT, ENVIRONMENT_SEAL)}
+    return [part for part in (*PARTS, *ENVIRONMENT) if part not in sealed_by or sealed_by[part] in tags]
 
 
 def seal_of(folder: Path) -> str:

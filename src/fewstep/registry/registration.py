@@ -189,12 +189,12 @@ def _judge(client: "MlflowClient", version: "ModelVersion", facts: dict) -> dict
 def _record(client: "MlflowClient", name: str, number: str) -> dict:
     """What the register stage leaves behind, and all that `sync` needs beside the model folder."""
     version = client.get_model_version(name, number)
-    place = "@champion" if "champion" in version.aliases else f"/{number}"
+    suffix = "@champion" if "champion" in version.aliases else f"/{number}"
     said = {"reason": version.tags["reason"], "provisional": version.tags["provisional"] == "true"}
     return {
         "version": int(number),
         "aliases": sorted(version.aliases),
-        "uri": f"models:/{name}{place}",
+        "uri": f"models:/{name}{suffix}",
         **said,
         **facts_of(version),
     }

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from fewstep.evaluation.results import SAMPLING_SPEED
 from fewstep.models.spec import levels_from_json
 from fewstep.registry.card import card
-from fewstep.registry.package import CODE_SEAL, PACKAGE, PACKAGE_SEAL, PARTS, SEAL, seals_of, write_package
+from fewstep.registry.package import SEALS, parts_of, seals_of, write_package
 from fewstep.support.errors import InvalidInput, StorageError, UserError
 from fewstep.tracking.backend import Backend
 from fewstep.tracking.mlflow_calls import find_run
@@ -159,13 +159,11 @@ def _source_of(version: "ModelVersion") -> str:
 
 
 def _download(version: "ModelVersion", backend: Backend, folder: Path) -> None:
-    """The PARTS of a version, as they lie there. Raises OSError where one cannot be had."""
+    """The files of a version, as they lie there. Raises OSError where one cannot be had."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    for part in PARTS:
-        if part == PACKAGE and PACKAGE_SEAL not in version.tags:
-            continue  # registered before versions had one
+    for part in parts_of(version.tags):
         (place := (folder / part).parent).mkdir(parents=True, exist_ok=True)
         try:
             uri = f"{_source_of(version)}/{part}"
@@ -218,12 +216,12 @@ def check_weights(version: "ModelVersion", model: "SavedModel") -> None:
 
 
 def check_files(version: "ModelVersion", model: "SavedModel", seals: dict[str, str]) -> None:
-    """Raise ValueError unless weights, description and code are those that the version was registered with.
+    """Raise ValueError unless weights, description, code and requirements are those that were registered.
 
     seals: as seals_of has them. A version has tags for what was sealed when it was registered.
     """
     check_weights(version, model)
-    for key in (CODE_SEAL, PACKAGE_SEAL, SEAL):
+    for key in SEALS:
         if version.tags.get(key, seals.get(key)) != seals.get(key):
             raise InvalidInput(f"{version.name} version {version.version}: its files are not the registered ones")
 

@@ -1,6 +1,8 @@
 """Requests to the served generator, and how bad ones are answered."""
 
 from mlflow.exceptions import MlflowException
+
+# MLflow's error codes, which its server turns into a status: 400 and 503.
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 

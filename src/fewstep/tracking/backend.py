@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SQLITE = "sqlite:///"
+# Names of MLflow's error codes (mlflow.protos.databricks_pb2.ErrorCode), as MlflowException.error_code has them.
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the latter is said of an alias
 AWAY = ("TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED")
 
