@@ -68,11 +68,13 @@ def launch(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
     if settings.workers == 0:
         return _train_here(job, run_dir, settings)
     connect()
+    # A folder of its own for each launch, so that the failure of an earlier one is not taken for that of this one.
     launched = Path(tempfile.mkdtemp(prefix="launch-", dir=run_dir))
     try:
         _fit(job, run_dir, launched, settings)
     finally:
         shutil.rmtree(launched, ignore_errors=True)
+    # Launches that were killed could not remove theirs.
     for remains in run_dir.glob("launch-*"):
         shutil.rmtree(remains, ignore_errors=True)
     return run_dir / "model"
@@ -89,6 +91,8 @@ def _train_here(job, run_dir, settings):
 
 def connect():
     """Join the cluster of RAY_ADDRESS, or start Ray on this machine; once per process."""
+    # Ray reads these when it is imported. The health check finds a dead worker within half a second; `uv run` must not
+    # build another environment for workers; workers without GPUs may still see those of the machine.
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
@@ -102,6 +106,7 @@ def connect():
     address = os.environ.get("RAY_ADDRESS")
     if not address:
         _leave_out_dashboard()
+    # The options below are not allowed when joining a cluster. On this machine nothing listens beyond loopback.
     local = {} if address else {"include_dashboard": False, "num_cpus": os.cpu_count(), "_node_ip_address": "127.0.0.1"}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **local)
@@ -202,6 +207,7 @@ def work(config: dict):
     run_dir, launched, context = Path(config["run_dir"]), Path(config["launched"]), ray.train.get_context()
     if (launched / FAILURE).exists():
         return  # a restart would only fail again
+    # The number of threads decides the last bits of sums, so it is set here and not left to Ray.
     torch.set_num_threads(config["threads"])
     worker = Worker(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     try:

@@ -1,4 +1,4 @@
-"""A task as a person asks for it."""
+"""An editing task with its images and options, as the command and the server get it."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from fewstep.support.errors import InvalidInput
 
 @dataclass(frozen=True)
 class EditOrder:
-    """images: uint8 [N, C, H, W], if any. other_seed: the far end of an interpolation. degrade: as in try_task."""
+    """images: uint8 [N, C, H, W], if any. other_seed: the end of an interpolation. degrade: as in try_task."""
 
     name: str
     task: Task
@@ -27,7 +27,7 @@ class EditOrder:
 
 
 def carry_out(order: EditOrder, model: Model, teacher: Model | None = None) -> Trial:
-    """What was made. Raises ValueError before any work."""
+    """The edited images with their measures. Raises ValueError before any work if the order cannot be carried out."""
     task, images, nfe, seed = order.task, order.images, order.nfe, order.seed
     check_model(model, task, nfe)
     if isinstance(task, Interpolate) and images is None:

@@ -1,4 +1,4 @@
-"""Tasks tried on images, and what they come to: pictures before and after, and measures."""
+"""Results of editing tasks: pictures before and after, and measures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,9 +42,10 @@ def try_task(
     degrade: bool,
     labels: Tensor | None = None,
 ) -> Trial:
-    """A Trial. images: uint8 [N, C, H, W]. degrade: they are whole, and it is measured how much of them comes back.
+    """The result of a task on images, uint8 [N, C, H, W].
 
-    known_error: the largest change of what was known, in model values, before rounding and clamping.
+    degrade: the images are complete; the task first removes what it restores, and the result is compared with them.
+    known_error among the measures: the largest change of what was known, in model values before rounding and clamping.
     """
     task.check(model.space)
     y = model.space.encode(images)
@@ -60,7 +61,7 @@ def try_task(
 
 
 def try_seeds(model: Model, task: Interpolate, seeds: tuple[int, int], nfe: int, label: int | None = None) -> Trial:
-    """From the first sample of one seed to that of another."""
+    """An interpolation from the first sample of one seed to the first sample of another."""
     task.check(model.space)
     labels = None if label is None else torch.tensor([label])
     frames = interpolate(model, task, seed_ends(model, seeds), nfe, labels)
@@ -76,10 +77,10 @@ def try_pair(
     seed: int,
     labels: Tensor | None = None,
 ) -> Trial:
-    """From one image to another: two, uint8 [2, C, H, W], which the teacher's ODE carries to noise.
+    """An interpolation between two images, uint8 [2, C, H, W], which the teacher's ODE turns into noise.
 
-    labels: [2], with which each goes up, and comes down again; drawn by the seed where they are not told. psnr_ends: of
-    the two ends, which are to be these images.
+    labels: [2], of the two images; drawn by the seed if not given. psnr_ends among the measures: of the first and the
+    last frame, compared with the images.
     """
     check_model(model, task, nfe)
     if len(images) != 2:
@@ -94,7 +95,7 @@ def try_pair(
 
 
 def draw_gallery(trials: list[Trial], originals: np.ndarray | None, title: str, columns: int = 8) -> Image.Image:
-    """A sheet: whole images, then before and after of each task."""
+    """A sheet: the original images, then each task before and after."""
     rows = [] if originals is None else [("images", originals)]
     for trial in trials:
         if trial.given is not None:
@@ -105,7 +106,7 @@ def draw_gallery(trials: list[Trial], originals: np.ndarray | None, title: str, 
 
 
 def named_pictures(trials: list[Trial], names: Sequence[str] = ()) -> dict[str, Image.Image]:
-    """{task/picture: edited}: the pictures of each task, named as those that they are made of, or numbered."""
+    """{task/picture: edited picture}, named after the given pictures, or numbered."""
     stems, found = [Path(name).stem for name in names], {}
     for trial in trials:
         named = len(set(stems)) == len(stems) == len(trial.edited)
@@ -115,5 +116,5 @@ def named_pictures(trials: list[Trial], names: Sequence[str] = ()) -> dict[str, 
 
 
 def write_edited(trials: list[Trial], folder: Path, names: Sequence[str] = ()) -> None:
-    """A folder of edited pictures below `folder` for each task."""
+    """Write the edited pictures of each task to a folder of its own below `folder`."""
     write_pictures(named_pictures(trials, names), folder)

@@ -1,4 +1,4 @@
-"""Images and masks from files, as a model's data space has them: what does not fit is refused, not bent."""
+"""Images and masks from files. What does not fit the data of a model is refused, not converted."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +20,8 @@ from fewstep.support.names import check_name
 def read_images(source: Path | str, space: DataSpace, factor: int = 1) -> tuple[list[str], np.ndarray]:
     """Names and uint8 [N, C, H, W] of a file or of the files in a folder.
 
-    factor: of super-resolution; images that are that much smaller are taken too, their pixels repeated. Raises
-    ValueError for a picture of another size, or with colours that the data have not.
+    factor: of super-resolution; images smaller by this factor are accepted too, and their pixels repeated. Raises
+    ValueError for a picture of another size, or for a colour picture where the data are grey.
     """
     source = Path(source).expanduser()
     files = sorted(f for f in source.iterdir() if f.suffix.lower() in SUFFIXES) if source.is_dir() else [source]
@@ -31,7 +31,7 @@ def read_images(source: Path | str, space: DataSpace, factor: int = 1) -> tuple[
 
 
 def read_image(file: Path | IO[bytes], name: str, space: DataSpace, factor: int = 1) -> np.ndarray:
-    """uint8 [C, H, W] of one, as read_images has it. name: what it is called where it is refused."""
+    """One picture, uint8 [C, H, W], checked as in read_images. name: how an error calls it."""
     channels, *size = space.shape
     mode = {1: "grayscale", 3: "rgb"}[channels]
     with named(name):
@@ -49,13 +49,13 @@ def read_image(file: Path | IO[bytes], name: str, space: DataSpace, factor: int 
 
 
 def read_mask(file: Path | IO[bytes], name: str) -> Tensor:
-    """What a picture's white says is missing, [H, W]."""
+    """bool [H, W]: True where the picture is white, which means missing."""
     with named(name), Image.open(file, formats=FORMATS) as image:
         return torch.from_numpy(np.array(image.convert("L")) >= 128)
 
 
 def find_mask(mask: Tensor | str, size: Sequence[int]) -> Tensor:
-    """What is missing, [H, W]: it is given so, or by a name of MASKS, or by a picture of that size."""
+    """bool [H, W], True where pixels are missing: the mask itself, a name in MASKS, or a picture of this size."""
     if isinstance(mask, str):
         if mask in MASKS:
             return named_mask(mask, size)

@@ -17,7 +17,7 @@ from fewstep.support.names import check_name
 
 
 def check_model(model: Model, task: Task, nfe: int) -> None:
-    """Raise ValueError if this model cannot do this task in so many evaluations."""
+    """Raise ValueError if this model cannot do this task with nfe evaluations."""
     if "multistep" not in model.samplers:
         raise InvalidInput(
             f"only consistency functions edit images, and {model.spec.name} is sampled with {model.samplers[0]}."
@@ -49,7 +49,7 @@ def edit_images(
 
 
 def levels_of(model: Model, task: Task, nfe: int) -> Tensor:
-    """The levels at which the model is called, [nfe]: the task's own, or those of its multistep sampler."""
+    """The levels at which the model is called, [nfe]: those of the task, or else of the multistep sampler."""
     own = task.levels(nfe, model.function.boundary)
     return model.levels(nfe, "multistep") if own is None else model.check_levels(own, nfe)
 
@@ -64,9 +64,9 @@ def interpolate(
 ) -> Tensor:
     """Frames between two ends of B samples each, [B * frames, ...]. nfe: evaluations per image.
 
-    ends: where the noises of each come from, seed_ends or image_ends. labels: [B], of all frames of a pair; or [2, B],
-    of its ends, between which what the model is told of them is mixed; drawn by the first end where they are not told,
-    if that is one of a seed.
+    ends: seed_ends or image_ends, which give the noises. labels: [B], for all frames of a pair; or [2, B], one for each
+    end, between which the one-hot labels are interpolated. If not given, the first end draws them, which must then have
+    a seed.
     """
     check_model(model, task, nfe)
     rng, levels = StripRandomness(ends, task.frames), levels_of(model, task, nfe)
@@ -78,7 +78,7 @@ def interpolate(
 
 
 def _mixed(model: Model, labels: Tensor, task: Interpolate) -> Tensor:
-    """From the class of one end to that of the other in even steps, [B * frames, classes]."""
+    """One-hot labels from the class of one end to that of the other in even steps, [B * frames, classes]."""
     rng = SampleRandomness(0, range(labels.shape[1]), model.device)
     told = [model.one_hot(end, rng) for end in labels]
     first, last = (end.repeat_interleave(task.frames, 0) for end in told if end is not None)
@@ -87,7 +87,7 @@ def _mixed(model: Model, labels: Tensor, task: Interpolate) -> Tensor:
 
 
 def seed_ends(model: Model, seeds: Sequence[int], count: int = 1) -> list[SampleRandomness]:
-    """Ends that are the samples 0 to count - 1 of seeds."""
+    """Ends of an interpolation: the samples 0 to count - 1 of each seed."""
     return [SampleRandomness(seed, range(count), model.device) for seed in seeds]
 
 
@@ -95,11 +95,11 @@ def seed_ends(model: Model, seeds: Sequence[int], count: int = 1) -> list[Sample
 def image_ends(
     model: Model, teacher: Model, x0: Tensor, nfe: int, labels: Tensor | None = None, teacher_nfe: int = 78
 ) -> list[KnownNoise]:
-    """Ends that are images, each one of x0 [B, ...], model values.
+    """Ends of an interpolation: images x0 [B, ...], model values.
 
-    The teacher's ODE carries them to noise, and the model is called on their way there at each of its levels: the lower
-    the last one, the nearer does it come back. labels: [B], told to teacher and model where they take any.
-    teacher_nfe: beside two for each level that is not on its grid.
+    The teacher's ODE turns them into noise, and the model is called at each of its levels along that trajectory. The
+    lower its last level, the closer the model gets back to the images. labels: [B], for teacher and model if they take
+    labels. teacher_nfe: evaluations of the teacher, and two more for each level that is not on its grid.
     """
     check_name("sampler of this teacher", "heun", teacher.samplers)
     denoiser = teacher.denoiser(*_told(teacher, labels, len(x0)))
@@ -112,5 +112,5 @@ def image_ends(
 
 
 def _told(model: Model, labels: Tensor | None, count: int) -> tuple[Tensor | None, SampleRandomness]:
-    """Labels for a model that takes any, and what draws them where they are not given."""
+    """Labels for a model that takes labels, and the random numbers that draw them if they are not given."""
     return labels if model.spec.labels else None, SampleRandomness(0, range(count), model.device)

@@ -1,4 +1,4 @@
-"""The files of a version, which MLflow loads a generator from: they need nothing of ours that is installed.
+"""The files of a version, from which MLflow loads a generator. They need no installed Fewstep.
 
 MLmodel                  how MLflow loads it, and the hashes of what follows
 generator.py             the file that MLflow runs ("models from code"): serving/entry.py
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 NEEDED = ("mlflow", "numpy", "pillow", "pydantic", "safetensors", "torch")
 SOURCES = Path(__file__).parents[1]
 PACKAGE = "artifacts/fewstep.zip"
-PARTS = ("MLmodel", "generator.py", PACKAGE, "artifacts/model")  # what nothing is served without
+PARTS = ("MLmodel", "generator.py", PACKAGE, "artifacts/model")  # without which nothing is served
 ENVIRONMENT = ("requirements.txt", "conda.yaml", "python_env.yaml")  # what an environment for it is built from
 SEAL, CODE_SEAL, PACKAGE_SEAL, ENVIRONMENT_SEAL = "model_seal", "code_seal", "package_seal", "environment_seal"
 SEALS = (CODE_SEAL, PACKAGE_SEAL, SEAL, ENVIRONMENT_SEAL)
 
 
 def write_package(model: "SavedModel", temporary: Path) -> None:
-    """The folder `pyfunc`: PARTS of a finished model, and what MLflow writes beside them."""
+    """Write the folder `pyfunc` in `temporary`: PARTS of a finished model, and what MLflow adds to them."""
     from mlflow import pyfunc
 
     logging.getLogger("mlflow.models.signature").setLevel(logging.WARNING)  # "no output type hint"
@@ -51,7 +51,7 @@ def write_package(model: "SavedModel", temporary: Path) -> None:
 
 
 def write_sources(file: Path) -> None:
-    """This package's Python sources as one file: it is sealed and sent as a whole, and importing adds nothing to it."""
+    """The Python sources of this package in one file, which is sealed as a whole. Importing it writes no .pyc files."""
     with ZipFile(file, "w", ZIP_DEFLATED) as archive:
         for source in sorted(SOURCES.rglob("*.py")):
             archive.write(source, source.relative_to(SOURCES.parent).as_posix())
@@ -74,7 +74,7 @@ def parts_of(tags: Mapping[str, str]) -> list[str]:
 
 
 def seal_of(folder: Path) -> str:
-    """The hash in a finished model's description, of its levels, the data's scale and where its weights come from."""
+    """The seal of a finished model's description: levels, scale of the data, and origin of the weights."""
     return json.loads((folder / "model.json").read_text())["seal"]
 
 

@@ -1,4 +1,4 @@
-"""Where MLflow keeps runs and versions."""
+"""The server or the database where MLflow keeps runs and versions."""
 
 import logging
 import os
@@ -54,7 +54,7 @@ class Backend:
 
     @property
     def address(self) -> str:
-        """The URI without a password, for people."""
+        """The URI without its password, to be shown."""
         return self.uri.replace(self._password, "")
 
     @property

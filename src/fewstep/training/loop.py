@@ -86,6 +86,7 @@ class Training:
         self.batches = Batches(store.images("train"), store.labels("train"), self.space, self.settings, job.recipe.seed)
         self.parts: list[Tensor] = []  # parts of the loss of a micro-batch, each followed by a level of its own
         self.networks = self._build_networks()
+        # Samples, sheets and the finished model come from the average, which is less noisy than the student.
         self.average = frozen_copy(self.networks.student).eval()
         self.step_module = Step(self.objective, self.networks)
         self.settings_of = {
@@ -95,6 +96,7 @@ class Training:
         self.optimizers = self._new_optimizers()
         self.forward: nn.Module = self.step_module
         if worker.size > 1:
+            # Networks have no buffers that change in training, so there is nothing to broadcast.
             self.forward = DistributedDataParallel(
                 self.step_module, broadcast_buffers=False, find_unused_parameters=self.objective.has_idle_modules
             )
@@ -105,6 +107,7 @@ class Training:
     def _build_networks(self) -> Networks:
         recipe, self.objective = self.job.recipe, self.job.recipe.objective
         device = self.worker.device
+        # Initial weights depend on the recipe's seed alone, not on what this process has drawn before.
         with torch.random.fork_rng([]):
             torch.manual_seed(derive_seed("weights", recipe.seed))
             student = build_function(self.job.spec, self.space).to(device)
@@ -162,6 +165,7 @@ class Training:
         if stage.step == 0 and progress.step > 0:
             self._begin_stage()
         loss = self._accumulate_gradients(progress)
+        # Each optimiser has its own norm: gradients of an adversarial network must not shrink those of the student.
         norms = {}
         for name, module in self.step_module.trained.items():
             norms[name] = nn.utils.clip_grad_norm_(module.parameters(), settings.clip or math.inf, foreach=True)
@@ -196,14 +200,16 @@ class Training:
             rows = slice(first, first + size)
             rng = StepRandomness(self.job.recipe.seed, self.step, settings.batch_size, rows, worker.device)
             batch = self.batches(self.step, rows, worker.device)
-            self.parts.clear()
+            self.parts.clear()  # the objective fills it again through Networks.at_levels
             with self._gradients_kept_here() if micro < micro_batches - 1 else nullcontext():
                 with torch.autocast(worker.device.type, torch.bfloat16, enabled=self._uses_bf16()):
                     losses = self.forward(batch, progress, rng)
+                # The mean is taken in float32, because a sum over a batch loses digits in bf16.
                 loss = reduce(torch.add, (part.float().mean() for part in losses.values())) / micro_batches
                 loss.backward()
             seen.append(torch.stack([reduce(torch.add, losses.values()).detach().float(), *self.parts]))
             total += losses["student"].detach().float().mean() / micro_batches
+        # Only a divergence needs this, on every worker: rows of other workers stay 0 until they are summed up.
         self.seen = torch.zeros(len(seen[0]), settings.batch_size, device=worker.device)
         self.seen[:, worker.rank * share : (worker.rank + 1) * share] = torch.cat(seen, dim=1)
         return worker.mean(total)
@@ -329,10 +335,12 @@ def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
     started, first = time.perf_counter(), training.step
     before = training.seconds
 
+    # In images, not steps: batch sizes need not divide the interval, and the last step always counts.
     def crossed(every: int) -> bool:
         images = training.step * settings.batch_size
         return images % every < settings.batch_size or training.step == lasts
 
+    # Workers other than the first only train. What is written is the same for all of them.
     while training.step < lasts:
         facts = training.make_step()
         images, elapsed = training.step * settings.batch_size, time.perf_counter() - started
