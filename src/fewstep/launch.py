@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from fewstep.support.checks import at_least, check_fields, one_of
-from fewstep.support.errors import FAMILY, InvalidInput, Unreachable, UserError, family_of
+from fewstep.support.errors import FAMILY, InvalidInput, OutOfMemory, StorageError, Unreachable, UserError, family_of
+from fewstep.support.files import OUT_OF_SPACE
 from fewstep.training.job import Job
 
 RESTARTS = 5
@@ -67,11 +68,13 @@ def launch(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
     if settings.workers == 0:
         return _train_here(job, run_dir, settings)
     connect()
+    # A folder of its own for each launch, so that the failure of an earlier one is not taken for that of this one.
     launched = Path(tempfile.mkdtemp(prefix="launch-", dir=run_dir))
     try:
         _fit(job, run_dir, launched, settings)
     finally:
         shutil.rmtree(launched, ignore_errors=True)
+    # Launches that were killed could not remove theirs.
     for remains in run_dir.glob("launch-*"):
         shutil.rmtree(remains, ignore_errors=True)
     return run_dir / "model"
@@ -88,6 +91,8 @@ def _train_here(job, run_dir, settings):
 
 def connect():
     """Join the cluster of RAY_ADDRESS, or start Ray on this machine; once per process."""
+    # Ray reads these when it is imported. The health check finds a dead worker within half a second; `uv run` must not
+    # build another environment for workers; workers without GPUs may still see those of the machine.
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
@@ -101,6 +106,7 @@ def connect():
     address = os.environ.get("RAY_ADDRESS")
     if not address:
         _leave_out_dashboard()
+    # The options below are not allowed when joining a cluster. On this machine nothing listens beyond loopback.
     local = {} if address else {"include_dashboard": False, "num_cpus": os.cpu_count(), "_node_ip_address": "127.0.0.1"}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **local)
@@ -149,10 +155,23 @@ def _fit(job: Job, run_dir: Path, launched: Path, settings: LaunchSettings):
         trainer.fit()
     except TrainingFailedError as error:
         _raise_failure(launched)
-        raise RuntimeError(
-            f"the workers of {job.name} died {RESTARTS + 1} times. What the last one left: {error}"
-        ) from error
+        raise _given_up(job, error) from error
     _raise_failure(launched)
+
+
+def _given_up(job: Job, error: Exception) -> Exception:
+    """What is raised once Ray has started the workers for the last time, from its TrainingFailedError."""
+    from ray.exceptions import RayActorError
+
+    failures = getattr(error, "worker_failures", {}).values()
+    # Ray wraps the death of a process in an exception of its own. The others then fail to reach that worker.
+    if any(isinstance(getattr(failure, "health_check_failure", failure), RayActorError) for failure in failures):
+        return OutOfMemory(
+            f"the workers of {job.name} were killed {RESTARTS + 1} times, which a system does where memory runs out: "
+            "set a smaller training.micro_batch_size, or fewer launch.workers on each machine. The training goes on "
+            f"from its last checkpoint. What the last one left: {error}"
+        )
+    return RuntimeError(f"the workers of {job.name} failed {RESTARTS + 1} times. What the last one left: {error}")
 
 
 def share_threads(settings: LaunchSettings, gpu: bool, machines: list[dict[str, float]]) -> int:
@@ -188,6 +207,7 @@ def work(config: dict):
     run_dir, launched, context = Path(config["run_dir"]), Path(config["launched"]), ray.train.get_context()
     if (launched / FAILURE).exists():
         return  # a restart would only fail again
+    # The number of threads decides the last bits of sums, so it is set here and not left to Ray.
     torch.set_num_threads(config["threads"])
     worker = Worker(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     try:
@@ -206,6 +226,8 @@ def describe_failure(error: Exception) -> dict[str, Any]:
     """What crosses to the driver: class and sentence of a UserError; of a bug, whose kind is None, the traceback."""
     if isinstance(error, UserError):
         return {"kind": family_of(error), "message": str(error)}
+    if isinstance(error, OSError) and error.errno in OUT_OF_SPACE:  # of a library that wrote past our own checks
+        return {"kind": StorageError.__name__, "message": f"the disk is full: {error}"}
     return {"kind": None, "message": "".join(traceback.format_exception(error))}
 
 

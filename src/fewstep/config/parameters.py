@@ -126,7 +126,7 @@ class EditingParameters(Section):
     source: str | None = None
     degrade: bool = True
     count: int = Field(8, ge=1)
-    steps: NFE = 4
+    nfe: NFE = 4
     seed: Seed = 0
 
     @check("tasks")

@@ -40,7 +40,6 @@ from fewstep.support.tensor_files import hash_tensors, write_tensors
 
 SIGMA_DATA = 0.5
 DESCRIPTION, WEIGHTS = "model.json", "model.safetensors"
-LABEL_DROPOUT = 0.1  # where a model.json does not say it
 
 
 def build_function(spec: ModelSpec, space: DataSpace) -> Preconditioner:
@@ -144,7 +143,7 @@ class Model:
 
     def denoiser(self, labels: Tensor | np.ndarray | None, rng: Randomness, guidance: float = 1.0):
         """The denoiser of (x, sigma) with these labels, as conditioned has them, of this strength."""
-        if guidance != 1 and not self.knows_no_label:
+        if guidance != 1 and not self.spec.knows_no_label:
             raise InvalidInput(
                 f"guidance must be 1, got {guidance:g}: {self.spec.name} was not trained with hidden labels."
             )
@@ -164,11 +163,6 @@ class Model:
             raise InvalidInput(
                 f"guidance must be between {low:g} and {high:g} with {self.spec.name}, got {guidance:g}."
             )
-
-    @property
-    def knows_no_label(self) -> bool:
-        """Whether it was trained with labels that are hidden at times; of a model from elsewhere: as far as it says."""
-        return knows_no_label(self.spec)
 
     def check_levels(self, levels: Sequence[float] | Tensor, count: int) -> Tensor:
         """`count` levels that were given, float64. Raises ValueError unless they decrease within what was trained."""
@@ -274,13 +268,6 @@ class SavedModel:
         with naming_full_disk("the model", self.folder), replaced_folder(self.folder, DESCRIPTION, size) as partial:
             write_weights(partial / WEIGHTS)
             write_facts(partial / DESCRIPTION, {**facts, "seal": seal(facts)})
-
-
-def knows_no_label(spec: ModelSpec) -> bool:
-    """Whether a model was trained with labels that are hidden at times; of one from elsewhere: as far as it says."""
-    training = spec.provenance.training
-    hidden = 0.0 if training is None else training.get("label_dropout", LABEL_DROPOUT)
-    return spec.labels and hidden > 0
 
 
 def student_levels(nfe: int) -> Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+LABEL_DROPOUT = 0.1  # where a model.json does not say it
 Levels = dict[int, tuple[float, ...]]  # {NFE: the noise levels after the first}
 
 
@@ -68,6 +69,13 @@ class ModelSpec:
     levels: Levels = field(default_factory=dict)
     data_sha256: str | None = None
     provenance: Provenance = Provenance()
+
+    @property
+    def knows_no_label(self) -> bool:
+        """Whether it was trained with labels that were hidden at times; False where its origin does not say."""
+        training = self.provenance.training
+        hidden = 0.0 if training is None else training.get("label_dropout", LABEL_DROPOUT)
+        return self.labels and hidden > 0
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON, whose keys are words."""

@@ -1,6 +1,6 @@
 """Where and how work is done, which does not change what it makes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -22,7 +22,7 @@ class Workplace:
 
     def below(self, name: str) -> "Workplace":
         """The same with a folder of its own for unfinished work."""
-        return Workplace(self.runs / name, self.backend, self.env, self.launch, self.fresh)
+        return replace(self, runs=self.runs / name)
 
     def run_folder(self, model: SavedModel) -> Path:
         """The folder of the training that made a model, or of its import; it may have been removed."""

@@ -1,7 +1,7 @@
-"""What decides between a challenger and the champion: thresholds that allow for the noise between seeds.
+"""The gate between challenger and champion: thresholds that allow for the noise between seeds.
 
-MLflow's validate_evaluation_results is not used: it answers with an exception whose text it writes itself, and what is
-left of it beside `noise` is one comparison a threshold.
+MLflow's validate_evaluation_results is not used. It reports by an exception with its own text, and apart from `noise`
+there is one comparison per threshold.
 """
 
 from collections.abc import Sequence
@@ -43,23 +43,23 @@ class Rules:
 
 @dataclass(frozen=True)
 class Threshold:
-    """A limit for a score. words: what is said of a challenger beyond it, after the score's name."""
+    """A limit for a score. words: follow the name of the score if a challenger misses the limit."""
 
     limit: float
     at_least: bool
     words: str = "is {found:.4g}, and at {side} {limit:.4g} is asked"
 
     def failure(self, name: str, found: float) -> str | None:
-        """What is wrong with a score, if something is."""
+        """A sentence if the score misses the limit, else None."""
         if found >= self.limit if self.at_least else found <= self.limit:
             return None
         return f"{name} {self.words.format(found=found, limit=self.limit, side='least' if self.at_least else 'most')}"
 
 
 def decide(challenger: Evidence, champion: Evidence | None, rules: Rules) -> tuple[bool, str]:
-    """Whether the challenger becomes champion, and why, in words.
+    """Whether the challenger becomes champion, and the reason in words.
 
-    Both have images_per_second of one machine. None: there is no champion.
+    champion: None if there is none. Both have images_per_second, measured on the same machine.
     """
     if problem := _incomparable(challenger, champion):
         return False, problem
@@ -78,17 +78,18 @@ def decide(challenger: Evidence, champion: Evidence | None, rules: Rules) -> tup
 
 
 def decisive(evidence: Evidence, rules: Rules) -> str | None:
-    """The score that decides: KID, which is unbiased, of few samples; FID of many; a distance of points."""
+    """The score that decides: KID for few samples, because it is unbiased, FID for many, a distance for points."""
     few = evidence.count < rules.kid_below
     order = ("kid", "fid", "wasserstein") if few else ("fid", "kid", "wasserstein")
     return next((found for kind in order if (found := evidence.named(kind))), None)
 
 
 def noise(challenger: Sequence[float], champion: Sequence[float], confidence: float) -> float:
-    """How far apart two models' means over the same seeds have to be: Student's t of the paired differences.
+    """The least difference between two means over the same seeds that counts: Student's t of the paired differences.
 
-    Never 0: who scores the same is not better.
+    Never 0: a challenger with the same score is not better.
     """
+    # Both models start from the same noise for each seed, so pairing removes the part of the spread that they share.
     differences = [a - b for a, b in zip(challenger, champion, strict=True)]
     return max(reach(differences, confidence), 1e-9 * max(1.0, abs(fmean(champion))))
 

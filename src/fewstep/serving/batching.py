@@ -1,4 +1,4 @@
-"""Samples for several callers at once, made in batches of the size that suits the model."""
+"""Samples for several callers at once, in batches of the size that is fastest for the model."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,10 +18,7 @@ ROUNDS = 3
 
 @dataclass(frozen=True)
 class Order:
-    """A call for samples, which are those of Model.sample for range(count).
-
-    nfe: network evaluations an image.
-    """
+    """A call for the samples of Model.sample with indices range(count). nfe: network evaluations per image."""
 
     count: int
     nfe: int
@@ -30,9 +27,9 @@ class Order:
 
 
 class BatchQueue:
-    """A model that any number of threads may call. Orders that arrive while a batch is made share the next one.
+    """A model that any number of threads may call. Orders that arrive while a batch is being made share the next one.
 
-    size: samples in a batch; by default the fastest, which is measured.
+    size: samples in a batch; by default the fastest size is measured.
     """
 
     def __init__(self, model: Model, size: int | None = None):
@@ -61,7 +58,7 @@ class BatchQueue:
             self._settle(pairs)
 
     def _settle(self, pairs: list[tuple[Order, Future]]) -> None:
-        """Give each order its samples. If that fails, try each alone: an order fails for its own caller only."""
+        """Give each order its samples. If that fails, make each alone: a bad order fails for its own caller only."""
         try:
             made = self._make([order for order, _ in pairs])
         except Exception as problem:
@@ -75,7 +72,7 @@ class BatchQueue:
                 result.set_result(samples)
 
     def _make(self, orders: list[Order]) -> list[np.ndarray]:
-        """Samples for orders of one NFE that all have a label, or none has."""
+        """Samples for orders of one NFE, either all with a label or all without."""
         rows = [(order.seed, index, order.label) for order in orders for index in range(order.count)]
         samples = []
         for start in range(0, len(rows), self.size):
@@ -87,7 +84,7 @@ class BatchQueue:
 
 
 def best_size(speed_at: Callable[[int], float], largest: int = LARGEST) -> int:
-    """The smallest power of 2 at which doubling the batch makes hardly more images a second."""
+    """The smallest power of 2 at which doubling the batch hardly gives more images per second."""
     size, best = 1, speed_at(1)
     while size < largest:
         try:
@@ -101,7 +98,7 @@ def best_size(speed_at: Callable[[int], float], largest: int = LARGEST) -> int:
 
 
 def speed(model: Model, size: int) -> float:
-    """Images a second in batches of this size, the best of several."""
+    """Images per second in batches of this size, the best of several rounds."""
     times = []
     for _ in range(ROUNDS):
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The generator behind a registered version, as MLflow loads and calls it (pyfunc)."""
+"""The generator of a registered version, as MLflow loads and calls it (pyfunc)."""
 
 import base64
 import io
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Served:
-    """A version while it is served. name, number: None for one that came from no registry."""
+    """A version while it is served. name, number: None if it was not loaded from a registry."""
 
     queue: BatchQueue
     name: str | None
@@ -39,10 +39,10 @@ class Served:
 
 
 class Generator(PythonModel):
-    """Samples and edits of a version's model. With FEWSTEP_FOLLOW it follows an alias of the registry."""
+    """Samples and edits by the model of a version. With FEWSTEP_FOLLOW it follows an alias of the registry."""
 
     def load_context(self, context) -> None:
-        """Raises MlflowException if the files are not those that MLmodel, or the registry, describes."""
+        """Raises MlflowException if the files differ from what MLmodel or the registry describes."""
         saved, registered = SavedModel.open(context.artifacts["model"]), context.model_config
         folder = Path(context.artifacts["model"]).parents[1]
         seals = seals_of(folder)
@@ -55,7 +55,7 @@ class Generator(PythonModel):
         self.reloading, self.looked = threading.Lock(), time.monotonic()
 
     def predict(self, context, model_input: list[Request], params=None):
-        """A dictionary per request: images (base64 PNGs) or points, and what made them."""
+        """A dictionary for each request: images (base64 PNGs) or points, and how they were made."""
         if any(request.reload is True for request in model_input):
             self._reload()
         elif os.environ.get(FOLLOW) and time.monotonic() > self.looked + EVERY:
@@ -69,14 +69,14 @@ class Generator(PythonModel):
         return [_answer(served, r, edits[n] if n in edits else next(made)) for n, r in enumerate(requests)]
 
     def _follow(self) -> None:
-        """Reload in the background, where a failure has no caller to answer: it goes to the log."""
+        """Reload in the background. No caller waits for it, so a failure goes to the log."""
         try:
             self._reload()
         except MlflowException as problem:
             log.warning("%s", problem.message)
 
     def _reload(self) -> None:
-        """Serve the version that holds the followed alias now. If it cannot be loaded, the present one stays."""
+        """Serve the version that has the followed alias now. If it cannot be loaded, the current one stays."""
         now, alias = self.served, os.environ.get(FOLLOW)
         if now.name is None:
             raise BadRequest("reload: this model was not loaded from a registry, so it has no newer version")
@@ -108,7 +108,7 @@ def _answer(served: Served, request: Request, samples: np.ndarray) -> dict:
 
 
 def _check_registered(model: SavedModel, seals: dict[str, str], name: str, number: int) -> None:
-    """Compare with the registry's hashes too: MLmodel may have been replaced together with the files it describes."""
+    """Compare with the hashes in the registry too: somebody may have replaced MLmodel together with the files."""
     try:
         backend = Backend.at(Path.cwd(), mlflow.get_tracking_uri())
         version = get_version(backend.existing(), name, number)
@@ -122,7 +122,7 @@ def _check_registered(model: SavedModel, seals: dict[str, str], name: str, numbe
 
 
 def _version(folder: Path) -> tuple[str, int] | None:
-    """Name and number of a version that was loaded from a registry: MLflow writes two lines of YAML beside it."""
+    """Name and number of a version that was loaded from a registry, from two lines of YAML that MLflow writes."""
     if not (folder / REGISTERED).exists():
         return None
     lines = (line.partition(": ") for line in (folder / REGISTERED).read_text().splitlines())

@@ -1,4 +1,4 @@
-"""Where MLflow keeps runs and versions."""
+"""The server or the database where MLflow keeps runs and versions."""
 
 import logging
 import os
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SQLITE = "sqlite:///"
+# Names of MLflow's error codes (mlflow.protos.databricks_pb2.ErrorCode), as MlflowException.error_code has them.
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the latter is said of an alias
 AWAY = ("TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED")
 
@@ -53,7 +54,7 @@ class Backend:
 
     @property
     def address(self) -> str:
-        """The URI without a password, for people."""
+        """The URI without its password, to be shown."""
         return self.uri.replace(self._password, "")
 
     @property

@@ -9,7 +9,7 @@ import torch
 
 from fewstep.data.space import DataSpace
 from fewstep.diffusion.levels import RHO, SIGMA_MAX, SIGMA_MIN
-from fewstep.models.model import SavedModel, build_function, knows_no_label
+from fewstep.models.model import SavedModel, build_function
 from fewstep.models.spec import Levels, ModelSpec, levels_from_json, levels_to_json
 from fewstep.objectives import Objective, build_objective
 from fewstep.preconditioning import Preconditioner
@@ -133,7 +133,7 @@ class Recipe:
                     f"the teacher was trained at scale {teacher.space.scale:g}, and these data have {space.scale:g}: "
                     f"kedro run --pipelines=ingest --params=data.scale={teacher.space.scale:g}"
                 )
-            self._check_labels(teacher.spec.labels, knows_no_label(teacher.spec))
+            self._check_labels(teacher.spec.labels, teacher.spec.knows_no_label)
             if self.start == "teacher":
                 with torch.device("meta"):
                     taught_by = build_function(teacher.spec, teacher.space).network

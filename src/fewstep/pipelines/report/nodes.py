@@ -100,7 +100,7 @@ def _edited(images: ArrayStore, student: Model, teacher: Model | None, editing: 
             trials, _ = try_tasks(images, student, teacher, **dict(editing), on_progress=bar)
     except UserError as refusal:
         return [Part("Editing", f"There is none: {refusal}")]
-    return edited_parts(trials, editing.steps)
+    return edited_parts(trials, editing.nfe)
 
 
 def track_report(report: str, pictures: dict[str, Image.Image], student: SavedModel, workplace: Workplace) -> None:
