@@ -18,7 +18,7 @@ from fewstep.support.checks import between, check_fields, instance_of, optional,
 from fewstep.support.errors import InvalidInput
 from fewstep.support.file_kinds import PARQUET, kind_of_file
 
-ROWS = 8  # that are in memory at once
+ROWS = 16  # that are in memory at once
 
 
 @dataclass(frozen=True)
