@@ -159,8 +159,8 @@ def _check_sizes(cells: Any, path: str, row: int, most_bytes: int) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    content = pc.struct_field(cells, "bytes") if pa.types.is_struct(cells.type) else cells
-    for number, size in enumerate(pc.binary_length(content).to_pylist()):
+    content = cells.field("bytes") if pa.types.is_struct(cells.type) else cells
+    for number, size in enumerate(pc.call_function("binary_length", [content]).to_pylist()):
         if (size or 0) > most_bytes:
             raise InvalidInput(
                 f"{path}, row {row + number} has {size:,} bytes, and at most {most_bytes:,} are read: make the picture "

@@ -2,7 +2,6 @@
 
 import os
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
@@ -22,7 +21,7 @@ class Claims:
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         self._held.close()  # of a run of this process that was refused after it had claimed
-        locks = Path(catalog.get("runs")._filepath) / "locks"
+        locks = catalog.load("runs") / "locks"
         made = pipeline.all_outputs()
         with ExitStack() as claims:
             for file, name in sorted(files_of(pipeline, catalog).items()):
