@@ -212,7 +212,9 @@ def test_a_second_run_does_not_train_beside_the_first(project, journey):
     pid = worker_of(run.run_dir("teacher"))
     code, output = project.run(*endless)
     run.kill()
-    assert code != 0 and re.search(rf"Error: process {pid} on .* is training in .*: wait until it has ended", output)
+    assert code != 0 and re.search(
+        rf"Error: process {run.process.pid} on .* is making data/.*: wait until it ends", output
+    )
     until = time.monotonic() + 30
     while Path(f"/proc/{pid}/stat").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text():
         assert time.monotonic() < until, "the worker outlived its driver"

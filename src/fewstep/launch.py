@@ -4,23 +4,31 @@ Checkpoints are the loop's own, in the run's folder: with no worker, one, or man
 that dies is started again by Ray Train and goes on from the newest of them.
 """
 
+import errno
 import json
 import logging
 import math
 import os
 import shutil
+import signal
 import tempfile
+import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fewstep.support.checks import at_least, check_fields, one_of
+from fewstep.support.checks import at_least, check_fields, one_of, up_to, whole
 from fewstep.support.errors import FAMILY, InvalidInput, OutOfMemory, StorageError, Unreachable, UserError, family_of
 from fewstep.support.files import OUT_OF_SPACE
+from fewstep.training.checkpoint import load_newest
 from fewstep.training.job import Job
 
 RESTARTS = 5
+ROOM = 64 * 2**20  # bytes
+MOST = 2**16  # workers, or threads of each
 FAILURE = "failure.json"
 SHARED = "on several machines the project folder is on storage that all of them share, at the same path."
 
@@ -40,7 +48,8 @@ class LaunchSettings:
     other_numerics: bool = False
 
     def __post_init__(self):
-        check_fields(self, workers=at_least(0), threads=at_least(0), gpu=one_of(True, False, "auto"))
+        number = up_to(MOST, whole(at_least(0)))
+        check_fields(self, workers=number, threads=number, gpu=one_of(True, False, "auto"))
 
     def device(self):
         """The torch.device of a training in this process."""
@@ -52,6 +61,15 @@ class LaunchSettings:
     def threads_here(self) -> int:
         """CPU threads of a worker on this machine alone, where the process counts as one if there is none."""
         return self.threads or max(1, (os.cpu_count() or 1) // max(1, self.workers))
+
+    def words(self) -> str:
+        """Who trains: "2 workers of 1 thread each"."""
+
+        def count(number: int, name: str) -> str:
+            return f"{number} {name}{'s' * (number != 1)}"
+
+        threads = count(self.threads_here(), "thread")
+        return f"{count(self.workers, 'worker')} of {threads} each" if self.workers else f"one process of {threads}"
 
 
 def launch(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
@@ -67,6 +85,7 @@ def launch(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
         return run_dir / "model"
     if settings.workers == 0:
         return _train_here(job, run_dir, settings)
+    load_newest(run_dir / "checkpoints")  # says here, where people see it, which of them are damaged
     connect()
     # A folder of its own for each launch, so that the failure of an earlier one is not taken for that of this one.
     launched = Path(tempfile.mkdtemp(prefix="launch-", dir=run_dir))
@@ -78,6 +97,23 @@ def launch(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
     for remains in run_dir.glob("launch-*"):
         shutil.rmtree(remains, ignore_errors=True)
     return run_dir / "model"
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM leaves the block as Ctrl-C does, by an exception, so that whoever is around it can say how it ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python hands signals to the main thread alone
+        return
+
+    def leave(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _train_here(job, run_dir, settings):
@@ -105,6 +141,9 @@ def connect():
         logging.getLogger(name).setLevel(logging.ERROR)
     address = os.environ.get("RAY_ADDRESS")
     if not address:
+        check_room()
+        # Ray's agents outlive a driver that is killed until they give its store up, by default after minutes.
+        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")
         _leave_out_dashboard()
     # The options below are not allowed when joining a cluster. On this machine nothing listens beyond loopback.
     local = {} if address else {"include_dashboard": False, "num_cpus": os.cpu_count(), "_node_ip_address": "127.0.0.1"}
@@ -112,6 +151,21 @@ def connect():
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **local)
     except ConnectionError as error:
         raise Unreachable(f"no Ray cluster answers at {address} (RAY_ADDRESS): {error}") from error
+
+
+def check_room() -> None:
+    """Raise StorageError where Ray could not keep its files: it would only say after a minute that it did not start."""
+    place = Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp")
+    try:
+        room = shutil.disk_usage(place).free if os.access(place, os.W_OK) else 0
+    except OSError:
+        room = 0
+    if room < ROOM:
+        raise StorageError(
+            f"Ray keeps its files in {place}, and {room / 2**20:.0f} MB can be written there, where {ROOM / 2**20:.0f} "
+            "are needed: make room, name another folder (TMPDIR), or train in this process (launch.workers=0).",
+            errno.ENOSPC,
+        )
 
 
 def _leave_out_dashboard():

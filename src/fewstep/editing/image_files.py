@@ -22,7 +22,7 @@ def read_images(
 ) -> tuple[list[str], np.ndarray]:
     """Names and uint8 [N, C, H, W] of the pictures in a folder, an archive or an array, or of the one picture.
 
-    factor: of super-resolution; images smaller by this factor are accepted too, and their pixels repeated. source: where
+    factor: of super-resolution; images smaller by this factor are taken too, and their pixels repeated. source: where
     the data came from, as their store says, whose settings are then used. Raises ValueError for a picture of another
     size, or for a colour picture where the data are grey.
     """

@@ -11,7 +11,7 @@ from fewstep.editing.interpolation import KnownNoise, StripRandomness
 from fewstep.editing.tasks import Interpolate, Task
 from fewstep.models.model import Model
 from fewstep.samplers import carry_up, noises_along, sample_multistep
-from fewstep.support.checks import at_least, check_value
+from fewstep.support.checks import at_least, check_value, up_to, whole
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
@@ -22,7 +22,7 @@ def check_model(model: Model, task: Task, nfe: int) -> None:
         raise InvalidInput(
             f"only consistency functions edit images, and {model.spec.name} is sampled with {model.samplers[0]}."
         )
-    check_value("nfe", nfe, at_least(1))
+    check_value("nfe", nfe, up_to(10_000, whole(at_least(1))))
     task.check(model.space)
 
 

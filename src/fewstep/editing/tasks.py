@@ -14,7 +14,7 @@ from fewstep.diffusion.levels import SIGMA_MAX, SIGMA_MIN, karras_levels, per_sa
 from fewstep.editing.image_files import find_mask
 from fewstep.editing.multistep_edit import Edit
 from fewstep.editing.projection import Projection, check_factor, grey, known_grey, known_means, known_pixels
-from fewstep.support.checks import above, at_least, between, check_fields
+from fewstep.support.checks import above, at_least, between, check_fields, up_to, whole
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
@@ -154,7 +154,7 @@ class Interpolate(Task):
     frames: int = 8
 
     def __post_init__(self):
-        check_fields(self, frames=at_least(2))
+        check_fields(self, frames=up_to(10_000, whole(at_least(2))))
 
 
 TASKS: dict[str, type[Task]] = {

@@ -21,7 +21,7 @@ from fewstep.evaluation.results import Evaluation, ExtractorId, Floor, Measureme
 from fewstep.evaluation.sample_stream import in_batches
 from fewstep.evaluation.sampling import SamplingSetting, asked_labels
 from fewstep.evaluation.scores import FEWEST, Reference, frechet_distance, score_images
-from fewstep.support.checks import at_least, check_value
+from fewstep.support.checks import at_least, check_value, up_to, whole
 from fewstep.support.errors import InvalidInput
 
 
@@ -201,7 +201,7 @@ def _check(store: ArrayStore, extractor: Extractor | None, count: int, seeds: Se
         raise InvalidInput(f"images need a feature extractor and points must have none, got {given} for {space.kind}.")
     if extractor:
         check_images(extractor, space)
-    check_value("count", count, at_least(FEWEST))
+    check_value("count", count, up_to(10**9, whole(at_least(FEWEST))))
     if not seeds or len(set(seeds)) < len(seeds):
         raise InvalidInput.of("seeds", list(seeds), "at least one number, without repetitions")
     for split in ("train", "heldout"):

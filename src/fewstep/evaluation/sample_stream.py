@@ -13,7 +13,7 @@ import numpy as np
 
 from fewstep.data.space import DataSpace
 from fewstep.data.store import DTYPES
-from fewstep.support.checks import at_least, check_value
+from fewstep.support.checks import at_least, check_value, up_to, whole
 from fewstep.support.errors import InvalidInput
 
 
@@ -50,8 +50,8 @@ def stream(
     another process writes this file.
     """
     path, shape = Path(path), (count, *space.shape)
-    check_value("count", count, at_least(1))
-    check_value("batch_size", batch_size, at_least(1))
+    check_value("count", count, up_to(10**9, whole(at_least(1))))
+    check_value("batch_size", batch_size, up_to(2**20, whole(at_least(1))))
     if path.suffix != ".npy":
         raise InvalidInput(f"the name of a file of samples must end in .npy, got {path}.")
     with _sole_writer(path):

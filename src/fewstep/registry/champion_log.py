@@ -12,6 +12,8 @@ before the earlier one, and a reader between a move and its aliases sees the for
 
 import getpass
 import json
+import logging
+import re
 import time
 import uuid
 from datetime import UTC, datetime
@@ -22,6 +24,7 @@ from fewstep.tracking.backend import Backend
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+logger = logging.getLogger(__name__)
 DECIDED = ("promoted", "confirmed", "forced")
 PREFIX, LONGEST = "move.", 3000  # characters of a reason, in the history and on a version
 
@@ -49,11 +52,24 @@ def _log(tags: dict[str, str]) -> dict[str, dict]:
     """{key: move} in order, each from the version that the one before it had made champion."""
     log, newest = {}, ""
     for key in sorted(key for key in tags if key.startswith(PREFIX)):
-        entry = json.loads(tags[key])
+        if (entry := _read_move(key, tags[key])) is None:
+            logger.warning("the tag %s is no move of the champion, and is left out", key)
+            continue
         if entry.pop("seen", newest) != newest and newest:
             entry["from"] = log[newest]["to"]
         log[key], newest = entry, key
     return log
+
+
+def _read_move(key: str, text: str) -> dict | None:
+    """A move of the champion; None for a tag that somebody else set."""
+    try:
+        entry = json.loads(text)
+        versions = type(entry["to"]) is int and isinstance(entry["from"], int | None)
+        said = all(isinstance(entry[name], str) for name in ("kind", "who", "when", "why"))
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return entry if versions and said and re.fullmatch(rf"{re.escape(PREFIX)}\d+\.\w+", key) else None
 
 
 def move(client: "MlflowClient", name: str, kind: str, version: str, why: str) -> dict:

@@ -11,7 +11,7 @@ from statistics import fmean
 from fewstep.evaluation import FULL_SEEDS
 from fewstep.evaluation.interval import reach
 from fewstep.evaluation.results import Evidence
-from fewstep.support.checks import at_least, between, check_fields, within
+from fewstep.support.checks import above, at_least, between, check_fields, check_value, up_to, whole, within
 from fewstep.support.names import check_name
 
 DISTANCES = ("kid", "fid", "wasserstein")
@@ -35,10 +35,12 @@ class Rules:
     first: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self):
-        for name in self.first:
+        share, distance = between(0, 1), up_to(1e6, above(0))
+        for name, limit in self.first.items():
             check_name("absolute threshold", name, (*DISTANCES, "recall"))
-        share = between(0, 1)
-        check_fields(self, nfe=at_least(1), confidence=within(0.5, 1), keep_recall=share, keep_speed=share)
+            check_value(f"first.{name}", limit, share if name == "recall" else distance)
+        check_fields(self, nfe=up_to(10_000, whole(at_least(1))), kid_below=up_to(1e9, whole(at_least(0))))
+        check_fields(self, confidence=within(0.5, 1), keep_recall=share, keep_speed=share)
 
 
 @dataclass(frozen=True)

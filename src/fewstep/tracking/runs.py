@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+STATE = {"experiment": str, "name": str, "created_ms": int, "run_id": str | None, "status": str, "images": int}
+STATE |= {"params": dict, "tags": dict, "scores": dict, "files": list}
 INTERVAL, PATIENCE = 2.0, 30.0  # seconds from one push to the next, and after one that failed
 
 
@@ -38,8 +40,7 @@ def open_run(
     path = Path(folder) / "tracking.json"
     given: dict = json.loads(json.dumps(dict(params or {}), default=str))
     tags = dict(tags or {})
-    if path.exists():
-        state = json.loads(path.read_text())
+    if state := _read_state(path):
         first = flatten(state["params"]) | state["tags"]
         now = flatten(given) | tags
         state["tags"] |= {f"later.{key}": value for key, value in now.items() if first.get(key, value) != value}
@@ -56,6 +57,21 @@ class Connection:
     client: "MlflowClient"
     run_id: str
     pictures: set[tuple[str, int]]
+
+
+def _read_state(path: Path) -> dict | None:
+    """What a run is, if anything; None, with a warning, where the file was damaged."""
+    if not path.exists():
+        return None
+    try:
+        state = json.loads(path.read_text())
+        wrong = [key for key, kind in STATE.items() if not isinstance(state[key], kind)]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as problem:
+        wrong = [repr(problem)]
+    if wrong:
+        log.warning("%s is damaged (%s): this work is logged as a new run.", path, ", ".join(wrong))
+        return None
+    return state
 
 
 class Run:

@@ -23,10 +23,10 @@ from fewstep.diffusion.randomness import StepRandomness, derive_seed
 from fewstep.losses.distances import build_distance
 from fewstep.models.model import Model, build_function
 from fewstep.objectives import Batch, Networks, Objective, Progress
-from fewstep.support.errors import Divergence
+from fewstep.support.errors import Divergence, InvalidInput
 from fewstep.support.memory import keep_freed_memory, naming_lack_of_memory
 from fewstep.training.batches import Batches
-from fewstep.training.checkpoint import checkpoints, flatten, load_newest, part_of, save_checkpoint
+from fewstep.training.checkpoint import flatten, load_newest, newest_whole, part_of, save_checkpoint
 from fewstep.training.ema import update_average
 from fewstep.training.job import Job
 from fewstep.training.lock import sole_training
@@ -81,7 +81,7 @@ class Training:
         keep_freed_memory()
         self.job, self.run_dir, self.worker = job, run_dir, worker
         self.settings = job.recipe.training
-        store = ArrayStore.open(job.data)
+        store = opened_data(job, whole=worker.rank == 0)
         self.space = store.space
         self.batches = Batches(store.images("train"), store.labels("train"), self.space, self.settings, job.recipe.seed)
         self.parts: list[Tensor] = []  # parts of the loss of a micro-batch, each followed by a level of its own
@@ -245,8 +245,8 @@ class Training:
         return f"level{'s' * (len(found) > 1)} {', '.join(found)}"
 
     def _kept(self) -> str:
-        kept = checkpoints(self.run_dir / "checkpoints")
-        return f"The last good checkpoint stays ({kept[-1].name})." if kept else "There was no checkpoint yet."
+        kept = newest_whole(self.run_dir / "checkpoints")
+        return f"The last good checkpoint stays ({kept.name})." if kept else "There was no checkpoint yet."
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the next step depends on, by name."""
@@ -288,15 +288,27 @@ class Training:
     def model(self) -> Model:
         """The averaged student as it is now."""
         provenance = self.job.provenance
+        more = {**provenance.more, "workers": self.worker.size, "threads": torch.get_num_threads()}
         if self.other_numerics:
-            provenance = replace(provenance, more={**provenance.more, "other_numerics": self.other_numerics})
+            more["other_numerics"] = self.other_numerics
         provenance = replace(
             provenance,
+            more=more,
             images=self.step * self.settings.batch_size,
             seconds=round(self.seconds, 1),
             parameters=sum(p.numel() for p in self.average.parameters()),
         )
         return Model(self.average, self.space, replace(self.job.spec, provenance=provenance))
+
+
+def opened_data(job: Job, whole: bool) -> ArrayStore:
+    """The images of a job. Raises ValueError if they are not those that it was made for. whole: check the content."""
+    store = ArrayStore.open(job.data)
+    if store.sha256 != job.data_sha256:
+        raise InvalidInput(f"the data in {job.data} were replaced since the training of {job.name} was asked for.")
+    if whole:
+        store.verify()
+    return store
 
 
 def frozen_copy(module: M) -> M:

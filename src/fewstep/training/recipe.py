@@ -8,12 +8,12 @@ from typing import Any, Literal
 import torch
 
 from fewstep.data.space import DataSpace
-from fewstep.diffusion.levels import RHO, SIGMA_MAX, SIGMA_MIN
+from fewstep.diffusion.levels import RHO, RHOS, SIGMA_MAX, SIGMA_MIN
 from fewstep.models.model import SavedModel, build_function
 from fewstep.models.spec import Levels, ModelSpec, levels_from_json, levels_to_json
 from fewstep.objectives import Objective, build_objective
 from fewstep.preconditioning import Preconditioner
-from fewstep.support.checks import above, check_fields, inside
+from fewstep.support.checks import check_fields, inside
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 from fewstep.training.hyperparameters import TrainingSettings
@@ -36,7 +36,7 @@ class NoiseRange:
     def __post_init__(self):
         if self.sigma_max != SIGMA_MAX:
             raise InvalidInput.of("sigma_max", self.sigma_max, f"{SIGMA_MAX:g}, where samplers start")
-        check_fields(self, sigma_min=inside(0, SIGMA_MAX), rho=above(0))
+        check_fields(self, sigma_min=inside(0, SIGMA_MAX), rho=RHOS)
 
 
 @dataclass(frozen=True)
