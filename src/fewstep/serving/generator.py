@@ -65,7 +65,7 @@ class Generator(PythonModel):
         requests = checked(model_input, served.queue.model)
         edits = {n: served.queue.alone(edited, served.queue.model, r) for n, r in enumerate(requests) if r.edit}
         drawn = [r for r in requests if not r.edit]
-        made = iter(served.queue([Order(r.num_images, r.nfe, r.seed, r.label) for r in drawn]))
+        made = iter(served.queue([Order(r.num_images, r.nfe, r.seed, r.class_number) for r in drawn]))
         return [_answer(served, r, edits[n] if n in edits else next(made)) for n, r in enumerate(requests)]
 
     def _follow(self) -> None:
@@ -99,9 +99,9 @@ def _answer(served: Served, request: Request, samples: np.ndarray) -> dict:
     model = served.queue.model
     shown = {"points": samples.tolist()} if model.space.kind == "points" else {"images": [_png(i) for i in samples]}
     # "steps" is the former name of "nfe", for callers from before.
-    asked = {"nfe": request.nfe, "steps": request.nfe, "seed": request.seed, "label": request.label}
-    if request.label is not None:
-        asked["class"] = model.space.classes[request.label]
+    asked = {"nfe": request.nfe, "steps": request.nfe, "seed": request.seed, "label": request.class_number}
+    if request.class_number is not None:
+        asked["class"] = model.space.classes[request.class_number]
     levels = edit_levels(model, request) if request.edit else model.levels(request.nfe)
     made_by = {"model_sha256": model.sha256, "model": served.name, "version": served.number}
     return {**shown, **asked, "levels": levels.tolist(), **made_by}

@@ -74,6 +74,11 @@ class Request(BaseModel):
             return Wrong(error_of(".".join([info.field_name, *map(str, first["loc"])]), first))
 
     @property
+    def class_number(self) -> int | None:
+        """The number of the class that is asked for: `checked` has put it in place of its name."""
+        return None if self.label is None else int(self.label)
+
+    @property
     def count(self) -> int:
         """The number of images that the request asks for."""
         return self.edit.count if self.edit else self.num_images
