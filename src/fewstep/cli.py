@@ -42,6 +42,7 @@ def run_journey(**options) -> None:
     check_known(**options)
     if not (options["pipeline"] or options["pipelines"] or options["conf_source"]):
         options["pipelines"] = journey_of(options["env"], options["params"])
+    assert kedro_run.callback is not None
     kedro_run.callback(**options)
 
 

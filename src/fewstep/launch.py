@@ -13,6 +13,7 @@ import tempfile
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fewstep.support.checks import at_least, check_fields, one_of
 from fewstep.support.errors import FAMILY, InvalidInput, Unreachable, UserError, family_of
@@ -49,7 +50,7 @@ class LaunchSettings:
 
     def threads_here(self) -> int:
         """CPU threads of a worker on this machine alone, where the process counts as one if there is none."""
-        return self.threads or max(1, os.cpu_count() // max(1, self.workers))
+        return self.threads or max(1, (os.cpu_count() or 1) // max(1, self.workers))
 
 
 def launch(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
@@ -114,9 +115,11 @@ def _leave_out_dashboard():
     from ray._private import ray_constants
     from ray._private.node import Node
 
-    def stand_in(node, **_):
+    def stand_in(self: Node, *, include_dashboard: bool | None = None, raise_on_failure: bool = False) -> None:
         address = ray_constants.DASHBOARD_ADDRESS.encode(), b"127.0.0.1:1"
-        node.get_gcs_client().internal_kv_put(*address, True, ray_constants.KV_NAMESPACE_DASHBOARD)
+        client = self.get_gcs_client()
+        assert client is not None
+        client.internal_kv_put(*address, True, ray_constants.KV_NAMESPACE_DASHBOARD)
 
     Node.start_api_server = stand_in
 
@@ -129,7 +132,7 @@ def _fit(job: Job, run_dir: Path, launched: Path, settings: LaunchSettings):
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    gpu = any(machine.get("GPU") for machine in machines) if settings.gpu == "auto" else settings.gpu
+    gpu = any(machine.get("GPU") for machine in machines) if settings.gpu == "auto" else bool(settings.gpu)
     threads = share_threads(settings, gpu, machines)
     trainer = TorchTrainer(
         work,
@@ -199,14 +202,14 @@ def work(config: dict):
             raise  # the others wait for this worker: let Ray end them
 
 
-def describe_failure(error: Exception) -> dict[str, str | None]:
+def describe_failure(error: Exception) -> dict[str, Any]:
     """What crosses to the driver: class and sentence of a UserError; of a bug, whose kind is None, the traceback."""
     if isinstance(error, UserError):
         return {"kind": family_of(error), "message": str(error)}
     return {"kind": None, "message": "".join(traceback.format_exception(error))}
 
 
-def rebuild_failure(failure: dict[str, str | None]) -> Exception:
+def rebuild_failure(failure: dict[str, Any]) -> Exception:
     """The error of describe_failure, in the driver."""
     if failure["kind"] is None:
         return RuntimeError(f"a worker failed:\n{failure['message']}")

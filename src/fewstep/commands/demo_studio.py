@@ -11,6 +11,7 @@ from PIL import Image
 from fewstep import load
 from fewstep.editing import build_task, edit_images, interpolate, seed_ends
 from fewstep.editing.image_files import as_picture
+from fewstep.editing.tasks import Interpolate, Task
 from fewstep.models.model import Model
 from fewstep.registry import load_newer
 from fewstep.registry.versions import get_version
@@ -37,23 +38,30 @@ class Studio:
 
     def __init__(self, place: str, teacher: str | None = None, backend: Backend | None = None):
         self.place, self.backend = place, backend or Backend.at(Path.cwd())
-        self.teacher_place, self.served = teacher, None
+        self.teacher_place = teacher
+        self._served: Pair | None = None
         named = place.removeprefix("models:/") if place.startswith("models:/") else ""
         registered, _, self.alias = named.partition("@")
         self.name, _, number = registered.partition("/")
         if self.alias:
             self.reload()
         else:
-            self.served = self._beside(load(place, self.backend), int(number) if number.isdigit() else None)
+            self._served = self._beside(load(place, self.backend), int(number) if number.isdigit() else None)
         if self.served.student.space.kind != "images":
             raise InvalidInput(f"the page shows images, and {place} makes {self.served.student.space.kind}.")
 
+    @property
+    def served(self) -> Pair:
+        """The student and its teacher as they are shown now."""
+        assert self._served is not None  # the first look at the registry finds a version, or raises
+        return self._served
+
     def reload(self) -> str:
         """Take the version that holds the alias now; says which is served. ValueError where it cannot be had."""
-        now = self.served and self.served.number
+        now = self._served and self._served.number
         if self.alias and (newer := load_newer(self.backend, self.name, self.alias, now)):
             number, student = newer
-            self.served = self._beside(student, number)
+            self._served = self._beside(student, number)
         return self.words()
 
     def words(self) -> str:
@@ -77,7 +85,7 @@ class Studio:
         self, picture: Image.Image, missing: np.ndarray, steps: int, seed: int, label: int | None = None
     ) -> Image.Image:
         """picture: as drawn here, or of the model's size. missing: [H, W] of any size, above 0 where painted over."""
-        mask = Image.fromarray(np.where(missing > 0, 255, 0).astype(np.uint8)).resize(self._size, Image.BOX)
+        mask = Image.fromarray(np.where(missing > 0, 255, 0).astype(np.uint8)).resize(self._size, Image.Resampling.BOX)
         covered = torch.from_numpy(np.asarray(mask) >= 64)  # a quarter of a pixel is enough
         return self._edit(build_task("inpaint", {"mask": covered}), picture, steps, seed, label)
 
@@ -87,7 +95,7 @@ class Studio:
 
     def interpolate(self, seed: int, other: int, frames: int, steps: int, label: int | None = None) -> Image.Image:
         """A strip of images from one seed's to another's."""
-        student, task = self.served.student, build_task("interpolate", {"frames": frames})
+        student, task = self.served.student, Interpolate(frames=frames)
         made = interpolate(student, task, seed_ends(student, (seed, other)), steps, _told(student, label))
         return shown(np.concatenate(list(student.space.decode(made)), axis=2))
 
@@ -106,9 +114,9 @@ class Studio:
     def _sample(self, model: Model, nfe: int, seed: int, label: int | None) -> np.ndarray:
         return model.sample(nfe, seed, range(1), _told(model, label))
 
-    def _edit(self, task, picture: Image.Image, steps: int, seed: int, label: int | None) -> Image.Image:
+    def _edit(self, task: Task, picture: Image.Image, steps: int, seed: int, label: int | None) -> Image.Image:
         student = self.served.student
-        small = picture.convert(PIXELS[student.space.shape[0]]).resize(self._size, Image.BOX)
+        small = picture.convert(PIXELS[student.space.shape[0]]).resize(self._size, Image.Resampling.BOX)
         given = np.asarray(small).reshape(1, *small.size[::-1], -1).transpose(0, 3, 1, 2)
         edited = edit_images(student, task, student.space.encode(given), steps, seed, _told(student, label))
         return shown(student.space.decode(edited)[0])
@@ -142,4 +150,4 @@ def shown(image: np.ndarray) -> Image.Image:
     """[C, H, W] uint8 -> a picture of visible pixels."""
     picture = as_picture(image)
     factor = max(1, SHOWN // picture.height)
-    return picture.resize((picture.width * factor, picture.height * factor), Image.NEAREST)
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)

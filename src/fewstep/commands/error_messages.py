@@ -38,10 +38,13 @@ class Bug(click.ClickException):
 def refusing(command: click.Command, check: Callable[..., None] = lambda **_: None) -> click.Command:
     """The command, with its errors shown as messages or bugs. check: of its options, before it runs."""
 
+    own = command.callback
+    assert own is not None
+
     def callback(*args, **kwargs):
         try:
             check(**kwargs)
-            return command.callback(*args, **kwargs)
+            return own(*args, **kwargs)
         except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
             raise  # click shows these itself
         except Exception as error:

@@ -45,15 +45,15 @@ def import_model(
         raise InvalidInput(f"there is already a {role} in {target}: replace it with --replace.")
     if config and origin != "openai":
         raise InvalidInput(f"--config is for --from openai: files from {origin} hold their own options.")
-    options = {"teacher": True} if role == "teacher" else {"teacher": False, "levels": student.levels}
+    teaches, levels = role == "teacher", None if role == "teacher" else student.levels
     if origin == "diffusers":
-        if role == "teacher":
+        if teaches:
             raise InvalidInput("a ConsistencyModelPipeline is a student: import it with --as student.")
-        model = import_diffusers(file, name, params.dataset, levels=options["levels"])
+        model = import_diffusers(file, name, params.dataset, levels=levels)
     elif origin == "openai":
-        model = import_openai(file, name, params.dataset, **options, config=_options(config))
+        model = import_openai(file, name, params.dataset, teacher=teaches, levels=levels, config=_options(config))
     else:
-        model = import_nvidia(file, name, params.dataset, **options)
+        model = import_nvidia(file, name, params.dataset, teacher=teaches, levels=levels)
     if catalog.exists("images"):
         model = _beside(model, catalog.load("images"), env)
     saved = _saved(model, target)

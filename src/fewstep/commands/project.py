@@ -2,9 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fewstep import load
 from fewstep.support.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from fewstep.pipelines.config_loader import Context
 
 
 def catalogs_of(env: str | None, recipe: str | None) -> list:
@@ -13,24 +17,31 @@ def catalogs_of(env: str | None, recipe: str | None) -> list:
     return [context_of(env, name).catalog for name in recipes]
 
 
-def context_of(env: str | None, recipe: str | None = None, runtime: dict | None = None):
+def context_of(env: str | None, recipe: str | None = None, runtime: dict | None = None) -> "Context":
     """Kedro's context, of the configured recipe if none is named. runtime: what --params would give."""
     from kedro.framework.session import KedroSession
     from kedro.framework.startup import bootstrap_project
     from kedro.utils import is_kedro_project
+
+    from fewstep.pipelines.config_loader import Context
 
     if not is_kedro_project(Path.cwd()):
         raise InvalidInput(f"{Path.cwd()} is not a project (no pyproject.toml names it): go to the project's folder.")
     bootstrap_project(Path.cwd())
 
     runtime = {**(runtime or {}), **({"recipe": recipe} if recipe else {})}
-    with KedroSession.create(Path.cwd(), env=env, runtime_params=runtime) as session:
-        return session.load_context()
+    session = KedroSession.create(Path.cwd(), env=env, runtime_params=runtime)
+    with session:
+        context = session.load_context()
+    assert isinstance(context, Context)  # settings.py says so
+    return context
 
 
 def place_of(catalog, name: str) -> Path:
     """Where a dataset lies, from here."""
-    return Path(os.path.relpath(catalog.get(name)._filepath))
+    from fewstep.pipelines.datasets import filepath_of
+
+    return Path(os.path.relpath(filepath_of(catalog, name)))
 
 
 def command_of(pipelines: str | None = None, env: str | None = None) -> str:

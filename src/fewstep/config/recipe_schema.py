@@ -42,7 +42,7 @@ def _objective(spec: Any) -> Objective:
     constants = dict(spec)
     method = objective_class(constants.pop("name", None))
     for name in constants:
-        check_name("constant", name, [f.name for f in fields(method)], spec["name"])
+        check_name("constant", name, method.constants(), spec["name"])
     distance = constants.get("distance", "l2")
     if (distance.get("name") if isinstance(distance, dict) else distance) != "lpips":  # its files: before a run
         check_distance(distance)
@@ -90,7 +90,7 @@ def with_noise(recipe: Mapping[str, Any]) -> dict[str, Any]:
                 raise InvalidInput(f"{section}.{name} must be left out: noise.{stated} sets it for the whole recipe.")
     if not _is_range(noise) or not {"objective", "preconditioning"} <= recipe.keys():
         return dict(recipe)
-    known = {f.name for f in fields(objective_class(objective.get("name")))}
+    known = objective_class(objective.get("name")).constants()
     given = {name: value for name, value in noise.items() if name in known}
     has_boundary = "sigma_min" in noise and _arguments_of(str(wrapper.get("name")))
     boundary = {"boundary": noise["sigma_min"]} if has_boundary else {}

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,7 +76,9 @@ class SampleRandomness:
     seed: that of all samples, or one for each.
     """
 
-    def __init__(self, seed: int | Sequence[int], indices: Sequence[int], device: torch.device | str = "cpu"):
+    def __init__(
+        self, seed: int | Sequence[int], indices: Sequence[int] | np.ndarray, device: torch.device | str = "cpu"
+    ):
         self.device = torch.device(device)
         seeds = seed if isinstance(seed, Sequence) else [seed] * len(indices)
         places = [derive_seed("sample", s, int(i)) for s, i in zip(seeds, indices, strict=True)]

@@ -8,6 +8,7 @@ import torch
 from fewstep.editing.gallery import Trial, try_pair, try_seeds, try_task
 from fewstep.editing.run import check_model
 from fewstep.editing.tasks import Interpolate, Task
+from fewstep.models.model import Model
 from fewstep.support.errors import InvalidInput
 
 
@@ -25,7 +26,7 @@ class EditOrder:
     degrade: bool = False
 
 
-def carry_out(order: EditOrder, model, teacher=None) -> Trial:
+def carry_out(order: EditOrder, model: Model, teacher: Model | None = None) -> Trial:
     """What was made. Raises ValueError before any work."""
     task, images, steps, seed = order.task, order.images, order.steps, order.seed
     check_model(model, task, steps)

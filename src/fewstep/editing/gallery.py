@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from fewstep.diffusion.randomness import SampleRandomness, derive_seed
 from fewstep.editing.image_files import as_picture
@@ -13,6 +16,7 @@ from fewstep.editing.measures import mean, measure, psnr
 from fewstep.editing.projection import Projection
 from fewstep.editing.run import check_model, edit_images, image_ends, interpolate, seed_ends
 from fewstep.editing.tasks import Interpolate, Task
+from fewstep.models.model import Model
 from fewstep.pictures.files import write_pictures
 from fewstep.pictures.sheets import sheet
 from fewstep.support.errors import InvalidInput
@@ -25,10 +29,19 @@ class Trial:
     name: str
     given: np.ndarray | None
     edited: np.ndarray
-    measures: dict
+    measures: dict[str, Any]
 
 
-def try_task(model, name: str, task: Task, images: np.ndarray, steps: int, seed: int, degrade: bool, labels=None):
+def try_task(
+    model: Model,
+    name: str,
+    task: Task,
+    images: np.ndarray,
+    steps: int,
+    seed: int,
+    degrade: bool,
+    labels: Tensor | None = None,
+) -> Trial:
     """A Trial. images: uint8 [N, C, H, W]. degrade: they are whole, and it is measured how much of them comes back.
 
     known_error: the largest change of what was known, in model values, before rounding and clamping.
@@ -46,15 +59,23 @@ def try_task(model, name: str, task: Task, images: np.ndarray, steps: int, seed:
     return Trial(name, given, stored, measures)
 
 
-def try_seeds(model, task: Interpolate, seeds: tuple[int, int], steps: int, label: int | None = None) -> Trial:
+def try_seeds(model: Model, task: Interpolate, seeds: tuple[int, int], steps: int, label: int | None = None) -> Trial:
     """From the first sample of one seed to that of another."""
     task.check(model.space)
-    labels = None if label is None else [label]
+    labels = None if label is None else torch.tensor([label])
     frames = interpolate(model, task, seed_ends(model, seeds), steps, labels)
     return Trial("interpolate", None, model.space.decode(frames), {"steps": steps, "seeds": list(seeds)})
 
 
-def try_pair(model, teacher, task: Interpolate, images: np.ndarray, steps: int, seed: int, labels=None) -> Trial:
+def try_pair(
+    model: Model,
+    teacher: Model,
+    task: Interpolate,
+    images: np.ndarray,
+    steps: int,
+    seed: int,
+    labels: Tensor | None = None,
+) -> Trial:
     """From one image to another: two, uint8 [2, C, H, W], which the teacher's ODE carries to noise.
 
     labels: [2], with which each goes up, and comes down again; drawn by the seed where they are not told. psnr_ends: of
@@ -66,7 +87,8 @@ def try_pair(model, teacher, task: Interpolate, images: np.ndarray, steps: int, 
     if labels is None and (classes := len(model.space.classes)):
         labels = SampleRandomness(seed, range(2), model.device).integers(classes)
     ends = image_ends(model, teacher, model.space.encode(images), steps, labels)
-    frames = interpolate(model, task, ends, steps, labels[:, None] if model.spec.labels else None)
+    told = labels[:, None] if labels is not None and model.spec.labels else None
+    frames = interpolate(model, task, ends, steps, told)
     made = model.space.decode(frames)
     return Trial("interpolate images", images, made, {"steps": steps, "psnr_ends": mean(psnr(made[[0, -1]], images))})
 

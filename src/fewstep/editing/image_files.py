@@ -62,15 +62,16 @@ def read_mask(file: Path | BinaryIO, name: str) -> Tensor:
         return torch.from_numpy(np.array(image.convert("L")) >= 128)
 
 
-def find_mask(mask: Tensor | str, size: tuple[int, int]) -> Tensor:
+def find_mask(mask: Tensor | str, size: Sequence[int]) -> Tensor:
     """What is missing, [H, W]: it is given so, or by a name of MASKS, or by a picture of that size."""
-    missing, name = mask, "the mask"
     if isinstance(mask, str):
         if mask in MASKS:
             return named_mask(mask, size)
         if not Path(mask).is_file():
             check_name("mask or picture", mask, MASKS)
         missing, name = read_mask(Path(mask), mask), f"the mask {mask}"
+    else:
+        missing, name = mask, "the mask"
     if tuple(missing.shape) != tuple(size):
         raise InvalidInput(f"{name} must have {_words(size)} pixels, as the images have, got {_words(missing.shape)}.")
     if not 0 < missing.sum() < missing.numel():
@@ -88,6 +89,6 @@ def write_image(image: np.ndarray, file: Path) -> None:
     as_picture(image).save(file)
 
 
-def _words(size) -> str:
+def _words(size: Sequence[int]) -> str:
     height, width = size
     return f"{width} x {height}"

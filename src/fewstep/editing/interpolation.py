@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fewstep.diffusion.levels import per_sample
 from fewstep.diffusion.randomness import SampleRandomness
+from fewstep.support.errors import InvalidInput
 
 
 def spherical(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
@@ -39,6 +40,10 @@ class KnownNoise:
         """The next noise, [B, *shape]."""
         return next(self._left)
 
+    def integers(self, high: int) -> Tensor:
+        """Classes belong to a seed, and this noise has none: ValueError."""
+        raise InvalidInput("labels must be given where the ends are images, which have no seed to draw them by.")
+
 
 class StripRandomness:
     """The random numbers of frames: every noise goes from that of one end to that of the other."""
@@ -48,7 +53,8 @@ class StripRandomness:
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Standard Gaussian noise, [B * frames, *shape]: the next draw of each end, and what is between."""
-        return strip(*(end.normal(shape) for end in self._ends), self._frames)
+        first, last = (end.normal(shape) for end in self._ends)
+        return strip(first, last, self._frames)
 
     def integers(self, high: int) -> Tensor:
         """Integers in [0, high), [B * frames]: those of the first end, all the way."""

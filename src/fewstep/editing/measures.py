@@ -13,7 +13,7 @@ def psnr(images: np.ndarray, references: np.ndarray) -> np.ndarray:
         return 10 * np.log10(255**2 / squares.reshape(len(squares), -1).mean(1))
 
 
-def measure(edited: np.ndarray, given: np.ndarray, references: np.ndarray, space: DataSpace) -> dict:
+def measure(edited: np.ndarray, given: np.ndarray, references: np.ndarray, space: DataSpace) -> dict[str, float]:
     """Means over the images: PSNR of what was given and of what was made of it, and LPIPS where there are weights."""
     found = {"psnr_given": psnr(given, references), "psnr": psnr(edited, references)}
     if distance := find_lpips(space):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from fewstep.diffusion.functions import ConsistencyFunction, Randomness
 from fewstep.samplers import sample_multistep
 from fewstep.samplers.multistep import identity
 
@@ -21,7 +22,14 @@ class Edit:
     project: Callable[[Tensor], Tensor] = identity
     noise: Tensor | None = None
 
-    def __call__(self, consistency, noise: Tensor, levels: Tensor, rng, boundary: float = 0.002) -> Tensor:
+    def __call__(
+        self,
+        consistency: ConsistencyFunction,
+        noise: Tensor,
+        levels: Tensor,
+        rng: Randomness,
+        boundary: float = 0.002,
+    ) -> Tensor:
         """The edited images: arguments are those of sample_multistep. NFE = len(levels)."""
         noise = noise.to(self.start) if self.noise is None else self.noise
         return sample_multistep(consistency, noise, levels, rng, self.start, self.project, boundary)

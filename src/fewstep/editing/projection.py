@@ -1,6 +1,6 @@
 """What is known of an image, put back into an estimate: the projections of zero-shot editing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -85,7 +85,7 @@ def known_means(y: Tensor, factor: int) -> Projection:
     return Projection(y, unknown, transform, inverse)
 
 
-def check_factor(factor: int, size: tuple[int, int]) -> None:
+def check_factor(factor: int, size: Sequence[int]) -> None:
     """Raise ValueError unless images of this size are whole patches of factor x factor pixels."""
     fits = [n for n in range(2, min(size) + 1) if size[0] % n == size[1] % n == 0]
     if factor not in fits:
@@ -103,7 +103,7 @@ MASKS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # rows and columns in 
 }
 
 
-def named_mask(name: str, size: tuple[int, int]) -> Tensor:
+def named_mask(name: str, size: Sequence[int]) -> Tensor:
     """What a name of MASKS says is missing, [H, W]."""
     check_name("mask", name, MASKS)
     places = [(torch.arange(n, dtype=torch.float64) + 0.5) / n for n in size]

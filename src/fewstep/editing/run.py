@@ -9,13 +9,14 @@ from fewstep.diffusion.levels import karras_levels
 from fewstep.diffusion.randomness import SampleRandomness
 from fewstep.editing.interpolation import KnownNoise, StripRandomness
 from fewstep.editing.tasks import Interpolate, Task
+from fewstep.models.model import Model
 from fewstep.samplers import carry_up, noises_along, sample_multistep
 from fewstep.support.checks import at_least, check_value
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 
-def check_model(model, task: Task, steps: int) -> None:
+def check_model(model: Model, task: Task, steps: int) -> None:
     """Raise ValueError if this model cannot do this task in so many steps."""
     if "multistep" not in model.samplers:
         raise InvalidInput(
@@ -27,7 +28,13 @@ def check_model(model, task: Task, steps: int) -> None:
 
 @torch.inference_mode()
 def edit_images(
-    model, task: Task, y: Tensor, steps: int, seed: int, labels=None, indices: Sequence[int] = ()
+    model: Model,
+    task: Task,
+    y: Tensor,
+    steps: int,
+    seed: int,
+    labels: Tensor | None = None,
+    indices: Sequence[int] = (),
 ) -> Tensor:
     """Model values of the edited images, before they are rounded and clamped. NFE = steps.
 
@@ -41,14 +48,20 @@ def edit_images(
     return edit(model.conditioned(labels, rng), noise, levels, rng, model.function.boundary)
 
 
-def levels_of(model, task: Task, steps: int) -> Tensor:
+def levels_of(model: Model, task: Task, steps: int) -> Tensor:
     """The levels at which the model is called, [steps]: the task's own, or those of its multistep sampler."""
     own = task.levels(steps, model.function.boundary)
     return model.levels(steps, "multistep") if own is None else model.check_levels(own, steps)
 
 
 @torch.inference_mode()
-def interpolate(model, task: Interpolate, ends, steps: int, labels=None) -> Tensor:
+def interpolate(
+    model: Model,
+    task: Interpolate,
+    ends: Sequence[SampleRandomness | KnownNoise],
+    steps: int,
+    labels: Tensor | None = None,
+) -> Tensor:
     """Frames between two ends of B samples each, [B * frames, ...]. NFE = steps.
 
     ends: where the noises of each come from, seed_ends or image_ends. labels: [B], of all frames of a pair; or [2, B],
@@ -59,27 +72,29 @@ def interpolate(model, task: Interpolate, ends, steps: int, labels=None) -> Tens
     rng, levels = StripRandomness(ends, task.frames), levels_of(model, task, steps)
     noise = rng.normal(model.space.shape)
     if labels is not None:
-        labels = torch.as_tensor(labels)
         labels = _mixed(model, labels, task) if labels.ndim == 2 else labels.repeat_interleave(task.frames)
     function, boundary = model.conditioned(labels, rng), model.function.boundary
     return sample_multistep(function, noise, levels, rng, boundary=boundary)
 
 
-def _mixed(model, labels: Tensor, task: Interpolate) -> Tensor:
+def _mixed(model: Model, labels: Tensor, task: Interpolate) -> Tensor:
     """From the class of one end to that of the other in even steps, [B * frames, classes]."""
     rng = SampleRandomness(0, range(labels.shape[1]), model.device)
-    one_hot = torch.stack([model.one_hot(end, rng).repeat_interleave(task.frames, 0) for end in labels])
+    told = [model.one_hot(end, rng) for end in labels]
+    first, last = (end.repeat_interleave(task.frames, 0) for end in told if end is not None)
     share = torch.linspace(0, 1, task.frames, device=model.device).repeat(labels.shape[1])[:, None]
-    return torch.lerp(*one_hot, share)
+    return torch.lerp(first, last, share)
 
 
-def seed_ends(model, seeds: Sequence[int], count: int = 1) -> list[SampleRandomness]:
+def seed_ends(model: Model, seeds: Sequence[int], count: int = 1) -> list[SampleRandomness]:
     """Ends that are the samples 0 to count - 1 of seeds."""
     return [SampleRandomness(seed, range(count), model.device) for seed in seeds]
 
 
 @torch.inference_mode()
-def image_ends(model, teacher, x0: Tensor, steps: int, labels=None, nfe: int = 78) -> list[KnownNoise]:
+def image_ends(
+    model: Model, teacher: Model, x0: Tensor, steps: int, labels: Tensor | None = None, nfe: int = 78
+) -> list[KnownNoise]:
     """Ends that are images, each one of x0 [B, ...], model values.
 
     The teacher's ODE carries them to noise, and the model is called on their way there at each of its levels: the lower
@@ -96,6 +111,6 @@ def image_ends(model, teacher, x0: Tensor, steps: int, labels=None, nfe: int = 7
     return [KnownNoise(own) for own in noises.split(1, dim=1)]
 
 
-def _told(model, labels, count: int):
+def _told(model: Model, labels: Tensor | None, count: int) -> tuple[Tensor | None, SampleRandomness]:
     """Labels for a model that takes any, and what draws them where they are not given."""
     return labels if model.spec.labels else None, SampleRandomness(0, range(count), model.device)

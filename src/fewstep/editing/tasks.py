@@ -1,17 +1,19 @@
 """What can be done to images without training. Each task is a start and a projection; its fields are its options."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import get_args
+from typing import Any, ClassVar, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fewstep.data.space import DataSpace
+from fewstep.diffusion.functions import Randomness
 from fewstep.diffusion.levels import SIGMA_MAX, SIGMA_MIN, karras_levels, per_sample
 from fewstep.editing.image_files import find_mask
 from fewstep.editing.multistep_edit import Edit
-from fewstep.editing.projection import check_factor, grey, known_grey, known_means, known_pixels
+from fewstep.editing.projection import Projection, check_factor, grey, known_grey, known_means, known_pixels
 from fewstep.support.checks import above, at_least, between, check_fields
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
@@ -19,17 +21,18 @@ from fewstep.support.names import check_name
 TONE = 0.5  # of a painting, in model values: a standard deviation of the data
 
 
+@dataclass(frozen=True)
 class Task:
     """Base of the tasks: images [B, C, H, W], model values, come in and an Edit goes out."""
 
-    factor = 1  # by which images may come in smaller
+    factor: ClassVar[int] = 1  # by which images may come in smaller
 
     def check(self, space: DataSpace) -> None:
         """Raise ValueError, in words, where data of this kind cannot be edited so."""
         if space.kind != "images":
             raise InvalidInput(f"{space.name} are {space.kind}: only images can be edited.")
 
-    def degrade(self, x0: Tensor, rng) -> Tensor:
+    def degrade(self, x0: Tensor, rng: Randomness) -> Tensor:
         """A clean image as the task would be given it, where it differs: for trials on images that are whole."""
         return x0
 
@@ -52,14 +55,14 @@ class Inpaint(Task):
 
     mask: Tensor | str = "center"
 
-    def check(self, space):
+    def check(self, space: DataSpace) -> None:
         super().check(space)
         find_mask(self.mask, space.shape[1:])
 
-    def shown(self, y):
+    def shown(self, y: Tensor) -> Tensor:
         return self.edit(y).start
 
-    def edit(self, y):
+    def edit(self, y: Tensor) -> Edit:
         return _projected(known_pixels(y, find_mask(self.mask, y.shape[2:])))
 
 
@@ -67,18 +70,18 @@ class Inpaint(Task):
 class Colorize(Task):
     """Colours for a grey image, whose brightness stays."""
 
-    def check(self, space):
+    def check(self, space: DataSpace) -> None:
         super().check(space)
         if space.shape[0] != 3:
             raise InvalidInput(f"colorization needs images of 3 channels, and {space.name} have {space.shape[0]}.")
 
-    def degrade(self, x0, rng):
+    def degrade(self, x0: Tensor, rng: Randomness) -> Tensor:
         return grey(x0)
 
-    def shown(self, y):
+    def shown(self, y: Tensor) -> Tensor:
         return grey(y)
 
-    def edit(self, y):
+    def edit(self, y: Tensor) -> Edit:
         return _projected(known_grey(y))
 
 
@@ -88,14 +91,14 @@ class Superresolve(Task):
 
     factor: int = 2
 
-    def check(self, space):
+    def check(self, space: DataSpace) -> None:
         super().check(space)
         check_factor(self.factor, space.shape[1:])
 
-    def shown(self, y):
+    def shown(self, y: Tensor) -> Tensor:
         return self.edit(y).start
 
-    def edit(self, y):
+    def edit(self, y: Tensor) -> Edit:
         return _projected(known_means(y, self.factor))
 
 
@@ -112,16 +115,16 @@ class Stroke(Task):
     def __post_init__(self):
         check_fields(self, last=above(SIGMA_MIN), first=between("last", SIGMA_MAX, open_low=True))
 
-    def degrade(self, x0, rng):
+    def degrade(self, x0: Tensor, rng: Randomness) -> Tensor:
         """A painting: at most 8 x 8 flat patches, of few tones."""
-        size = x0.shape[2:]
-        patches = F.adaptive_avg_pool2d(x0, [max(1, min(8, side // 2)) for side in size])
-        return F.interpolate((patches / TONE).round() * TONE, size=size)
+        height, width = x0.shape[2:]
+        patches = F.adaptive_avg_pool2d(x0, (max(1, min(8, height // 2)), max(1, min(8, width // 2))))
+        return F.interpolate((patches / TONE).round() * TONE, size=(height, width))
 
-    def edit(self, y):
+    def edit(self, y: Tensor) -> Edit:
         return Edit(y)
 
-    def levels(self, steps, boundary):
+    def levels(self, steps: int, boundary: float) -> Tensor:
         return karras_levels(steps, self.last, self.first)
 
 
@@ -134,13 +137,13 @@ class Denoise(Task):
     def __post_init__(self):
         check_fields(self, level=between(SIGMA_MIN, SIGMA_MAX, open_low=True))
 
-    def degrade(self, x0, rng):
+    def degrade(self, x0: Tensor, rng: Randomness) -> Tensor:
         return x0 + per_sample(x0.new_full((len(x0),), self.level), x0) * rng.normal(x0.shape[1:]).to(x0)
 
-    def edit(self, y):
+    def edit(self, y: Tensor) -> Edit:
         return Edit(y, noise=torch.zeros_like(y))
 
-    def levels(self, steps, boundary):
+    def levels(self, steps: int, boundary: float) -> Tensor:
         return karras_levels(steps + 1, max(boundary, SIGMA_MIN), self.level)[:-1]
 
 
@@ -167,10 +170,10 @@ TASKS: dict[str, type[Task]] = {
 TYPES = {int: "a whole number", float: "a number", str: "a name or a path", Tensor: "a name or a path"}
 
 
-def build_task(name: str, options: dict | None = None) -> Task:
+def build_task(name: str, options: Mapping[str, Any] | None = None) -> Task:
     """The task of this name. Raises ValueError for a name, an option or a value that cannot be."""
     kind = TASKS[check_name("editing task", name, TASKS)]
-    known = {field.name: field.type for field in fields(kind)}
+    known: dict[str, Any] = {field.name: field.type for field in fields(kind)}
     for option, value in (options or {}).items():
         check_name("option", option, known, name)
         kinds = (int, float) if known[option] is float else get_args(known[option]) or (known[option],)
@@ -179,5 +182,5 @@ def build_task(name: str, options: dict | None = None) -> Task:
     return kind(**(options or {}))
 
 
-def _projected(known) -> Edit:
+def _projected(known: Projection) -> Edit:
     return Edit(known.start(), known)

@@ -11,7 +11,7 @@ from torch import Tensor
 from fewstep.data.store import ArrayStore
 from fewstep.editing.gallery import Trial, try_pair, try_seeds, try_task
 from fewstep.editing.image_files import read_images
-from fewstep.editing.tasks import build_task
+from fewstep.editing.tasks import Interpolate, build_task
 from fewstep.models.model import Model
 
 
@@ -45,7 +45,7 @@ def try_tasks(
     originals, labels = _originals(images, student, source, count)
     trials: list[Trial] = []
     for name, task in built.items():
-        if name != "interpolate":
+        if not isinstance(task, Interpolate):
             trials.append(try_task(student, name, task, originals, steps, seed, degrade, labels))
         else:
             trials.append(try_seeds(student, task, (seed, seed + 1), steps))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 
 @dataclass
@@ -20,7 +20,7 @@ def count_evaluations(function: nn.Module) -> Iterator[Evaluations]:
     """Count the evaluations of a function (x [B, ...], ...) -> [B, ...] that happen inside the block."""
     counted = Evaluations()
 
-    def count(_, __, output):
+    def count(module: nn.Module, inputs: object, output: Tensor) -> None:
         counted.calls += 1
         counted.samples += len(output)
 

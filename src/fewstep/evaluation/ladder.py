@@ -9,6 +9,7 @@ import numpy as np
 from torch import nn
 
 from fewstep.data.space import DataSpace
+from fewstep.data.store import ArrayStore
 from fewstep.evaluation.counting import count_evaluations
 from fewstep.evaluation.features import Extractor
 from fewstep.evaluation.features.choice import check_images
@@ -38,7 +39,7 @@ class Judge:
     reference: Reference | None = None
 
     @classmethod
-    def of(cls, store, extractor: Extractor | None, split: str = "train") -> "Judge":
+    def of(cls, store: ArrayStore, extractor: Extractor | None, split: str = "train") -> "Judge":
         images = store.images(split)
         if extractor is None:
             return cls(TrainingSet(images), store.space, points=np.array(images))
@@ -58,15 +59,19 @@ class Judge:
     def distance(self, samples: np.ndarray, seed: int) -> float:
         """The primary score, alone."""
         if self.extractor is None:
+            assert self.points is not None
             return wasserstein(*equal_parts(samples, self.points, seed))
+        assert self.reference is not None
         return frechet_distance(self.extractor(samples), self.reference)
 
     def scores(self, samples: np.ndarray, seed: int, labels: np.ndarray | None = None) -> dict[str, float]:
         """All of them. labels: those that the samples were asked for."""
         if self.extractor is None:
+            assert self.points is not None
             clouds = equal_parts(samples, self.points, seed)
             quality = {"wasserstein": wasserstein(*clouds), "sliced_wasserstein": sliced_wasserstein(*clouds, seed)}
         else:
+            assert self.reference is not None
             quality = score_images(samples, self.reference, self.extractor, seed, labels)
         if self.lpips:
             quality["lpips_diversity"] = diversity(samples, self.lpips, self.space)
@@ -75,7 +80,7 @@ class Judge:
 
 def evaluate(
     settings: Iterable[SamplingSetting],
-    store,
+    store: ArrayStore,
     extractor: Extractor | None,
     *,
     count: int,
@@ -116,7 +121,13 @@ def evaluate(
 
 
 def evaluate_given(
-    samples: np.ndarray, name: str, store, extractor: Extractor | None, *, count: int, seeds: Sequence[int]
+    samples: np.ndarray,
+    name: str,
+    store: ArrayStore,
+    extractor: Extractor | None,
+    *,
+    count: int,
+    seeds: Sequence[int],
 ) -> Evaluation:
     """Scores of samples that were made anywhere, as `evaluate` gives them.
 
@@ -136,13 +147,18 @@ def evaluate_given(
 
 
 def _scored(
-    store, extractor: Extractor | None, judge: Judge, count: int, seeds: Sequence[int], rows: Sequence[Row]
+    store: ArrayStore,
+    extractor: Extractor | None,
+    judge: Judge,
+    count: int,
+    seeds: Sequence[int],
+    rows: Sequence[Row],
 ) -> Evaluation:
     found = floor(store.images("heldout"), judge, count, seeds)
     return Evaluation(measurement_of(store, extractor, count, seeds), judge.primary, tuple(rows), found)
 
 
-def measurement_of(store, extractor: Extractor | None, count: int, seeds: Sequence[int]) -> Measurement:
+def measurement_of(store: ArrayStore, extractor: Extractor | None, count: int, seeds: Sequence[int]) -> Measurement:
     """How scores of these data are measured, which is known before any work."""
     used = ExtractorId(extractor.name, extractor.sha256) if extractor else None
     return Measurement(store.space.name, store.sha256, "train", used, count, tuple(seeds))
@@ -157,7 +173,13 @@ def floor(heldout: np.ndarray, judge: Judge, count: int, seeds: Sequence[int]) -
     return Floor(len(parts[0]), scores, note if len(heldout) < count else None)
 
 
-def _generate(setting, seed, count, batch_size, on_progress) -> tuple[np.ndarray, float]:
+def _generate(
+    setting: SamplingSetting,
+    seed: int,
+    count: int,
+    batch_size: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> tuple[np.ndarray, float]:
     """The samples, and the seconds that they took. The network's evaluations are counted and must be those declared."""
     started = time.perf_counter()
     with count_evaluations(setting.function) as counted:
@@ -169,7 +191,7 @@ def _generate(setting, seed, count, batch_size, on_progress) -> tuple[np.ndarray
     return samples, seconds
 
 
-def _check(store, extractor, count, seeds) -> None:
+def _check(store: ArrayStore, extractor: Extractor | None, count: int, seeds: Sequence[int]) -> None:
     space = store.space
     if (extractor is None) != (space.kind == "points"):
         given = extractor.name if extractor else None

@@ -8,7 +8,9 @@ MOST = 1000
 DIRECTIONS = 200
 
 
-def equal_parts(samples: np.ndarray, reference: np.ndarray, seed: int, most: int = MOST) -> list[np.ndarray]:
+def equal_parts(
+    samples: np.ndarray, reference: np.ndarray, seed: int, most: int = MOST
+) -> tuple[np.ndarray, np.ndarray]:
     """As many of both: of the larger cloud, or of both above `most`, a part by chance, which the seed decides.
 
     Raises ValueError where a sample is not finite.
@@ -19,7 +21,8 @@ def equal_parts(samples: np.ndarray, reference: np.ndarray, seed: int, most: int
         )
     count = min(len(samples), len(reference), most)
     rng = np.random.RandomState(seed)
-    return [cloud[np.sort(rng.permutation(len(cloud))[:count])] for cloud in (samples, reference)]
+    chosen, compared = (cloud[np.sort(rng.permutation(len(cloud))[:count])] for cloud in (samples, reference))
+    return chosen, compared
 
 
 def wasserstein(samples: np.ndarray, reference: np.ndarray) -> float:

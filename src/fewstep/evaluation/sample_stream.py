@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def stream(
     space: DataSpace,
     count: int,
     path: Path | str,
-    made_by: dict,
+    made_by: dict[str, Any],
     batch_size: int = 256,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
@@ -76,7 +77,15 @@ def _sole_writer(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _write(generate, space: DataSpace, path: Path, shape, made_by: dict, batch_size: int, on_progress) -> None:
+def _write(
+    generate: Callable[[np.ndarray], np.ndarray],
+    space: DataSpace,
+    path: Path,
+    shape: tuple[int, ...],
+    made_by: dict[str, Any],
+    batch_size: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> None:
     count = shape[0]
     header, row = _header(DTYPES[space.kind], shape), DTYPES[space.kind].itemsize * int(np.prod(space.shape))
     seal = hashlib.sha256(json.dumps([made_by, space.to_dict(), count], sort_keys=True).encode()).hexdigest()[:16]
@@ -98,7 +107,7 @@ def _write(generate, space: DataSpace, path: Path, shape, made_by: dict, batch_s
         other.unlink()
 
 
-def _header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     file = io.BytesIO()
     description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, description)

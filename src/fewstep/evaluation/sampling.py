@@ -46,7 +46,7 @@ def sampling_settings(model: Model, sampler: str, nfes: Iterable[int], gamma: fl
     return [setting(nfe) for nfe in nfes]
 
 
-def asked_labels(indices, classes: int) -> np.ndarray | None:
+def asked_labels(indices: Sequence[int] | np.ndarray, classes: int) -> np.ndarray | None:
     """The classes that samples of these indices are asked for, in turn; None where there are none."""
     return np.asarray(indices) % classes if classes else None
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ class Reference:
     """The training images as scores see them: computed once, used for every row."""
 
     features: Features
-    statistics: dict = field(repr=False)
+    statistics: dict[str, Any] = field(repr=False)
 
     @classmethod
     def of(cls, images: np.ndarray, extractor: Extractor) -> "Reference":
@@ -60,6 +61,7 @@ def score_images(
     found = extractor(images)
     scores = score_features(found, reference, seed)
     if labels is not None and extractor.record.get("task") == "labels":
+        assert found.logits is not None
         scores["label_agreement"] = float((found.logits.argmax(1).numpy() == labels).mean())
     return {f"{score}_{extractor.name}": value for score, value in scores.items()}
 
@@ -107,8 +109,9 @@ def _kernel_distance(found: Tensor, known: Tensor, seed: int) -> float:
     rng, size, estimates = np.random.RandomState(seed), min(SUBSET, len(found), len(known)), []
     for _ in range(SUBSETS):
         x, y = (f[torch.from_numpy(rng.choice(len(f), size, replace=False))] for f in (found, known))
-        kernels = [(a @ b.T).div_(a.shape[1]).add_(1).pow_(3) for a, b in ((x, x), (x, y), (y, y))]
-        estimates.append(mmd2(*(kernel.numpy() for kernel in kernels)))
+        kernels = ((a @ b.T).div_(a.shape[1]).add_(1).pow_(3).numpy() for a, b in ((x, x), (x, y), (y, y)))
+        within_x, between, within_y = kernels
+        estimates.append(mmd2(within_x, between, within_y))
     return float(np.mean(estimates))
 
 

@@ -26,7 +26,7 @@ def search_levels(
     nfes: Sequence[int],
     count: int,
     batch_size: int = 256,
-    on_progress: Callable | None = None,
+    on_progress: Callable[[int, int, str], None] | None = None,
 ) -> Levels:
     """Levels for each NFE from 2 on, found greedily: the best list of one NFE less, and the best level more.
 
@@ -62,7 +62,7 @@ def kept_levels(
     count: int,
     file: Path,
     batch_size: int = 256,
-    on_progress: Callable | None = None,
+    on_progress: Callable[[int, int, str], None] | None = None,
 ) -> Levels:
     """The best levels for held-out images, which scores are not measured against.
 

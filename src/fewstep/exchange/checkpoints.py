@@ -142,8 +142,8 @@ def model_of(
     space = DataSpace(dataset, "images", published["shape"], 1.0, classes)
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    source = {"source": Path(path).name, "source_sha256": digest, "run": f"imported-{digest[:12]}"}
-    provenance = Provenance(**source, training=trained, seconds=0.0)
+    run = f"imported-{digest[:12]}"
+    provenance = Provenance(run, source=Path(path).name, source_sha256=digest, training=trained, seconds=0.0)
     spec = ModelSpec(name, published["spec"], **kind, labels=bool(classes), provenance=provenance)
     function = build_function(spec, space)
     function.network.load_state_dict(renamed)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewstep.diffusion.levels import RHO, SIGMA_MAX, karras_levels
 from fewstep.exchange.checkpoints import Levels, model_of, sampled, too_large
 from fewstep.models.model import SIGMA_DATA, Model
-from fewstep.networks import build_network, settings_of
+from fewstep.networks import Network, build_network, settings_of
 from fewstep.networks.layers import GroupNorm
 from fewstep.support.errors import InvalidInput
 from fewstep.support.file_kinds import SAFETENSORS, check_file_kind
@@ -100,7 +100,7 @@ def import_diffusers(folder: Path | str, name: str, dataset: str, *, levels: Lev
     return model_of(published, weights, sampled(kind, levels), name, dataset, folder / "unet" / WEIGHTS)
 
 
-def unet_config(settings: Mapping, network: nn.Module, shape) -> dict:
+def unet_config(settings: Mapping, network: Network, shape) -> dict:
     """The arguments of a UNet2DModel for a network of these full settings."""
     widths = [int(settings["channels"] * mult) for mult in settings["channel_mult"]]
     attends = [(shape[1] >> level) in settings["attn_resolutions"] for level in range(len(widths))]
@@ -209,7 +209,7 @@ def _unlike_theirs(model: Model) -> list[str]:
     return problems
 
 
-def _unheld(settings: Mapping, network: nn.Module, shape) -> list[str]:
+def _unheld(settings: Mapping, network: Network, shape) -> list[str]:
     """Why a UNet2DModel is no such network."""
     if settings["name"] != "unet":
         return [f"the network {settings['name']!r} is no U-Net"]
@@ -225,7 +225,7 @@ def _unheld(settings: Mapping, network: nn.Module, shape) -> list[str]:
     return problems
 
 
-def _groups(network: nn.Module) -> list[int]:
+def _groups(network: Network) -> list[int]:
     return sorted({module.num_groups for module in network.modules() if isinstance(module, GroupNorm)})
 
 

@@ -31,7 +31,9 @@ class Part:
 
         ValueError where something is met twice: a chain of n modules that hold the next one twice has 2^n names.
         """
-        found, met, left = {}, set(), [("", self)]
+        found: dict[str, Tensor] = {}
+        met: set[int] = set()
+        left: list[tuple[str, Part]] = [("", self)]
         while left:
             prefix, part = left.pop()
             for name, value in part._own():

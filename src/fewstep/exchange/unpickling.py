@@ -11,7 +11,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -49,14 +49,14 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
     return dict(found)
 
 
-def _saved(file: BinaryIO, size: int) -> Any:
+def _saved(file: io.BufferedIOBase, size: int) -> Any:
     """What torch.save wrote, in its zip or as before 1.6."""
     start = file.read(4)
     file.seek(0)
     return _zipped(file, size) if start == b"PK\x03\x04" else _legacy(file, size)
 
 
-def _zipped(file: BinaryIO, size: int) -> Any:
+def _zipped(file: io.BufferedIOBase, size: int) -> Any:
     """A pickle, and beside it each storage as bytes."""
     with zipfile.ZipFile(file) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
@@ -73,11 +73,12 @@ def _zipped(file: BinaryIO, size: int) -> Any:
         found = reader.load()
         for key, storage in reader.storages.items():
             with archive.open(f"{folder}data/{key}") as entry:
+                assert isinstance(entry, io.BufferedIOBase)
                 _fill(storage, entry)
     return found
 
 
-def _legacy(file: BinaryIO, size: int) -> Any:
+def _legacy(file: io.BufferedIOBase, size: int) -> Any:
     """Pickles: a number, a version, the machine, what was saved, and its storages' keys; then each storage as bytes."""
     reader = _SavedReader(file, size)
     if [reader.load(), reader.load()] != LEGACY:
@@ -93,13 +94,13 @@ def _legacy(file: BinaryIO, size: int) -> Any:
     return found
 
 
-def _fill(storage: Tensor, file: BinaryIO) -> None:
+def _fill(storage: Tensor, file: io.BufferedIOBase) -> None:
     content = storage.view(torch.uint8).numpy()
-    if file.readinto(content) != len(content):
+    if file.readinto(content.data) != len(content):
         raise Refused("a storage is shorter than it says")
 
 
-def _reading(path: Path | str, read: Callable[[BinaryIO, int], Any]) -> Any:
+def _reading(path: Path | str, read: Callable[[io.BufferedIOBase, int], Any]) -> Any:
     """What is read of a file and its size in bytes; ValueError for whatever goes wrong."""
     path = Path(path)
     if not path.is_file():
@@ -150,12 +151,13 @@ def _check_keys(keys: Iterable) -> None:
 class _Reader(pickle._Unpickler):
     """In Python, where an opcode can be watched."""
 
-    dispatch: ClassVar = {
+    stack: list[Any]  # of the interpreter, which pickle makes
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
         **pickle._Unpickler.dispatch,
         **{code: _of_plain_keys(pickle._Unpickler.dispatch[code], hashed) for code, hashed in HASHED.items()},
     }
 
-    def __init__(self, file: BinaryIO, size: int):
+    def __init__(self, file: io.BufferedIOBase, size: int):
         super().__init__(file)
         self.spend = _purse(size)
         self._known = _known(self.spend)
@@ -188,7 +190,7 @@ class _Reader(pickle._Unpickler):
 class _SavedReader(_Reader):
     """Of torch.save's pickles, which name storages that come after: `storages`, still to be filled."""
 
-    def __init__(self, file: BinaryIO, size: int):
+    def __init__(self, file: io.BufferedIOBase, size: int):
         super().__init__(file, size)
         self.storages: dict[str, Tensor] = {}
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
@@ -93,13 +94,13 @@ class Model:
         self,
         nfe: int,
         seed: int | Sequence[int],
-        indices: Sequence[int],
-        labels: Tensor | None = None,
+        indices: Sequence[int] | np.ndarray,
+        labels: Tensor | np.ndarray | None = None,
         sampler: str | None = None,
         levels: Sequence[float] | Tensor | None = None,
         gamma: float = 0.0,
         guidance: float = 1.0,
-    ):
+    ) -> np.ndarray:
         """Samples of stored values (uint8 [B, C, H, W], or float32 [B, D]).
 
         seed, indices: a sample is a function of the seed (one of all, or each its own) and its index, whatever the
@@ -129,7 +130,7 @@ class Model:
         """Where its weights are."""
         return next(self.function.parameters()).device
 
-    def conditioned(self, labels: Tensor | None, rng: Randomness, guidance: float = 1.0):
+    def conditioned(self, labels: Tensor | np.ndarray | None, rng: Randomness, guidance: float = 1.0):
         """The function of (x, sigma) with these labels, [B]; a class-conditional model has them drawn otherwise.
 
         A trajectory's is one of (x, sigma, sigma_next) too. guidance: a strength that the student was told in training.
@@ -141,7 +142,7 @@ class Model:
             one_hot = guidance * one_hot
         return lambda x, sigma, *sigma_next: self.function(x, sigma, one_hot, *sigma_next)
 
-    def denoiser(self, labels: Tensor | None, rng: Randomness, guidance: float = 1.0):
+    def denoiser(self, labels: Tensor | np.ndarray | None, rng: Randomness, guidance: float = 1.0):
         """The denoiser of (x, sigma) with these labels, as conditioned has them, of this strength."""
         if guidance != 1 and not self.knows_no_label:
             raise InvalidInput(
@@ -180,7 +181,7 @@ class Model:
     def _sampler(self, name: str | None) -> str:
         return check_name("sampler of this model", name or self.samplers[0], self.samplers)
 
-    def one_hot(self, labels: Tensor | None, rng: Randomness) -> Tensor | None:
+    def one_hot(self, labels: Tensor | np.ndarray | None, rng: Randomness) -> Tensor | None:
         """What the function is told of labels, [B] -> [B, classes]; mixtures, [B, classes], stay as they are."""
         if not self.spec.labels:
             if labels is not None:

@@ -1,8 +1,8 @@
 """What a training method is: a loss of each sample, and the few things that some methods need beside it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, cast
+from dataclasses import Field, dataclass, fields
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -66,6 +66,7 @@ class Objective:
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # of each method: this base is none
 
     numerics: ClassVar[int]
     needs_teacher = False
@@ -81,9 +82,14 @@ class Objective:
         """The name of its file, by which recipes know it."""
         return type(self).__module__.rpartition(".")[2]
 
+    @classmethod
+    def constants(cls) -> tuple[str, ...]:
+        """The names of the method's constants."""
+        return tuple(field.name for field in fields(cls))
+
     def to_json(self) -> dict[str, Any]:
         """{name, ...its constants}, from which build_objective builds the same."""
-        return {"name": self.name, **{f.name: getattr(self, f.name) for f in fields(cast(Any, self))}}
+        return {"name": self.name, **{constant: getattr(self, constant) for constant in self.constants()}}
 
     def __call__(
         self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness

@@ -2,7 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from kedro.config import OmegaConfigLoader
 from kedro.framework.context import KedroContext
@@ -50,9 +50,9 @@ class RecipeConfigLoader(OmegaConfigLoader):
         """Files of one folder; --params come last, over all folders, by our own rule."""
         if key != "parameters":
             return super()._merge_and_resolve(key, config_per_file)
-        return (
-            OmegaConf.to_container(OmegaConf.merge(*config_per_file.values()), resolve=True) if config_per_file else {}
-        )
+        if not config_per_file:
+            return {}
+        return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.merge(*config_per_file.values()), resolve=True))
 
     @staticmethod
     def _soft_merge(config: dict, env_config: dict, env_path: str | None = None) -> dict[str, Any]:
@@ -61,6 +61,8 @@ class RecipeConfigLoader(OmegaConfigLoader):
 
 class Context(KedroContext):
     """Kedro's context, whose parameters are the typed sections themselves, so that nodes get them as they are."""
+
+    config_loader: RecipeConfigLoader  # as settings.py says
 
     @property
     def typed(self) -> Parameters:

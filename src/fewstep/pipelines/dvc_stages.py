@@ -14,7 +14,7 @@ from types import ModuleType
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
-from kedro.io import DataCatalog
+from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from omegaconf import OmegaConf
 
@@ -22,7 +22,7 @@ from fewstep import budget, data, diffusion, evaluation, networks, preconditioni
 from fewstep.diffusion import randomness
 from fewstep.objectives import Objective
 from fewstep.pipelines.compare import create_pipeline as create_comparison
-from fewstep.pipelines.datasets import PictureDataset
+from fewstep.pipelines.datasets import PictureDataset, filepath_of
 from fewstep.pipelines.journey import STAGES
 from fewstep.training.numerics import PARTS
 
@@ -48,7 +48,8 @@ Read = dict[str, list[str]]  # what a stage reads of files that DVC parses: {fil
 def dvc_files(project: Path) -> dict[str, str]:
     """{path in the project: text} of both files, as they should be."""
     bootstrap_project(project)
-    with KedroSession.create(project, env="base") as session:
+    session = KedroSession.create(project, env="base")
+    with session:
         context = session.load_context()
     sources = Sources(project, dict(pipelines), context.catalog, context.params)
     stages = {"dvc.yaml": sources.journey(), "comparison/dvc.yaml": sources.comparison()}
@@ -64,7 +65,7 @@ class Sources:
 
     project: Path
     pipelines: Mapping[str, Pipeline]
-    catalog: DataCatalog
+    catalog: CatalogProtocol
     parameters: Mapping
 
     def journey(self) -> dict[str, dict]:
@@ -122,7 +123,7 @@ class Sources:
 
     def _places(self, datasets: Iterable[str]) -> list[str]:
         """Paths of datasets, in the project, of those that are kept below data/."""
-        paths = (Path(self.catalog.get(name)._filepath).relative_to(self.project) for name in datasets)
+        paths = (filepath_of(self.catalog, name).relative_to(self.project) for name in datasets)
         return sorted(path.as_posix() for path in paths if path.is_relative_to("data"))
 
     def _parameters(self, part: Pipeline) -> Read:

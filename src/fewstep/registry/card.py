@@ -11,7 +11,7 @@ from fewstep.evaluation.interval import interval
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
 
-    from fewstep.models.model import SavedModel
+    from fewstep.models.model import Model, SavedModel
 
 SHOWN = ("fid", "kid", "recall", "wasserstein", "memorisation")
 CARD = """# {name}: {recipe}
@@ -36,7 +36,7 @@ Scores at each number of network evaluations (NFE): means over seeds of {count} 
 """
 
 
-def card(facts: dict, model: "SavedModel", run: "MlflowRun | None" = None) -> str:
+def card(facts: dict, model: "SavedModel | Model", run: "MlflowRun | None" = None) -> str:
     """In Markdown. facts: of the version; model: the finished model; run: that trained it."""
     spec, space, lineage, judged = model.spec, model.space, facts["lineage"], facts["judged_by"]
     made_by = spec.provenance
@@ -62,7 +62,7 @@ def card(facts: dict, model: "SavedModel", run: "MlflowRun | None" = None) -> st
     )
 
 
-def _limits(facts: dict, model: "SavedModel") -> str:
+def _limits(facts: dict, model: "SavedModel | Model") -> str:
     """What is to be known before the scores are relied on."""
     judged, evidence, space = facts["judged_by"], facts.get("evidence", {}), model.space
     shown, score = model.spec.provenance.images, judged["score"].partition("/")[0]

@@ -131,6 +131,7 @@ def _against(challenger: Evidence, champion: Evidence, score: str, rules: Rules)
 
 
 def _means(evidence: Evidence) -> dict[str, float]:
+    assert evidence.images_per_second is not None
     return {**evidence.means, SPEED: evidence.images_per_second}
 
 

@@ -95,6 +95,7 @@ def _evidence(client: "MlflowClient", version: "ModelVersion", model: "Model", e
         if kept.full and not kept.difference(wanted):
             return kept
     found = Evidence.of(exam.scores(model, rules.nfe), model.spec.name, rules.nfe)
+    assert found is not None  # the exam evaluates at this NFE
     describe(client, version, {**facts, "evidence": {**known, nfe: found.to_json()}}, model)
     return found
 

@@ -43,5 +43,5 @@ def judged_by(scores: Evaluation, model: str, nfe: int = 1) -> dict:
 
 def _evidence(scores: Evaluation, model: str) -> dict[str, dict]:
     """{NFE: what the gate looks at there}."""
-    nfes = [row.nfe for row in scores.usual_rows_of(model)]
-    return {str(nfe): Evidence.of(scores, model, nfe).to_json() for nfe in nfes}
+    found = {row.nfe: Evidence.of(scores, model, row.nfe) for row in scores.usual_rows_of(model)}
+    return {str(nfe): evidence.to_json() for nfe, evidence in found.items() if evidence}

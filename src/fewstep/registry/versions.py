@@ -71,7 +71,9 @@ def packaged(model: "SavedModel", levels: dict | None) -> Iterator[Path]:
         yield folder / "pyfunc"
 
 
-def describe(client: "MlflowClient", version: "ModelVersion", facts: dict, model: "SavedModel") -> "ModelVersion":
+def describe(
+    client: "MlflowClient", version: "ModelVersion", facts: dict, model: "SavedModel | Model"
+) -> "ModelVersion":
     """The version with these facts in its tags and on its card, in place of others."""
     name, number = version.name, version.version
     for key, value in _tags(facts).items():
@@ -142,12 +144,18 @@ def load_version(version: "ModelVersion", backend: Backend) -> "Model":
 @contextmanager
 def _folder_of(version: "ModelVersion", backend: Backend) -> Iterator[Path]:
     """The files of a version: where they lie, if that is on this machine, else as the server sends them."""
-    if urlsplit(version.source).scheme in ("", "file"):
-        yield Path(version.source.removeprefix("file://"))
+    if urlsplit(source := _source_of(version)).scheme in ("", "file"):
+        yield Path(source.removeprefix("file://"))
     else:
         with TemporaryDirectory(prefix="fewstep-") as sent:
             _download(version, backend, Path(sent))
             yield Path(sent)
+
+
+def _source_of(version: "ModelVersion") -> str:
+    """The URI of its files."""
+    assert version.source is not None  # create_version gives one
+    return version.source
 
 
 def _download(version: "ModelVersion", backend: Backend, folder: Path) -> None:
@@ -160,7 +168,7 @@ def _download(version: "ModelVersion", backend: Backend, folder: Path) -> None:
             continue  # registered before versions had one
         (place := (folder / part).parent).mkdir(parents=True, exist_ok=True)
         try:
-            uri = f"{version.source}/{part}"
+            uri = f"{_source_of(version)}/{part}"
             download_artifacts(artifact_uri=uri, dst_path=str(place), tracking_uri=backend.uri)
         except MlflowException as problem:
             raise StorageError(str(problem)) from None
@@ -199,8 +207,8 @@ def _files_of(version: "ModelVersion", backend: Backend) -> "ArtifactRepository"
     """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    backend.check_beside(version.source)
-    return get_artifact_repository(version.source, tracking_uri=backend.uri)
+    backend.check_beside(source := _source_of(version))
+    return get_artifact_repository(source, tracking_uri=backend.uri)
 
 
 def check_weights(version: "ModelVersion", model: "SavedModel") -> None:

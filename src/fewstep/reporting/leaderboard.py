@@ -33,6 +33,7 @@ class Method:
         """Of a student that was trained here, and its rows of an evaluation."""
         made, name = student.spec.provenance, student.spec.name
         rows = tuple(sorted(evaluation.usual_rows_of(name), key=lambda row: row.nfe))
+        assert made.images and made.training and made.seconds is not None and made.parameters
         steps = made.images // made.training["batch_size"]
         return cls(name, rows, made.images, steps, made.seconds, made.parameters, made.teacher_sha256 is not None)
 
@@ -136,7 +137,7 @@ def leaderboard(evaluation: Evaluation, students: Sequence[SavedModel], teacher:
         evaluation.floor,
         evaluation.budget,
         teacher.sha256,
-        teacher.spec.provenance.seconds,
+        teacher.spec.provenance.seconds or 0.0,
         tuple(methods),
         tuple(evaluation.rows_of(teacher.spec.name)),
     )

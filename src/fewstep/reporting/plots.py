@@ -2,6 +2,7 @@
 
 from itertools import cycle, islice
 from textwrap import fill
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -9,6 +10,9 @@ from PIL import Image
 from fewstep.evaluation.results import Evaluation
 from fewstep.pictures.plotting import COLOURS, as_image, new_figure
 from fewstep.reporting.leaderboard import Leaderboard
+
+if TYPE_CHECKING:
+    from matplotlib.axis import Axis
 
 MARKERS = "osD^vPX"
 GRAY = "#555555"
@@ -25,14 +29,14 @@ def ladder_plot(
     """
     score, measurement = score or evaluation.primary, evaluation.measurement
     kinds = dict.fromkeys((row.model, row.sampler) for row in evaluation.rows)
-    figure, axes = new_figure(width, 4.2 + 0.24 * len(kinds))
+    figure, [axes] = new_figure(width, 4.2 + 0.24 * len(kinds))
     for (model, sampler), (colour, marker, line) in zip(kinds, _styles(len(kinds)), strict=True):
         rows = sorted((r for r in evaluation.rows if (r.model, r.sampler) == (model, sampler)), key=lambda r: r.nfe)
         found, nfe = [row.scores[score] for row in rows], [row.nfe for row in rows]
         mean = np.array([f.mean for f in found])
         span = np.array([f.interval[1] - f.mean if f.interval else 0.0 for f in found])
-        style = {"color": colour, "marker": marker, "markersize": 7, "markeredgecolor": "white", "linewidth": 2}
-        style["linestyle"] = line
+        style: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": line}
+        style |= {"markersize": 7, "markeredgecolor": "white", "linewidth": 2}
         axes.errorbar(nfe, mean, span if span.any() else None, capsize=3, label=f"{model}, {sampler}", **style)
     real = evaluation.floor.scores[score].mean
     axes.axhline(real, color=GRAY, linestyle="--", linewidth=1.4, label=f"floor: held-out data ({_number(real)})")
@@ -58,7 +62,7 @@ def ladder_plot(
 def cost_plot(board: Leaderboard) -> Image.Image:
     """Quality (log) against the seconds of training, a teacher's among them: a point for each method and NFE."""
     score, methods = board.primary, board.methods
-    figure, axes = new_figure(7.2, 4.2 + 0.24 * -(-len(methods) // 4 + 1))
+    figure, [axes] = new_figure(7.2, 4.2 + 0.24 * -(-len(methods) // 4 + 1))
     for entry, (colour, _, line) in zip(methods, _styles(len(methods)), strict=True):
         seconds = entry.seconds + board.teacher_seconds * entry.taught
         means = [row.scores[score].mean for row in entry.rows]
@@ -81,7 +85,7 @@ def _styles(count: int) -> list[tuple[str, str, str]]:
     return list(zip(islice(cycle(COLOURS), count), islice(cycle(MARKERS), count), lines, strict=True))
 
 
-def _tick(axis) -> None:
+def _tick(axis: "Axis") -> None:
     """Labels as plain numbers; of logarithms at 1, 2 and 5 times a power of ten, and at nothing between."""
     from matplotlib.ticker import LogLocator
 

@@ -2,11 +2,12 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 TABLE = Path(__file__).parent / "published_results.csv"
 
 
-def published_results(dataset: str) -> list[dict]:
+def published_results(dataset: str) -> list[dict[str, Any]]:
     """The figures of a data set, none if nothing is published for it.
 
     dataset, method, family, source: words; nfe: a whole number; fid, is, precision, recall: numbers, or None where a
@@ -16,6 +17,6 @@ def published_results(dataset: str) -> list[dict]:
         return [_typed(row) for row in csv.DictReader(file) if row["dataset"] == dataset]
 
 
-def _typed(row: dict[str, str]) -> dict:
+def _typed(row: dict[str, str]) -> dict[str, Any]:
     scores = {name: float(row[name]) if row[name] else None for name in ("fid", "is", "precision", "recall")}
     return {**row, "nfe": int(row["nfe"]), **scores}

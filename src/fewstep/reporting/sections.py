@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
 
+from fewstep.data.store import ArrayStore
 from fewstep.editing import Trial
 from fewstep.evaluation.interval import CONFIDENCE
 from fewstep.evaluation.memorisation import TrainingSet
@@ -26,6 +28,7 @@ def lead_of(evaluation: Evaluation, student: Model) -> str:
     """What the student does, in a sentence."""
     score, name = evaluation.primary, student.spec.name
     row = evaluation.row_of(name, 1)
+    assert row is not None and row.images_per_second is not None  # student_nfe always has 1
     real = cell(evaluation.floor.scores[score])
     return (
         f"The student {name} makes a sample in one network evaluation, {row.images_per_second:,.0f} a second: its "
@@ -33,7 +36,7 @@ def lead_of(evaluation: Evaluation, student: Model) -> str:
     )
 
 
-def samples_part(settings: Sequence[SamplingSetting], store, seed: int) -> Part:
+def samples_part(settings: Sequence[SamplingSetting], store: ArrayStore, seed: int) -> Part:
     """Samples from the same noise of every model, sampler and NFE, beside training data."""
     count = SHOWN if store.space.kind == "images" else 1000
     found = [(f"{r.model}, {r.sampler}, {r.nfe} NFE", r.generate(seed, np.arange(count))) for r in settings]
@@ -50,7 +53,7 @@ def ladder_part(evaluation: Evaluation) -> Part:
     return Part("Quality against cost", words, [Figure(*plot) for plot in plots], wide=True)
 
 
-def trajectory_part(teacher, student, seed: int) -> Part:
+def trajectory_part(teacher: Model, student: Model, seed: int) -> Part:
     """One noise through the levels."""
     levels, rows = trajectories(teacher, student, seed)
     words = (
@@ -62,7 +65,7 @@ def trajectory_part(teacher, student, seed: int) -> Part:
     return Part("One noise through the levels", words, [Figure(shown, picture)])
 
 
-def neighbours_part(samples: np.ndarray, store, rate: float, k: int = 3) -> Part:
+def neighbours_part(samples: np.ndarray, store: ArrayStore, rate: float, k: int = 3) -> Part:
     """Samples above their nearest training images, and the memorisation rate."""
     training = store.images("train")
     _, indices = TrainingSet(training).nearest(samples[:COLUMNS], k)
@@ -80,12 +83,15 @@ def edited_parts(trials: Sequence[Trial], nfe: int) -> list[Part]:
     strips = [trial for trial in trials if trial.name in BETWEEN]
     tasks = [trial for trial in trials if trial.name not in BETWEEN]
     between = [Figure(BETWEEN[trial.name], draw(trial.edited, len(trial.edited))) for trial in strips]
-    edited = [
-        Figure(_said(trial), draw(np.concatenate([trial.given, trial.edited]), len(trial.edited))) for trial in tasks
-    ]
+    edited = [Figure(_said(trial), _before_and_after(trial)) for trial in tasks]
     words = f"{nfe} network evaluations per image."
     found = Part("Interpolation", words, between), Part("Editing without training", words, edited)
     return [part for part in found if part.figures]
+
+
+def _before_and_after(trial: Trial) -> Image.Image:
+    assert trial.given is not None  # every task but an interpolation is given images
+    return draw(np.concatenate([trial.given, trial.edited]), len(trial.edited))
 
 
 def _said(trial: Trial) -> str:

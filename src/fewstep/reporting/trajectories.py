@@ -1,29 +1,32 @@
 """One noise on its way to an image, as teacher and student see it at every level."""
 
-from itertools import pairwise
-
 import numpy as np
 import torch
+from torch import Tensor
 
 from fewstep.diffusion.levels import karras_levels
 from fewstep.diffusion.randomness import SampleRandomness
 from fewstep.diffusion.solvers import heun_step
+from fewstep.models.model import Model
 from fewstep.samplers.level_checks import each
 
 
 @torch.inference_mode()
-def trajectories(teacher, student, seed: int = 0, index: int = 0, shown: int = 9) -> tuple[list[float], dict]:
+def trajectories(
+    teacher: Model, student: Model, seed: int = 0, index: int = 0, shown: int = 9
+) -> tuple[list[float], dict[str, np.ndarray]]:
     """Levels [shown], and stored values [shown, ...] of each of "noisy", "teacher" and "student".
 
     noisy: points of the teacher's ODE (Heun), scaled to the deviation of data. The others: what each takes to be the
     clean image there. A consistent student's is the same all along (Song et al. 2023, Definition 1); a teacher's turns
-    from the mean of the data into one of them. teacher, student: fewstep.models.model.Model.
+    from the mean of the data into one of them.
     """
     denoiser, noise = _function(teacher, seed, index)
     estimate, _ = _function(student, seed, index)
     levels, width = karras_levels(2 * shown), teacher.function.sigma_data
-    x, seen = levels[0].to(noise) * noise, {"noisy": [], "teacher": [], "student": []}
-    for step, (level, lower) in enumerate(pairwise([*levels, None])):
+    x = levels[0].to(noise) * noise
+    seen: dict[str, list[Tensor]] = {"noisy": [], "teacher": [], "student": []}
+    for step, (level, lower) in enumerate(zip(levels, [*levels[1:], None], strict=True)):
         sigma = each(level, x)
         if step % 2 == 0:
             seen["noisy"].append(x * (width / (width**2 + level**2).sqrt()).to(x))
@@ -35,7 +38,7 @@ def trajectories(teacher, student, seed: int = 0, index: int = 0, shown: int = 9
     return levels[::2].tolist(), stored
 
 
-def _function(model, seed: int, index: int):
+def _function(model: Model, seed: int, index: int):
     """A model's function of (x, sigma), with its label as Model.sample draws it, and the noise before that."""
     rng = SampleRandomness(seed, [index], model.device)
     noise = rng.normal(model.space.shape)

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import io
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -22,6 +23,7 @@ OPTIONS = ("factor", "level", "first", "last", "frames")
 def edited(model: Model, request: Request) -> np.ndarray:
     """The edited images, uint8 [N, C, H, W]. Raises BadRequest for options or images that the task does not take."""
     asked, seed = request.edit, request.seed
+    assert asked is not None
     options = _options(asked)
     try:
         if (mask := asked.mask) is not None:
@@ -39,10 +41,11 @@ def edited(model: Model, request: Request) -> np.ndarray:
 
 def edit_levels(model: Model, request: Request) -> Tensor:
     """The noise levels of an edit: the task's own, or else the model's."""
+    assert request.edit is not None
     return levels_of(model, build_task(request.edit.task, _options(request.edit)), request.nfe)
 
 
-def _options(asked: EditRequest) -> dict:
+def _options(asked: EditRequest) -> dict[str, Any]:
     """The options of a task, all but the mask."""
     return {name: getattr(asked, name) for name in OPTIONS if getattr(asked, name) is not None}
 

@@ -48,10 +48,10 @@ class Generator(PythonModel):
         seals = seals_of(folder)
         if (saved.sha256, seals[SEAL]) != (registered["model_sha256"], registered[SEAL]):
             raise MlflowException("the files are not the registered ones: this version is not served")
-        name, number = _version(folder)
-        if name:
-            _check_registered(saved, seals, name, number)
-        self.served = Served(BatchQueue(saved.load()), name, number)
+        registered_as = _version(folder)
+        if registered_as:
+            _check_registered(saved, seals, *registered_as)
+        self.served = Served(BatchQueue(saved.load()), *(registered_as or (None, None)))
         self.reloading, self.looked = threading.Lock(), time.monotonic()
 
     def predict(self, context, model_input: list[Request], params=None):
@@ -121,10 +121,10 @@ def _check_registered(model: SavedModel, seals: dict[str, str], name: str, numbe
         raise MlflowException(f"{problem}: it is not served") from None
 
 
-def _version(folder: Path) -> tuple[str | None, int | None]:
+def _version(folder: Path) -> tuple[str, int] | None:
     """Name and number of a version that was loaded from a registry: MLflow writes two lines of YAML beside it."""
     if not (folder / REGISTERED).exists():
-        return None, None
+        return None
     lines = (line.partition(": ") for line in (folder / REGISTERED).read_text().splitlines())
     written = {key: value.strip(" '\"") for key, _, value in lines}
     return written["model_name"], int(written["model_version"])

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 LONGEST_PARAM = 6000  # MLflow's limit
@@ -52,7 +53,7 @@ def run_tags(
     return {**git, **source, "command": command, "env": env, "recipe": recipe, "data_sha256": data_sha256}
 
 
-def flatten(params: dict, prefix: str = "") -> dict[str, str]:
+def flatten(params: Mapping, prefix: str = "") -> dict[str, str]:
     """Nested parameters -> {"a.b": text}: what is no text as JSON, odd characters in names as "_", long values cut."""
     flat = {}
     for name, value in params.items():

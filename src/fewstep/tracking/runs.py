@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,16 +36,26 @@ def open_run(
     new ones.
     """
     path = Path(folder) / "tracking.json"
-    params, tags = json.loads(json.dumps(dict(params or {}), default=str)), dict(tags or {})
+    given: dict = json.loads(json.dumps(dict(params or {}), default=str))
+    tags = dict(tags or {})
     if path.exists():
         state = json.loads(path.read_text())
         first = flatten(state["params"]) | state["tags"]
-        now = flatten(params) | tags
+        now = flatten(given) | tags
         state["tags"] |= {f"later.{key}": value for key, value in now.items() if first.get(key, value) != value}
     else:
         state = {"experiment": experiment, "name": name, "created_ms": round(time.time() * 1000), "run_id": None}
-        state |= {"status": "FINISHED", "images": -1, "params": params, "tags": tags, "scores": {}, "files": []}
+        state |= {"status": "FINISHED", "images": -1, "params": given, "tags": tags, "scores": {}, "files": []}
     return Run(path, state, backend)
+
+
+@dataclass
+class Connection:
+    """A run that MLflow has. pictures: (key, images seen) of those that it has whole."""
+
+    client: "MlflowClient"
+    run_id: str
+    pictures: set[tuple[str, int]]
 
 
 class Run:
@@ -59,7 +70,7 @@ class Run:
         self._progress: Progress | None = Progress(path.parent)  # None once a Follower reads instead
         self._entries: list[dict] = []  # not logged yet
         self._pictures: list[Picture] = []
-        self._client: MlflowClient | None = None
+        self._connection: Connection | None = None
         self._lock, self._due, self._away = threading.RLock(), 0.0, False
         self._save()
 
@@ -113,7 +124,7 @@ class Run:
                 if not self._away:
                     text = "%s. The work goes on; what is not logged now is logged when MLflow is back."
                     log.warning(text, self._backend.words(problem))
-                self._client, self._away, self._due = None, True, time.monotonic() + PATIENCE
+                self._connection, self._away, self._due = None, True, time.monotonic() + PATIENCE
                 return False
             if self._away:
                 log.warning("MLflow at %s is back.", self._backend.address)
@@ -121,16 +132,16 @@ class Run:
             return True
 
     def _push(self) -> None:
-        if self._client is None:
-            self._client = self._connect()
+        if self._connection is None:
+            self._connection = self._connect()
         if self._progress:
             self._take(self._progress)
-        self._push_metrics()
-        self._push_pictures()
-        self._push_results()
+        self._push_metrics(self._connection)
+        self._push_pictures(self._connection)
+        self._push_results(self._connection)
 
-    def _connect(self) -> "MlflowClient":
-        """A client, once the run is there with its params and tags: made again if MLflow lost it."""
+    def _connect(self) -> Connection:
+        """Once the run is there with its params and tags: made again if MLflow lost it."""
         client, state = self._backend.client(), self._state
         run = find_run(client, self.run_id)
         if run is None:
@@ -141,31 +152,30 @@ class Run:
             self._take(progress)  # all again: nothing is in this run yet
             self._progress = self._progress and progress
             self._save()
-            client.log_text(self.run_id, json.dumps(state["params"], indent=2), "params.json")
+            client.log_text(run.info.run_id, json.dumps(state["params"], indent=2), "params.json")
         log_texts(client, run, flatten(state["params"]), state["tags"])
-        self._logged = logged_pictures(client, self.run_id)
-        return client
+        return Connection(client, run.info.run_id, logged_pictures(client, run.info.run_id))
 
     def _take(self, progress: Progress) -> None:
         entries, pictures = progress.read()
         self._entries += entries
         self._pictures += pictures
 
-    def _push_metrics(self) -> None:
+    def _push_metrics(self, connection: Connection) -> None:
         """A line has one timestamp whenever it is logged, and MLflow keeps one of equal points: nothing twice."""
         new = [entry for entry in self._entries if entry["images"] > self._state["images"]]
-        log_points(self._client, self.run_id, points_of(new, self._state["created_ms"]))
+        log_points(connection.client, connection.run_id, points_of(new, self._state["created_ms"]))
         if new:
             self._state["images"] = new[-1]["images"]
             self._save()
         self._entries = []
 
-    def _push_pictures(self) -> None:
+    def _push_pictures(self, connection: Connection) -> None:
         from PIL import Image
 
         waiting = []
         for picture in self._pictures:
-            if (picture.key, picture.images) in self._logged:
+            if (picture.key, picture.images) in connection.pictures:
                 continue
             try:
                 image = Image.open(picture.path)
@@ -173,26 +183,27 @@ class Run:
             except OSError:  # still being written
                 waiting.append(picture)
                 continue
-            self._client.log_image(self.run_id, image, key=picture.key, step=picture.images)
-            self._logged.add((picture.key, picture.images))
+            connection.client.log_image(connection.run_id, image, key=picture.key, step=picture.images)
+            connection.pictures.add((picture.key, picture.images))
         self._pictures = waiting
 
-    def _push_results(self) -> None:
+    def _push_results(self, connection: Connection) -> None:
         """Scores that MLflow does not have yet, files, and how the run ended."""
         from mlflow.entities import Metric
 
-        run = self._client.get_run(self.run_id)
+        client, run_id = connection.client, connection.run_id
+        run = client.get_run(run_id)
         now, images = round(time.time() * 1000), max(self._state["images"], 0)
         new = {key: value for key, value in self._state["scores"].items() if run.data.metrics.get(key) != value}
-        self._client.log_batch(self.run_id, metrics=[Metric(key, value, now, images) for key, value in new.items()])
+        client.log_batch(run_id, metrics=[Metric(key, value, now, images) for key, value in new.items()])
         while self._state["files"]:
             if Path(self._state["files"][0]).exists():
-                self._client.log_artifact(self.run_id, self._state["files"][0])
+                client.log_artifact(run_id, self._state["files"][0])
             self._state["files"].pop(0)
             self._save()
         if run.info.status != self._state["status"]:
-            change = self._client.update_run if self._state["status"] == "RUNNING" else self._client.set_terminated
-            change(self.run_id, status=self._state["status"])
+            change = client.update_run if self._state["status"] == "RUNNING" else client.set_terminated
+            change(run_id, status=self._state["status"])
 
     def _save(self) -> None:
         from fewstep.support.files import write_json  # and torch with it: not before there is a run

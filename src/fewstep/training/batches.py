@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from fewstep.data.space import DataSpace
 from fewstep.diffusion.randomness import StepRandomness, derive_seed
@@ -40,7 +41,7 @@ class Batches:
             x0 = torch.where((rng.uniform() < 0.5).view(-1, *[1] * (x0.ndim - 1)), x0.flip(-1), x0)
         return Batch(x0.to(device, non_blocking=True), self._labels(indices, rng, device))
 
-    def _labels(self, indices, rng, device):
+    def _labels(self, indices: np.ndarray, rng: StepRandomness, device: torch.device) -> Tensor | None:
         if not self.settings.labels:
             return None
         kept = rng.uniform() >= self.settings.label_dropout

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -15,7 +16,7 @@ KEPT = 2
 FACTS, TENSORS = "checkpoint.json", "checkpoint.safetensors"
 
 
-def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], facts: dict):
+def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], facts: dict[str, Any]):
     """Write <folder>/step_<step>; the two newest are kept.
 
     Raises OSError in words when the disk is full: what was there before stays.
@@ -33,7 +34,7 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("step_*") if p.is_dir())
 
 
-def newest_facts(folder: Path) -> dict | None:
+def newest_facts(folder: Path) -> dict[str, Any] | None:
     """The facts of the newest checkpoint whose facts can be read, or None."""
     for path in reversed(checkpoints(folder)):
         try:
@@ -43,7 +44,7 @@ def newest_facts(folder: Path) -> dict | None:
     return None
 
 
-def load_newest(folder: Path) -> tuple[dict[str, Tensor], dict] | None:
+def load_newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Tensors and facts of the newest checkpoint that can be read, or None; removes what interrupted writes left."""
     for remains in folder.glob(".step_*"):
         shutil.rmtree(remains, ignore_errors=True)

@@ -7,9 +7,11 @@ ends in the same bits, and a run on two workers is the run on one up to rounding
 import copy
 import math
 import time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -20,7 +22,7 @@ from fewstep.data.store import ArrayStore
 from fewstep.diffusion.randomness import StepRandomness, derive_seed
 from fewstep.losses.distances import build_distance
 from fewstep.models.model import Model, build_function
-from fewstep.objectives import Networks, Progress
+from fewstep.objectives import Batch, Networks, Objective, Progress
 from fewstep.support.errors import Divergence
 from fewstep.support.memory import keep_freed_memory
 from fewstep.training.batches import Batches
@@ -31,6 +33,8 @@ from fewstep.training.lock import sole_training
 from fewstep.training.optimizer import build_optimizer, load_optimizer_state, optimizer_state
 from fewstep.training.progress import ProgressLog
 from fewstep.training.start import check_same_job, start_from
+
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -53,12 +57,12 @@ class Worker:
 class Step(nn.Module):
     """The objective as one forward pass, which is what DistributedDataParallel wraps: {optimiser: losses [B]}."""
 
-    def __init__(self, objective, networks: Networks):
+    def __init__(self, objective: Objective, networks: Networks):
         super().__init__()
         self.objective, self.networks = objective, networks
         self.trained = nn.ModuleDict({"student": networks.student, **networks.modules})
 
-    def forward(self, batch, progress, rng) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, progress: Progress, rng: StepRandomness) -> dict[str, Tensor]:
         losses = self.objective(self.networks, batch, progress, rng)
         return losses if isinstance(losses, dict) else {"student": losses}
 
@@ -85,7 +89,7 @@ class Training:
             for name in self.step_module.trained
         }
         self.optimizers = self._new_optimizers()
-        self.forward = self.step_module
+        self.forward: nn.Module = self.step_module
         if worker.size > 1:
             self.forward = DistributedDataParallel(
                 self.step_module, broadcast_buffers=False, find_unused_parameters=self.objective.has_idle_modules
@@ -104,6 +108,7 @@ class Training:
             modules = {name: m.to(device) for name, m in self.objective.modules(student, self.space.scale).items()}
         teacher = Model.load(self.job.teacher, device).function if self.job.teacher else None
         if recipe.start == "teacher":
+            assert teacher is not None
             start_from(student.network, teacher.network, recipe.start_new)
         if not self.objective.needs_teacher:
             teacher = None  # it has given its weights
@@ -188,17 +193,20 @@ class Training:
             rng = StepRandomness(self.job.recipe.seed, self.step, settings.batch_size, rows, worker.device)
             batch = self.batches(self.step, rows, worker.device)
             self.parts.clear()
-            waits = worker.size > 1 and micro < micro_batches - 1
-            with self.forward.no_sync() if waits else nullcontext():
+            with self._gradients_kept_here() if micro < micro_batches - 1 else nullcontext():
                 with torch.autocast(worker.device.type, torch.bfloat16, enabled=self._uses_bf16()):
                     losses = self.forward(batch, progress, rng)
-                loss = sum(part.float().mean() for part in losses.values()) / micro_batches
+                loss = reduce(torch.add, (part.float().mean() for part in losses.values())) / micro_batches
                 loss.backward()
-            seen.append(torch.stack([sum(losses.values()).detach().float(), *self.parts]))
+            seen.append(torch.stack([reduce(torch.add, losses.values()).detach().float(), *self.parts]))
             total += losses["student"].detach().float().mean() / micro_batches
         self.seen = torch.zeros(len(seen[0]), settings.batch_size, device=worker.device)
         self.seen[:, worker.rank * share : (worker.rank + 1) * share] = torch.cat(seen, dim=1)
         return worker.mean(total)
+
+    def _gradients_kept_here(self) -> AbstractContextManager[None]:
+        """Workers exchange gradients once a step: after the last micro-batch, and after none before it."""
+        return self.forward.no_sync() if isinstance(self.forward, DistributedDataParallel) else nullcontext()
 
     def _uses_bf16(self) -> bool:
         gpu_has_it = self.worker.device.type == "cuda" and torch.cuda.is_bf16_supported()
@@ -206,8 +214,8 @@ class Training:
 
     def _update_averages(self, progress: Progress, stage: Progress):
         student, target = self.networks.student, self.networks.target
-        if target is not student:
-            update_average(target, student, self.objective.target_decay(progress))
+        if (decay := self.objective.target_decay(progress)) is not None:
+            update_average(target, student, decay)
         update_average(self.average, student, self.settings.ema_decay_at(stage.images + self.settings.batch_size))
 
     def _blamed_levels(self) -> str:
@@ -234,6 +242,7 @@ class Training:
         """Everything that the next step depends on, by name."""
         others = {"target": self.networks.target} if self.networks.target is not self.networks.student else {}
         if self._student_teaches():
+            assert self.networks.teacher is not None
             others["teacher"] = self.networks.teacher
         tensors = flatten(average=self.average, **others, **self.step_module.trained)
         for name, optimizer in self.optimizers.items():
@@ -280,7 +289,7 @@ class Training:
         return Model(self.average, self.space, replace(self.job.spec, provenance=provenance))
 
 
-def frozen_copy(module: nn.Module) -> nn.Module:
+def frozen_copy(module: M) -> M:
     """A copy that no gradient reaches."""
     return copy.deepcopy(module).requires_grad_(False)
 

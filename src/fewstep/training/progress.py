@@ -16,7 +16,7 @@ class ProgressLog:
         self.pictures = run_dir / "pictures"
         self.pictures.mkdir(parents=True, exist_ok=True)
 
-    def write(self, **facts):
+    def write(self, **facts: object):
         """One line, in one write."""
         with naming_full_disk("a line of progress", self.file), self.file.open("a") as file:
             file.write(json.dumps(facts) + "\n")

@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import torch
-from torch import nn
 
 from fewstep.data.space import DataSpace
 from fewstep.diffusion.levels import RHO, SIGMA_MAX, SIGMA_MIN
 from fewstep.models.model import SavedModel, build_function, knows_no_label
 from fewstep.models.spec import Levels, ModelSpec, levels_from_json, levels_to_json
 from fewstep.objectives import Objective, build_objective
+from fewstep.preconditioning import Preconditioner
 from fewstep.support.checks import above, check_fields, inside
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
@@ -164,7 +164,7 @@ class Recipe:
         except InvalidInput as problem:
             raise InvalidInput(f"{self.name}: {problem}") from None
 
-    def _function(self, space: DataSpace) -> nn.Module:
+    def _function(self, space: DataSpace) -> Preconditioner:
         """The preconditioned network, without weights."""
         with torch.device("meta"):
             return build_function(self.spec(), space)

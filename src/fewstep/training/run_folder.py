@@ -18,7 +18,9 @@ def find_run_folder(runs: Path, job: Job) -> Path:
     folder = runs / job.run_name
     if folder.exists() or not (left := _left_by_other_numerics(runs, job)):
         return folder
-    check_same_job(newest_facts(left / "checkpoints")["job"], job.description, left, job.other_numerics)
+    facts = newest_facts(left / "checkpoints")
+    assert facts is not None  # by these the folder was found
+    check_same_job(facts["job"], job.description, left, job.other_numerics)
     with sole_training(left):  # orphans of a killed run may still write there
         left.rename(folder)
     return folder

@@ -2,23 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from torch import nn
-
+from fewstep.networks import Network
 from fewstep.support.errors import InvalidInput
 from fewstep.training.numerics import changes_between
 
 FREE = ("dropout", "second_time")  # settings in which a student's network may differ from its teacher's
 
 
-def start_from(network: nn.Module, teacher: nn.Module, new: Sequence[str] = ()):
+def start_from(network: Network, teacher: Network, new: Sequence[str] = ()):
     """Copy a teacher's weights; what is new keeps its own. Raises what check_start does."""
     check_start(network, teacher, new)
     mine, its = network.state_dict(), teacher.state_dict()
     network.load_state_dict({n: its[n] for n in _alike(mine, its)}, strict=False)
 
 
-def check_start(network: nn.Module, teacher: nn.Module, new: Sequence[str] = ()):
+def check_start(network: Network, teacher: Network, new: Sequence[str] = ()):
     """Raise ValueError that names where two networks differ, so that the teacher's weights do not fit or mean another.
 
     network, teacher: build_network's, on any device. new: beginnings of the names of parameters and settings that may
@@ -42,12 +42,12 @@ def check_start(network: nn.Module, teacher: nn.Module, new: Sequence[str] = ())
     )
 
 
-def _alike(mine: dict, its: dict) -> set[str]:
+def _alike(mine: dict[str, Any], its: dict[str, Any]) -> set[str]:
     """Names of the parameters that both have with one shape."""
     return {n for n in mine.keys() & its.keys() if mine[n].shape == its[n].shape}
 
 
-def check_same_job(saved: dict, asked: dict, run_dir: Path, other_numerics: bool = False):
+def check_same_job(saved: dict[str, Any], asked: dict[str, Any], run_dir: Path, other_numerics: bool = False):
     """Raises ValueError that names what differs between a checkpoint's job and the one asked for.
 
     other_numerics: they may differ in the versions of what makes the numbers.

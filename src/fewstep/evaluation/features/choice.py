@@ -1,8 +1,11 @@
 """Which features a data set is judged by: chosen once, at ingestion, and kept beside the data."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+from fewstep.data.space import DataSpace
+from fewstep.data.store import ArrayStore
 from fewstep.evaluation.features.extractor import Extractor
 from fewstep.evaluation.features.pretrained import PRETRAINED
 from fewstep.evaluation.features.sources import make_extractor, open_extractor
@@ -18,7 +21,13 @@ WITHOUT_LABELS = (
 ON_WHITE = "The features {} take three channels: scores see transparent images on white."
 
 
-def choose_extractor(store, features: str, weights: str | None, folder: Path, on_progress=None) -> str:
+def choose_extractor(
+    store: ArrayStore,
+    features: str,
+    weights: str | None,
+    folder: Path,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> str:
     """Keep in folder what `features` names: "classifier" (trained here, once), a shipped or a pretrained extractor.
 
     Points have no features: their folder says so. Returns what a person has to know of it, "" if nothing. Raises
@@ -38,7 +47,7 @@ def choose_extractor(store, features: str, weights: str | None, folder: Path, on
     return note
 
 
-def check_extractor(features: str, weights: str | None, space) -> None:
+def check_extractor(features: str, weights: str | None, space: DataSpace | None) -> None:
     """Raise ValueError, before any data are read, if the extractor is not there or takes other images.
 
     space: of the data, None where only they can tell.
@@ -51,7 +60,7 @@ def check_extractor(features: str, weights: str | None, space) -> None:
         check_images(open_extractor(features), space)
 
 
-def check_images(extractor: Extractor, space) -> None:
+def check_images(extractor: Extractor, space: DataSpace) -> None:
     """Raise ValueError if it takes other images than those of a data space."""
     if extractor.shape not in (None, space.shape):
         raise InvalidInput(

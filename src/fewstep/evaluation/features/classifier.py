@@ -1,6 +1,6 @@
 """A small classifier of a data set's labels, whose inner activations are the features that scores compare."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -20,12 +20,12 @@ class Classifier(nn.Module):
     two sets is mostly that of their class proportions; whitened, variety within a class counts as much.
     """
 
-    def __init__(self, shape: tuple[int, int, int], num_classes: int):
+    def __init__(self, shape: Sequence[int], num_classes: int):
         super().__init__()
         channels, height, width = shape
         if not 8 <= min(height, width) <= max(height, width) <= 64:
             raise InvalidInput(f"the classifier needs images with sides of 8 to 64 pixels, got {tuple(shape)}.")
-        self.shape, self.num_classes = tuple(shape), num_classes
+        self.shape, self.num_classes = (channels, height, width), num_classes
         maps, side, layers = 12, min(height, width), _convolution(channels, 12)
         while side > 4:
             wider = min(2 * maps, 96)

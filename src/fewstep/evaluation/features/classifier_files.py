@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -11,7 +12,7 @@ from fewstep.evaluation.features.extractor import Extractor, file_sha256
 from fewstep.support.errors import InvalidInput
 
 
-def save_classifier(stem: Path, classifier: Classifier, record: dict) -> None:
+def save_classifier(stem: Path, classifier: Classifier, record: dict[str, Any]) -> None:
     """stem.safetensors, then stem.json, which is there only when both are whole."""
     stem.with_suffix(".json").unlink(missing_ok=True)
     stem.with_suffix(".safetensors").write_bytes(save(classifier.state_dict()))

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ class Extractor:
     network: Callable[[Tensor], tuple[Tensor, ...]]
     shape: tuple[int, int, int] | None = None
     has_classes: bool = True
-    record: dict = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
     device: str = "cpu"
 
     def __call__(self, images: np.ndarray, batch_size: int = 64) -> Features:

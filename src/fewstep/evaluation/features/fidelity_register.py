@@ -1,5 +1,7 @@
 """Our extractors in the register of torch-fidelity."""
 
+from torch import Tensor
+
 from fewstep.evaluation.features.extractor import Extractor
 from fewstep.evaluation.features.fidelity import import_fidelity
 from fewstep.evaluation.features.pretrained import PRETRAINED
@@ -21,7 +23,7 @@ def register_extractor(extractor: Extractor) -> str:
 
         ours = True
 
-        def __init__(self, name, features_list, **_):
+        def __init__(self, name: str, features_list: list[str], **_: object):
             super().__init__(name, features_list)
             self.network = extractor.network
 
@@ -30,14 +32,14 @@ def register_extractor(extractor: Extractor) -> str:
             return "features", "logits"
 
         @staticmethod
-        def get_default_feature_layer_for_metric(metric):
+        def get_default_feature_layer_for_metric(metric: str):
             return "logits" if metric == "isc" else "features"
 
         @staticmethod
         def can_be_compiled():
             return False
 
-        def forward(self, images):
+        def forward(self, images: Tensor):
             found = dict(zip(self.get_provided_features_list(), self.network(images), strict=True))
             return tuple(found[name] for name in self.features_list)
 

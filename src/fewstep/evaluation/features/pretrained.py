@@ -29,7 +29,7 @@ def open_pretrained(name: str, weights: str | Path | None = None, device: str = 
     from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
     try:
-        if file:
+        if file and chosen.check:
             chosen.check(chosen.entry, file)
         load = FEATURE_EXTRACTORS_REGISTRY[chosen.entry]
         network = load(chosen.entry, list(chosen.layers), feature_extractor_weights_path=file and str(file))

@@ -1,11 +1,13 @@
 """Where feature extractors come from: they ship with the package, are trained on the data, or are published."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from fewstep.evaluation.features.classifier import accuracy, rotations, train_classifier
+from fewstep.data.store import ArrayStore
+from fewstep.evaluation.features.classifier import Classifier, accuracy, rotations, train_classifier
 from fewstep.evaluation.features.classifier_files import open_classifier, save_classifier
 from fewstep.evaluation.features.extractor import Extractor
 from fewstep.evaluation.features.pretrained import PRETRAINED, open_pretrained
@@ -22,8 +24,8 @@ def open_extractor(source: str | Path, weights: str | Path | None = None, device
     weights: of a pretrained one ("inception", "clip-vit-b-32", "dinov2-vit-s-14" ...), as `open_pretrained` takes them.
     Raises ValueError, before any work, if there is no such extractor or its files are missing or changed.
     """
-    if source in PRETRAINED:
-        return open_pretrained(source, weights, device)
+    if str(source) in PRETRAINED:
+        return open_pretrained(str(source), weights, device)
     if (Path(source) / "extractor.json").is_file():
         return open_classifier(Path(source) / "extractor", device)
     return open_classifier(SHIPPED / check_name("feature extractor", str(source), [*shipped(), *PRETRAINED]), device)
@@ -39,7 +41,9 @@ def check_features(name: str) -> str:
     return check_name("kind of features", name, [*shipped(), "classifier", *PRETRAINED])
 
 
-def make_extractor(store, folder: str | Path, seed: int = 0, on_progress=None) -> Extractor:
+def make_extractor(
+    store: ArrayStore, folder: str | Path, seed: int = 0, on_progress: Callable[[int, int], None] | None = None
+) -> Extractor:
     """Train the classifier of an image store and keep it in folder; one that is there for these data is opened instead.
 
     store: an ArrayStore. It learns the labels of the training images or, where there are none to tell apart, by how
@@ -86,6 +90,7 @@ def ship_extractor(name: str = "digits", seed: int | str = 0) -> Extractor:
 
     with tempfile.TemporaryDirectory() as folder:
         made = make_extractor(ingest({"name": name}, Path(folder) / "store"), Path(folder) / "extractor", int(seed))
+    assert isinstance(made.network, Classifier)
     SHIPPED.mkdir(exist_ok=True)
     command = f"python -m fewstep.evaluation.features {name} {seed}"
     save_classifier(SHIPPED / name, made.network, {**made.record, "command": command})

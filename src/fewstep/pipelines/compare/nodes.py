@@ -1,6 +1,8 @@
 """Every recipe at one budget, from one teacher, judged alike."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from PIL import Image
 
@@ -22,6 +24,7 @@ from fewstep.reporting.plots import cost_plot, ladder_plot
 from fewstep.training.job import Job
 from fewstep.training.recipe import Recipe
 
+T = TypeVar("T")
 CONTEST, CONTESTANT = "_contest", "_contestant"  # after a recipe's name: its student's scores, its student
 
 
@@ -73,9 +76,8 @@ def rank(
     entries: {recipe_contest: scores of its student, recipe_contestant: the student}. Raises ValueError for scores of
     other models than these, of another teacher, or of unequal budgets.
     """
-    recipes = sorted(name.removesuffix(CONTEST) for name in entries if name.endswith(CONTEST))
-    scores = [entries[recipe + CONTEST] for recipe in recipes]
-    students = [entries[recipe + CONTESTANT] for recipe in recipes]
+    scores = _by_recipe(entries, CONTEST, Evaluation)
+    students = _by_recipe(entries, CONTESTANT, SavedModel)
     for model, scored in zip((teacher, *students), (reference_contest, *scores), strict=True):
         check_contest(model, teacher, scored, reference_contest)
     together = reference_contest.joined(*scores)
@@ -84,6 +86,13 @@ def rank(
     sheets = contest_sheet(teacher, reference_contest, zip(students, scores, strict=True))
     ladder = ladder_plot(together, title=f"{images.space.name}: every method at one budget")
     return board, ladder, cost_plot(board), sheets
+
+
+def _by_recipe(entries: Mapping[str, object], ending: str, kind: type[T]) -> list[T]:
+    """What has a name of this ending, in the order of the recipes' names."""
+    recipes = sorted(name.removesuffix(ending) for name in entries if name.endswith(ending))
+    found = [entries[recipe + ending] for recipe in recipes]
+    return [entry for entry in found if isinstance(entry, kind)]
 
 
 def _experiment(images: ArrayStore) -> str:

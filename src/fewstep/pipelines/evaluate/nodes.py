@@ -1,6 +1,7 @@
 """Scores of a student, and of its teacher, at every number of evaluations, and pictures of them."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -46,9 +47,9 @@ def score_models(
             shown.append((f"{setting.model} {setting.sampler}\n{setting.nfe} NFE", samples))
 
     settings = journey_settings(loaded, master, evaluation.student_nfe, evaluation.teacher_nfe, evaluation.gammas)
-    sizes = {"count": evaluation.count, "batch_size": evaluation.batch_size}
+    sizes: dict[str, Any] = {"count": evaluation.count, "seeds": seeds, "batch_size": evaluation.batch_size}
     with progress_bar("evaluate") as bar:
-        found = evaluate(settings, images, extractor, seeds=seeds, **sizes, on_progress=bar, on_samples=keep)
+        found = evaluate(settings, images, extractor, **sizes, on_progress=bar, on_samples=keep)
     models = {model.spec.name: model.sha256 for model in (loaded, master) if model}
     scores = replace(found, levels=evaluation.levels, models=models)
     print(f"\n{scores_table(scores)}\n", flush=True)

@@ -81,10 +81,11 @@ def write_report(
     seed = scores.measurement.seeds[0]
     parts = [samples_part(settings, images, seed), ladder_part(scores)]
     if images.space.kind == "images":
-        rate = scores.row_of(made.spec.name, 1).scores["memorisation"]
+        judged = scores.row_of(made.spec.name, 1)
+        assert judged is not None  # student_nfe always has 1
         parts += [trajectory_part(master, made, seed)] if master else []
         parts += _edited(images, made, master, editing)
-        parts.append(neighbours_part(made.sample(1, seed, range(8)), images, rate.mean))
+        parts.append(neighbours_part(made.sample(1, seed, range(8)), images, judged.scores["memorisation"].mean))
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     more = {"git commit": git_state(".")["git_commit"], "versions": f"Python {platform.python_version()}, {versions}"}
     parts += [scores_part(scores), used_part(scores, models, more)]
