@@ -43,6 +43,9 @@ def test_every_class_keeps_a_row_for_training():
     held = stratified_split(labels, 0.25, seed=0)
     assert untrained(labels, held).tolist() == []
     assert 8 <= held.sum() <= 12 and (labels[held] == 300).all()
+    fives = np.repeat(np.arange(40), 5)
+    held = stratified_split(fives, 0.9, seed=0)
+    assert 155 <= held.sum() <= 160 and set(np.bincount(fives[~held])) <= {1, 2}
     few = np.array([*range(20), 20, 20])
     held = stratified_split(few, 0.05, seed=0)
     assert held.sum() == 1 and few[held] == [20]

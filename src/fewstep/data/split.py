@@ -9,8 +9,7 @@ from fewstep.support.errors import InvalidInput
 def stratified_split(labels: np.ndarray, heldout: float, seed: int) -> np.ndarray:
     """bool [N]: the held-out rows, the share `heldout` of all and, to within one row, of each label.
 
-    A label of which every row would be held out keeps them all for training, so that each is trained on. Raises
-    ValueError where a side would be empty.
+    A label of which every row would be held out keeps one for training. Raises ValueError where a side would be empty.
     """
     _check_share(len(labels), heldout)
     order = _permutation(len(labels), "split", seed)
@@ -18,7 +17,8 @@ def stratified_split(labels: np.ndarray, heldout: float, seed: int) -> np.ndarra
     quota = np.floor(np.arange(len(labels) + 1) * heldout + 0.5)
     chosen = np.zeros(len(labels), bool)
     chosen[by_label[np.diff(quota) > 0]] = True
-    chosen[np.isin(labels, untrained(labels, chosen))] = False
+    names, first = np.unique(labels[by_label], return_index=True)
+    chosen[by_label[first[np.isin(names, untrained(labels, chosen))]]] = False
     if not chosen.any():
         chosen[_spare_row(labels, by_label)] = True
     return chosen
