@@ -10,12 +10,8 @@ import logging
 import math
 import os
 import shutil
-import signal
 import tempfile
-import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +19,7 @@ from typing import Any
 from fewstep.support.checks import at_least, check_fields, one_of, up_to, whole
 from fewstep.support.errors import FAMILY, InvalidInput, OutOfMemory, StorageError, Unreachable, UserError, family_of
 from fewstep.support.files import OUT_OF_SPACE
+from fewstep.support.processes import end_with_this_process
 from fewstep.training.checkpoint import load_newest
 from fewstep.training.job import Job
 
@@ -99,23 +96,6 @@ def launch(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
     return run_dir / "model"
 
 
-@contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM leaves the block as Ctrl-C does, by an exception, so that whoever is around it can say how it ended."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Python hands signals to the main thread alone
-        return
-
-    def leave(*_: object) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _train_here(job, run_dir, settings):
     import torch
 
@@ -142,15 +122,16 @@ def connect():
     address = os.environ.get("RAY_ADDRESS")
     if not address:
         check_room()
-        # Ray's agents outlive a driver that is killed until they give its store up, by default after minutes.
-        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")
         _leave_out_dashboard()
     # The options below are not allowed when joining a cluster. On this machine nothing listens beyond loopback.
     local = {} if address else {"include_dashboard": False, "num_cpus": os.cpu_count(), "_node_ip_address": "127.0.0.1"}
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **local)
+        started = ray.init(address=address, **quiet, **local)
     except ConnectionError as error:
         raise Unreachable(f"no Ray cluster answers at {address} (RAY_ADDRESS): {error}") from error
+    if not address:  # Ray's agents would outlive a driver that is killed by minutes
+        end_with_this_process(started.address_info["session_dir"], "agent")
 
 
 def check_room() -> None:

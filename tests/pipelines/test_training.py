@@ -4,33 +4,12 @@ import os
 import re
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 
 import pytest
 
 from fewstep.launch import LaunchSettings, check_room
 from fewstep.support.errors import StorageError
-
-LEAVING = """
-import time
-from fewstep.launch import ended_by_sigterm
-try:
-    with ended_by_sigterm():
-        print("begun", flush=True)
-        time.sleep(60)
-except BaseException as end:
-    print(type(end).__name__, end, flush=True)
-    raise
-"""
-
-
-def test_sigterm_leaves_by_an_exception_and_with_its_own_code():
-    process = subprocess.Popen([sys.executable, "-c", LEAVING], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "begun\n"
-    process.terminate()
-    assert process.communicate(timeout=20)[0] == "SystemExit 143\n" and process.returncode == 143
 
 
 @pytest.mark.parametrize(

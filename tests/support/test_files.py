@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -156,6 +157,12 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
         write_json(tmp_path / "taken" / "deeper" / "scores.json", {})
     with pytest.raises(StorageError, match=r"cannot be written: File name too long"):
         write_json(tmp_path / ("x" * 300), {})
+
+
+def test_what_is_no_file_is_written_as_it_is():
+    null = Path("/dev/null")
+    write_text(null, "nothing")
+    assert null.is_char_device()
 
 
 def test_a_file_that_fails_leaves_the_older_one(tmp_path):

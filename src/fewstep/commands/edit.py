@@ -47,6 +47,7 @@ def edit(task, output, model, images, nfe, seed, label, degrade, to, teacher, **
     """
     from fewstep.editing import build_task, draw_gallery, write_edited
     from fewstep.editing.edit_order import EditOrder, carry_out
+    from fewstep.pictures.files import save_picture
 
     _check_place(Path(output) / ("interpolate_images" if task == "interpolate" else task), images)
     _check_options(task, images, degrade, to, teacher)
@@ -57,7 +58,7 @@ def edit(task, output, model, images, nfe, seed, label, degrade, to, teacher, **
     order = EditOrder(task, asked, given, nfe, seed, seed + 1 if to is None else to, number, degrade)
     trial = carry_out(order, student, teacher and model_of(teacher))
     write_edited([trial], Path(output), names)
-    draw_gallery([trial], None, f"{student.space.name}: {student.spec.name}").save(Path(output) / "sheet.png")
+    save_picture(draw_gallery([trial], None, f"{student.space.name}: {student.spec.name}"), Path(output) / "sheet.png")
     for name, value in trial.measures.items():
         click.echo(f"{name}: {value}")
     click.echo(f"{len(trial.edited)} images and sheet.png in {output}")

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from fewstep.console import progress_bar
 from fewstep.data.store import DESCRIPTION
-from fewstep.launch import LaunchSettings, ended_by_sigterm, launch
+from fewstep.launch import LaunchSettings, launch
 from fewstep.models.model import SavedModel
 from fewstep.pipelines.workplace import Workplace
+from fewstep.support.processes import ended_by_sigterm
 from fewstep.tracking import Follower, git_state, open_run, run_tags
 from fewstep.training.job import Job
 from fewstep.training.lock import clear

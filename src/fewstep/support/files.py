@@ -71,8 +71,12 @@ def naming_full_disk(what: str, place: Path) -> Iterator[None]:
 def replaced_file(file: Path) -> Iterator[Path]:
     """An empty file beside `file`, which takes its place when the block ends, and is removed if it fails.
 
-    It ends as `file` does, so that libraries know the format. Raises StorageError where it cannot be written.
+    It ends as `file` does, so that libraries know the format. What is no file, such as /dev/stdout, is written as it
+    is. Raises StorageError where it cannot be written.
     """
+    if file.exists() and not file.is_file():
+        yield file
+        return
     with _naming_refusal(file, 0), _own_place(file, Path.touch) as partial:
         yield partial
         sync_file(partial)
