@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr  # pyright: ignore[reportMissingImports] (of the extra "demo")
 import numpy as np
@@ -11,7 +12,7 @@ from fewstep.support.errors import UserError
 
 LARGEST_SEED, MOST_STEPS, MOST_FRAMES, TEACHER_NFE, ANY = 9999, 10, 16, 35, -1
 EVERY = 10  # seconds from one look at the registry to the next
-EXACT = {"type": "pil", "format": "png"}  # WebP, otherwise sent, changes pixels that are to stay
+EXACT: dict[str, Any] = {"type": "pil", "format": "png"}  # WebP, otherwise sent, changes pixels that are to stay
 
 
 @dataclass(frozen=True)
