@@ -34,7 +34,9 @@ def edited(model: Model, request: Request) -> np.ndarray:
         images = [read_image(_opened(picture, model, n), n, model.space, task.factor) for n, picture in named]
         other = seed + 1 if asked.to is None else asked.to
         given = np.stack(images) if images else None
-        return carry_out(EditOrder(asked.task, task, given, request.nfe, seed, other, request.class_number), model).edited
+        return carry_out(
+            EditOrder(asked.task, task, given, request.nfe, seed, other, request.class_number), model
+        ).edited
     except InvalidInput as problem:
         raise BadRequest(f"edit: {problem}") from None
 

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel
 
 from fewstep.editing.image_files import as_picture
-from fewstep.models.model import SavedModel
+from fewstep.models.model import Model, SavedModel
 from fewstep.registry.package import SEAL, seals_of
 from fewstep.registry.versions import check_files, get_version, load_newer
 from fewstep.serving.batching import BatchQueue, Order
@@ -51,8 +51,13 @@ class Generator(PythonModel):
         registered_as = _version(folder)
         if registered_as:
             _check_registered(saved, seals, *registered_as)
-        self.served = Served(BatchQueue(saved.load()), *(registered_as or (None, None)))
+        self.serve(saved.load(), *(registered_as or (None, None)))
+
+    def serve(self, model: Model, name: str | None = None, number: int | None = None) -> "Generator":
+        """Serve this model. name, number: its registered model and version, None if it was not registered."""
+        self.served = Served(BatchQueue(model), name, number)
         self.reloading, self.looked = threading.Lock(), time.monotonic()
+        return self
 
     def predict(self, context, model_input: list[Request], params=None):
         """A dictionary for each request: images (base64 PNGs) or points, and how they were made."""
@@ -81,7 +86,7 @@ class Generator(PythonModel):
         if now.name is None:
             raise BadRequest("reload: this model was not loaded from a registry, so it has no newer version")
         if not alias:
-            how = f"start it as {FOLLOW}=champion mlflow models serve ..."
+            how = f"start it with {FOLLOW}=champion"
             raise BadRequest(f"reload: this server follows no alias and keeps version {now.number}: {how}")
         with self.reloading:
             try:
