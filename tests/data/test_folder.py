@@ -147,11 +147,11 @@ def test_the_middle_square_is_kept_and_averaged(tmp_path):
 def test_a_resolution_of_two_sides_is_height_and_width(tmp_path):
     wide = np.zeros((32, 96, 3), np.uint8)
     wide[:, 16:80] = 255  # the middle of 1 : 2
-    _, store = ingest_one(tmp_path, wide, spec={"resolution": [8, 16]})
+    _, store = ingest_one(tmp_path, wide, spec={"resolution": [8, 16], "resampling": "box"})
     assert store.space.shape == (3, 8, 16)
     assert [(row == 255).all() for row in store.images()].count(True) == 1
     assert converted(store) == {"cropped to the middle": 3, "enlarged": 2, "made smaller": 1}
-    assert store.sha256 == ingest_one(tmp_path, wide, spec={"resolution": (8, 16)})[1].sha256
+    assert store.sha256 == ingest_one(tmp_path, wide, spec={"resolution": (8, 16), "resampling": "box"})[1].sha256
 
 
 def test_rgba_keeps_transparency(tmp_path):

@@ -160,7 +160,11 @@ def _check_sizes(cells: Any, path: str, row: int, most_bytes: int) -> None:
     import pyarrow.compute as pc
 
     content = cells.field("bytes") if pa.types.is_struct(cells.type) else cells
-    for number, size in enumerate(pc.call_function("binary_length", [content]).to_pylist()):
+    distinct = content.dictionary if pa.types.is_dictionary(content.type) else content
+    sizes = pc.call_function("binary_length", [distinct])
+    if distinct is not content:
+        sizes = sizes.take(content.indices)
+    for number, size in enumerate(sizes.to_pylist()):
         if (size or 0) > most_bytes:
             raise InvalidInput(
                 f"{path}, row {row + number} has {size:,} bytes, and at most {most_bytes:,} are read: make the picture "
