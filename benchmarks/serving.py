@@ -24,8 +24,8 @@ from pathlib import Path
 import torch
 from bounds import Bounds
 
-from fewstep.models.model import Model
-from fewstep.registry.versions import write_package
+from fewstep.models.model import Model, SavedModel
+from fewstep.registry.package import write_package
 
 FORWARDS = 3  # the most that a request should take
 BODY = json.dumps({"inputs": [{"num_images": 1, "nfe": 1, "seed": 1}]})
@@ -109,11 +109,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--callers", type=int, default=16)
     options = parser.parse_args()
-    model, bounds = Model.load(options.model), Bounds()
+    saved, bounds = SavedModel.open(options.model), Bounds()
+    model = saved.load()
     from mlflow import pyfunc
 
     with tempfile.TemporaryDirectory() as temporary:
-        write_package(model, Path(temporary))
+        write_package(saved, Path(temporary))
         package = Path(temporary) / "pyfunc"
         generator = pyfunc.load_model(str(package))
         server = Server(package, Path(temporary) / "server.log")

@@ -49,6 +49,7 @@ SERVERS = {  # {start of a command: what answers once it is there}
     "make ui": "localhost:5000",
     "mlflow models serve": "localhost:{port}/ping",
     "fewstep demo": "localhost:7860",
+    "fewstep serve": "localhost:5001/ping",
 }
 # What a command finds done, besides what the commands before it did.
 BEFORE = {

@@ -212,7 +212,9 @@ def test_a_second_run_does_not_train_beside_the_first(project, journey):
     pid = worker_of(run.run_dir("teacher"))
     code, output = project.run(*endless)
     run.kill()
-    assert code != 0 and re.search(rf"Error: process {pid} on .* is training in .*: wait until it has ended", output)
+    assert code != 0 and re.search(
+        rf"Error: process {run.process.pid} on .* is making data/.*: wait until it ends", output
+    )
     until = time.monotonic() + 30
     while Path(f"/proc/{pid}/stat").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text():
         assert time.monotonic() < until, "the worker outlived its driver"
@@ -265,3 +267,17 @@ def ends_in_the_same_bits(recipe: str, project, journey, command: tuple, dataset
         ends[0].joinpath("checkpoint.safetensors").read_bytes()
         == ends[1].joinpath("checkpoint.safetensors").read_bytes()
     )
+
+
+def test_kills_in_the_first_minute_of_a_fresh_project_break_nothing_for_good(project, undisturbed, journey):
+    """While data are ingested, MLflow's database is made, Ray starts and the teacher begins."""
+    moments = sorted(random.SystemRandom().uniform(1, 60) for _ in range(8))
+    print("killed after", ", ".join(f"{seconds:.1f} s" for seconds in moments))
+    for seconds in moments:
+        run = journey(project)
+        time.sleep(seconds)
+        run.kill()
+    journey(project).end()
+    assert hashes(project) == undisturbed
+    code, said = project.run("fewstep", "verify", "--env=test", "--recipe=cd")
+    assert code == 0 and "models:/fewstep-test/1: as it was written" in said, said

@@ -153,7 +153,7 @@ class Counted:
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.check)])
 def test_a_divergence_arrives_once_in_the_same_words_and_the_checkpoint_stays(workers, student, tmp_path, ray_here):
-    job = changed(student, learning_rate=1e25, clip=0.0, optimizer="adam")
+    job = changed(student, learning_rate=1000.0, weight_decay=1000.0, clip=0.0, optimizer="adamw")
     expected = words_of(Divergence, job, tmp_path / "here", 0)
     job = replace(job, teacher_sha256=(starts := Counted(tmp_path / "starts")))
     assert words_of(Divergence, job, tmp_path / "ray", workers).split(":")[0] == expected.split(":")[0]

@@ -10,7 +10,7 @@ WATCH = Path(__file__).parent / "offline"
 JOURNEY = ("kedro", "run", "--env=test")
 STUDENT = "--model=models:/fewstep-test@champion"
 SAMPLE = ("fewstep", "sample", "samples.png", "--n=4", STUDENT)
-EDIT = ("fewstep", "edit", "interpolate", "--steps=1", STUDENT)
+EDIT = ("fewstep", "edit", "interpolate", "--nfe=1", STUDENT)
 REPORT = ("kedro", "run", "--env=test", "--pipelines=report")
 PAGES = ("samples.png", "edited/sheet.png", "data/08_reporting/test/cd/report.html")
 

@@ -70,7 +70,7 @@ def check_curl(words: list[str], _) -> None:
 
     for given in json.loads(words[words.index("-d") + 1])["inputs"]:
         check_fields(Request.model_validate(given))
-    port = re.search(r"mlflow models serve .*--port (\d+)", TEXT)[1]
+    port = re.search(r"fewstep serve .*--port (\d+)", TEXT)[1]
     assert f"localhost:{port}/invocations" in words
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fewstep.launch import LaunchSettings
 from fewstep.step_cost import cpu_threads, passes_of_a_sample, step_seconds, trial_of
-from fewstep.support.checks import above, check_fields
+from fewstep.support.checks import above, check_fields, up_to
 from fewstep.support.files import write_json
 from fewstep.support.names import check_name
 from fewstep.training.job import Job
@@ -31,7 +31,7 @@ class Budget:
 
     def __post_init__(self):
         check_name("unit", self.unit, UNITS, "a budget")
-        check_fields(self, amount=above(0))
+        check_fields(self, amount=up_to(1e15, above(0)))
 
 
 def with_budget(job: Job, budget: Budget, ledger: Path, launch: LaunchSettings) -> Job:

@@ -7,7 +7,7 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
 
-from fewstep.commands import demo, edit, evaluation, exchange, plan, registry, sample
+from fewstep.commands import demo, edit, evaluation, exchange, plan, registry, sample, serve, verify
 from fewstep.commands.error_messages import refusing
 from fewstep.commands.project import context_of
 from fewstep.support.errors import InvalidInput
@@ -63,6 +63,6 @@ def main() -> None:
     """Fewstep: what `kedro run` does not do. Each command has a --help with examples."""
 
 
-for module in (plan, sample, edit, evaluation, demo, registry, exchange):
+for module in (plan, sample, edit, evaluation, demo, registry, exchange, serve, verify):
     for command in module.COMMANDS:
         main.add_command(command)

@@ -4,6 +4,7 @@ Checkpoints are the loop's own, in the run's folder: with no worker, one, or man
 that dies is started again by Ray Train and goes on from the newest of them.
 """
 
+import errno
 import json
 import logging
 import math
@@ -15,11 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fewstep.support.checks import at_least, check_fields, one_of
-from fewstep.support.errors import FAMILY, InvalidInput, Unreachable, UserError, family_of
+from fewstep.support.checks import at_least, check_fields, one_of, up_to, whole
+from fewstep.support.errors import FAMILY, InvalidInput, OutOfMemory, StorageError, Unreachable, UserError, family_of
+from fewstep.support.files import OUT_OF_SPACE
+from fewstep.support.processes import end_with_this_process
+from fewstep.training.checkpoint import load_newest
 from fewstep.training.job import Job
 
 RESTARTS = 5
+ROOM = 64 * 2**20  # bytes
+MOST = 2**16  # workers, or threads of each
 FAILURE = "failure.json"
 SHARED = "on several machines the project folder is on storage that all of them share, at the same path."
 
@@ -39,7 +45,8 @@ class LaunchSettings:
     other_numerics: bool = False
 
     def __post_init__(self):
-        check_fields(self, workers=at_least(0), threads=at_least(0), gpu=one_of(True, False, "auto"))
+        number = up_to(MOST, whole(at_least(0)))
+        check_fields(self, workers=number, threads=number, gpu=one_of(True, False, "auto"))
 
     def device(self):
         """The torch.device of a training in this process."""
@@ -51,6 +58,15 @@ class LaunchSettings:
     def threads_here(self) -> int:
         """CPU threads of a worker on this machine alone, where the process counts as one if there is none."""
         return self.threads or max(1, (os.cpu_count() or 1) // max(1, self.workers))
+
+    def words(self) -> str:
+        """Who trains: "2 workers of 1 thread each"."""
+
+        def count(number: int, name: str) -> str:
+            return f"{number} {name}{'s' * (number != 1)}"
+
+        threads = count(self.threads_here(), "thread")
+        return f"{count(self.workers, 'worker')} of {threads} each" if self.workers else f"one process of {threads}"
 
 
 def launch(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
@@ -66,12 +82,15 @@ def launch(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
         return run_dir / "model"
     if settings.workers == 0:
         return _train_here(job, run_dir, settings)
+    load_newest(run_dir / "checkpoints")  # says here, where people see it, which of them are damaged
     connect()
+    # A folder of its own for each launch, so that the failure of an earlier one is not taken for that of this one.
     launched = Path(tempfile.mkdtemp(prefix="launch-", dir=run_dir))
     try:
         _fit(job, run_dir, launched, settings)
     finally:
         shutil.rmtree(launched, ignore_errors=True)
+    # Launches that were killed could not remove theirs.
     for remains in run_dir.glob("launch-*"):
         shutil.rmtree(remains, ignore_errors=True)
     return run_dir / "model"
@@ -88,6 +107,8 @@ def _train_here(job, run_dir, settings):
 
 def connect():
     """Join the cluster of RAY_ADDRESS, or start Ray on this machine; once per process."""
+    # Ray reads these when it is imported. The health check finds a dead worker within half a second; `uv run` must not
+    # build another environment for workers; workers without GPUs may still see those of the machine.
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
@@ -100,12 +121,32 @@ def connect():
         logging.getLogger(name).setLevel(logging.ERROR)
     address = os.environ.get("RAY_ADDRESS")
     if not address:
+        check_room()
         _leave_out_dashboard()
+    # The options below are not allowed when joining a cluster. On this machine nothing listens beyond loopback.
     local = {} if address else {"include_dashboard": False, "num_cpus": os.cpu_count(), "_node_ip_address": "127.0.0.1"}
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **local)
+        started = ray.init(address=address, **quiet, **local)
     except ConnectionError as error:
         raise Unreachable(f"no Ray cluster answers at {address} (RAY_ADDRESS): {error}") from error
+    if not address:  # Ray's agents would outlive a driver that is killed by minutes
+        end_with_this_process(started.address_info["session_dir"], "agent")
+
+
+def check_room() -> None:
+    """Raise StorageError where Ray could not keep its files: it would only say after a minute that it did not start."""
+    place = Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp")
+    try:
+        room = shutil.disk_usage(place).free if os.access(place, os.W_OK) else 0
+    except OSError:
+        room = 0
+    if room < ROOM:
+        raise StorageError(
+            f"Ray keeps its files in {place}, and {room / 2**20:.0f} MB can be written there, where {ROOM / 2**20:.0f} "
+            "are needed: make room, name another folder (TMPDIR), or train in this process (launch.workers=0).",
+            errno.ENOSPC,
+        )
 
 
 def _leave_out_dashboard():
@@ -149,10 +190,23 @@ def _fit(job: Job, run_dir: Path, launched: Path, settings: LaunchSettings):
         trainer.fit()
     except TrainingFailedError as error:
         _raise_failure(launched)
-        raise RuntimeError(
-            f"the workers of {job.name} died {RESTARTS + 1} times. What the last one left: {error}"
-        ) from error
+        raise _given_up(job, error) from error
     _raise_failure(launched)
+
+
+def _given_up(job: Job, error: Exception) -> Exception:
+    """What is raised once Ray has started the workers for the last time, from its TrainingFailedError."""
+    from ray.exceptions import RayActorError
+
+    failures = getattr(error, "worker_failures", {}).values()
+    # Ray wraps the death of a process in an exception of its own. The others then fail to reach that worker.
+    if any(isinstance(getattr(failure, "health_check_failure", failure), RayActorError) for failure in failures):
+        return OutOfMemory(
+            f"the workers of {job.name} were killed {RESTARTS + 1} times, which a system does where memory runs out: "
+            "set a smaller training.micro_batch_size, or fewer launch.workers on each machine. The training goes on "
+            f"from its last checkpoint. What the last one left: {error}"
+        )
+    return RuntimeError(f"the workers of {job.name} failed {RESTARTS + 1} times. What the last one left: {error}")
 
 
 def share_threads(settings: LaunchSettings, gpu: bool, machines: list[dict[str, float]]) -> int:
@@ -188,6 +242,7 @@ def work(config: dict):
     run_dir, launched, context = Path(config["run_dir"]), Path(config["launched"]), ray.train.get_context()
     if (launched / FAILURE).exists():
         return  # a restart would only fail again
+    # The number of threads decides the last bits of sums, so it is set here and not left to Ray.
     torch.set_num_threads(config["threads"])
     worker = Worker(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     try:
@@ -206,6 +261,8 @@ def describe_failure(error: Exception) -> dict[str, Any]:
     """What crosses to the driver: class and sentence of a UserError; of a bug, whose kind is None, the traceback."""
     if isinstance(error, UserError):
         return {"kind": family_of(error), "message": str(error)}
+    if isinstance(error, OSError) and error.errno in OUT_OF_SPACE:  # of a library that wrote past our own checks
+        return {"kind": StorageError.__name__, "message": f"the disk is full: {error}"}
     return {"kind": None, "message": "".join(traceback.format_exception(error))}
 
 

@@ -1,9 +1,10 @@
 """Kedro's settings of the project."""
 
 from fewstep.hooks import RunChecks
+from fewstep.pipelines.claims import Claims
 from fewstep.pipelines.config_loader import Context, RecipeConfigLoader
 
-HOOKS = (RunChecks(),)
+HOOKS = (RunChecks(), Claims())  # the last comes first: what is checked is claimed by then
 CONFIG_LOADER_CLASS = RecipeConfigLoader
 CONTEXT_CLASS = Context
 CONFIG_LOADER_ARGS = {

@@ -1,6 +1,9 @@
 """Folders of pictures of every kind."""
 
+import struct
+import time
 import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -218,3 +221,28 @@ def test_pictures_are_never_all_in_memory(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 24e6 < 400 * 256 * 256
+
+
+def png_of(width, height):
+    """A small PNG that says it has so many pixels."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("size", [(13_300, 13_300), (65_500, 2700)])
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_read(tmp_path, size):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "bomb.png").write_bytes(png_of(*size))
+    words = rf"bomb.png cannot be read \(it has {size[0]:,} x {size[1]:,} pixels, and at most 67,108,864 are read"
+    began = time.monotonic()
+    with pytest.raises(ValueError, match=words):
+        ingest({"name": "folder", "path": str(tmp_path / "in"), "resolution": 8}, tmp_path / "out")
+    assert time.monotonic() - began < 5
+    with pytest.raises(ValueError, match="most_pixels must be between 1 and"):
+        ingest({"name": "folder", "path": str(tmp_path / "in"), "most_pixels": 10**12}, tmp_path / "out")

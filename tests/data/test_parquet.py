@@ -217,3 +217,16 @@ def test_files_that_are_not_there_or_no_parquet(tmp_path):
         (tmp_path / "train.parquet").write_bytes(content)
         with pytest.raises(ValueError, match=rf"train\.parquet cannot be read as a Parquet file \(it is {words}"):
             run(tmp_path, train=str(tmp_path / "train.parquet"))
+
+
+def test_a_row_of_too_many_bytes_is_refused_by_its_number(tmp_path):
+    write(tmp_path / "train.parquet", [10, 20, bytes(5000)])
+    with pytest.raises(ValueError, match=r"train.parquet, row 2 has 5,000 bytes, and at most 1,000 are read"):
+        run(tmp_path, most_bytes=1000)
+
+
+@pytest.mark.parametrize("label", [2**62, 5 * 10**8])
+def test_a_label_far_above_the_number_of_rows_is_refused(tmp_path, label):
+    write(tmp_path / "train.parquet", [10, 20], metadata=False, label=[0, label])
+    with pytest.raises(ValueError, match="labels must be between 0 and"):
+        run(tmp_path)

@@ -4,14 +4,16 @@ import errno
 import json
 import shutil
 from collections import namedtuple
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from fewstep.data import store as store_module
-from fewstep.data.content_hash import measure_scale
+from fewstep.data.content_hash import content_hash, measure_scale
 from fewstep.data.space import DataSpace
 from fewstep.data.store import ArrayStore, write_store
+from fewstep.data.verification import record_of, remember
 
 SPACE = DataSpace("noise", "images", (3, 4, 4), 1.0, ("a", "b"))
 IMAGES = np.random.RandomState(0).randint(0, 256, (20, 3, 4, 4)).astype(np.uint8)
@@ -80,6 +82,94 @@ def test_a_changed_file_is_found(tmp_path):
     (store.folder / "images.npy").write_bytes(content)
     with pytest.raises(ValueError, match="was changed"):
         ArrayStore.open(store.folder).verify()
+
+
+def overwrite(file, start, content):
+    with file.open("r+b") as opened:
+        opened.seek(start)
+        opened.write(content)
+
+
+FAULTS = {
+    "noise behind the header": lambda folder: overwrite(folder / "images.npy", 128, b"n0ise" * 192),
+    "one byte": lambda folder: overwrite(folder / "images.npy", -1 + (folder / "images.npy").stat().st_size, b"?"),
+    "labels that are all 0": lambda folder: np.save(folder / "labels.npy", np.zeros(20, np.int64)),
+    "another scale": lambda folder: rewrite(folder, lambda facts: facts["space"].update(scale=0.7)),
+    "another split": lambda folder: rewrite(folder, lambda facts: facts.update(split=store_module.split_after(14, 20))),
+}
+
+
+def rewrite(folder, change):
+    facts = json.loads((folder / "store.json").read_text())
+    change(facts)
+    (folder / "store.json").write_text(json.dumps(facts))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_store_that_was_changed_is_refused(tmp_path, fault, seen):
+    store = write(tmp_path / "store")
+    if seen:
+        store.verify()
+    FAULTS[fault](store.folder)
+    with pytest.raises(ValueError, match="was changed after it was written"):
+        ArrayStore.open(store.folder).verify()
+
+
+def test_what_looks_as_it_did_is_not_read_again_unless_asked(tmp_path, monkeypatch):
+    images, space = np.tile(IMAGES, (1, 1, 32, 32)), replace(SPACE, shape=(3, 128, 128))
+    store = write(tmp_path / "store", images=images, space=space)
+    store.verify()
+    assert [path.name for path in tmp_path.iterdir() if path != store.folder] == [".store.verified"]
+    reads = []
+    monkeypatch.setattr(store_module, "content_hash", lambda *given: reads.append(given) or content_hash(*given))
+    ArrayStore.open(store.folder).verify()
+    assert reads == []
+    overwrite(store.folder / "images.npy", 9000, b"?")  # between two samples
+    remember(store.folder, store_module.FILES, store.sha256)  # as where a disk fails in silence: times are the same
+    store.verify()
+    with pytest.raises(ValueError, match="was changed after it was written"):
+        store.verify(in_full=True)
+
+
+def test_a_record_that_is_damaged_or_cannot_be_kept_costs_a_read_alone(tmp_path):
+    store = write(tmp_path / "store")
+    record_of(store.folder).write_text("[")
+    store.verify()
+    record_of(store.folder).unlink()
+    record_of(store.folder).mkdir()
+    store.verify()
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ({"split": {"train": [0, 20], "heldout": [0, 20]}}, "the first ones for training"),
+        ({"split": {"train": [0, -5], "heldout": [-5, 20]}}, "the first ones for training"),
+        ({"split": {"train": [0, 99], "heldout": [99, 20]}}, "the first ones for training"),
+        ({"split": {"train": [0]}}, "is damaged"),
+        ({"split": [15]}, "is damaged"),
+        ({"sha256": None}, "sha256 must be 64 hexadecimal digits"),
+        ({"count": 20.0}, "count must be a whole number"),
+        ({"space": {**SPACE.to_dict(), "scale": 0}}, "scale must be"),
+        ({"space": {**SPACE.to_dict(), "classes": ["a"]}}, "labels must be between"),
+    ],
+)
+def test_a_description_that_makes_no_sense_is_refused(tmp_path, damage, words):
+    folder = write(tmp_path / "store").folder
+    rewrite(folder, lambda facts: facts.update(damage))
+    with pytest.raises(ValueError, match=f"{words}.*[Ii]ngest the data again"):
+        ArrayStore.open(folder)
+
+
+@pytest.mark.parametrize(
+    "labels", [np.full(20, 99), np.full(20, -7), np.zeros(20), np.zeros(20, np.int32), np.zeros((20, 1), np.int64)]
+)
+def test_labels_that_make_no_sense_are_refused(tmp_path, labels):
+    folder = write(tmp_path / "store").folder
+    np.save(folder / "labels.npy", labels)
+    with pytest.raises(ValueError, match="is damaged"):
+        ArrayStore.open(folder)
 
 
 def test_files_that_do_not_belong_together_do_not_open(tmp_path):

@@ -43,16 +43,16 @@ SINGLE = [name for name in TASKS if name != "interpolate"]
 
 
 @pytest.mark.parametrize("name", SINGLE)
-@pytest.mark.parametrize("steps", [1, 2, 4])
-def test_each_task_spends_its_steps_and_knows_no_batch(student, stored, name, steps):
+@pytest.mark.parametrize("nfe", [1, 2, 4])
+def test_each_task_spends_its_nfe_and_knows_no_batch(student, stored, name, nfe):
     model, task = student(), build_task(name)
     y = task.degrade(SPACE.encode(stored), SampleRandomness(5, range(4)))
     with count_evaluations(model.function) as counted:
-        edited = edit_images(model, task, y, steps, seed=1)
-    assert counted.samples == steps * 4
+        edited = edit_images(model, task, y, nfe, seed=1)
+    assert counted.samples == nfe * 4
     assert edited.shape == y.shape and torch.isfinite(edited).all()
-    torch.testing.assert_close(edit_images(model, task, y[2:], steps, 1, indices=[2, 3]), edited[2:])
-    assert (name == "denoise" and steps == 1) == torch.equal(edit_images(model, task, y, steps, seed=2), edited)
+    torch.testing.assert_close(edit_images(model, task, y[2:], nfe, 1, indices=[2, 3]), edited[2:])
+    assert (name == "denoise" and nfe == 1) == torch.equal(edit_images(model, task, y, nfe, seed=2), edited)
 
 
 def test_known_pixels_are_stored_as_they_were(student, stored):
@@ -85,15 +85,15 @@ def test_one_step_of_denoising_is_the_function(student, stored):
     torch.testing.assert_close(edited, model.function(y, torch.full((4,), 0.7)))
 
 
-@pytest.mark.parametrize("steps", [1, 2, 4])
-def test_interpolation_begins_and_ends_with_the_samples_of_its_seeds(student, steps):
+@pytest.mark.parametrize("nfe", [1, 2, 4])
+def test_interpolation_begins_and_ends_with_the_samples_of_its_seeds(student, nfe):
     for model in (student(), student(labels=True)):
-        frames = interpolate(model, build_task("interpolate", {"frames": 5}), seed_ends(model, (3, 8), 2), steps)
+        frames = interpolate(model, build_task("interpolate", {"frames": 5}), seed_ends(model, (3, 8), 2), nfe)
         assert frames.shape == (10, 3, 8, 8)
         decoded = SPACE.decode(frames).astype(int)
-        assert np.abs(decoded[::5] - model.sample(steps, 3, range(2))).max() <= 1
+        assert np.abs(decoded[::5] - model.sample(nfe, 3, range(2))).max() <= 1
         labels = labels_of(3) if model.spec.labels else None  # those of the first seed, all the way
-        assert np.abs(decoded[4::5] - model.sample(steps, 8, range(2), labels)).max() <= 1
+        assert np.abs(decoded[4::5] - model.sample(nfe, 8, range(2), labels)).max() <= 1
 
 
 class Classes(torch.nn.Module):
@@ -121,24 +121,24 @@ def exact():
     return Model(Classes(True), SPACE, spec), teacher
 
 
-@pytest.mark.parametrize("steps", [1, 2, 4])
+@pytest.mark.parametrize("nfe", [1, 2, 4])
 @pytest.mark.parametrize("labels", [[0, 1], [1, 1], None])
-def test_an_interpolation_of_images_begins_and_ends_with_them_in_any_number_of_steps(exact, stored, labels, steps):
+def test_an_interpolation_of_images_begins_and_ends_with_them_in_any_number_of_nfe(exact, stored, labels, nfe):
     task = build_task("interpolate", {"frames": 5})
-    trial = try_pair(*exact, task, stored[:2], steps, 0, labels and torch.tensor(labels))
+    trial = try_pair(*exact, task, stored[:2], nfe, 0, labels and torch.tensor(labels))
     assert np.abs(trial.edited[[0, -1]].astype(int) - stored[:2]).max() <= 3
     assert trial.measures["psnr_ends"] == pytest.approx(
         np.minimum(psnr(trial.edited[[0, -1]], stored[:2]), 99).mean(), abs=1e-3
     )
 
 
-@pytest.mark.parametrize("steps", [1, 2, 4])
-def test_ends_are_the_images_to_the_error_of_the_solver(exact, stored, steps):
+@pytest.mark.parametrize("nfe", [1, 2, 4])
+def test_ends_are_the_images_to_the_error_of_the_solver(exact, stored, nfe):
     task, labels, x0 = build_task("interpolate", {"frames": 3}), torch.tensor([0, 1]), SPACE.encode(stored[:2])
     off = []
     for nfe in (38, 78):
-        ends = image_ends(*exact, x0, steps, labels, nfe)
-        off.append((interpolate(exact[0], task, ends, steps, labels[:, None])[[0, -1]] - x0).abs().max().item())
+        ends = image_ends(*exact, x0, nfe, labels, nfe)
+        off.append((interpolate(exact[0], task, ends, nfe, labels[:, None])[[0, -1]] - x0).abs().max().item())
     assert off[0] < 0.1 and off[1] < max(off[0] / 3, 1e-6)
 
 
@@ -195,9 +195,9 @@ def test_images_are_carried_to_the_noise_that_leads_to_them(student, stored):
     for parameter in teacher.function.parameters():
         torch.nn.init.zeros_(parameter)
     x0 = SPACE.encode(stored)
-    for steps, nfe in ((1, 600), (2, 602)):
+    for nfe, nfe in ((1, 600), (2, 602)):
         with count_evaluations(teacher.function) as counted:
-            ends = image_ends(student(), teacher, x0, steps, nfe=600)
+            ends = image_ends(student(), teacher, x0, nfe, nfe=600)
         assert counted.samples == nfe * 4
         noise = torch.cat([end.normal(SPACE.shape) for end in ends])
         scale = (0.25 + 80.0**2) ** 0.5 / (0.25 + 0.002**2) ** 0.5 / 80

@@ -62,7 +62,7 @@ def test_files_become_models_of_the_catalog(here, reference, network_pickle):
     typed("import network.pkl --from nvidia --env cifar10", 0)
     assert Model.load(here / "data/06_models/cifar10/teacher").space.shape == (3, 16, 16)
 
-    typed("export out.pt2 --model data/06_models/cifar10/teacher --format pt2 --steps 3", 0)
+    typed("export out.pt2 --model data/06_models/cifar10/teacher --format pt2 --nfe 3", 0)
     assert torch.export.load(here / "out.pt2").module()(torch.randn(1, 2, 3, 16, 16), torch.eye(5)[:2]).isfinite().all()
     assert "is there already" in typed("export out.pt2 --model data/06_models/cifar10/teacher", 1)
     assert "no format 'onx'. Did you mean 'onnx'" in typed(

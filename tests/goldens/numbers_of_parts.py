@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fewstep import data, diffusion, evaluation, losses, networks, preconditioning, samplers, training
+from fewstep import budget, data, diffusion, evaluation, losses, networks, preconditioning, samplers, training
 from fewstep.diffusion import randomness
 from fewstep.objectives import objective_class, objective_names
 
@@ -28,19 +28,21 @@ OTHERS = {
     "evaluation": evaluation,
     "training": training,
 }
+ABOVE = {"budget": budget}  # of the methods
 METHODS = objective_names()
-PARTS = [*OTHERS, *METHODS]  # what fails is blamed on the first that moved
+MODULES = OTHERS | ABOVE
+PARTS = [*OTHERS, *METHODS, *ABOVE]  # what fails is blamed on the first that moved
 STEPS, BATCH = 3, 4
 
 
 def version_of(part: str) -> int:
-    return OTHERS[part].NUMERICS if part in OTHERS else objective_class(part).numerics
+    return MODULES[part].NUMERICS if part in MODULES else objective_class(part).numerics
 
 
 def place_of(part: str) -> str:
     """The file and the name of a part's integer."""
-    if part in OTHERS:
-        return f"src/{Path(*OTHERS[part].__file__.split('/src/')[-1:])}: NUMERICS"
+    if part in MODULES:
+        return f"src/{Path(*MODULES[part].__file__.split('/src/')[-1:])}: NUMERICS"
     return f"src/fewstep/objectives/{part}.py: {objective_class(part).__name__}.numerics"
 
 
@@ -297,9 +299,34 @@ def of_method(specs: dict) -> dict:
     return found
 
 
-NUMBERS: dict[str, Callable[[dict], dict]] = {part: globals()[f"of_{part}"] for part in OTHERS}
+def of_budget(_) -> dict:
+    """Images of a training that a budget allows, by every unit but seconds, which are the machine's."""
+    from fewstep.launch import LaunchSettings
+    from fewstep.models.model import Model, SavedModel, build_function
+    from fewstep.step_cost import passes_of_a_sample
+    from fewstep.training.job import Job
+    from fewstep.training.recipe import Recipe
+
+    here, images = LaunchSettings(workers=0, gpu=False), _images()
+    student = {"name": "cd", "objective": {"name": "consistency_distillation"}}
+    student |= {"preconditioning": {"name": "consistency"}}
+    with tempfile.TemporaryDirectory() as folder:
+        taught = Recipe.from_json(small(TEACHER)).spec(images.sha256)
+        model = Model(build_function(taught, images.space), images.space, taught)
+        teacher = SavedModel.open(model.save(Path(folder) / "teacher").folder)
+        found = {}
+        for spec in (TEACHER, student):
+            job = Job.of(Recipe.from_json(small(spec)), images, teacher if spec is student else None)
+            found[f"{spec['name']} passes of a sample"] = [passes_of_a_sample(job, here.device())]
+            for unit, amount in (("images", 1_001), ("passes", 1_000), ("steps", 33)):
+                bought = budget.with_budget(job, budget.Budget(unit, amount), Path(folder) / "ledger.json", here)
+                found[f"{spec['name']} {unit}"] = [float(bought.recipe.training.images)]
+    return found
+
+
+NUMBERS: dict[str, Callable[[dict], dict]] = {part: globals()[f"of_{part}"] for part in MODULES}
 NUMBERS |= dict.fromkeys(METHODS, of_method)
-FLOAT32 = ("randomness",)  # whose streams are others in float64
+FLOAT32 = ("randomness", "budget")  # streams that are others in float64, and counts
 
 
 @cache

@@ -1,4 +1,6 @@
 import json
+import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +13,7 @@ from fewstep.evaluation.sampling import sampling_settings
 from fewstep.models.model import Model, SavedModel, build_function
 from fewstep.models.spec import ModelSpec, Provenance
 from fewstep.samplers import DENOISER_SAMPLERS
+from fewstep.support.tensor_files import seal
 
 SPACE = DataSpace("digits", "images", (1, 8, 8), 0.66, tuple("0123456789"))
 NETWORK = {"name": "unet", "channels": 8, "channel_mult": [1, 2], "num_blocks": 1}
@@ -220,6 +223,74 @@ def test_a_tampered_description_is_refused(saved):
     file.write_text(json.dumps(facts))
     with pytest.raises(ValueError, match=r"model.json was changed after it was saved"):
         SavedModel.open(saved.folder)
+
+
+def sealed(saved, **changes):
+    """The folder with another description, under a seal that is right. changes: network__channels=5 is one inside."""
+    file = saved.folder / "model.json"
+    facts = json.loads(file.read_text())
+    for name, value in changes.items():
+        *places, last = name.split("__")
+        section = facts
+        for place in places:
+            section = section[place]
+        section[last] = value
+        if value is LEFT_OUT:
+            del section[last]
+    del facts["seal"]
+    file.write_text(json.dumps({**facts, "seal": seal(facts)}))
+    return saved.folder
+
+
+LEFT_OUT = object()
+MISTYPED = {
+    "a path as the run": ({"provenance__run": "../../../../elsewhere"}, "run must be a name: no path"),
+    "a whole path as the run": ({"provenance__run": "/elsewhere"}, "run must be a name: no path"),
+    "a path as the name": ({"name": "../elsewhere"}, "name must be a name: no path"),
+    "a path as the data set": ({"space__name": "a/b"}, "name must be a name: no path"),
+    "channels beyond its weights": ({"network__channels": 40_000}, "channels must be at most 16384, got 40000"),
+    "wider features": ({"network__channel_mult": [1, 1e9]}, "channel_mult must be at most 64 each"),
+    "blocks beyond its weights": ({"network__num_blocks": 20_000}, r"num_blocks must be at most 100, got 20000"),
+    "sizes beyond its weights": ({"network__channel_mult": [1] * 9000}, "channel_mult must be a list of at most 12"),
+    "more blocks than weights": (
+        {"network__num_blocks": 100},
+        r"it asks for 200 blocks, .* \d+ tensors",
+    ),
+    "another network": ({"network__channels": 16}, "is not of the network that model.json describes: .* must be"),
+    "no such network": ({"network__name": "unett"}, "There is no network 'unett'. Did you mean 'unet'"),
+    "a network that cannot be": ({"network__attn_resolutions": 5}, "describes no network"),
+    "no such preconditioner": ({"preconditioning__name": "emd"}, "There is no preconditioner 'emd'"),
+    "no such sampler": ({"sampler": "x"}, "There is no sampler of this model 'x'"),
+    "another format": ({"format": 99}, "its format is 99"),
+    "levels that are text": ({"levels": {"2": "x"}}, "levels must be a number each"),
+    "levels of no number": ({"levels": {"two": [0.3]}}, "is no description of a model"),
+    "levels that are not finite": ({"levels": {"2": [math.nan]}}, "levels must be finite each"),
+    "labels that are text": ({"labels": "yes"}, "labels must be true or false"),
+    "a scale of nothing": ({"space__scale": 1e-300}, "scale must be between"),
+    "a space that is a list": ({"space": []}, "is no description of a model"),
+    "a network that is a list": ({"network": []}, "network must be a section"),
+    "a provenance that is text": ({"provenance": "here"}, "is no description of a model"),
+    "no space": ({"space": LEFT_OUT}, "is no description of a model .KeyError.'space'"),
+    "no name": ({"name": LEFT_OUT}, "is no description of a model"),
+    "no hash": ({"sha256": None}, "sha256 must be text"),
+}
+
+
+@pytest.mark.parametrize("fault", MISTYPED)
+def test_a_description_that_makes_no_sense_is_refused_before_anything_is_built(saved, fault):
+    changes, words = MISTYPED[fault]
+    folder = sealed(saved, **changes)
+    began = time.monotonic()
+    with pytest.raises(ValueError, match=words):
+        Model.load(folder)
+    assert time.monotonic() - began < 10
+
+
+def test_weights_that_are_not_finite_are_refused(model, tmp_path):
+    with torch.no_grad():
+        next(model.function.parameters()).view(-1)[0] = math.nan
+    with pytest.raises(ValueError, match="has values that are not finite"):
+        Model.load(model.save(tmp_path / "model").folder)
 
 
 def test_damaged_weights_are_refused(saved):

@@ -18,6 +18,7 @@ from fewstep.evaluation.student_levels import StudentLevels
 from fewstep.launch import LaunchSettings
 from fewstep.pipelines.datasets import (
     ExtractorDataset,
+    JSONFileDataset,
     ModelDataset,
     PageDataset,
     PictureDataset,
@@ -85,7 +86,7 @@ def test_a_store_is_moved_to_its_place(prepare, tmp_path):
     assert dataset.load().sha256 == prepared.sha256 and not prepared.folder.exists()
     dataset.save(other := prepare(seed=1))
     assert dataset.load().sha256 == other.sha256 != prepared.sha256
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["images"]
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"images", ".images.verified"}
 
 
 def test_a_move_that_fails_leaves_both_as_they_were(prepare, tmp_path, monkeypatch):
@@ -96,11 +97,22 @@ def test_a_move_that_fails_leaves_both_as_they_were(prepare, tmp_path, monkeypat
     def refused(*_):
         raise PermissionError("no")
 
-    monkeypatch.setattr("shutil.move", refused)
-    with pytest.raises(DatasetError, match="no"):
+    with monkeypatch.context() as patched, pytest.raises(DatasetError, match="no"):
+        patched.setattr("pathlib.Path.rename", refused)
         dataset.save(other)
     assert dataset.load().sha256 == first.sha256 and type(other).open(other.folder).sha256 == other.sha256
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["images"]
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"images", ".images.verified"}
+
+
+def test_a_store_that_was_changed_is_not_loaded(prepare, tmp_path):
+    dataset = StoreDataset(str(tmp_path / "data" / "images"))
+    dataset.save(prepare())
+    dataset.load()
+    with (tmp_path / "data" / "images" / "images.npy").open("r+b") as file:
+        file.seek(200)
+        file.write(b"noise")
+    with pytest.raises(DatasetError, match="was changed after it was written"):
+        dataset.load()
 
 
 def test_an_extractor_is_copied_to_its_place_and_what_was_trained_stays(tmp_path):
@@ -130,3 +142,22 @@ def test_a_workplace_is_made_of_what_the_catalog_says_when_it_is_asked_for(tmp_p
     assert (workplace.runs, workplace.backend, workplace.env, workplace.fresh) == (tmp_path, "store", "test", True)
     assert workplace.launch == launch and workplace.below("comparison").runs == tmp_path / "comparison"
     assert WorkplaceDataset(catalog).exists()
+
+
+FULL = {
+    "scores.json": lambda file: JSONFileDataset(str(file)).save(["x" * 100] * 10_000),
+    "sheet.png": lambda file: PictureDataset(filepath=str(file)).save(Image.effect_noise((999, 999), 90)),
+    "report.html": lambda file: PageDataset(str(file)).save("x" * 10**6),
+    "edited": lambda file: PicturesDataset(str(file)).save({"a/0": Image.effect_noise((999, 999), 90)}),
+}
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_what_does_not_fit_on_the_disk_leaves_the_older_one(name, small_disk):
+    place = small_disk(2**16) / name
+    older = place / "a" / "0.png" if name == "edited" else place
+    older.parent.mkdir(exist_ok=True, parents=True)
+    older.write_text("whole")
+    with pytest.raises(DatasetError, match="not enough disk space for .*the disk is full.*untouched"):
+        FULL[name](place)
+    assert older.read_text() == "whole" and list(place.parent.iterdir()) == [place]

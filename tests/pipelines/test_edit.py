@@ -6,7 +6,7 @@ import pytest
 from fewstep.config.parameters import EditingParameters
 from fewstep.data.space import DataSpace
 from fewstep.editing import build_task, try_task
-from fewstep.editing.image_files import as_picture, write_image
+from fewstep.editing.image_files import as_picture
 from fewstep.evaluation.student_levels import StudentLevels
 from fewstep.pipelines.edit.nodes import edit_gallery
 
@@ -23,8 +23,8 @@ def student(draw_model, tmp_path):
 @pytest.mark.parametrize("found", [True, False])
 def test_edits_are_at_the_levels_that_were_found_for_these_weights(found, student, tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (1, 8, 8), np.uint8)
-    write_image(picture, tmp_path / "0.png")
-    editing = EditingParameters(tasks={"inpaint": {}}, source=str(tmp_path / "0.png"), steps=4)
+    as_picture(picture).save(tmp_path / "0.png")
+    editing = EditingParameters(tasks={"inpaint": {}}, source=str(tmp_path / "0.png"), nfe=4)
     levels = StudentLevels(student.sha256, FOUND, searched=True) if found else None
     _, (edit,), edited = edit_gallery(None, student, None, levels, editing)
     at, others = (try_at(student, own, picture) for own in ((FOUND, {}) if found else ({}, FOUND)))

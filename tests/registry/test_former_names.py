@@ -77,7 +77,7 @@ def test_commands_use_the_former_name_where_it_is_the_only_one(here, backend, ol
 
 def test_a_model_from_then_is_loaded(finished_model):
     """Its description names the package's version under its name of then."""
-    from fewstep.models.model import seal
+    from fewstep.support.tensor_files import seal
 
     file = finished_model().folder / "model.json"
     described = json.loads(file.read_text())

@@ -336,6 +336,25 @@ def test_a_clock_that_is_behind_does_not_undo_a_move(backend, finished_model, fu
     assert history(backend, NAME)[-1]["to"] == aliases(backend)["champion"] == 2
 
 
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        (f"move.{10**19:020d}.{'0' * 32}", "junk"),
+        (f"move.{10**19:020d}.{'0' * 32}", "[]"),
+        (f"move.{10**19:020d}.{'0' * 32}", '{"to": "two"}'),
+        ("move.junk", '{"kind": "promoted", "from": 1, "to": 2, "who": "me", "when": "now", "why": "later"}'),
+    ],
+)
+def test_a_tag_that_is_no_move_is_left_out(backend, finished_model, full, caplog, key, text):
+    for seed in range(2):
+        register(finished_model(seed), full(30.0 - seed), backend)
+    before = history(backend, NAME)
+    backend.client().set_registered_model_tag(NAME, key, text)
+    assert history(backend, NAME) == before and key in caplog.text
+    force(backend, NAME, 2, "better eights")
+    assert [entry["to"] for entry in history(backend, NAME)] == [1, 2] and aliases(backend)["champion"] == 2
+
+
 class Overtaken:
     """A client that another one overtakes: before it writes its move, all of theirs is done."""
 

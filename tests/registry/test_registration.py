@@ -92,6 +92,8 @@ def damaged(backend, place: Path, how: str) -> None:
         (place / "artifacts" / "model" / "model.safetensors").write_bytes(b"")
     elif how == "code":
         (place / "generator.py").write_text("raise RuntimeError")
+    elif how == "requirements":
+        (place / "requirements.txt").write_text("torch\nanother\n")
     elif how == "package":
         file = place / "artifacts" / "fewstep.zip"
         content = bytearray(file.read_bytes())
@@ -101,7 +103,9 @@ def damaged(backend, place: Path, how: str) -> None:
         (place / how).unlink()
 
 
-@pytest.mark.parametrize("how", ["gone", "others", "torn", "code", "package", "MLmodel", "artifacts/fewstep.zip"])
+@pytest.mark.parametrize(
+    "how", ["gone", "others", "torn", "code", "requirements", "package", "MLmodel", "artifacts/fewstep.zip"]
+)
 @pytest.mark.parametrize("by", ["register", "sync"])
 def test_lost_or_damaged_files_of_a_version_are_made_again(
     backend, finished_model, scores, tmp_path, monkeypatch, how, by

@@ -243,7 +243,7 @@ def test_a_reload_serves_the_version_that_holds_the_followed_alias(
         return status, json.loads(said)
 
     status, said = answer(reload=True)
-    assert (status, "FEWSTEP_FOLLOW=champion mlflow models serve" in said["message"]) == (400, True)
+    assert (status, "start it with FEWSTEP_FOLLOW=champion" in said["message"]) == (400, True)
     assert answer()[1]["predictions"][0]["version"] == 1
     monkeypatch.setenv("FEWSTEP_FOLLOW", "champion")
     assert "trained without labels" in answer(reload=True, label=4)[1]["message"]  # a request to the new version

@@ -8,21 +8,36 @@ from pathlib import Path
 import pytest
 
 import fewstep
-from fewstep.support.errors import FAMILY, Divergence, InvalidInput, StorageError, Unreachable, UserError, family_of
+from fewstep.support.errors import (
+    FAMILY,
+    Divergence,
+    InvalidInput,
+    OutOfMemory,
+    StorageError,
+    Unreachable,
+    UserError,
+    family_of,
+)
 from fewstep.support.names import check_arguments, check_name
 
 SOURCES = Path(fewstep.__file__).parent
 BARE = {"ValueError", "OSError", "RuntimeError", "TypeError", "ConnectionError", "FileNotFoundError", "Exception"}
 ON_PURPOSE = {
     "networks/dual.py": "jvp is called by objectives alone: a wrong call is a bug",
-    "launch.py": "workers that died without a word, and bugs of workers",
+    "launch.py": "bugs of workers",
     "objectives/__init__.py": "a file of objectives/ without its one class is a bug of whoever wrote it",
 }
 
 
 @pytest.mark.parametrize(
     "kind, older",
-    [(InvalidInput, ValueError), (StorageError, OSError), (Unreachable, ConnectionError), (Divergence, RuntimeError)],
+    [
+        (InvalidInput, ValueError),
+        (StorageError, OSError),
+        (Unreachable, ConnectionError),
+        (Divergence, RuntimeError),
+        (OutOfMemory, MemoryError),
+    ],
 )
 def test_each_is_still_what_it_was(kind, older):
     error = kind("a sentence")

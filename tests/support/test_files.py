@@ -1,8 +1,22 @@
-"""Folders that are replaced whole or not at all."""
+"""Folders and files that are replaced whole or not at all, by one process or by two at once."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from fewstep.support.files import copy_folder, move_folder, replaced_folder, restore_replaced
+from fewstep.support.errors import StorageError
+from fewstep.support.files import (
+    copy_folder,
+    move_folder,
+    replaced_file,
+    replaced_folder,
+    restore_replaced,
+    write_json,
+    write_text,
+)
 
 
 @pytest.fixture
@@ -67,3 +81,93 @@ def test_a_replacement_after_such_a_kill_keeps_the_older_one_until_it_is_whole(f
     with pytest.raises(RuntimeError), replaced_folder(tmp_path / "target", "mark", 0):
         raise RuntimeError
     assert content(tmp_path / "target") == {"mark": "old"}
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from fewstep.support.files import replaced_file, replaced_folder
+target = Path(sys.argv[1])
+with replaced_folder(target, "mark", 0) if sys.argv[2] == "folder" else replaced_file(target) as partial:
+    file = partial / "mark" if partial.is_dir() else partial
+    file.write_text("theirs")
+    print("writing", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """Starts another process that writes tmp_path/target as a "folder" or a "file", and ends when it is sent a line."""
+    begun = []
+
+    def start(kind):
+        words = [sys.executable, "-c", WRITER, str(tmp_path / "target"), kind]
+        begun.append(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        assert begun[-1].stdout.readline() == "writing\n"
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        process.kill()
+        process.communicate()
+
+
+def write_here(tmp_path, kind):
+    target = tmp_path / "target"
+    with replaced_folder(target, "mark", 0) if kind == "folder" else replaced_file(target) as partial:
+        (partial / "mark" if kind == "folder" else partial).write_text("ours")
+
+
+def written(tmp_path, kind) -> str:
+    return (tmp_path / "target" / "mark" if kind == "folder" else tmp_path / "target").read_text()
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_two_processes_that_write_the_same_do_not_disturb_each_other(tmp_path, writer, kind):
+    other = writer(kind)
+    write_here(tmp_path, kind)
+    assert written(tmp_path, kind) == "ours"
+    other.communicate("go on\n")
+    assert other.returncode == 0 and written(tmp_path, kind) == "theirs"
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_what_a_killed_process_was_writing_is_removed_by_the_next(tmp_path, writer, kind):
+    other = writer(kind)
+    other.kill()
+    other.wait()
+    assert len(list(tmp_path.glob(".target.*.partial*"))) == 1
+    write_here(tmp_path, kind)
+    assert written(tmp_path, kind) == "ours" and [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
+def test_a_file_on_a_full_disk_stays_as_it_was(small_disk):
+    file = small_disk(2**16) / "scores.json"
+    write_json(file, {"fid": 1.0})
+    with pytest.raises(StorageError, match=r"not enough disk space for .*scores.json: the disk is full"):
+        write_json(file, {"rows": ["x" * 100] * 10_000})
+    assert json.loads(file.read_text()) == {"fid": 1.0} and list(file.parent.iterdir()) == [file]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(StorageError, match=r"taken/deeper/scores.json cannot be written: Not a directory"):
+        write_json(tmp_path / "taken" / "deeper" / "scores.json", {})
+    with pytest.raises(StorageError, match=r"cannot be written: File name too long"):
+        write_json(tmp_path / ("x" * 300), {})
+
+
+def test_what_is_no_file_is_written_as_it_is():
+    null = Path("/dev/null")
+    write_text(null, "nothing")
+    assert null.is_char_device()
+
+
+def test_a_file_that_fails_leaves_the_older_one(tmp_path):
+    write_text(tmp_path / "page.html", "old")
+    with pytest.raises(KeyboardInterrupt), replaced_file(tmp_path / "page.html") as partial:
+        partial.write_text("half of")
+        raise KeyboardInterrupt
+    assert content(tmp_path) == {"page.html": "old"}

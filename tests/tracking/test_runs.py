@@ -148,3 +148,17 @@ def test_scores_join_the_run_that_trained_the_model_once(backend, write_progress
     assert backend.client().get_run(run.run_id).info.status == "FINISHED"
     run.log_scores(scores(24.0).means_of("cd"))
     assert [value for _, value in history(backend, run, "fid_digits/nfe_01")] == [26.0, 24.0]
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"run_id":', "[]", "7", '{"run_id": null}', json.dumps({"params": "x"}), "[" * 100_000]
+)
+def test_a_damaged_state_begins_a_new_run_and_is_named(backend, write_progress, caplog, text):
+    folder = write_progress(10)
+    first = open_run(folder, "digits", "cd", backend)
+    first.push()
+    (folder / "tracking.json").write_text(text)
+    again = open_run(folder, "digits", "cd", backend)
+    assert again.push() and again.run_id not in (None, first.run_id)
+    assert "tracking.json is damaged" in caplog.text and "logged as a new run" in caplog.text
+    assert history(backend, again) == [(10, 1 / 10)]

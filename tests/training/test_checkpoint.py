@@ -1,11 +1,15 @@
 import errno
+import json
+import re
 
 import pytest
 import torch
 
 from fewstep.support import tensor_files
+from fewstep.support.tensor_files import hash_tensors, write_tensors
 from fewstep.training import checkpoint
-from fewstep.training.checkpoint import checkpoints, load_newest, save_checkpoint
+from fewstep.training.checkpoint import FACTS, checkpoints, load_newest, newest_facts, newest_whole, save_checkpoint
+from fewstep.training.checkpoint import TENSORS as TENSOR_FILE
 
 TENSORS = {"a/b": torch.arange(4.0), "optimizer.student/w/step": torch.tensor(3.0)}
 
@@ -14,15 +18,65 @@ def test_a_checkpoint_round_trips_and_the_two_newest_are_kept(tmp_path):
     for step in (1, 2, 10):
         save_checkpoint(tmp_path, step, TENSORS, {"job": {}})
     tensors, facts = load_newest(tmp_path)
-    assert facts == {"step": 10, "job": {}} and all(torch.equal(tensors[k], TENSORS[k]) for k in TENSORS)
+    assert facts == {"step": 10, "job": {}, "sha256": hash_tensors(TENSORS)} and all(
+        torch.equal(tensors[k], TENSORS[k]) for k in TENSORS
+    )
     assert [p.name for p in checkpoints(tmp_path)] == ["step_000000002", "step_000000010"]
 
 
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+def rewrite(file, change):
+    file.write_text(json.dumps(change(json.loads(file.read_text()))))
+
+
+DAMAGE = {
+    "tensors that are none": lambda folder: (folder / TENSOR_FILE).write_bytes(b"torn"),
+    "one bit of a tensor": lambda folder: flip(folder / TENSOR_FILE),
+    "other tensors": lambda folder: write_tensors(folder / TENSOR_FILE, {"a/b": torch.arange(5.0)}),
+    "no tensors": lambda folder: (folder / TENSOR_FILE).unlink(),
+    "another step": lambda folder: rewrite(folder / FACTS, lambda facts: facts | {"step": 39}),
+    "another job": lambda folder: rewrite(folder / FACTS, lambda facts: facts | {"job": {"seed": 7}}),
+    "a list": lambda folder: rewrite(folder / FACTS, lambda facts: [facts]),
+    "a number": lambda folder: (folder / FACTS).write_text("7"),
+    "facts that are cut": lambda folder: (folder / FACTS).write_text('{"step":'),
+    "facts without end": lambda folder: (folder / FACTS).write_text("[" * 100_000),
+    "no facts": lambda folder: (folder / FACTS).unlink(),
+    "another name": lambda folder: folder.rename(folder.with_name("step_000000007")),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_is_named(tmp_path, caplog, damage):
+    for step in (1, 2):
+        save_checkpoint(tmp_path, step, TENSORS, {"job": {"seed": 0}})
+    DAMAGE[damage](tmp_path / "step_000000002")
+    tensors, facts = load_newest(tmp_path)
+    assert (facts["step"], facts["job"]) == (1, {"seed": 0}) and torch.equal(tensors["a/b"], TENSORS["a/b"])
+    assert newest_whole(tmp_path).name == "step_000000001"
+    assert re.search(r"step_00000000[27] is damaged .*goes on from step_000000001", caplog.text)
+
+
+def test_where_no_checkpoint_is_whole_it_says_so_and_what_to_do(tmp_path):
     for step in (1, 2):
         save_checkpoint(tmp_path, step, TENSORS, {})
-    (tmp_path / "step_000000002" / "checkpoint.safetensors").write_bytes(b"torn")
-    assert load_newest(tmp_path)[1]["step"] == 1
+        flip(tmp_path / f"step_00000000{step}" / TENSOR_FILE)
+    with pytest.raises(ValueError, match=r"step_000000002 is damaged.*step_000000001 is damaged.*fresh=true"):
+        load_newest(tmp_path)
+    assert newest_whole(tmp_path) is None
+
+
+def test_a_checkpoint_of_an_earlier_version_is_taken_as_it_is(tmp_path):
+    save_checkpoint(tmp_path, 1, TENSORS, {"job": {}, "seconds": 1.0})
+    rewrite(
+        tmp_path / "step_000000001" / FACTS,
+        lambda facts: {name: value for name, value in facts.items() if name not in ("seal", "sha256")},
+    )
+    assert load_newest(tmp_path)[1] == newest_facts(tmp_path) == {"step": 1, "job": {}, "seconds": 1.0}
 
 
 def test_remains_of_an_interrupted_write_are_no_checkpoint_and_are_removed(tmp_path):

@@ -91,6 +91,11 @@ def test_a_training_writes_progress_pictures_checkpoints_and_a_model(digits, tea
     assert teacher.spec.provenance.images == 160 and teacher.space == digits.space
 
 
+def test_a_model_says_how_many_trained_it(teacher):
+    more = teacher.spec.provenance.more
+    assert (more["workers"], more["threads"]) == (1, torch.get_num_threads())
+
+
 def test_a_finished_run_is_not_trained_again(teacher_job, teacher):
     assert train(teacher_job(), teacher.folder.parent) == teacher.folder
 

@@ -6,6 +6,7 @@ import click
 import numpy as np
 
 from fewstep.commands.error_messages import refusing
+from fewstep.commands.options import NfeOption
 from fewstep.commands.project import model_of
 from fewstep.support.errors import InvalidInput
 
@@ -15,7 +16,14 @@ from fewstep.support.errors import InvalidInput
 @click.argument("output", default="edited", type=click.Path(file_okay=False, writable=True))
 @click.option("--model", required=True, help="As models:/fewstep-digits@champion, or a finished model's folder.")
 @click.option("--image", "images", multiple=True, help="A picture or a folder of them; may be given again.")
-@click.option("--steps", default=4, show_default=True, type=click.IntRange(1), help="Network evaluations an image.")
+@click.option(
+    "--nfe",
+    cls=NfeOption,
+    default=4,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Network evaluations per image.",
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--label", default=None, help="A class by its name or number, of a model that was trained with labels.")
 @click.option("--degrade", is_flag=True, help="The images are whole: take from them what the task makes, and measure.")
@@ -27,7 +35,7 @@ from fewstep.support.errors import InvalidInput
 @click.option("--frames", default=None, type=int, help="interpolate: how many, both ends among them.")
 @click.option("--to", default=None, type=int, help="interpolate: the seed at the other end.  [default: seed + 1]")
 @click.option("--teacher", default=None, help="interpolate between two images: what carries them to noise.")
-def edit(task, output, model, images, steps, seed, label, degrade, to, teacher, **options) -> None:
+def edit(task, output, model, images, nfe, seed, label, degrade, to, teacher, **options) -> None:
     """Edit images by a student: inpaint, colorize, superresolve, stroke, denoise or interpolate.
 
     The folder OUTPUT gets the edited images and sheet.png, before and after. interpolate has two seeds, or two images.
@@ -39,6 +47,7 @@ def edit(task, output, model, images, steps, seed, label, degrade, to, teacher, 
     """
     from fewstep.editing import build_task, draw_gallery, write_edited
     from fewstep.editing.edit_order import EditOrder, carry_out
+    from fewstep.pictures.files import save_picture
 
     _check_place(Path(output) / ("interpolate_images" if task == "interpolate" else task), images)
     _check_options(task, images, degrade, to, teacher)
@@ -46,10 +55,10 @@ def edit(task, output, model, images, steps, seed, label, degrade, to, teacher, 
     student = model_of(model)
     names, given = _read(images, asked, student.space)
     number = None if label is None else student.class_of(label)
-    order = EditOrder(task, asked, given, steps, seed, seed + 1 if to is None else to, number, degrade)
+    order = EditOrder(task, asked, given, nfe, seed, seed + 1 if to is None else to, number, degrade)
     trial = carry_out(order, student, teacher and model_of(teacher))
     write_edited([trial], Path(output), names)
-    draw_gallery([trial], None, f"{student.space.name}: {student.spec.name}").save(Path(output) / "sheet.png")
+    save_picture(draw_gallery([trial], None, f"{student.space.name}: {student.spec.name}"), Path(output) / "sheet.png")
     for name, value in trial.measures.items():
         click.echo(f"{name}: {value}")
     click.echo(f"{len(trial.edited)} images and sheet.png in {output}")

@@ -12,6 +12,7 @@ from fewstep.commands.error_messages import refusing
 from fewstep.commands.options import NfeOption
 from fewstep.commands.project import check_folder, context_of, model_of, needed
 from fewstep.support.errors import InvalidInput
+from fewstep.support.files import write_json
 
 if TYPE_CHECKING:
     from fewstep.evaluation.results import Evaluation
@@ -83,7 +84,7 @@ def evaluate(source: str, env: str | None, nfe, sampler, count, seeds, beside, o
     else:
         found = evaluate_given(samples, Path(source).name, images, extractor, **sizes)
     if output:
-        output.write_text(json.dumps(found.to_json(), indent=2) + "\n")
+        write_json(output, found.to_json())
     click.echo(scores_table(found.joined(*others)))
 
 

@@ -8,6 +8,7 @@ import click
 
 from fewstep import load
 from fewstep.commands.error_messages import refusing
+from fewstep.commands.options import NfeOption
 from fewstep.commands.project import check_folder, command_of, context_of, place_of
 from fewstep.support.errors import InvalidInput
 
@@ -108,9 +109,16 @@ def _network(model) -> str:
 @click.option(
     "--format", "kind", default="folder", show_default=True, help="folder, pt2 (torch.export), onnx or diffusers."
 )
-@click.option("--steps", default=1, show_default=True, type=click.IntRange(1), help="Network evaluations of a program.")
+@click.option(
+    "--nfe",
+    cls=NfeOption,
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Network evaluations of a program.",
+)
 @click.option("--opset", default=18, show_default=True, help="The version of ONNX's operators, with --format onnx.")
-def export_model(target: Path, model: str, kind: str, steps: int, opset: int) -> None:
+def export_model(target: Path, model: str, kind: str, nfe: int, opset: int) -> None:
     """Write a model to TARGET for other programs: a folder, a program of torch.export, ONNX, or diffusers.
 
     \b
@@ -125,7 +133,7 @@ def export_model(target: Path, model: str, kind: str, steps: int, opset: int) ->
         raise InvalidInput(f"{target} already exists: name another place.")
     check_folder(target)
     check_format(kind, opset)
-    click.echo(f"{kind} in {write(load(model), target, kind, steps, opset)}")
+    click.echo(f"{kind} in {write(load(model), target, kind, nfe, opset)}")
 
 
 COMMANDS = (refusing(import_model), refusing(export_model))

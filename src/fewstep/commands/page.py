@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr  # pyright: ignore[reportMissingImports] (of the extra "demo")
 import numpy as np
@@ -12,7 +13,7 @@ from fewstep.support.errors import UserError
 
 LARGEST_SEED, MOST_STEPS, MOST_FRAMES, TEACHER_NFE, ANY = 9999, 10, 16, 35, -1
 EVERY = 10  # seconds from one look at the registry to the next
-EXACT = "png"  # WebP, otherwise sent, changes pixels that are to stay
+EXACT: dict[str, Any] = {"type": "pil", "format": "png"}  # WebP, otherwise sent, changes pixels that are to stay
 
 
 @dataclass(frozen=True)
@@ -150,9 +151,9 @@ def _label(number) -> int | None:
 
 
 def _picture(label: str) -> gr.Image:
-    return gr.Image(label=label, interactive=False, type="pil", format=EXACT)
+    return gr.Image(label=label, interactive=False, **EXACT)
 
 
 def _canvas(studio: Studio, label: str) -> gr.ImageEditor:
     size = studio.draw(0, 1).size
-    return gr.ImageEditor(label=label, layers=False, sources=["upload"], canvas_size=size, type="pil", format=EXACT)
+    return gr.ImageEditor(label=label, layers=False, sources=["upload"], canvas_size=size, **EXACT)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from fewstep.commands.error_messages import refusing
+from fewstep.commands.options import NfeOption
 from fewstep.commands.project import check_folder, context_of, model_of
 from fewstep.support.errors import InvalidInput
 
@@ -13,7 +14,14 @@ from fewstep.support.errors import InvalidInput
 @click.argument("output", default="samples.png", type=click.Path(dir_okay=False, writable=True, path_type=Path))
 @click.option("--model", default=None, help="As models:/fewstep-digits@champion, the default, or a model's folder.")
 @click.option("--n", "--count", "count", default=64, show_default=True, type=click.IntRange(1))
-@click.option("--steps", default=1, show_default=True, type=click.IntRange(1), help="Network evaluations an image.")
+@click.option(
+    "--nfe",
+    cls=NfeOption,
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Network evaluations per image.",
+)
 @click.option("--sampler", default=None, help="By default the model's own; a teacher has several.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--label", default=None, help="A class by its name or number, of a model that was trained with labels.")
@@ -25,7 +33,7 @@ def sample(
     output: Path,
     model: str | None,
     count: int,
-    steps: int,
+    nfe: int,
     sampler: str | None,
     seed: int,
     label: str | None,
@@ -39,7 +47,7 @@ def sample(
     An array is written batch by batch, and an interrupted one is taken up by the same command.
 
     \b
-        fewstep sample --n 64 --steps 2
+        fewstep sample --n 64 --nfe 2
         fewstep sample all.npy --model data/06_models/digits/cd --n 50000 --batch-size 500
         fewstep sample sevens.png --model models:/fewstep-digits@champion --label 7
         fewstep sample cats.png --model data/06_models/pets/ctm --label cat
@@ -61,10 +69,10 @@ def sample(
 
     def generate(indices):
         labels = None if number is None else torch.full((len(indices),), number)
-        return generator.sample(steps, seed, indices, labels, sampler, gamma=gamma, guidance=guidance)
+        return generator.sample(nfe, seed, indices, labels, sampler, gamma=gamma, guidance=guidance)
 
     if output.suffix == ".npy":
-        levels = generator.levels(steps, sampler).tolist()
+        levels = generator.levels(nfe, sampler).tolist()
         made_by = {"model": generator.sha256, "levels": levels, "sampler": sampler, "seed": seed, "label": number}
         made_by |= {"gamma": gamma, "guidance": guidance}
         with progress_bar("sample") as bar:

@@ -9,6 +9,7 @@ from pydantic import field_validator as check
 from fewstep.budget import Budget
 from fewstep.config.recipe_schema import NFE, RecipeParameter, Seed
 from fewstep.data import expected_space, load_source
+from fewstep.data.space import SCALES
 from fewstep.editing import build_task
 from fewstep.evaluation import FULL_SEEDS
 from fewstep.evaluation.features import check_features
@@ -19,7 +20,10 @@ from fewstep.samplers import DENOISER_SAMPLERS, count_levels
 from fewstep.support.errors import InvalidInput, UserError
 from fewstep.support.names import check_name
 from fewstep.support.validation import error_of
+from fewstep.training.hyperparameters import MOST_IN_A_BATCH
 from fewstep.training.recipe import Recipe
+
+MOST_SAMPLES = 10**9  # of a score
 
 
 def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
@@ -38,7 +42,7 @@ def _of_samplers(nfes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]
 
 NFEs = Annotated[tuple[NFE, ...], Field(min_length=1), AfterValidator(_distinct)]
 TeacherNFEs = Annotated[dict[str, NFEs], Field(min_length=1), AfterValidator(_of_samplers)]
-Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1, max_length=1000), AfterValidator(_distinct)]
 
 
 class Section(BaseModel):
@@ -52,7 +56,7 @@ class DataParameters(Section):
 
     source: dict[str, Any]
     heldout: float = Field(0.25, gt=0, lt=1)
-    scale: float | None = Field(None, gt=0, allow_inf_nan=False)
+    scale: float | None = Field(None, ge=SCALES[0], le=SCALES[1])
     seed: Seed = 0
 
     @check("source")
@@ -71,16 +75,16 @@ class EvaluationParameters(Section):
 
     features: str = "classifier"
     features_weights: str | None = None
-    count: int = Field(400, ge=FEWEST)
+    count: int = Field(400, ge=FEWEST, le=MOST_SAMPLES)
     seeds: Seeds = (0,)
     full: bool = False
     full_seeds: Annotated[Seeds, Field(min_length=FULL_SEEDS)] = (0, 1, 2)
-    batch_size: int = Field(100, ge=1)
+    batch_size: int = Field(100, ge=1, le=MOST_IN_A_BATCH)
     student_nfe: NFEs = (1, 2, 3, 5, 10)
     teacher_nfe: TeacherNFEs
     gammas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     levels: Literal["recipe", "search"] = "recipe"
-    search_count: int = Field(400, ge=FEWEST)
+    search_count: int = Field(400, ge=FEWEST, le=MOST_SAMPLES)
 
     @check("features")
     @classmethod
@@ -104,9 +108,9 @@ class ComparisonParameters(Section):
     training_seed: Seed = 0
     nfe: NFEs = (1, 2, 4)
     seeds: Seeds = (0, 1, 2)
-    count: int = Field(400, ge=FEWEST)
-    search_count: int = Field(400, ge=FEWEST)
-    batch_size: int = Field(200, ge=1)
+    count: int = Field(400, ge=FEWEST, le=MOST_SAMPLES)
+    search_count: int = Field(400, ge=FEWEST, le=MOST_SAMPLES)
+    batch_size: int = Field(200, ge=1, le=MOST_IN_A_BATCH)
     teacher_nfe: TeacherNFEs
 
 
@@ -125,8 +129,8 @@ class EditingParameters(Section):
     tasks: dict[str, dict[str, Any]]
     source: str | None = None
     degrade: bool = True
-    count: int = Field(8, ge=1)
-    steps: NFE = 4
+    count: int = Field(8, ge=1, le=10_000)
+    nfe: NFE = 4
     seed: Seed = 0
 
     @check("tasks")
@@ -196,10 +200,25 @@ def _plain(value: Any) -> Any:
 def checked(config: dict[str, Any]) -> Parameters:
     """The merged configuration, typed. Raises ValueError that names each parameter that is wrong."""
     try:
-        return Parameters.model_validate(config)
+        found = Parameters.model_validate(config)
     except ValidationError as error:
         errors = [e for e in error.errors() if e["loc"][:1] != ("students",)] or error.errors()
         raise InvalidInput("\n".join(explain(e) for e in errors)) from None
+    _refuse_booleans(config, found)
+    return found
+
+
+def _refuse_booleans(given: Any, typed: Any, place: str = "") -> None:
+    """Raise InvalidInput for true where a number was read: pydantic takes it for 1."""
+    if isinstance(given, bool) and isinstance(typed, int | float) and not isinstance(typed, bool):
+        raise InvalidInput.of(place, given, "a number")
+    if isinstance(given, dict):
+        for name, value in given.items():
+            inner = typed.get(name) if isinstance(typed, dict) else getattr(typed, str(name), None)
+            _refuse_booleans(value, inner, f"{place}.{name}".lstrip("."))
+    elif isinstance(given, list | tuple) and isinstance(typed, list | tuple):
+        for number, values in enumerate(zip(given, typed, strict=False)):
+            _refuse_booleans(*values, f"{place}.{number}")
 
 
 def explain(error: Any) -> str:

@@ -16,7 +16,7 @@ from fewstep.support.errors import InvalidInput, UserError
 from fewstep.support.names import check_name
 from fewstep.training.recipe import NoiseRange, Recipe
 
-NFE = Annotated[int, Field(ge=1)]
+NFE = Annotated[int, Field(ge=1, le=10_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # as NumPy has them
 NOISE = tuple(field.name for field in fields(NoiseRange))
 
@@ -39,6 +39,8 @@ def _preconditioning(spec: dict) -> dict:
 def _objective(spec: Any) -> Objective:
     if isinstance(spec, Objective):
         return spec
+    if not isinstance(spec, Mapping):
+        raise InvalidInput(f"must be a section with the name of a method, got {spec!r}")
     constants = dict(spec)
     method = objective_class(constants.pop("name", None))
     for name in constants:

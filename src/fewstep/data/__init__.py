@@ -15,10 +15,10 @@ from fewstep.data.moons import Moons
 from fewstep.data.parquet import Parquet
 from fewstep.data.patches import Patches
 from fewstep.data.source import Source, Survey
-from fewstep.data.space import DataSpace
+from fewstep.data.space import SCALES, DataSpace
 from fewstep.data.split import stored_positions, stratified_split
 from fewstep.data.store import ArrayStore, write_store
-from fewstep.support.checks import above, at_least, check_value, inside, optional, whole
+from fewstep.support.checks import above, between, check_value, inside, optional, whole
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
@@ -81,8 +81,8 @@ def ingest(
     """
     check_value("heldout", heldout, inside(0, 1))
     check_value("sigma_data", sigma_data, above(0))
-    check_value("seed", seed, whole(at_least(0)))
-    check_value("scale", scale, optional(above(0)))
+    check_value("seed", seed, whole(between(0, 2**32 - 1)))
+    check_value("scale", scale, optional(between(*SCALES)))
     loaded = load_source(source)
     report = on_progress or (lambda done, total: None)
     survey = loaded.survey(lambda done, total: report(done, 2 * total))

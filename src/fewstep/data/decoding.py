@@ -44,10 +44,14 @@ def open_picture(file: IO[bytes] | Path) -> ImageFile.ImageFile:
         raise InvalidInput(f"it is {f'{kind}, and ' if kind else ''}none of {', '.join(FORMATS)}") from None
 
 
-def examine(file: IO[bytes] | Path, mode: str) -> tuple[tuple[int, int], list[str]]:
-    """(width, height) of a picture as it is to be seen, and what has to be converted. Reads it to its end."""
+def examine(file: IO[bytes] | Path, mode: str, most_pixels: int) -> tuple[tuple[int, int], list[str]]:
+    """(width, height) of a picture as it is to be seen, and what has to be converted. Reads it to its end.
+
+    Raises InvalidInput, before it is read, for one of more pixels than most_pixels: a small file can hold very many.
+    """
     with open_picture(file) as image:
         _check_mode(image)
+        _check_size(image, most_pixels)
         width, height = image.size
         deep = image.mode in DEEP or any(";16" in str(tile[3]) for tile in image.tile)
         frames = getattr(image, "n_frames", 1)
@@ -86,6 +90,15 @@ def decode(
     if mode == "rgba":  # what colour lies under full transparency is an accident of the file
         pixels[pixels[..., 3] == 0, :3] = ImageColor.getrgb(background)[:3]
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _check_size(image: Image.Image, most_pixels: int) -> None:
+    width, height = image.size
+    if width * height > most_pixels:
+        raise InvalidInput(
+            f"it has {width:,} x {height:,} pixels, and at most {most_pixels:,} are read: make it smaller, or set "
+            "most_pixels"
+        )
 
 
 def _check_mode(image: Image.Image) -> None:

@@ -45,7 +45,7 @@ class EncodedPictures:
     resolution: of both sides, or [height, width]. mode: "rgb", "grayscale", or "rgba", which keeps transparency.
     background: a colour name or #rrggbb, behind transparent pixels; with "rgba" the colour of those that are wholly
     transparent. resampling: "lanczos" or "box", both with antialiasing. skip_broken: leave out pictures that cannot be
-    read, instead of stopping.
+    read, instead of stopping. most_pixels: of a picture that is read.
     """
 
     name: ClassVar[str]
@@ -54,6 +54,7 @@ class EncodedPictures:
     background: str = "white"
     resampling: str = "lanczos"
     skip_broken: bool = False
+    most_pixels: int = 2**26
 
     def __post_init__(self):
         from PIL import ImageColor
@@ -63,6 +64,7 @@ class EncodedPictures:
         check_name("mode", self.mode, pictures.CHANNELS, "pictures")
         check_name("resampling", self.resampling, pictures.FILTERS, "pictures")
         check_fields(self, resolution=optional(_sides), skip_broken=instance_of(bool, "true or false"))
+        check_fields(self, most_pixels=whole(between(1, 178_956_970)))  # PIL reads none of more
         if isinstance(self.resolution, list):
             object.__setattr__(self, "resolution", tuple(self.resolution))
         try:
@@ -118,7 +120,7 @@ class EncodedPictures:
         name, opened = item
         try:
             with pictures.named(name), opened() as file:
-                size, notes = pictures.examine(file, self.mode)
+                size, notes = pictures.examine(file, self.mode, self.most_pixels)
         except pictures.BrokenPicture as error:
             if self.skip_broken:
                 return name, None, []

@@ -46,7 +46,7 @@ def read_one(reader: EncodedPictures, name: str, opener: Callable[[], IO[bytes]]
     from fewstep.data.decoding import decode, examine, named
 
     with named(name), opener() as file:
-        size, notes = examine(file, reader.mode)
+        size, notes = examine(file, reader.mode, reader.most_pixels)
         file.seek(0)
         pixels = decode(file, reader.mode, reader.background, reader.size, reader.resampling)
     resized = [] if size == pixels.shape[:0:-1] else ["brought to the size of the data"]

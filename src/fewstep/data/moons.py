@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from fewstep.data.source import Report, Survey
-from fewstep.support.checks import at_least, between, check_fields, whole
+from fewstep.support.checks import at_least, between, check_fields, up_to, whole
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,9 @@ class Moons:
     seed: int = 0
 
     def __post_init__(self):
-        check_fields(self, count=whole(at_least(4)), noise=between(0, 10), seed=whole(between(0, 2**32 - 1)))
+        check_fields(
+            self, count=up_to(10**9, whole(at_least(4))), noise=between(0, 10), seed=whole(between(0, 2**32 - 1))
+        )
 
     def survey(self, report: Report) -> Survey:
         from sklearn.datasets import make_moons

@@ -15,9 +15,11 @@ import numpy as np
 
 from fewstep.data.encoded import EncodedPictures, Listing, Picture
 from fewstep.data.labelling import Naming, Value, check_numbers, number_labels, tuple_of_strings
-from fewstep.support.checks import check_fields, instance_of, optional
+from fewstep.support.checks import between, check_fields, instance_of, optional, whole
 from fewstep.support.errors import InvalidInput
 from fewstep.support.file_kinds import PARQUET, kind_of_file
+
+ROWS = 16  # that are in memory at once
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Parquet(EncodedPictures):
 
     image_column, label_column: by default those that the kinds of the columns and the files' metadata tell; "none" in
     place of a label column reads without labels. classes: names of the labels; by default those in the metadata, or
-    else their numbers; words are classes by themselves.
+    else their numbers; words are classes by themselves. most_bytes: of an encoded picture.
     """
 
     name: ClassVar[str] = "parquet"
@@ -35,12 +37,14 @@ class Parquet(EncodedPictures):
     image_column: str | None = None
     label_column: str | None = None
     classes: Sequence[str] = ()
+    most_bytes: int = 2**25
 
     def __post_init__(self):
         for field in ("train", "test", "classes"):
             object.__setattr__(self, field, tuple_of_strings(field, getattr(self, field)))
         column = optional(instance_of(str, "the name of a column"))
         check_fields(self, image_column=column, label_column=column)
+        check_fields(self, most_bytes=whole(between(1, 2**30)))
         super().__post_init__()
 
     def listing(self) -> Listing:
@@ -62,7 +66,7 @@ class Parquet(EncodedPictures):
         held = np.arange(len(labels)) >= sum(counts[: len(train)])
         used = {images[train[0]], column}
         return Listing(
-            lambda: _stream(images),
+            lambda: _stream(images, self.most_bytes),
             labels,
             classes,
             held if test else None,
@@ -135,13 +139,14 @@ def _left_out(columns: list[str]) -> dict[str, tuple[int, str]]:
     return {"columns that are not read": (len(columns), columns[0])} if columns else {}
 
 
-def _stream(columns: dict[str, str]) -> Iterator[Picture]:
+def _stream(columns: dict[str, str], most_bytes: int) -> Iterator[Picture]:
     import pyarrow.parquet as pq
 
     for path, column in columns.items():
         row = 0
         with _naming(path), pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(64, columns=[column]):
+            for batch in file.iter_batches(ROWS, columns=[column]):
+                _check_sizes(batch.column(0), path, row, most_bytes)
                 for cell in batch.column(0).to_pylist():
                     yield f"{path}, row {row}", partial(_open, cell)
                     row += 1
@@ -158,6 +163,21 @@ def _naming(path: str) -> Iterator[None]:
         kind = kind_of_file(Path(path))
         reason = f"it is {kind}" if kind and kind != PARQUET else str(error)
         raise InvalidInput(f"{path} cannot be read as a Parquet file ({reason}).") from error
+
+
+def _check_sizes(cells: Any, path: str, row: int, most_bytes: int) -> None:
+    """Raise ValueError for a picture of too many bytes, of which a small file can hold many. row: of the first."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    decoded = cells.dictionary_decode() if pa.types.is_dictionary(cells.type) else cells
+    content = decoded.field("bytes") if pa.types.is_struct(decoded.type) else decoded
+    for number, size in enumerate(pc.call_function("binary_length", [content]).to_pylist()):
+        if (size or 0) > most_bytes:
+            raise InvalidInput(
+                f"{path}, row {row + number} has {size:,} bytes, and at most {most_bytes:,} are read: make the picture "
+                "smaller, or set most_bytes."
+            )
 
 
 def _open(cell: dict[str, Any] | bytes | None) -> IO[bytes]:

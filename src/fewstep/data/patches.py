@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from fewstep.data.source import Report, Survey
-from fewstep.support.checks import at_least, between, check_fields, whole
+from fewstep.support.checks import at_least, between, check_fields, up_to, whole
 
 CLASSES = ("temple", "flower")
 
@@ -21,7 +21,8 @@ class Patches:
     seed: int = 0
 
     def __post_init__(self):
-        check_fields(self, count=whole(at_least(8)), side=whole(between(2, 256)), seed=whole(at_least(0)))
+        check_fields(self, count=up_to(10**9, whole(at_least(8))), side=whole(between(2, 256)))
+        check_fields(self, seed=whole(between(0, 2**32 - 1)))
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -7,7 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewstep.support.checks import above, check_fields, one_of
+from fewstep.support.checks import between, check_fields, each, file_name, one_of, whole
+from fewstep.support.errors import InvalidInput
+
+SCALES = (1e-9, 1e9)  # beyond which float32 has no room for the noise levels beside the data
+LARGEST = 2**16  # pixels of a side, or numbers of a point
+MOST_CLASSES = 2**16
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,12 @@ class DataSpace:
     def __post_init__(self):
         object.__setattr__(self, "shape", tuple(self.shape))
         object.__setattr__(self, "classes", tuple(self.classes))
-        check_fields(self, kind=one_of("images", "points"), scale=above(0))
+        check_fields(self, name=file_name, kind=one_of("images", "points"), scale=between(*SCALES))
+        check_fields(self, shape=each(whole(between(1, LARGEST))))
+        if len(self.shape) != (dimensions := 3 if self.kind == "images" else 1):
+            raise InvalidInput.of("shape", self.shape, f"of {dimensions} sizes for {self.kind}")
+        if len(self.classes) > MOST_CLASSES:
+            raise InvalidInput.of("the number of classes", len(self.classes), f"at most {MOST_CLASSES}")
 
     def encode(self, stored: np.ndarray) -> Tensor:
         """Stored values -> what a model sees, float32 of the same shape."""

@@ -15,12 +15,16 @@ import numpy as np
 
 from fewstep.data.content_hash import content_hash, measure_scale
 from fewstep.data.space import DataSpace
+from fewstep.data.verification import remember, seen_before
+from fewstep.support.checks import at_least, check_fields, matches, whole
 from fewstep.support.errors import InvalidInput
-from fewstep.support.files import replaced_folder
+from fewstep.support.files import replaced_folder, restore_replaced
 from fewstep.support.names import check_name
 
 DESCRIPTION = "store.json"
-DTYPES = {"images": np.dtype("uint8"), "points": np.dtype("<f4")}
+FILES = ("images.npy", "labels.npy", DESCRIPTION)
+DTYPES, LABELS = {"images": np.dtype("uint8"), "points": np.dtype("<f4")}, np.dtype("<i8")
+AGAIN = "Restore it (dvc checkout), or ingest the data again."
 
 
 @dataclass(frozen=True)
@@ -36,22 +40,34 @@ class ArrayStore:
 
     @classmethod
     def open(cls, folder: str | Path) -> "ArrayStore":
-        """The store in a folder. Raises ValueError where there is none or its files do not belong together."""
+        """The store in a folder. Raises ValueError where there is none or its files do not belong together.
+
+        Whether its content is what was written, `verify` says.
+        """
         folder = Path(folder)
+        restore_replaced(folder)
         if not (folder / DESCRIPTION).is_file():
             raise InvalidInput(f"There is no data store in {folder} ({DESCRIPTION} is missing). Ingest the data first.")
         try:
             facts = json.loads((folder / DESCRIPTION).read_text())
             store = cls(folder, DataSpace(**facts.pop("space")), **facts)
-            images, labels = store._array("images"), store._array("labels")
-            expected = (DTYPES[store.space.kind], (store.count, *store.space.shape), (store.count,))
-        except (OSError, TypeError, ValueError, KeyError, AttributeError) as error:
-            raise InvalidInput(f"The data store in {folder} is damaged ({error}). Ingest the data again.") from error
-        if (images.dtype, images.shape, labels.shape) != expected:
-            raise InvalidInput(
-                f"The data store in {folder} is damaged (arrays unlike {DESCRIPTION}). Ingest the data again."
-            )
+            store._check()
+        except (OSError, TypeError, ValueError, LookupError, AttributeError) as error:
+            raise InvalidInput(f"The data store in {folder} is damaged ({error}). {AGAIN}") from error
         return store
+
+    def _check(self) -> None:
+        """Raise ValueError for a description that is none, and for arrays unlike it."""
+        images, labels = self._array("images"), self._array("labels")
+        check_fields(self, count=whole(at_least(1)), sha256=matches("[0-9a-f]{64}", "64 hexadecimal digits"))
+        for array, dtype, shape in ((images, DTYPES[self.space.kind], self.space.shape), (labels, LABELS, ())):
+            if (array.dtype, array.shape) != (dtype, (self.count, *shape)):
+                raise InvalidInput(f"arrays unlike {DESCRIPTION}")
+        train = self.split["train"][1]
+        if self.split != split_after(train, self.count) or not 0 < train <= self.count:
+            wanted = "its rows must be split into the first ones for training and the rest held out"
+            raise InvalidInput(f"{wanted}, got {self.split}")
+        check_labels(labels, self.space)
 
     def images(self, split: str | None = None) -> np.ndarray:
         """Stored values of a split ("train", "heldout"), or of all rows: a read-only map of the file."""
@@ -61,11 +77,20 @@ class ArrayStore:
         """Labels of a split, or of all rows, int64; -1 where data have none."""
         return self._array("labels")[self._rows(split)]
 
-    def verify(self) -> None:
-        """Read everything again. Raises ValueError where the content is not what was written."""
+    def verify(self, in_full: bool = False) -> None:
+        """Raise ValueError where the content is not what was written.
+
+        Files that look as they did when they were last read in full are not read again, unless `in_full` is asked for.
+        """
+        if not in_full and seen_before(self.folder, FILES, self.sha256):
+            return
         found = content_hash(self.images(), self.labels(), self.space, self.split)
         if found != self.sha256:
-            raise InvalidInput(f"The data store in {self.folder} was changed: its hash is {found}, not {self.sha256}.")
+            raise InvalidInput(
+                f"The data store in {self.folder} was changed after it was written: its hash is {found}, not "
+                f"{self.sha256}. {AGAIN}"
+            )
+        remember(self.folder, FILES, self.sha256)
 
     def _rows(self, split: str | None) -> slice:
         return slice(None) if split is None else slice(*self.split[check_name("split", split, self.split)])
@@ -97,10 +122,7 @@ def write_store(
     folder, count = Path(folder), len(labels)
     if not 0 < train <= count:
         raise InvalidInput(f"train must be between 1 and the number of rows ({count}), got {train}.")
-    if labels.min() < -1 or labels.max() >= len(space.classes):
-        raise InvalidInput(
-            f"labels must be between -1 (none) and {len(space.classes) - 1}, got {labels.min()} to {labels.max()}."
-        )
+    check_labels(labels, space)
     dtype = DTYPES[space.kind]
     needed = count * (dtype.itemsize * int(np.prod(space.shape)) + 8) + 2**16
     with replaced_folder(folder, DESCRIPTION, needed) as partial:
@@ -109,7 +131,7 @@ def write_store(
         np.save(partial / "labels.npy", np.asarray(labels, "<i8"))
         values = np.load(partial / "images.npy", mmap_mode="r")
         space = replace(space, scale=scale or measure_scale(values[:train], sigma_data))
-        split = {"train": [0, train], "heldout": [train, count]}
+        split = split_after(train, count)
         facts = {
             "space": space.to_dict(),
             "split": split,
@@ -119,6 +141,19 @@ def write_store(
         }
         (partial / DESCRIPTION).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     return ArrayStore.open(folder)
+
+
+def split_after(train: int, count: int) -> dict[str, list[int]]:
+    """The rows of each split, when the first `train` are for training."""
+    return {"train": [0, train], "heldout": [train, count]}
+
+
+def check_labels(labels: np.ndarray, space: DataSpace) -> None:
+    """Raise ValueError for a label that is no class of the space, nor -1."""
+    if labels.min() < -1 or labels.max() >= len(space.classes):
+        raise InvalidInput(
+            f"labels must be between -1 (none) and {len(space.classes) - 1}, got {labels.min()} to {labels.max()}."
+        )
 
 
 def _write_rows(

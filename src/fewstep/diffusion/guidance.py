@@ -1,14 +1,13 @@
 """Classifier-free guidance: Ho and Salimans 2022."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from fewstep.diffusion.functions import LabelledDenoiser, TrainingRandomness
 from fewstep.diffusion.levels import per_sample
-from fewstep.support.checks import above
+from fewstep.support.checks import above, up_to
 
+STRONGEST = 1000.0
 Guidance = float | tuple[float, float]  # of a recipe: one strength, or the ends between which it is drawn
 
 
@@ -48,6 +47,6 @@ def draw_strength(
 def strength(guidance: Guidance, _owner: object = None) -> str | None:
     """A check: a strength above 0, or a range of them that holds 1, the label as it is."""
     if isinstance(guidance, int | float):
-        return above(0)(guidance)
+        return up_to(STRONGEST, above(0))(guidance, None)
     low, high = guidance
-    return None if 0 <= low <= 1 <= high < math.inf and low < high else "a range that includes 1, such as [1, 3]"
+    return None if 0 <= low <= 1 <= high <= STRONGEST and low < high else "a range that includes 1, such as [1, 3]"

@@ -5,14 +5,16 @@ import math
 import torch
 from torch import Tensor
 
-from fewstep.support.checks import above, at_least, check_value, finite
+from fewstep.support.checks import above, at_least, between, check_value, up_to, whole
 
 SIGMA_MIN, SIGMA_MAX, RHO = 0.002, 80.0, 7.0
 
 
 # Checks of an objective's fields: of the ends of a grid, and of the normal distribution that levels are drawn from.
-GRID = {"sigma_min": above(0), "sigma_max": above("sigma_min"), "rho": above(0)}
-NORMAL = {"level_mean": finite, "level_std": above(0)}
+LEVELS = up_to(10**6, whole(at_least(2)))  # of a grid
+RHOS = up_to(100, above(0))
+GRID = {"sigma_min": above(0), "sigma_max": above("sigma_min"), "rho": RHOS}
+NORMAL = {"level_mean": between(-20, 20), "level_std": up_to(20, above(0))}  # of log(sigma): e**20 is beyond any use
 
 
 def karras_level(

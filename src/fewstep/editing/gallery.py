@@ -1,4 +1,4 @@
-"""Tasks tried on images, and what they come to: pictures before and after, and measures."""
+"""Results of editing tasks: pictures before and after, and measures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,34 +37,35 @@ def try_task(
     name: str,
     task: Task,
     images: np.ndarray,
-    steps: int,
+    nfe: int,
     seed: int,
     degrade: bool,
     labels: Tensor | None = None,
 ) -> Trial:
-    """A Trial. images: uint8 [N, C, H, W]. degrade: they are whole, and it is measured how much of them comes back.
+    """The result of a task on images, uint8 [N, C, H, W].
 
-    known_error: the largest change of what was known, in model values, before rounding and clamping.
+    degrade: the images are complete; the task first removes what it restores, and the result is compared with them.
+    known_error among the measures: the largest change of what was known, in model values before rounding and clamping.
     """
     task.check(model.space)
     y = model.space.encode(images)
     if degrade:
         y = task.degrade(y, SampleRandomness(derive_seed("degrade", seed), range(len(y))))
-    edited = edit_images(model, task, y, steps, seed, labels)
+    edited = edit_images(model, task, y, nfe, seed, labels)
     project = task.edit(y).project
     stored, given = model.space.decode(edited), model.space.decode(task.shown(y))
-    measures = {"steps": steps} | (measure(stored, given, images, model.space) if degrade else {})
+    measures = {"nfe": nfe} | (measure(stored, given, images, model.space) if degrade else {})
     if isinstance(project, Projection):
         measures["known_error"] = project.error(edited.cpu())
     return Trial(name, given, stored, measures)
 
 
-def try_seeds(model: Model, task: Interpolate, seeds: tuple[int, int], steps: int, label: int | None = None) -> Trial:
-    """From the first sample of one seed to that of another."""
+def try_seeds(model: Model, task: Interpolate, seeds: tuple[int, int], nfe: int, label: int | None = None) -> Trial:
+    """An interpolation from the first sample of one seed to the first sample of another."""
     task.check(model.space)
     labels = None if label is None else torch.tensor([label])
-    frames = interpolate(model, task, seed_ends(model, seeds), steps, labels)
-    return Trial("interpolate", None, model.space.decode(frames), {"steps": steps, "seeds": list(seeds)})
+    frames = interpolate(model, task, seed_ends(model, seeds), nfe, labels)
+    return Trial("interpolate", None, model.space.decode(frames), {"nfe": nfe, "seeds": list(seeds)})
 
 
 def try_pair(
@@ -72,40 +73,40 @@ def try_pair(
     teacher: Model,
     task: Interpolate,
     images: np.ndarray,
-    steps: int,
+    nfe: int,
     seed: int,
     labels: Tensor | None = None,
 ) -> Trial:
-    """From one image to another: two, uint8 [2, C, H, W], which the teacher's ODE carries to noise.
+    """An interpolation between two images, uint8 [2, C, H, W], which the teacher's ODE turns into noise.
 
-    labels: [2], with which each goes up, and comes down again; drawn by the seed where they are not told. psnr_ends: of
-    the two ends, which are to be these images.
+    labels: [2], of the two images; drawn by the seed if not given. psnr_ends among the measures: of the first and the
+    last frame, compared with the images.
     """
-    check_model(model, task, steps)
+    check_model(model, task, nfe)
     if len(images) != 2:
         raise InvalidInput(f"an interpolation needs two images, got {len(images)}.")
     if labels is None and (classes := len(model.space.classes)):
         labels = SampleRandomness(seed, range(2), model.device).integers(classes)
-    ends = image_ends(model, teacher, model.space.encode(images), steps, labels)
+    ends = image_ends(model, teacher, model.space.encode(images), nfe, labels)
     told = labels[:, None] if labels is not None and model.spec.labels else None
-    frames = interpolate(model, task, ends, steps, told)
+    frames = interpolate(model, task, ends, nfe, told)
     made = model.space.decode(frames)
-    return Trial("interpolate images", images, made, {"steps": steps, "psnr_ends": mean(psnr(made[[0, -1]], images))})
+    return Trial("interpolate images", images, made, {"nfe": nfe, "psnr_ends": mean(psnr(made[[0, -1]], images))})
 
 
 def draw_gallery(trials: list[Trial], originals: np.ndarray | None, title: str, columns: int = 8) -> Image.Image:
-    """A sheet: whole images, then before and after of each task."""
+    """A sheet: the original images, then each task before and after."""
     rows = [] if originals is None else [("images", originals)]
     for trial in trials:
         if trial.given is not None:
             rows.append((f"{trial.name}\nbefore", trial.given))
         for start in range(0, len(trial.edited), columns) if trial.name.startswith("interpolate") else [0]:
-            rows.append((f"{trial.name}\n{trial.measures['steps']} NFE", trial.edited[start : start + columns]))
+            rows.append((f"{trial.name}\n{trial.measures['nfe']} NFE", trial.edited[start : start + columns]))
     return sheet(rows, title, columns)
 
 
 def named_pictures(trials: list[Trial], names: Sequence[str] = ()) -> dict[str, Image.Image]:
-    """{task/picture: edited}: the pictures of each task, named as those that they are made of, or numbered."""
+    """{task/picture: edited picture}, named after the given pictures, or numbered."""
     stems, found = [Path(name).stem for name in names], {}
     for trial in trials:
         named = len(set(stems)) == len(stems) == len(trial.edited)
@@ -115,5 +116,5 @@ def named_pictures(trials: list[Trial], names: Sequence[str] = ()) -> dict[str, 
 
 
 def write_edited(trials: list[Trial], folder: Path, names: Sequence[str] = ()) -> None:
-    """A folder of edited pictures below `folder` for each task."""
+    """Write the edited pictures of each task to a folder of its own below `folder`."""
     write_pictures(named_pictures(trials, names), folder)

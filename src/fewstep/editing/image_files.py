@@ -1,4 +1,4 @@
-"""Images and masks from files, as a model's data space has them: what does not fit is refused, not bent."""
+"""Images and masks from files. What does not fit the data of a model is refused, not converted."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,9 +22,9 @@ def read_images(
 ) -> tuple[list[str], np.ndarray]:
     """Names and uint8 [N, C, H, W] of the pictures in a folder, an archive or an array, or of the one picture.
 
-    factor: of super-resolution; images that are that much smaller are taken too, their pixels repeated. source: where
-    the data came from, by their store, whose settings are kept to then. Raises ValueError for a picture of another
-    size, or with colours that the data have not.
+    factor: of super-resolution; images smaller by this factor are taken too, and their pixels repeated. source: where
+    the data came from, as their store says, whose settings are then used. Raises ValueError for a picture of another
+    size, or for a colour picture where the data are grey.
     """
     found = read_given(reader_for(Path(path).expanduser(), space, source))
     return [Path(picture.name).name for picture in found], fitting_images(found, space, factor, source)
@@ -57,13 +57,13 @@ def _fitting(picture: GivenPicture, space: DataSpace, factor: int, as_the_data: 
 
 
 def read_mask(file: Path | BinaryIO, name: str) -> Tensor:
-    """What a picture's white says is missing, [H, W]."""
+    """bool [H, W]: True where the picture is white, which means missing."""
     with named(name), open_picture(file) as image:
         return torch.from_numpy(np.array(image.convert("L")) >= 128)
 
 
 def find_mask(mask: Tensor | str, size: Sequence[int]) -> Tensor:
-    """What is missing, [H, W]: it is given so, or by a name of MASKS, or by a picture of that size."""
+    """bool [H, W], True where pixels are missing: the mask itself, a name in MASKS, or a picture of this size."""
     if isinstance(mask, str):
         if mask in MASKS:
             return named_mask(mask, size)
@@ -82,11 +82,6 @@ def find_mask(mask: Tensor | str, size: Sequence[int]) -> Tensor:
 def as_picture(image: np.ndarray) -> Image.Image:
     """uint8 [C, H, W], C 1 (gray), 3 or 4 (with transparency) -> a picture."""
     return Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
-
-
-def write_image(image: np.ndarray, file: Path) -> None:
-    """uint8 [C, H, W] -> a picture in a file."""
-    as_picture(image).save(file)
 
 
 def _words(size: Sequence[int]) -> str:

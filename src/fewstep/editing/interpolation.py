@@ -1,4 +1,4 @@
-"""Between two noises."""
+"""Interpolation between two noises."""
 
 from collections.abc import Sequence
 
@@ -13,8 +13,8 @@ from fewstep.support.errors import InvalidInput
 def spherical(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
     """From a at share 0 to b at share 1 along the great circle, each sample by itself. Song et al. 2023, App. D.
 
-    a, b: [B, ...]; share: [B]. The angle is that between whole samples; noises that are alike, or opposite to rounding,
-    have no circle: there the line is taken.
+    a, b: [B, ...]; share: [B]. The angle is that between whole samples. Noises that are equal or opposite, up to
+    rounding, define no circle: they are interpolated linearly.
     """
     cosine = torch.nn.functional.cosine_similarity(a.flatten(1), b.flatten(1)).clamp(-1, 1)
     angle, share = cosine.acos(), share.to(a)
@@ -25,13 +25,13 @@ def spherical(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
 
 
 def strip(a: Tensor, b: Tensor, frames: int) -> Tensor:
-    """Every pair's way from a to b, ends included: [B, ...] -> [B * frames, ...]."""
+    """Frames from a to b for each pair, both ends included: [B, ...] -> [B * frames, ...]."""
     share = torch.linspace(0, 1, frames, dtype=torch.float64).repeat(len(a))
     return spherical(a.repeat_interleave(frames, 0), b.repeat_interleave(frames, 0), share)
 
 
 class KnownNoise:
-    """What is no longer random, as SampleRandomness has it: noises [draws, B, ...], one a draw."""
+    """Given noises in place of SampleRandomness: noises [draws, B, ...], one for each draw."""
 
     def __init__(self, noises: Tensor):
         self.device, self._left = noises.device, iter(noises)
@@ -41,21 +41,21 @@ class KnownNoise:
         return next(self._left)
 
     def integers(self, high: int) -> Tensor:
-        """Classes belong to a seed, and this noise has none: ValueError."""
+        """Raises ValueError: labels are drawn by a seed, and there is none."""
         raise InvalidInput("labels must be given where the ends are images, which have no seed to draw them by.")
 
 
 class StripRandomness:
-    """The random numbers of frames: every noise goes from that of one end to that of the other."""
+    """The random numbers of frames: each noise is interpolated between those of the two ends."""
 
     def __init__(self, ends: Sequence[SampleRandomness | KnownNoise], frames: int):
         self.device, self._ends, self._frames = ends[0].device, ends, frames
 
     def normal(self, shape: Sequence[int]) -> Tensor:
-        """Standard Gaussian noise, [B * frames, *shape]: the next draw of each end, and what is between."""
+        """Standard Gaussian noise, [B * frames, *shape]: the next draw of each end, and noises between them."""
         first, last = (end.normal(shape) for end in self._ends)
         return strip(first, last, self._frames)
 
     def integers(self, high: int) -> Tensor:
-        """Integers in [0, high), [B * frames]: those of the first end, all the way."""
+        """Integers in [0, high), [B * frames]: those of the first end, for all frames."""
         return self._ends[0].integers(high).repeat_interleave(self._frames)

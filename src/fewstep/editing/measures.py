@@ -1,4 +1,4 @@
-"""How near an edited image is to the one that was degraded."""
+"""How close an edited image is to the original."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def psnr(images: np.ndarray, references: np.ndarray) -> np.ndarray:
 
 
 def measure(edited: np.ndarray, given: np.ndarray, references: np.ndarray, space: DataSpace) -> dict[str, float]:
-    """Means over the images: PSNR of what was given and of what was made of it, and LPIPS where there are weights."""
+    """Means over the images: PSNR before and after editing, and LPIPS if its weights are installed."""
     found = {"psnr_given": psnr(given, references), "psnr": psnr(edited, references)}
     if distance := find_lpips(space):
         found["lpips"] = compare(edited, references, distance, space)
@@ -22,5 +22,5 @@ def measure(edited: np.ndarray, given: np.ndarray, references: np.ndarray, space
 
 
 def mean(values: np.ndarray) -> float:
-    """Ready for JSON; of equal images, 99 dB."""
+    """A mean that is ready for JSON: the infinite PSNR of equal images counts as 99 dB."""
     return round(float(np.minimum(values, 99).mean()), 3)

@@ -1,4 +1,4 @@
-"""What is known of an image, put back into an estimate: the projections of zero-shot editing."""
+"""Projections for zero-shot editing: what is known of an image is put back into an estimate."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ LUMA = (0.2989, 0.5870, 0.1140)
 
 @dataclass(frozen=True)
 class Projection:
-    """Song et al. 2023, Algorithm 4: A is orthogonal, and of A y what is known stays.
+    """Song et al. 2023, Algorithm 4: A is orthogonal, and the known part of A y stays as it is.
 
     y: images [B, C, H, W]. transform, inverse: A and A^-1. unknown: O, True where A x is generated, as large as A x.
     """
@@ -30,7 +30,7 @@ class Projection:
         return self.inverse(self.transform(self.y).masked_fill(self.unknown, 0))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """A^-1[(A y)(1 - O) + (A x) O]; where A is the identity, known pixels stay to the bit."""
+        """A^-1[(A y)(1 - O) + (A x) O]. If A is the identity, known pixels stay the same to the bit."""
         return self.inverse(self.transform(x).where(self.unknown, self.transform(self.y)))
 
     def error(self, x: Tensor) -> float:
@@ -46,12 +46,12 @@ def reflection(first: Tensor) -> Tensor:
 
 
 def known_pixels(y: Tensor, missing: Tensor) -> Projection:
-    """Inpainting: A = I. missing: [H, W], True where pixels are to be made."""
+    """Inpainting: A = I. missing: [H, W], True where pixels are missing."""
     return Projection(y, missing.to(y.device).expand(y.shape))
 
 
 def known_grey(y: Tensor) -> Projection:
-    """Colorization: A turns colours so that the first channel is grey (ITU-R 601), and the others are not known."""
+    """Colorization: A rotates colours so that the first channel is the luma (ITU-R 601); the others are unknown."""
     luma = torch.tensor(LUMA, dtype=torch.float64)
     turn = reflection(luma / luma.norm()).to(y)
 
@@ -63,13 +63,13 @@ def known_grey(y: Tensor) -> Projection:
 
 
 def grey(x: Tensor) -> Tensor:
-    """Images without colour, [B, 3, H, W], as bright."""
+    """Grey images of the same luma, [B, 3, H, W]."""
     luma = x.new_tensor(LUMA)[:, None, None]
     return ((x * luma).sum(1, keepdim=True) / luma.sum()).expand(x.shape)
 
 
 def known_means(y: Tensor, factor: int) -> Projection:
-    """Super-resolution: A turns each patch of factor x factor pixels so that its first coefficient is its mean."""
+    """Super-resolution: A rotates each patch of factor x factor pixels so that its first coefficient is its mean."""
     check_factor(factor, y.shape[-2:])
     count = factor**2
     turn = reflection(torch.full((count,), 1 / factor, dtype=torch.float64)).to(y)
@@ -104,7 +104,7 @@ MASKS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # rows and columns in 
 
 
 def named_mask(name: str, size: Sequence[int]) -> Tensor:
-    """What a name of MASKS says is missing, [H, W]."""
+    """The mask of a name in MASKS: bool [H, W], True where pixels are missing."""
     check_name("mask", name, MASKS)
     places = [(torch.arange(n, dtype=torch.float64) + 0.5) / n for n in size]
     return MASKS[name](*torch.meshgrid(*places, indexing="ij"))

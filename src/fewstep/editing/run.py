@@ -11,18 +11,18 @@ from fewstep.editing.interpolation import KnownNoise, StripRandomness
 from fewstep.editing.tasks import Interpolate, Task
 from fewstep.models.model import Model
 from fewstep.samplers import carry_up, noises_along, sample_multistep
-from fewstep.support.checks import at_least, check_value
+from fewstep.support.checks import at_least, check_value, up_to, whole
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 
-def check_model(model: Model, task: Task, steps: int) -> None:
-    """Raise ValueError if this model cannot do this task in so many steps."""
+def check_model(model: Model, task: Task, nfe: int) -> None:
+    """Raise ValueError if this model cannot do this task with nfe evaluations."""
     if "multistep" not in model.samplers:
         raise InvalidInput(
             f"only consistency functions edit images, and {model.spec.name} is sampled with {model.samplers[0]}."
         )
-    check_value("steps", steps, at_least(1))
+    check_value("nfe", nfe, up_to(10_000, whole(at_least(1))))
     task.check(model.space)
 
 
@@ -31,27 +31,27 @@ def edit_images(
     model: Model,
     task: Task,
     y: Tensor,
-    steps: int,
+    nfe: int,
     seed: int,
     labels: Tensor | None = None,
     indices: Sequence[int] = (),
 ) -> Tensor:
-    """Model values of the edited images, before they are rounded and clamped. NFE = steps.
+    """Model values of the edited images, before they are rounded and clamped. nfe: evaluations per image.
 
     y: what the task is given, model values. seed: an image's result is a function of it and of its index, by default
     its place. labels: [B], as for Model.sample; or mixtures of classes, [B, classes].
     """
-    check_model(model, task, steps)
+    check_model(model, task, nfe)
     rng = SampleRandomness(seed, indices or range(len(y)), model.device)
     noise = rng.normal(model.space.shape)  # before labels: the draws are those of Model.sample
-    edit, levels = task.edit(y.to(model.device)), levels_of(model, task, steps)
+    edit, levels = task.edit(y.to(model.device)), levels_of(model, task, nfe)
     return edit(model.conditioned(labels, rng), noise, levels, rng, model.function.boundary)
 
 
-def levels_of(model: Model, task: Task, steps: int) -> Tensor:
-    """The levels at which the model is called, [steps]: the task's own, or those of its multistep sampler."""
-    own = task.levels(steps, model.function.boundary)
-    return model.levels(steps, "multistep") if own is None else model.check_levels(own, steps)
+def levels_of(model: Model, task: Task, nfe: int) -> Tensor:
+    """The levels at which the model is called, [nfe]: those of the task, or else of the multistep sampler."""
+    own = task.levels(nfe, model.function.boundary)
+    return model.levels(nfe, "multistep") if own is None else model.check_levels(own, nfe)
 
 
 @torch.inference_mode()
@@ -59,17 +59,17 @@ def interpolate(
     model: Model,
     task: Interpolate,
     ends: Sequence[SampleRandomness | KnownNoise],
-    steps: int,
+    nfe: int,
     labels: Tensor | None = None,
 ) -> Tensor:
-    """Frames between two ends of B samples each, [B * frames, ...]. NFE = steps.
+    """Frames between two ends of B samples each, [B * frames, ...]. nfe: evaluations per image.
 
-    ends: where the noises of each come from, seed_ends or image_ends. labels: [B], of all frames of a pair; or [2, B],
-    of its ends, between which what the model is told of them is mixed; drawn by the first end where they are not told,
-    if that is one of a seed.
+    ends: seed_ends or image_ends, which give the noises. labels: [B], for all frames of a pair; or [2, B], one for each
+    end, between which the one-hot labels are interpolated. If not given, the first end draws them, which must then have
+    a seed.
     """
-    check_model(model, task, steps)
-    rng, levels = StripRandomness(ends, task.frames), levels_of(model, task, steps)
+    check_model(model, task, nfe)
+    rng, levels = StripRandomness(ends, task.frames), levels_of(model, task, nfe)
     noise = rng.normal(model.space.shape)
     if labels is not None:
         labels = _mixed(model, labels, task) if labels.ndim == 2 else labels.repeat_interleave(task.frames)
@@ -78,7 +78,7 @@ def interpolate(
 
 
 def _mixed(model: Model, labels: Tensor, task: Interpolate) -> Tensor:
-    """From the class of one end to that of the other in even steps, [B * frames, classes]."""
+    """One-hot labels from the class of one end to that of the other in even steps, [B * frames, classes]."""
     rng = SampleRandomness(0, range(labels.shape[1]), model.device)
     told = [model.one_hot(end, rng) for end in labels]
     first, last = (end.repeat_interleave(task.frames, 0) for end in told if end is not None)
@@ -87,30 +87,30 @@ def _mixed(model: Model, labels: Tensor, task: Interpolate) -> Tensor:
 
 
 def seed_ends(model: Model, seeds: Sequence[int], count: int = 1) -> list[SampleRandomness]:
-    """Ends that are the samples 0 to count - 1 of seeds."""
+    """Ends of an interpolation: the samples 0 to count - 1 of each seed."""
     return [SampleRandomness(seed, range(count), model.device) for seed in seeds]
 
 
 @torch.inference_mode()
 def image_ends(
-    model: Model, teacher: Model, x0: Tensor, steps: int, labels: Tensor | None = None, nfe: int = 78
+    model: Model, teacher: Model, x0: Tensor, nfe: int, labels: Tensor | None = None, teacher_nfe: int = 78
 ) -> list[KnownNoise]:
-    """Ends that are images, each one of x0 [B, ...], model values.
+    """Ends of an interpolation: images x0 [B, ...], model values.
 
-    The teacher's ODE carries them to noise, and the model is called on their way there at each of its levels: the lower
-    the last one, the nearer does it come back. labels: [B], told to teacher and model where they take any. nfe: of the
-    teacher, beside two for each level that is not on its grid.
+    The teacher's ODE turns them into noise, and the model is called at each of its levels along that trajectory. The
+    lower its last level, the closer the model gets back to the images. labels: [B], for teacher and model if they take
+    labels. teacher_nfe: evaluations of the teacher, and two more for each level that is not on its grid.
     """
     check_name("sampler of this teacher", "heun", teacher.samplers)
     denoiser = teacher.denoiser(*_told(teacher, labels, len(x0)))
     consistency = model.conditioned(*_told(model, labels, len(x0)))
-    levels = model.levels(steps, "multistep")
-    grid = torch.cat([karras_levels(nfe // 2 + 1), levels]).unique().flip(0)
+    levels = model.levels(nfe, "multistep")
+    grid = torch.cat([karras_levels(teacher_nfe // 2 + 1), levels]).unique().flip(0)
     points = carry_up(denoiser, x0.to(teacher.device), grid)[torch.isin(grid, levels)].to(model.device)
     noises = noises_along(consistency, points, levels, model.function.boundary)
     return [KnownNoise(own) for own in noises.split(1, dim=1)]
 
 
 def _told(model: Model, labels: Tensor | None, count: int) -> tuple[Tensor | None, SampleRandomness]:
-    """Labels for a model that takes any, and what draws them where they are not given."""
+    """Labels for a model that takes labels, and the random numbers that draw them if they are not given."""
     return labels if model.spec.labels else None, SampleRandomness(0, range(count), model.device)

@@ -1,4 +1,4 @@
-"""What can be done to images without training. Each task is a start and a projection; its fields are its options."""
+"""Editing tasks that need no training. A task is a start and a projection, and its fields are its options."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -14,7 +14,7 @@ from fewstep.diffusion.levels import SIGMA_MAX, SIGMA_MIN, karras_levels, per_sa
 from fewstep.editing.image_files import find_mask
 from fewstep.editing.multistep_edit import Edit
 from fewstep.editing.projection import Projection, check_factor, grey, known_grey, known_means, known_pixels
-from fewstep.support.checks import above, at_least, between, check_fields
+from fewstep.support.checks import above, at_least, between, check_fields, up_to, whole
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
@@ -23,35 +23,35 @@ TONE = 0.5  # of a painting, in model values: a standard deviation of the data
 
 @dataclass(frozen=True)
 class Task:
-    """Base of the tasks: images [B, C, H, W], model values, come in and an Edit goes out."""
+    """Base of the tasks: from images [B, C, H, W], model values, to an Edit."""
 
-    factor: ClassVar[int] = 1  # by which images may come in smaller
+    factor: ClassVar[int] = 1  # by which given images may be smaller
 
     def check(self, space: DataSpace) -> None:
-        """Raise ValueError, in words, where data of this kind cannot be edited so."""
+        """Raise ValueError if data of this kind cannot be edited like this."""
         if space.kind != "images":
             raise InvalidInput(f"{space.name} are {space.kind}: only images can be edited.")
 
     def degrade(self, x0: Tensor, rng: Randomness) -> Tensor:
-        """A clean image as the task would be given it, where it differs: for trials on images that are whole."""
+        """What the task would be given of a complete image, to measure how well the task restores it."""
         return x0
 
     def shown(self, y: Tensor) -> Tensor:
-        """What is given, without what the task does not look at."""
+        """The given image, without the parts that the task does not use."""
         return y
 
     def edit(self, y: Tensor) -> Edit:
-        """The task for what is given."""
+        """The edit for given images."""
         raise NotImplementedError
 
-    def levels(self, steps: int, boundary: float) -> Tensor | None:
-        """Levels of the task's own, [steps]; None: those at which the student is sampled."""
+    def levels(self, nfe: int, boundary: float) -> Tensor | None:
+        """The task's own levels, [nfe]; None: those at which the student is sampled."""
         return None
 
 
 @dataclass(frozen=True)
 class Inpaint(Task):
-    """Make what is missing. mask: True there, [H, W]; or one of MASKS, or a picture's file whose white is missing."""
+    """Fill in missing pixels. mask: bool [H, W], True there; a name in MASKS; or a file that is white there."""
 
     mask: Tensor | str = "center"
 
@@ -68,7 +68,7 @@ class Inpaint(Task):
 
 @dataclass(frozen=True)
 class Colorize(Task):
-    """Colours for a grey image, whose brightness stays."""
+    """Give colours to a grey image, and keep its brightness."""
 
     def check(self, space: DataSpace) -> None:
         super().check(space)
@@ -87,7 +87,7 @@ class Colorize(Task):
 
 @dataclass(frozen=True)
 class Superresolve(Task):
-    """Detail for an image of which only the means of patches are known. factor: pixels of a patch's side."""
+    """Add detail to an image of which only means of patches are known. factor: the side of a patch, in pixels."""
 
     factor: int = 2
 
@@ -104,9 +104,9 @@ class Superresolve(Task):
 
 @dataclass(frozen=True)
 class Stroke(Task):
-    """An image after a painting: no projection, the start is the painting. Song et al. 2023, App. D; SDEdit.
+    """Turn a painting into an image. It is the start, and there is no projection. Song et al. 2023, App. D; SDEdit.
 
-    first, last: the levels of two steps; more lie between.
+    first, last: the highest and the lowest level.
     """
 
     first: float = 5.38
@@ -124,13 +124,13 @@ class Stroke(Task):
     def edit(self, y: Tensor) -> Edit:
         return Edit(y)
 
-    def levels(self, steps: int, boundary: float) -> Tensor:
-        return karras_levels(steps, self.last, self.first)
+    def levels(self, nfe: int, boundary: float) -> Tensor:
+        return karras_levels(nfe, self.last, self.first)
 
 
 @dataclass(frozen=True)
 class Denoise(Task):
-    """The image under noise of a known level, in units of the model's values."""
+    """Remove noise of a known level, in units of model values."""
 
     level: float = 0.5
 
@@ -143,18 +143,18 @@ class Denoise(Task):
     def edit(self, y: Tensor) -> Edit:
         return Edit(y, noise=torch.zeros_like(y))
 
-    def levels(self, steps: int, boundary: float) -> Tensor:
-        return karras_levels(steps + 1, max(boundary, SIGMA_MIN), self.level)[:-1]
+    def levels(self, nfe: int, boundary: float) -> Tensor:
+        return karras_levels(nfe + 1, max(boundary, SIGMA_MIN), self.level)[:-1]
 
 
 @dataclass(frozen=True)
 class Interpolate(Task):
-    """From one noise to another, for fewstep.editing.interpolate: of two seeds, or that two images were carried to."""
+    """Frames between two noises, for fewstep.editing.interpolate: of two seeds, or those that two images lead to."""
 
     frames: int = 8
 
     def __post_init__(self):
-        check_fields(self, frames=at_least(2))
+        check_fields(self, frames=up_to(10_000, whole(at_least(2))))
 
 
 TASKS: dict[str, type[Task]] = {
@@ -171,7 +171,7 @@ TYPES = {int: "a whole number", float: "a number", str: "a name or a path", Tens
 
 
 def build_task(name: str, options: Mapping[str, Any] | None = None) -> Task:
-    """The task of this name. Raises ValueError for a name, an option or a value that cannot be."""
+    """The task of this name. Raises ValueError for an unknown name or option, or a value out of range."""
     kind = TASKS[check_name("editing task", name, TASKS)]
     known: dict[str, Any] = {field.name: field.type for field in fields(kind)}
     for option, value in (options or {}).items():

@@ -1,4 +1,4 @@
-"""Every editing task of the parameters, tried on a few images."""
+"""Runs every editing task of the parameters on a few images."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,16 +24,16 @@ def try_tasks(
     source: str | Path | None,
     degrade: bool,
     count: int,
-    steps: int,
+    nfe: int,
     seed: int,
     on_progress: Callable[[int, int, str], None] | None = None,
 ) -> tuple[list[Trial], np.ndarray]:
-    """What each task comes to, and the images that it was tried on (uint8 [N, C, H, W]).
+    """The result of each task, and the images that it was given (uint8 [N, C, H, W]).
 
-    teacher: carries images to noise, between which the student interpolates; without it that is left out. tasks: {name:
-    options}. source: a picture or a folder of them; without it, `count` held-out images. degrade: the images are whole,
-    and each task takes from them what it then makes again. steps: network evaluations per image. on_progress(done,
-    total, name). Raises ValueError for a task that does not fit the data.
+    teacher: turns images into noise, so that the student can interpolate between them; None: no such interpolation.
+    tasks: {name: options}. source: a picture or a folder of pictures; None: `count` held-out images. degrade: the
+    images are complete, and each task first removes what it restores. nfe: network evaluations per image.
+    on_progress(done, total, name). Raises ValueError for a task that does not fit the data.
     """
     built = {name: build_task(name, options) for name, options in tasks.items()}
     channels = student.space.shape[0]
@@ -46,12 +46,12 @@ def try_tasks(
     trials: list[Trial] = []
     for name, task in built.items():
         if not isinstance(task, Interpolate):
-            trials.append(try_task(student, name, task, originals, steps, seed, degrade, labels))
+            trials.append(try_task(student, name, task, originals, nfe, seed, degrade, labels))
         else:
-            trials.append(try_seeds(student, task, (seed, seed + 1), steps))
+            trials.append(try_seeds(student, task, (seed, seed + 1), nfe))
             if teacher and len(originals) > 1:
                 two = None if labels is None else labels[:2]
-                trials.append(try_pair(student, teacher, task, originals[:2], steps, seed, two))
+                trials.append(try_pair(student, teacher, task, originals[:2], nfe, seed, two))
         if on_progress:
             on_progress(len(trials), len(built) + ("interpolate" in built), name)
     return trials, originals
@@ -60,7 +60,7 @@ def try_tasks(
 def _originals(
     images: ArrayStore, student: Model, source: str | Path | None, count: int
 ) -> tuple[np.ndarray, Tensor | None]:
-    """The images to edit, and their labels where they have some and the student takes them."""
+    """The images to edit, and their labels if they have labels and the student takes them."""
     if source:
         return read_images(source, student.space, source=images.source)[1], None
     labels = torch.from_numpy(np.array(images.labels("heldout")[:count]))

@@ -1,4 +1,4 @@
-"""How good samples are: features, scores, the floor, memorisation, the search for noise levels."""
+"""How good samples are: features, scores, their floor, memorisation, and the search for noise levels."""
 
 NUMERICS = 1  # of the features and scores: see fewstep.training.numerics
-FULL_SEEDS = 3  # scores of fewer are provisional, and no gate decides by them
+FULL_SEEDS = 3  # scores of fewer seeds are provisional, and the gate does not decide by them

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 @dataclass
 class Evaluations:
-    """calls: of the function. samples: evaluated in them; NFE is samples / images generated, whatever the batch."""
+    """calls: how often the function was called. samples: evaluated in all calls; NFE is samples per generated image."""
 
     calls: int = 0
     samples: int = 0

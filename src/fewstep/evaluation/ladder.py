@@ -21,15 +21,15 @@ from fewstep.evaluation.results import Evaluation, ExtractorId, Floor, Measureme
 from fewstep.evaluation.sample_stream import in_batches
 from fewstep.evaluation.sampling import SamplingSetting, asked_labels
 from fewstep.evaluation.scores import FEWEST, Reference, frechet_distance, score_images
-from fewstep.support.checks import at_least, check_value
+from fewstep.support.checks import at_least, check_value, up_to, whole
 from fewstep.support.errors import InvalidInput
 
 
 @dataclass(frozen=True)
 class Judge:
-    """What samples are compared with: made once for all rows.
+    """What samples are compared with. It is computed once for all rows.
 
-    points: the reference, where there is no extractor.
+    points: the reference for data without an extractor.
     """
 
     training: TrainingSet
@@ -48,7 +48,7 @@ class Judge:
 
     @cached_property
     def lpips(self) -> nn.Module | None:
-        """The distance, where there are weights."""
+        """The LPIPS distance, or None if its weights are not installed."""
         return find_lpips(self.space)
 
     @property
@@ -57,7 +57,7 @@ class Judge:
         return primary_score(self.extractor and self.extractor.name)
 
     def distance(self, samples: np.ndarray, seed: int) -> float:
-        """The primary score, alone."""
+        """The primary score alone, which is all that a search needs."""
         if self.extractor is None:
             assert self.points is not None
             return wasserstein(*equal_parts(samples, self.points, seed))
@@ -65,7 +65,7 @@ class Judge:
         return frechet_distance(self.extractor(samples), self.reference)
 
     def scores(self, samples: np.ndarray, seed: int, labels: np.ndarray | None = None) -> dict[str, float]:
-        """All of them. labels: those that the samples were asked for."""
+        """{name: score} of samples. labels: the classes that the samples were made for, [N]."""
         if self.extractor is None:
             assert self.points is not None
             clouds = equal_parts(samples, self.points, seed)
@@ -90,19 +90,20 @@ def evaluate(
     on_progress: Callable[[int, int], None] | None = None,
     on_samples: Callable[[SamplingSetting, int, np.ndarray], None] | None = None,
 ) -> Evaluation:
-    """Scores of every setting, and of held-out data (the floor); with fewer than three seeds they are provisional.
+    """Scores of every setting, and of held-out data (the floor). With fewer than three seeds they are provisional.
 
-    store: an ArrayStore; its training images are the reference, its held-out images the floor. extractor: None for
-    points. count: samples of each seed, with indices 0 to count - 1, so that every model starts from the same noise.
-    judge: of these data and this extractor, where there is one already. on_progress(done, total) counts samples.
-    on_samples(setting, seed, samples) may keep pictures. Raises ValueError, before any work, for counts and extractors
-    that cannot be.
+    store: its training images are the reference, its held-out images give the floor. extractor: None for points. count:
+    samples of each seed, with indices 0 to count - 1, so that every model starts from the same noise. judge: for this
+    store and extractor, if one exists already. on_progress(done, total) counts samples. on_samples(setting, seed,
+    samples) is called with all samples of a seed. Raises ValueError, before any work starts, for counts or extractors
+    that do not fit.
     """
     settings = list(settings)
     _check(store, extractor, count, seeds)
     judge = judge or Judge.of(store, extractor)
     total, rows, warm = len(settings) * len(seeds) * count, [], set()
     for setting in settings:
+        # The first call of a network is slower (allocations, kernel choice), which would distort its speed.
         if id(setting.function) not in warm:
             setting.generate(seeds[0], np.arange(min(batch_size, count)))
             warm.add(id(setting.function))
@@ -129,10 +130,10 @@ def evaluate_given(
     count: int,
     seeds: Sequence[int],
 ) -> Evaluation:
-    """Scores of samples that were made anywhere, as `evaluate` gives them.
+    """Scores of samples from anywhere, of the same form as those of `evaluate`.
 
-    samples: stored values, uint8 [N, C, H, W] or float32 [N, D]. For each seed a part of them is taken by chance, none
-    in two parts. ValueError where there are not as many.
+    samples: stored values, uint8 [N, C, H, W] or float32 [N, D]. Each seed scores `count` of them, drawn at random; no
+    sample is used twice. Raises ValueError if there are too few.
     """
     _check(store, extractor, count, seeds)
     if count * len(seeds) > len(samples):
@@ -140,6 +141,7 @@ def evaluate_given(
             f"{count} samples for each of the seeds {', '.join(map(str, seeds))} need {count * len(seeds)} samples, "
             f"and {name} has {len(samples)}."
         )
+    # One permutation is cut into parts: seeds that shared samples would make the interval too narrow.
     judge, order = Judge.of(store, extractor), np.random.RandomState(seeds[0]).permutation(len(samples))
     parts = [samples[np.sort(order[i * count : (i + 1) * count])] for i in range(len(seeds))]
     scores = scores_of([judge.scores(part, seed) for part, seed in zip(parts, seeds, strict=True)])
@@ -159,15 +161,16 @@ def _scored(
 
 
 def measurement_of(store: ArrayStore, extractor: Extractor | None, count: int, seeds: Sequence[int]) -> Measurement:
-    """How scores of these data are measured, which is known before any work."""
+    """How these scores are measured. This is known before any work starts."""
     used = ExtractorId(extractor.name, extractor.sha256) if extractor else None
     return Measurement(store.space.name, store.sha256, "train", used, count, tuple(seeds))
 
 
 def floor(heldout: np.ndarray, judge: Judge, count: int, seeds: Sequence[int]) -> Floor:
-    """Scores of real images that were not trained on: `count` of them by chance for each seed, or all if fewer."""
+    """Scores of real images that were not trained on: `count` drawn at random for each seed, or all if fewer."""
     parts = [heldout[np.sort(np.random.RandomState(seed).permutation(len(heldout))[:count])] for seed in seeds]
     values = [judge.scores(*part) for part in zip(parts, seeds, strict=True)]
+    # FID is biased upwards for few images, so a floor of fewer images than the samples is not a fair bound.
     note = f"only {len(heldout)} images are held out: FID falls with the number, so this floor is too high"
     scores = scores_of(values, same_samples=len(heldout) <= count)
     return Floor(len(parts[0]), scores, note if len(heldout) < count else None)
@@ -180,7 +183,7 @@ def _generate(
     batch_size: int,
     on_progress: Callable[[int, int], None] | None,
 ) -> tuple[np.ndarray, float]:
-    """The samples, and the seconds that they took. The network's evaluations are counted and must be those declared."""
+    """The samples, and the seconds they took. Network evaluations are counted and must agree with the declared NFE."""
     started = time.perf_counter()
     with count_evaluations(setting.function) as counted:
         samples = in_batches(partial(setting.generate, seed), count, batch_size, on_progress)
@@ -198,7 +201,7 @@ def _check(store: ArrayStore, extractor: Extractor | None, count: int, seeds: Se
         raise InvalidInput(f"images need a feature extractor and points must have none, got {given} for {space.kind}.")
     if extractor:
         check_images(extractor, space)
-    check_value("count", count, at_least(FEWEST))
+    check_value("count", count, up_to(10**9, whole(at_least(FEWEST))))
     if not seeds or len(set(seeds)) < len(seeds):
         raise InvalidInput.of("seeds", list(seeds), "at least one number, without repetitions")
     for split in ("train", "heldout"):

@@ -13,9 +13,10 @@ CANDIDATES = 8
 
 
 class TrainingSet:
-    """Training rows without repetitions, ready to be searched. values: [N, ...], uint8 or float, perhaps mapped."""
+    """Training rows without duplicates, to be searched. values: [N, ...], uint8 or float; may be memory-mapped."""
 
     def __init__(self, values: np.ndarray):
+        # A sample would be as near to the duplicate of an image as to the image, and so never count as a copy.
         first: dict[bytes, int] = {}
         for index, row in enumerate(values):
             first.setdefault(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), index)
@@ -45,6 +46,7 @@ class TrainingSet:
             found = torch.cat([found, torch.from_numpy(indices)[order]], dim=1)
             distances, order = distances.topk(min(most, distances.shape[1]), largest=False)
             found = found.gather(1, order)
+        # float32 loses small differences of large sums: the few candidates are measured again in float64.
         exact = [(flat.double() - _flat(self._values[column.numpy()]).double()).norm(dim=1) for column in found.T]
         exact, order = torch.stack(exact, dim=1).sort(dim=1, stable=True)
         return exact[:, :k].numpy(), found.gather(1, order)[:, :k].numpy()

@@ -12,7 +12,7 @@ PAIRS = 16
 
 
 def find_lpips(space: DataSpace) -> nn.Module | None:
-    """The distance of model values of images; None where there are no weights, or no images."""
+    """The LPIPS distance between model values of images; None without its weights, and for points."""
     if space.kind != "images":
         return None
     try:
@@ -29,6 +29,6 @@ def compare(images: np.ndarray, references: np.ndarray, distance: nn.Module, spa
 
 
 def diversity(samples: np.ndarray, distance: nn.Module, space: DataSpace) -> float:
-    """The mean LPIPS of the first PAIRS pairs of neighbours, none in two: near 0 where all look alike."""
+    """The mean LPIPS of the first PAIRS pairs of adjacent samples: near 0 if all samples look alike."""
     count = 2 * min(PAIRS, len(samples) // 2)
     return float(compare(samples[0:count:2], samples[1:count:2], distance, space).mean())

@@ -11,9 +11,9 @@ DIRECTIONS = 200
 def equal_parts(
     samples: np.ndarray, reference: np.ndarray, seed: int, most: int = MOST
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As many of both: of the larger cloud, or of both above `most`, a part by chance, which the seed decides.
+    """Both clouds with the same number of points: the smaller number, but at most `most`, drawn at random by the seed.
 
-    Raises ValueError where a sample is not finite.
+    Raises ValueError if a sample is not finite.
     """
     if not (len(samples) and len(reference) and np.isfinite(samples).all()):
         raise InvalidInput(
@@ -39,9 +39,9 @@ def wasserstein(samples: np.ndarray, reference: np.ndarray) -> float:
 
 
 def sliced_wasserstein(samples: np.ndarray, reference: np.ndarray, seed: int = 0) -> float:
-    """The same of the clouds' shadows on lines, where pairing is sorting: the root of the mean over DIRECTIONS of them.
+    """The distance between projections on random lines, root mean square over DIRECTIONS lines. Bonneel et al. 2015.
 
-    Bonneel et al. 2015. seed: of the lines.
+    In one dimension the best pairing is that of the sorted values. seed: of the lines.
     """
     lines = np.random.RandomState(seed).standard_normal((samples.shape[1], DIRECTIONS))
     lines /= np.linalg.norm(lines, axis=0)

@@ -24,7 +24,7 @@ COMPARED = {
 
 
 def differing(one: object, other: object, names: Sequence[str]) -> str | None:
-    """The first of these attributes that differs between two measurements, in words; None if none does."""
+    """The first of these attributes that differs between two measurements, in words; None if they agree."""
     for name in names:
         if (here := getattr(one, name)) != (there := getattr(other, name)):
             return f"the {COMPARED[name]} differs ({_short(here)} here, {_short(there)} there)"
@@ -62,7 +62,7 @@ class Measurement:
 
     @property
     def provisional(self) -> bool:
-        """Whether there are fewer seeds than a full evaluation has."""
+        """Whether there are fewer seeds than in a full evaluation."""
         return len(self.seeds) < FULL_SEEDS
 
     @property
@@ -70,7 +70,7 @@ class Measurement:
         return self.extractor.sha256 if self.extractor else None
 
     def difference(self, other: "Measurement") -> str | None:
-        """Why scores measured in these two ways do not compare, in words; None if they do."""
+        """Why scores measured in these two ways cannot be compared, in words; None if they can."""
         return differing(self, other, ("data_sha256", "extractor", "split", "count", "seeds"))
 
     def to_json(self) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Measurement:
 class Score:
     """One value per seed.
 
-    same_samples: every seed scored the same samples, so that the spread of the values says nothing of other samples.
+    same_samples: every seed scored the same samples, so the spread of the values says nothing about other samples.
     """
 
     values: tuple[float, ...]
@@ -101,7 +101,7 @@ class Score:
 
     @property
     def interval(self) -> list[float] | None:
-        """[low, high] about the mean, Student's t; None where the values give none."""
+        """[low, high] around the mean by Student's t; None for a single value, or for the same samples."""
         return None if self.same_samples else interval(self.values)
 
     def to_json(self) -> dict[str, Any]:
@@ -192,9 +192,9 @@ class TrainingBudget:
 class Evaluation:
     """Scores of one or several models, measured in one way, beside those of held-out data.
 
-    primary: the name of the score that ranks and judges. rows: of one model together, its usual sampler first. levels:
-    "recipe" or "search", how a student's noise levels were chosen; None where there was no choice. models: {name:
-    sha256 of the weights}, as far as they are known. budget: of the trainings, in a comparison.
+    primary: the name of the score that ranks models and decides. rows: those of one model are adjacent, its usual
+    sampler first. levels: "recipe" or "search", how the noise levels of a student were chosen; None if there was no
+    choice. models: {name: sha256 of the weights}, if known. budget: of the trainings in a comparison.
     """
 
     measurement: Measurement
@@ -206,7 +206,7 @@ class Evaluation:
     budget: TrainingBudget | None = None
 
     def rows_of(self, model: str) -> list[Row]:
-        """The rows of a model, by every sampler. Raises ValueError if there are none."""
+        """The rows of a model with every sampler. Raises ValueError if there are none."""
         if not (found := [row for row in self.rows if row.model == model]):
             known = ", ".join(sorted({row.model for row in self.rows}))
             raise InvalidInput(
@@ -291,7 +291,7 @@ SAMPLING_SPEED = "sampling_images_per_second"  # among flat names, beside the tr
 
 
 def primary_score(extractor: str | None) -> str:
-    """The score that ranks and judges: FID by an extractor of this name; of points the Wasserstein distance."""
+    """The score that ranks models: FID with an extractor of this name, or the Wasserstein distance for points."""
     return f"fid_{extractor}" if extractor else "wasserstein"
 
 
@@ -337,14 +337,14 @@ class Evidence:
 
     @classmethod
     def of(cls, evaluation: Evaluation, model: str, nfe: int) -> "Evidence | None":
-        """Of a model in an evaluation; None where it was not evaluated at this NFE."""
+        """The evidence on a model in an evaluation; None if it was not evaluated at this NFE."""
         row = evaluation.row_of(model, nfe)
         values = {name: score.values for name, score in row.scores.items()} if row else {}
         return replace(cls.expected(evaluation.measurement, nfe), values=values) if row else None
 
     @classmethod
     def expected(cls, measurement: Measurement, nfe: int) -> "Evidence":
-        """What a measurement would be evidence of: no values yet."""
+        """The evidence that a measurement would give, without values."""
         found = measurement
         return cls(found.data_sha256, found.extractor_sha256, found.count, found.seeds, nfe)
 
@@ -364,7 +364,7 @@ class Evidence:
         return [name for name, values in self.values.items() if not all(map(math.isfinite, values))]
 
     def difference(self, other: "Evidence") -> str | None:
-        """Why the two do not compare, in words; None if they do."""
+        """Why the two cannot be compared, in words; None if they can."""
         return differing(self, other, ("data_sha256", "extractor_sha256", "count", "seeds", "nfe"))
 
     def named(self, kind: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Generation of any number of samples, batch by batch: as one array, or at a memory that does not grow with it."""
+"""Any number of samples, made batch by batch: as one array, or in a file, with memory for one batch only."""
 
 import hashlib
 import io
@@ -13,7 +13,7 @@ import numpy as np
 
 from fewstep.data.space import DataSpace
 from fewstep.data.store import DTYPES
-from fewstep.support.checks import at_least, check_value
+from fewstep.support.checks import at_least, check_value, up_to, whole
 from fewstep.support.errors import InvalidInput
 
 
@@ -45,13 +45,13 @@ def stream(
     """Samples 0 to count - 1 in an .npy file, batch by batch: the finished file, mapped.
 
     generate: indices -> stored values, uint8 [B, C, H, W] or float32 [B, D], where a sample is a function of its index.
-    made_by: all that it depends on beside that, ready for JSON. A run that was interrupted is taken up by one with the
-    same count and made_by, whatever its batches. A file that is there is replaced at the end. Raises ValueError while
+    made_by: everything else that it depends on, ready for JSON. A later call with the same count and made_by continues
+    an interrupted one, whatever the batch size. An existing file is replaced at the end. Raises ValueError while
     another process writes this file.
     """
     path, shape = Path(path), (count, *space.shape)
-    check_value("count", count, at_least(1))
-    check_value("batch_size", batch_size, at_least(1))
+    check_value("count", count, up_to(10**9, whole(at_least(1))))
+    check_value("batch_size", batch_size, up_to(2**20, whole(at_least(1))))
     if path.suffix != ".npy":
         raise InvalidInput(f"the name of a file of samples must end in .npy, got {path}.")
     with _sole_writer(path):
@@ -61,7 +61,7 @@ def stream(
 
 @contextmanager
 def _sole_writer(path: Path) -> Iterator[None]:
-    """Hold the name of a file. The system gives it free when the process ends, however it ends."""
+    """Lock the name of a file. The system releases the lock when the process ends, even if it is killed."""
     from filelock import FileLock, Timeout
 
     place = path.with_name(f".{path.name}.lock")

@@ -1,4 +1,4 @@
-"""Scores of generated images against a reference: torch-fidelity's, most by its functions, of features once made."""
+"""Scores of generated images against a reference, as torch-fidelity computes them, from features computed once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ MANIFOLD = 10_000  # images that precision and recall look at on either side, at
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Matrices as small as these gain little from a second thread, and lose much where the machine is busy."""
+    """Use one thread. Matrices as small as these gain little from a second one, and lose much on a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -33,7 +33,7 @@ def one_thread() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Reference:
-    """The training images as scores see them: computed once, used for every row."""
+    """Features and statistics of the training images, computed once and used for every row."""
 
     features: Features
     statistics: dict[str, Any] = field(repr=False)
@@ -53,10 +53,11 @@ class Reference:
 def score_images(
     images: np.ndarray, reference: Reference, extractor: Extractor, seed: int = 0, labels: np.ndarray | None = None
 ) -> dict[str, float]:
-    """{fid_<extractor>, kid_, precision_, recall_, is_}: of uint8 images [N, C, H, W]. is_ where logits are of labels.
+    """{fid_<extractor>, kid_, precision_, recall_, is_} of uint8 images [N, C, H, W]; is_ only with logits of labels.
 
-    seed: of KID's subsets and of the order of IS's parts. labels: [N] that were asked for: where the extractor knows
-    them, label_agreement_ is how often it sees the same. Raises ValueError for too few.
+    seed: of the subsets of KID and of the order of the parts of IS. labels: [N], the classes that the images were made
+    for. If the extractor classifies labels, label_agreement_ is the share of images that it gives the same class.
+    Raises ValueError for fewer than FEWEST images.
     """
     found = extractor(images)
     scores = score_features(found, reference, seed)
@@ -94,7 +95,7 @@ def score_features(samples: Features, reference: Reference, seed: int = 0) -> di
 
 @one_thread()
 def frechet_distance(samples: Features, reference: Reference) -> float:
-    """FID alone."""
+    """FID alone, without the other scores."""
     import_fidelity()
     from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
@@ -116,7 +117,7 @@ def _kernel_distance(found: Tensor, known: Tensor, seed: int) -> float:
 
 
 def _precision_and_recall(found: Tensor, known: Tensor) -> tuple[float, float]:
-    """As torch-fidelity has them, in less than half of its time: each distance between the two sets once."""
+    """Precision and recall as in torch-fidelity, in less than half the time: each distance is computed once."""
     far, reach = _radii(found).split(ROWS), _radii(known)
     precise, recalled = [], torch.zeros(len(known), dtype=torch.bool)
     for part, radii in zip(found.split(ROWS), far, strict=True):

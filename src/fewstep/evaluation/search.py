@@ -1,4 +1,4 @@
-"""Noise levels at which a student is sampled, found on seeds that reports never use."""
+"""A search for the noise levels at which a student is sampled, with a seed that no score uses."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from fewstep.models.model import Model
 from fewstep.models.spec import Levels, levels_from_json, levels_to_json
 from fewstep.support.files import write_json
 
-SEED = -1  # of the search: reports take none below 0
+SEED = -1  # of the search; seeds of scores are never negative
 CANDIDATES = tuple(float(f"{level:.3g}") for level in np.geomspace(0.1, 40, 10))
 
 
@@ -28,11 +28,11 @@ def search_levels(
     batch_size: int = 256,
     on_progress: Callable[[int, int, str], None] | None = None,
 ) -> Levels:
-    """Levels for each NFE from 2 on, found greedily: the best list of one NFE less, and the best level more.
+    """Levels for each NFE from 2 on, found greedily: the best levels of one NFE less, and the best level to add.
 
-    Only a student of the multistep or gamma sampler has levels to choose; any other keeps its own. Those after the
-    first are among CANDIDATES; of more NFE than there are of these, a model keeps its own. count: samples of a trial.
-    on_progress(done, total, note) counts trials.
+    Only the multistep and gamma samplers have levels to choose; for others the model's own are returned. Levels after
+    the first are chosen from CANDIDATES; for more NFE than there are candidates, a model keeps its own. count: samples
+    of a trial. on_progress(done, total, note) counts trials.
     """
     if model.samplers[0] not in ("multistep", "gamma"):
         return model.spec.levels
@@ -48,6 +48,7 @@ def search_levels(
             on_progress(next(trials), total, f"{len(chosen) + 1} NFE")
         return found
 
+    # Greedy, because trying every list of n levels would take up to len(candidates)^n trials.
     for nfe in searched:
         best = min((sorted([*best, new], reverse=True) for new in candidates if new not in best), key=distance)
         levels[nfe] = tuple(best)
@@ -64,10 +65,10 @@ def kept_levels(
     batch_size: int = 256,
     on_progress: Callable[[int, int, str], None] | None = None,
 ) -> Levels:
-    """The best levels for held-out images, which scores are not measured against.
+    """The best levels, judged against held-out images, because scores are measured against the training images.
 
-    file: keeps what was found, so that an evaluation that was killed need not search again; where what it depends on is
-    not as it was, the search is made anew. count, on_progress: as in search_levels.
+    file: keeps the result, so that an interrupted evaluation need not search again. It is used only while everything
+    that the result depends on is the same. count, on_progress: as in search_levels.
     """
     of = {"model_sha256": model.sha256, "data_sha256": store.sha256, "extractor": extractor and extractor.sha256}
     of |= {"nfe": max(nfes), "count": count, "own": levels_to_json(model.spec.levels), "candidates": list(CANDIDATES)}

@@ -1,4 +1,4 @@
-"""How fast models are beside each other."""
+"""The speeds of models, measured side by side."""
 
 import time
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ ROUNDS = 5
 
 
 def compare_speeds(models: Sequence[Model], nfe: int, batch_size: int) -> list[float]:
-    """Images a second of each model, the best of several rounds.
+    """Images per second of each model, the best of several rounds.
 
-    The models take turns, so that whatever else the machine does slows all of them alike.
+    The models take turns, so that other work on the machine slows all of them alike.
     """
     times: list[list[float]] = [[] for _ in models]
     for _ in range(ROUNDS):

@@ -1,4 +1,4 @@
-"""The noise levels at which a student was scored, so that whoever samples it afterwards takes the same."""
+"""The noise levels at which a student was scored. Editing, report and registered version use the same."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from fewstep.support.errors import InvalidInput
 
 @dataclass(frozen=True)
 class StudentLevels:
-    """levels: {NFE: noise levels after the first}. searched: found by a search, where otherwise the recipe's."""
+    """levels: {NFE: noise levels after the first}. searched: found by a search; otherwise they are the recipe's."""
 
     model_sha256: str
     levels: Levels
@@ -19,11 +19,11 @@ class StudentLevels:
 
     @classmethod
     def of_recipe(cls, student: SavedModel) -> "StudentLevels":
-        """Those that the student was trained to be sampled at."""
+        """The levels of the student's recipe."""
         return cls(student.sha256, student.spec.levels, False)
 
     def at(self, student: SavedModel) -> SavedModel:
-        """The student at these levels. Raises ValueError for another student than they are of."""
+        """The student at these levels. Raises ValueError if they belong to another student."""
         if student.sha256 != self.model_sha256:
             raise InvalidInput(
                 f"the levels belong to another {student.spec.name} than the one on disk: kedro run --pipelines=evaluate"

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewstep.support.checks import above, check_value, optional
+from fewstep.support.checks import above, check_value, optional, up_to
 from fewstep.support.colour import to_rgb
 from fewstep.support.errors import InvalidInput
 from fewstep.support.file_kinds import ZIP, check_file_kind
@@ -41,7 +41,7 @@ class PseudoHuber(nn.Module):
 
     def __init__(self, c: float | None = None):
         super().__init__()
-        check_value("c", c, optional(above(0)))
+        check_value("c", c, optional(up_to(1e6, above(0))))
         self.c = c
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ def build_distance(spec: str | dict[str, Any], scale: float = 1.0) -> nn.Module:
 
     Raises ValueError for a name or argument that is not there, and for LPIPS weights that are missing.
     """
-    arguments = {"name": spec} if isinstance(spec, str) else dict(spec)
+    arguments = _arguments_of(spec)
     name = check_name("distance", arguments.pop("name", None), DISTANCES)
     check_arguments(f"the distance {name}", DISTANCES[name], arguments, bound=BOUND)
     if name.startswith("lpips"):
@@ -132,9 +132,17 @@ def build_distance(spec: str | dict[str, Any], scale: float = 1.0) -> nn.Module:
     return DISTANCES[name](**arguments)
 
 
+def _arguments_of(spec: str | dict[str, Any]) -> dict[str, Any]:
+    if isinstance(spec, str):
+        return {"name": spec}
+    if not isinstance(spec, dict):
+        raise InvalidInput.of("distance", spec, "a name, or a section with a name")
+    return dict(spec)
+
+
 def check_distance(spec: str | dict[str, Any]):
     """Raises what build_distance would, without building a network."""
-    arguments = {"name": spec} if isinstance(spec, str) else dict(spec)
+    arguments = _arguments_of(spec)
     if not str(arguments.get("name")).startswith("lpips"):
         build_distance(arguments)
     elif check_name("distance", arguments.pop("name"), DISTANCES) == "lpips":

@@ -3,20 +3,17 @@
 The folder has the weights (model.safetensors) and what builds and describes them (model.json).
 """
 
-import hashlib
-import json
 import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -26,21 +23,28 @@ from fewstep.diffusion.functions import Randomness
 from fewstep.diffusion.guidance import guided
 from fewstep.diffusion.levels import SIGMA_MAX, SIGMA_MIN, karras_levels
 from fewstep.diffusion.randomness import SampleRandomness
+from fewstep.models.description import (
+    DESCRIPTION,
+    WEIGHTS,
+    check_finite,
+    check_shapes,
+    damaged,
+    describe,
+    read_description,
+    shapes_of,
+)
 from fewstep.models.spec import Levels, ModelSpec
 from fewstep.networks import build_network
 from fewstep.preconditioning import PRECONDITIONERS, Preconditioner, build_preconditioner
 from fewstep.samplers import DENOISER_SAMPLERS, count_levels, sample_gamma, sample_multistep
 from fewstep.samplers.level_checks import check_levels
 from fewstep.support.device import best_device
-from fewstep.support.errors import InvalidInput
-from fewstep.support.file_kinds import SAFETENSORS, check_file_kind
+from fewstep.support.errors import InvalidInput, UserError
 from fewstep.support.files import naming_full_disk, replaced_folder, restore_replaced, write_facts
 from fewstep.support.names import check_name
 from fewstep.support.tensor_files import hash_tensors, write_tensors
 
 SIGMA_DATA = 0.5
-DESCRIPTION, WEIGHTS = "model.json", "model.safetensors"
-LABEL_DROPOUT = 0.1  # where a model.json does not say it
 
 
 def build_function(spec: ModelSpec, space: DataSpace) -> Preconditioner:
@@ -144,7 +148,7 @@ class Model:
 
     def denoiser(self, labels: Tensor | np.ndarray | None, rng: Randomness, guidance: float = 1.0):
         """The denoiser of (x, sigma) with these labels, as conditioned has them, of this strength."""
-        if guidance != 1 and not self.knows_no_label:
+        if guidance != 1 and not self.spec.knows_no_label:
             raise InvalidInput(
                 f"guidance must be 1, got {guidance:g}: {self.spec.name} was not trained with hidden labels."
             )
@@ -164,11 +168,6 @@ class Model:
             raise InvalidInput(
                 f"guidance must be between {low:g} and {high:g} with {self.spec.name}, got {guidance:g}."
             )
-
-    @property
-    def knows_no_label(self) -> bool:
-        """Whether it was trained with labels that are hidden at times; of a model from elsewhere: as far as it says."""
-        return knows_no_label(self.spec)
 
     def check_levels(self, levels: Sequence[float] | Tensor, count: int) -> Tensor:
         """`count` levels that were given, float64. Raises ValueError unless they decrease within what was trained."""
@@ -225,27 +224,30 @@ class SavedModel:
 
     @classmethod
     def open(cls, folder: Path | str) -> "SavedModel":
-        """The model in a folder. Raises ValueError if files are missing, or the description is not what was saved."""
+        """The model in a folder.
+
+        Raises ValueError if files are missing, or the description is not what was saved, or not of a model.
+        """
         folder = Path(folder)
         restore_replaced(folder)
         for name in (DESCRIPTION, WEIGHTS):
             if not (folder / name).is_file():
                 raise InvalidInput(f"{folder} is not a finished model: {name} is missing.")
-        facts = _read_description(folder)
-        return cls(folder, DataSpace(**facts["space"]), ModelSpec.from_json(facts), facts["sha256"])
+        return cls(folder, *read_description(folder))
 
     def load(self, device: torch.device | str | None = None) -> Model:
         """In memory, in eval mode. device: the best one there is, if not given.
 
-        Raises ValueError if the weights are damaged, or not those that were saved.
+        Raises ValueError if the weights are damaged, not finite, not those that were saved, or not of this network.
         """
+        check_shapes(self.folder, self._function_on_paper().state_dict())
         try:
-            check_file_kind(self.folder / WEIGHTS, "weights", SAFETENSORS)
             weights = load_file(self.folder / WEIGHTS)
-        except (OSError, SafetensorError, InvalidInput) as error:
-            raise InvalidInput(_damaged(self.folder, error)) from None
+        except (OSError, SafetensorError) as error:
+            raise InvalidInput(damaged(self.folder, error)) from None
         if hash_tensors(weights) != self.sha256:
             raise InvalidInput(f"{self.folder}/{WEIGHTS} is not what {DESCRIPTION} describes: its hash differs.")
+        check_finite(self.folder, weights)
         function = build_function(self.spec, self.space)
         function.load_state_dict(weights)
         function.to(device or best_device()).eval().requires_grad_(False)
@@ -253,11 +255,20 @@ class SavedModel:
         vars(model)["sha256"] = self.sha256  # of what was just read: it need not be computed again
         return model
 
+    def _function_on_paper(self) -> Preconditioner:
+        """The function without memory for its weights. Raises ValueError for a description that builds none."""
+        try:
+            with torch.device("meta"):
+                return build_function(self.spec, self.space)
+        except UserError as problem:
+            raise InvalidInput(f"{self.folder}/{DESCRIPTION} cannot be used: {problem}") from problem
+        except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RuntimeError) as problem:
+            raise InvalidInput(f"{self.folder}/{DESCRIPTION} describes no network ({problem}).") from problem
+
     @property
     def weights(self) -> int:
         """Their number."""
-        with safe_open(self.folder / WEIGHTS, "pt") as file:
-            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+        return sum(math.prod(shape) for shape in shapes_of(self.folder).values())
 
     def at_levels(self, levels: Levels) -> "SavedModel":
         """The same weights, sampled at other levels; what is in the folder stays."""
@@ -270,41 +281,11 @@ class SavedModel:
         return copied
 
     def _write(self, size: int, write_weights: Callable[[Path], object]) -> None:
-        facts = {"format": 1, **self.spec.to_json(), "space": self.space.to_dict(), "sha256": self.sha256}
         with naming_full_disk("the model", self.folder), replaced_folder(self.folder, DESCRIPTION, size) as partial:
             write_weights(partial / WEIGHTS)
-            write_facts(partial / DESCRIPTION, {**facts, "seal": seal(facts)})
-
-
-def knows_no_label(spec: ModelSpec) -> bool:
-    """Whether a model was trained with labels that are hidden at times; of one from elsewhere: as far as it says."""
-    training = spec.provenance.training
-    hidden = 0.0 if training is None else training.get("label_dropout", LABEL_DROPOUT)
-    return spec.labels and hidden > 0
+            write_facts(partial / DESCRIPTION, describe(self.spec, self.space, self.sha256))
 
 
 def student_levels(nfe: int) -> Tensor:
     """sigma_max, then Karras levels from 1 towards the boundary."""
     return torch.cat([torch.tensor([SIGMA_MAX], dtype=torch.float64), karras_levels(nfe, SIGMA_MIN, 1.0)[:-1]])
-
-
-def seal(facts: dict[str, Any]) -> str:
-    """sha256 of a description, which shows a later change."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _read_description(folder: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads((folder / DESCRIPTION).read_text())
-    except (OSError, ValueError) as error:
-        raise InvalidInput(_damaged(folder, error)) from None
-    sealed = {k: v for k, v in facts.items() if k != "seal"} if isinstance(facts, dict) else {}
-    if not sealed or facts.get("seal") != seal(sealed):
-        raise InvalidInput(
-            f"{folder}/{DESCRIPTION} was changed after it was saved: restore it (dvc checkout) or train again."
-        )
-    return facts
-
-
-def _damaged(folder: Path, error: Exception) -> str:
-    return f"{folder} is damaged: {error}. Restore it (dvc checkout) or train it again."

@@ -4,6 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from fewstep.diffusion.levels import SIGMA_MAX
+from fewstep.support.checks import at_least, between, check_fields, file_name, instance_of, optional, text
+
+LABEL_DROPOUT = 0.1  # where a model.json does not say it
 Levels = dict[int, tuple[float, ...]]  # {NFE: the noise levels after the first}
 
 
@@ -29,6 +33,13 @@ class Provenance:
     source: str | None = None
     source_sha256: str | None = None
     more: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        check_fields(self, run=optional(file_name))
+        number, words, section = optional(at_least(0)), optional(text), optional(instance_of(Mapping, "a section"))
+        check_fields(self, images=number, seconds=number, parameters=number, seed=number, start=words, source=words)
+        check_fields(self, objective=section, training=section, teacher_sha256=words, source_sha256=words)
+        check_fields(self, start_new=optional(instance_of(tuple, "a list")))
 
     @property
     def imported(self) -> bool:
@@ -69,6 +80,18 @@ class ModelSpec:
     data_sha256: str | None = None
     provenance: Provenance = Provenance()
 
+    def __post_init__(self):
+        section = instance_of(Mapping, "a section with a name")
+        check_fields(self, name=file_name, network=section, preconditioning=section, sampler=optional(text))
+        check_fields(self, labels=instance_of(bool, "true or false"), data_sha256=optional(text), levels=_levels)
+
+    @property
+    def knows_no_label(self) -> bool:
+        """Whether it was trained with labels that were hidden at times; False where its origin does not say."""
+        training = self.provenance.training
+        hidden = 0.0 if training is None else training.get("label_dropout", LABEL_DROPOUT)
+        return self.labels and hidden > 0
+
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON, whose keys are words."""
         facts = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -86,6 +109,15 @@ class ModelSpec:
     def at_levels(self, levels: Levels) -> "ModelSpec":
         """The same model, sampled at other levels."""
         return replace(self, levels=levels)
+
+
+def _levels(value: Any, _owner: Any = None) -> str | None:
+    """A check of Levels."""
+    if not isinstance(value, Mapping) or not all(type(nfe) is int and nfe >= 1 for nfe in value):
+        return "noise levels by NFE"
+    numbers = between(0, SIGMA_MAX, open_low=True)
+    allowed = next(filter(None, (numbers(level) for levels in value.values() for level in levels)), None)
+    return allowed and f"{allowed} each"
 
 
 def levels_to_json(levels: Levels) -> dict[str, list[float]]:

@@ -69,16 +69,7 @@ class MLP(Network):
         """The weights of the last layer, at whose gradients losses are balanced."""
         return self.head.weight
 
-    def forward(
-        self,
-        x: Tensor,
-        c_noise: Tensor,
-        labels: Tensor | None = None,
-        second: Tensor | None = None,
-        augment: Tensor | None = None,
-    ) -> Tensor:
-        """The arguments of build_network's networks -> [B, D]."""
-        emb = self.embed(c_noise, labels, second, augment)
+    def transform(self, x: Tensor, emb: Tensor) -> Tensor:
         x = self.stem(x)
         for block in self.blocks:
             x = block(x, emb)

@@ -25,6 +25,21 @@ class Network(nn.Module):
     def __init__(self, shape: Sequence[int], num_classes: int, settings: Any):
         super().__init__()
 
+    def forward(
+        self,
+        x: Tensor,
+        c_noise: Tensor,
+        labels: Tensor | None = None,
+        second: Tensor | None = None,
+        augment: Tensor | None = None,
+    ) -> Tensor:
+        """The arguments of build_network's networks -> [B, *shape]."""
+        return self.transform(x, self.embed(c_noise, labels, second, augment))
+
+    def transform(self, x: Tensor, emb: Tensor) -> Tensor:
+        """x [B, *shape], with the embedding of all that the network is told beside it, [B, E] -> [B, *shape]."""
+        raise NotImplementedError
+
     @property
     def last_layer(self) -> Tensor:
         """The weights of the last layer, at whose gradients losses are balanced."""

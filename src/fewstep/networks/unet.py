@@ -39,16 +39,7 @@ class UNet(Network):
         assert last.output is not None  # the largest size has an output in either decoder
         return last.output.conv.weight
 
-    def forward(
-        self,
-        x: Tensor,
-        c_noise: Tensor,
-        labels: Tensor | None = None,
-        second: Tensor | None = None,
-        augment: Tensor | None = None,
-    ) -> Tensor:
-        """The arguments of build_network's networks -> [B, C, H, W]."""
-        emb = self.embed(c_noise, labels, second, augment)
+    def transform(self, x: Tensor, emb: Tensor) -> Tensor:
         image, x = x, self.stem(x)
         skips = [x]
         for level in self.encoder.values():

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from fewstep.diffusion.functions import TrainingRandomness
-from fewstep.diffusion.levels import GRID, RHO, SIGMA_MAX, SIGMA_MIN, karras_neighbours, per_sample
+from fewstep.diffusion.levels import GRID, LEVELS, RHO, SIGMA_MAX, SIGMA_MIN, karras_neighbours, per_sample
 from fewstep.diffusion.solvers import SOLVERS
 from fewstep.losses.pairs import pair_distance
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
-from fewstep.support.checks import at_least, check_fields, within
+from fewstep.support.checks import check_fields, within
 from fewstep.support.names import check_name
 
 
@@ -37,7 +37,7 @@ class ConsistencyDistillation(Objective):
 
     def __post_init__(self):
         check_name("solver", self.solver, SOLVERS)
-        check_fields(self, **GRID, num_levels=at_least(2), target_ema=within(0, 1))
+        check_fields(self, **GRID, num_levels=LEVELS, target_ema=within(0, 1))
 
     def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:
         x0, ends = batch.x0, (self.sigma_min, self.sigma_max, self.rho)

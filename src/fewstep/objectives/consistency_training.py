@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from fewstep.diffusion.functions import TrainingRandomness
-from fewstep.diffusion.levels import GRID, RHO, SIGMA_MAX, SIGMA_MIN, karras_neighbours
+from fewstep.diffusion.levels import GRID, LEVELS, RHO, SIGMA_MAX, SIGMA_MIN, karras_neighbours
 from fewstep.losses.pairs import training_distance
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 from fewstep.support.checks import between, check_fields, within
@@ -32,7 +32,7 @@ class ConsistencyTraining(Objective):
     rho: float = RHO
 
     def __post_init__(self):
-        check_fields(self, **GRID, start_levels=between(2, "end_levels"), start_ema=within(0, 1))
+        check_fields(self, **GRID, end_levels=LEVELS, start_levels=between(2, "end_levels"), start_ema=within(0, 1))
 
     def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:
         num_levels, ends = self.num_levels(progress), (self.sigma_min, self.sigma_max, self.rho)

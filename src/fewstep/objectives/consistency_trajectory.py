@@ -11,6 +11,7 @@ from fewstep.diffusion.functions import LabelledDenoiser, TrainingRandomness
 from fewstep.diffusion.guidance import Guidance, draw_strength, guided, strength
 from fewstep.diffusion.levels import (
     GRID,
+    LEVELS,
     NORMAL,
     RHO,
     SIGMA_MAX,
@@ -28,7 +29,7 @@ from fewstep.networks.discriminator import Discriminator, check_backbone
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 from fewstep.preconditioning.preconditioner import Preconditioner
 from fewstep.preconditioning.trajectory import Trajectory
-from fewstep.support.checks import above, at_least, check_fields, inside, within
+from fewstep.support.checks import above, at_least, check_fields, inside, up_to, within
 from fewstep.support.names import check_name
 
 HIGH_PART = 0.7  # of the grid from sigma_max on: from there half of the denoising levels are
@@ -75,10 +76,10 @@ class ConsistencyTrajectory(Objective):
 
     def __post_init__(self):
         check_name("solver", self.solver, SOLVERS)
-        check_fields(self, **GRID, **NORMAL, num_levels=at_least(2), solver_steps=within(1, "num_levels"))
-        check_fields(self, target_ema=inside(0, 1), denoising=at_least(0), guidance=strength)
-        check_fields(self, gan_start=within(0, 1), gan_weight=at_least(0))
-        check_fields(self, gan_learning_rate=above(0), gan_channels=above(0))
+        check_fields(self, **GRID, **NORMAL, num_levels=LEVELS, solver_steps=within(1, "num_levels"))
+        check_fields(self, target_ema=inside(0, 1), denoising=up_to(1e6, at_least(0)), guidance=strength)
+        check_fields(self, gan_start=within(0, 1), gan_weight=up_to(1e6, at_least(0)))
+        check_fields(self, gan_learning_rate=up_to(1000, above(0)), gan_channels=up_to(2**14, above(0)))
 
     @property
     def has_idle_modules(self) -> bool:

@@ -12,7 +12,7 @@ from fewstep.networks.weighting import Weighting
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 from fewstep.preconditioning.preconditioner import Preconditioner
 from fewstep.preconditioning.trigflow import TrigFlow
-from fewstep.support.checks import above, between, check_fields
+from fewstep.support.checks import above, between, check_fields, up_to
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ContinuousConsistency(Objective):
     preconditioner = "trigflow"
 
     def __post_init__(self):
-        check_fields(self, **NORMAL, warmup=between(0, 1), tangent_constant=above(0))
+        check_fields(self, **NORMAL, warmup=between(0, 1), tangent_constant=up_to(1e6, above(0)))
 
     @property
     def needs_teacher(self) -> bool:

@@ -9,7 +9,7 @@ from fewstep.diffusion.functions import TrainingRandomness
 from fewstep.diffusion.levels import NORMAL, lognormal_levels
 from fewstep.losses.pairs import training_distance
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
-from fewstep.support.checks import above, at_least, check_fields, finite
+from fewstep.support.checks import above, at_least, between, check_fields, up_to
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,14 @@ class EasyConsistencyTuning(Objective):
     preconditioner = "edm"
 
     def __post_init__(self):
-        check_fields(self, **NORMAL, q=above(1), k=at_least(0), b=finite, num_stages=above(0))
+        check_fields(
+            self,
+            **NORMAL,
+            q=up_to(1e6, above(1)),
+            k=up_to(1e6, at_least(0)),
+            b=between(-1e6, 1e6),
+            num_stages=up_to(1e6, above(0)),
+        )
 
     def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:
         sigma = lognormal_levels(rng.normal(()), self.level_mean, self.level_std)

@@ -13,7 +13,7 @@ from fewstep.diffusion.levels import NORMAL, arc_levels, per_sample
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 from fewstep.preconditioning.flow import Flow
 from fewstep.preconditioning.preconditioner import Preconditioner
-from fewstep.support.checks import above, between, check_fields
+from fewstep.support.checks import above, between, check_fields, up_to
 from fewstep.support.errors import InvalidInput
 
 
@@ -42,7 +42,9 @@ class FlowAnchoredConsistency(Objective):
 
     def __post_init__(self):
         check_fields(self, **NORMAL, guidance=strength)
-        check_fields(self, relaxation=above(0), error_constant=above(0), error_power=between(0, 1))
+        check_fields(
+            self, relaxation=up_to(1e6, above(0)), error_constant=up_to(1e6, above(0)), error_power=between(0, 1)
+        )
         if self.from_data and self.guidance != 1:
             raise InvalidInput.of("guidance", self.guidance, "1 if from_data is true, since it is the teacher's")
 

@@ -20,7 +20,7 @@ from fewstep.diffusion.levels import (
 )
 from fewstep.losses.pairs import training_distance
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
-from fewstep.support.checks import between, check_fields
+from fewstep.support.checks import between, check_fields, whole
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ImprovedConsistencyTraining(Objective):
     rho: float = RHO
 
     def __post_init__(self):
-        check_fields(self, **GRID, **NORMAL, start_levels=between(1, "end_levels"))
+        check_fields(self, **GRID, **NORMAL, end_levels=whole(between(1, 10**6)), start_levels=between(1, "end_levels"))
 
     def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:
         num_levels, ends = self.num_levels(progress), (self.sigma_min, self.sigma_max, self.rho)

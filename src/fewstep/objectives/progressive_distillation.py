@@ -11,7 +11,7 @@ from fewstep.diffusion.functions import TrainingRandomness
 from fewstep.diffusion.levels import GRID, RHO, SIGMA_MAX, SIGMA_MIN, karras_neighbours, per_sample
 from fewstep.diffusion.solvers import euler_step
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
-from fewstep.support.checks import at_most, check_fields, power_of_two
+from fewstep.support.checks import at_most, check_fields, power_of_two, up_to
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ProgressiveDistillation(Objective):
     sampler = "euler"
 
     def __post_init__(self):
-        check_fields(self, **GRID, start_steps=power_of_two, end_steps=power_of_two)
+        check_fields(self, **GRID, start_steps=up_to(2**20, power_of_two), end_steps=power_of_two)
         check_fields(self, end_steps=at_most("start_steps"))
 
     def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:

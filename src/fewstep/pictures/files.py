@@ -6,13 +6,15 @@ from pathlib import Path
 from PIL import Image
 
 from fewstep.pictures.sheets import opaque
+from fewstep.support.files import replaced_file
 
 TRANSPARENT = (".png", ".webp", ".tif", ".tiff", ".avif")  # formats that keep it
 
 
 def save_picture(picture: Image.Image, file: Path) -> None:
     """A picture in a file of any format: with its transparency where the format has it, else on a pale checker."""
-    (picture if file.suffix.lower() in TRANSPARENT else opaque(picture)).save(file)
+    with replaced_file(file) as partial:
+        (picture if file.suffix.lower() in TRANSPARENT else opaque(picture)).save(partial)
 
 
 def write_pictures(pictures: Mapping[str, Image.Image], folder: Path) -> None:

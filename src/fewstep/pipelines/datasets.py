@@ -2,19 +2,20 @@
 
 import base64
 import json
-import shutil
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
-from kedro_datasets._typing import ImagePreview
+from kedro_datasets._typing import ImagePreview, JSONPreview
 from kedro_datasets.pillow import ImageDataset
 from PIL import Image
 
 from fewstep.evaluation.features.choice import CHOICE
 from fewstep.pictures.files import write_pictures
-from fewstep.support.files import copy_folder, move_folder, write_json
+from fewstep.support.errors import InvalidInput
+from fewstep.support.files import copy_folder, move_folder, replaced_file, replaced_folder, write_json, write_text
 
 if TYPE_CHECKING:
     from kedro.io import CatalogProtocol
@@ -36,7 +37,11 @@ def filepath_of(catalog: "CatalogProtocol", name: str) -> Path:
 
 
 class PictureDataset(ImageDataset):
-    """A picture that `kedro viz` shows."""
+    """A picture that `kedro viz` shows, written whole or not at all."""
+
+    def save(self, data: Image.Image) -> None:
+        with replaced_file(Path(self._filepath)) as partial:
+            data.save(partial, **self._save_args)
 
     def preview(self) -> ImagePreview:
         """The file, in base64."""
@@ -72,12 +77,17 @@ class FolderDataset(AbstractDataset):
 
 
 class StoreDataset(FolderDataset):
-    """An array store. What was prepared elsewhere is moved here, whole or not at all."""
+    """An array store. What was prepared elsewhere is moved here, whole or not at all.
+
+    Loading raises ValueError where the content is not that of the hash which goes with every model and score.
+    """
 
     def _read(self) -> "ArrayStore":
         from fewstep.data.store import ArrayStore
 
-        return ArrayStore.open(self._filepath)
+        store = ArrayStore.open(self._filepath)
+        store.verify()
+        return store
 
     def _write(self, data: "ArrayStore") -> None:
         from fewstep.data.store import DESCRIPTION
@@ -118,7 +128,7 @@ class ExtractorDataset(FolderDataset):
 
 
 class PicturesDataset(FolderDataset):
-    """A folder of pictures, {name: picture}, in place of the older ones."""
+    """A folder of pictures, {name: picture}, in place of the older ones, whole or not at all."""
 
     def _read(self) -> dict[str, Image.Image]:
         return {
@@ -127,8 +137,8 @@ class PicturesDataset(FolderDataset):
         }
 
     def _write(self, data: dict[str, Image.Image]) -> None:
-        shutil.rmtree(self._filepath, ignore_errors=True)
-        write_pictures(data, self._filepath)
+        with replaced_folder(self._filepath, None, 0) as partial:
+            write_pictures(data, partial)
 
 
 class PageDataset(FolderDataset):
@@ -138,7 +148,21 @@ class PageDataset(FolderDataset):
         return self._filepath.read_text()
 
     def _write(self, data: str) -> None:
-        self._filepath.write_text(data)
+        write_text(self._filepath, data)
+
+
+class JSONFileDataset(FolderDataset):
+    """A JSON file, written whole or not at all, that `kedro viz` shows."""
+
+    def preview(self) -> JSONPreview:
+        """The file's text."""
+        return JSONPreview(self._filepath.read_text())
+
+    def _read(self) -> Any:
+        return read_json(self._filepath, lambda facts: facts)
+
+    def _write(self, data: Any) -> None:
+        write_json(self._filepath, data)
 
 
 class TypedJSONDataset(FolderDataset):
@@ -150,10 +174,20 @@ class TypedJSONDataset(FolderDataset):
         self._class = lambda: getattr(import_module(module), name)
 
     def _read(self) -> Any:
-        return self._class().from_json(json.loads(self._filepath.read_text()))
+        return read_json(self._filepath, self._class().from_json)
 
     def _write(self, data: Any) -> None:
         write_json(self._filepath, data.to_json())
+
+
+def read_json(file: Path, typed: Callable[[Any], Any]) -> Any:
+    """What a JSON file says, typed. Raises InvalidInput for a file that was damaged, or says something else."""
+    try:
+        return typed(json.loads(file.read_text()))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as problem:
+        raise InvalidInput(
+            f"{file} is damaged ({problem!r}). Restore it (dvc checkout), or make it again."
+        ) from problem
 
 
 class WorkplaceDataset(AbstractDataset):

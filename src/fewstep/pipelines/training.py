@@ -5,13 +5,16 @@ from pathlib import Path
 
 from fewstep.console import progress_bar
 from fewstep.data.store import DESCRIPTION
-from fewstep.launch import launch
+from fewstep.launch import LaunchSettings, launch
 from fewstep.models.model import SavedModel
 from fewstep.pipelines.workplace import Workplace
+from fewstep.support.processes import ended_by_sigterm
 from fewstep.tracking import Follower, git_state, open_run, run_tags
 from fewstep.training.job import Job
 from fewstep.training.lock import clear
 from fewstep.training.run_folder import find_run_folder
+
+NOTE = "mlflow.note.content"  # the tag that MLflow shows as a run's description
 
 
 def run_training(job: Job, experiment: str, workplace: Workplace) -> SavedModel:
@@ -24,9 +27,9 @@ def run_training(job: Job, experiment: str, workplace: Workplace) -> SavedModel:
     if (run_dir / "model").exists():
         print(f"{job.name}: this training is finished in {run_dir}; --params=fresh=true trains again.", flush=True)
         return finished_model(run_dir, job)
-    tags = run_tags(job.name, job.data_sha256, workplace.env)
+    tags = run_tags(job.name, job.data_sha256, workplace.env) | {NOTE: description_of(job, workplace.launch)}
     run = open_run(run_dir, experiment, job.name, workplace.backend, job.provenance.to_json(), tags)
-    with progress_bar(job.name) as bar, run:
+    with ended_by_sigterm(), progress_bar(job.name) as bar, run:
         run.attach(Path(job.data) / DESCRIPTION)  # what the data are, and what was found in their source
 
         def show(entries, pictures):
@@ -38,6 +41,15 @@ def run_training(job: Job, experiment: str, workplace: Workplace) -> SavedModel:
         with Follower(run_dir, [show, run]):
             launch(job, run_dir, workplace.launch)
     return finished_model(run_dir, job)
+
+
+def description_of(job: Job, launch: LaunchSettings) -> str:
+    """A training in words, for MLflow's description of the run: what its numbers depend on beside its parameters."""
+    taught_by = f" from the teacher {job.teacher_sha256[:12]}" if job.teacher_sha256 else ""
+    return (
+        f"{job.name}{taught_by}, on the data {job.data_sha256[:12]}, seed {job.recipe.seed}. Trained by "
+        f"{launch.words()}: another number of workers or threads gives weights that differ by rounding."
+    )
 
 
 def finished_model(run_dir: Path, job: Job) -> SavedModel:

@@ -1,12 +1,13 @@
 """Where and how work is done, which does not change what it makes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
 
 from fewstep.launch import LaunchSettings
 from fewstep.models.model import SavedModel
+from fewstep.support.files import replaced_file
 from fewstep.tracking import Backend, Run, open_run, run_tags
 
 
@@ -22,7 +23,7 @@ class Workplace:
 
     def below(self, name: str) -> "Workplace":
         """The same with a folder of its own for unfinished work."""
-        return Workplace(self.runs / name, self.backend, self.env, self.launch, self.fresh)
+        return replace(self, runs=self.runs / name)
 
     def run_folder(self, model: SavedModel) -> Path:
         """The folder of the training that made a model, or of its import; it may have been removed."""
@@ -41,7 +42,7 @@ class Workplace:
     def attach(self, model: SavedModel, **pictures: Image.Image) -> None:
         """Keep pictures with the run of a model, by these names. What MLflow cannot be sent now waits in its folder."""
         run, outbox = self.run_of(model), self.run_folder(model) / "outbox"
-        outbox.mkdir(parents=True, exist_ok=True)
         for name, picture in pictures.items():
-            picture.save(outbox / f"{name}.png")
+            with replaced_file(outbox / f"{name}.png") as partial:
+                picture.save(partial)
             run.attach(outbox / f"{name}.png")

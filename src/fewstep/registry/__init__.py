@@ -1,4 +1,4 @@
-"""The model registry in MLflow: versions, their record, who is champion and what decides it."""
+"""The model registry in MLflow: versions, their records, the champion, and the gate that decides about it."""
 
 from fewstep.registry.champion_log import champion_of, history
 from fewstep.registry.exam import Exam, make_exam

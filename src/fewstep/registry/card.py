@@ -37,7 +37,7 @@ Scores at each number of network evaluations (NFE): means over seeds of {count} 
 
 
 def card(facts: dict, model: "SavedModel | Model", run: "MlflowRun | None" = None) -> str:
-    """In Markdown. facts: of the version; model: the finished model; run: that trained it."""
+    """The card in Markdown. facts: of the version. model: the finished model. run: the MLflow run that trained it."""
     spec, space, lineage, judged = model.spec, model.space, facts["lineage"], facts["judged_by"]
     made_by = spec.provenance
     evidence = facts.get("evidence", {})
@@ -63,7 +63,7 @@ def card(facts: dict, model: "SavedModel | Model", run: "MlflowRun | None" = Non
 
 
 def _limits(facts: dict, model: "SavedModel | Model") -> str:
-    """What is to be known before the scores are relied on."""
+    """What to know before relying on the scores."""
     judged, evidence, space = facts["judged_by"], facts.get("evidence", {}), model.space
     shown, score = model.spec.provenance.images, judged["score"].partition("/")[0]
     by = f", by the same features (`{judged['extractor_sha256']:.12}`)" if judged["extractor_sha256"] else ""
@@ -79,7 +79,7 @@ def _limits(facts: dict, model: "SavedModel | Model") -> str:
 
 
 def _copies(facts: dict) -> list[str]:
-    """What of its samples is memorised, beside the same of data that were not trained on."""
+    """The share of memorised samples, and the same share of held-out data."""
     values = [found["values"].get("memorisation") for found in facts.get("evidence", {}).values()]
     if None in values or not values:
         return []
@@ -93,7 +93,7 @@ def _copies(facts: dict) -> list[str]:
 
 
 def _teacher(lineage: dict) -> str:
-    """Its weights, and its page in the registry where that knows it."""
+    """Its weights, and its page in the registry if it is registered."""
     if "teacher_sha256" not in lineage:
         return "none"
     name, _, number = lineage.get("teacher_version", "").partition("/")

@@ -1,16 +1,19 @@
-"""Who was champion, when and why: a log in the registry that only grows, and the aliases that follow from it.
+"""Which version was champion, when and why: an append-only log in the registry, and the aliases that follow from it.
 
-Each move is a tag of its own on the registered model, so two at once are both kept. It names the move before it that
-its writer had seen; where another one came between, it is read as one that follows on that. Whoever wrote one then sets
-the aliases by the whole log, until nobody has written more meanwhile. So the last to set them has seen every move.
+Each move of the champion is a tag of its own on the registered model, so two writers at once cannot overwrite each
+other. A move names the move that its writer had seen last; if another one was written in between, it is read as
+following that one. After writing a move, its writer sets the aliases from the whole log, and repeats this until nobody
+has written another move meanwhile. So the last writer to set the aliases has seen every move.
 
-Beside a database file there is a lock, and moves are made one after the other. A server has none that clients could
-hold: there, of two promotions within milliseconds, both are kept and in order, but the later one may have been decided
-against the champion before the earlier one; and between a move and its aliases a reader sees the champion before.
+A database file has a lock, so that moves happen one after the other. A server has no lock for its clients. There, two
+promotions within milliseconds are both kept in order, but the later one may have been decided against the champion
+before the earlier one, and a reader between a move and its aliases sees the former champion.
 """
 
 import getpass
 import json
+import logging
+import re
 import time
 import uuid
 from datetime import UTC, datetime
@@ -21,6 +24,7 @@ from fewstep.tracking.backend import Backend
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+logger = logging.getLogger(__name__)
 DECIDED = ("promoted", "confirmed", "forced")
 PREFIX, LONGEST = "move.", 3000  # characters of a reason, in the history and on a version
 
@@ -33,7 +37,7 @@ def history(backend: Backend, name: str) -> list[dict]:
 
 
 def champion_of(backend: Backend, name: str) -> int | None:
-    """The number of the champion, if there is one."""
+    """The number of the champion version, or None."""
     client = backend.existing()
     with backend.asked_for(name):
         number = client.get_registered_model(name).aliases.get("champion")
@@ -48,11 +52,24 @@ def _log(tags: dict[str, str]) -> dict[str, dict]:
     """{key: move} in order, each from the version that the one before it had made champion."""
     log, newest = {}, ""
     for key in sorted(key for key in tags if key.startswith(PREFIX)):
-        entry = json.loads(tags[key])
+        if (entry := _read_move(key, tags[key])) is None:
+            logger.warning("the tag %s is no move of the champion, and is left out", key)
+            continue
         if entry.pop("seen", newest) != newest and newest:
             entry["from"] = log[newest]["to"]
         log[key], newest = entry, key
     return log
+
+
+def _read_move(key: str, text: str) -> dict | None:
+    """A move of the champion; None for a tag that somebody else set."""
+    try:
+        entry = json.loads(text)
+        versions = type(entry["to"]) is int and isinstance(entry["from"], int | None)
+        said = all(isinstance(entry[name], str) for name in ("kind", "who", "when", "why"))
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return entry if versions and said and re.fullmatch(rf"{re.escape(PREFIX)}\d+\.\w+", key) else None
 
 
 def move(client: "MlflowClient", name: str, kind: str, version: str, why: str) -> dict:
@@ -72,7 +89,7 @@ def move(client: "MlflowClient", name: str, kind: str, version: str, why: str) -
 
 
 def append(client: "MlflowClient", name: str, *entries: dict) -> None:
-    """More of the log, as it was elsewhere, and the aliases by it."""
+    """Append moves that were made in another registry, and set the aliases."""
     newest = max(_log(client.get_registered_model(name).tags), default="")
     for entry in entries:
         newest = _append(client, name, entry, newest)
@@ -80,8 +97,9 @@ def append(client: "MlflowClient", name: str, *entries: dict) -> None:
 
 
 def _append(client: "MlflowClient", name: str, entry: dict, seen: str) -> str:
-    """The key of a new entry, after all that is there by any clock. seen: the one before it, "" for the first."""
+    """Write an entry and return its key. seen: the key of the entry before it, "" for the first."""
     keys = _log(client.get_registered_model(name).tags)
+    # Keys sort in the order of moves even if the clocks of two machines differ.
     now = max([time.time_ns(), *(int(key.split(".")[1]) + 1 for key in keys)])
     key = f"{PREFIX}{now:020d}.{uuid.uuid4().hex}"
     client.set_registered_model_tag(name, key, json.dumps({**entry, "seen": seen}, ensure_ascii=False))
@@ -89,10 +107,10 @@ def _append(client: "MlflowClient", name: str, entry: dict, seen: str) -> str:
 
 
 def _seen(client: "MlflowClient", name: str) -> tuple[int | None, str]:
-    """The champion, and the key of the move that made it so, of one moment.
+    """The champion, and the key of the move that made it champion, at one moment.
 
-    Where the two do not agree, a move is being made, which is soon done; or somebody has set the alias otherwise, or
-    deleted the version, and that holds.
+    If the two do not agree, another move may be in progress, so it is worth waiting. If they still disagree, somebody
+    has set the alias by hand or deleted the version, and the alias is right.
     """
     for patience in (0.05, 0.2, 0.5, 0):
         registered = client.get_registered_model(name)
@@ -105,7 +123,7 @@ def _seen(client: "MlflowClient", name: str) -> tuple[int | None, str]:
 
 
 def settle(client: "MlflowClient", name: str) -> None:
-    """Set champion and previous as the log has them, until it stays as it was meanwhile."""
+    """Set the aliases champion and previous from the log, until the log did not change meanwhile."""
     seen, log = None, moves_of(client, name)
     while log != seen:
         held = holders(log)
@@ -130,7 +148,7 @@ def holders(log: list[dict]) -> dict[str, int]:
 
 
 def point(client: "MlflowClient", name: str, alias: str, version: int | str) -> None:
-    """Set an alias, but not to a version that was deleted since. Two that make it at once collide, once."""
+    """Set an alias, unless its version was deleted. Two clients that create an alias at once collide: try again."""
     from mlflow.exceptions import MlflowException
 
     for patience in (0.05, 0.2, 0.5, 0):

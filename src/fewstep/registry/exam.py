@@ -1,4 +1,4 @@
-"""The full evaluation that a version has to have before the gate decides."""
+"""The full evaluation that a version needs before the gate decides."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Exam:
-    """How a version is evaluated in full where it was not yet.
+    """How a version without a full evaluation gets one.
 
-    measured: how it measures. scores: (model, nfe) -> the evaluation of the model. speeds: (models, nfe) -> images a
-    second of each, side by side on this machine.
+    measured: how it is measured. scores: (model, nfe) -> the evaluation of the model. speeds: (models, nfe) -> images
+    per second of each, measured side by side on this machine.
     """
 
     measured: "Measurement"

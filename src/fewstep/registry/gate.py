@@ -1,7 +1,7 @@
-"""What decides between a challenger and the champion: thresholds that allow for the noise between seeds.
+"""The gate between challenger and champion: thresholds that allow for the noise between seeds.
 
-MLflow's validate_evaluation_results is not used: it answers with an exception whose text it writes itself, and what is
-left of it beside `noise` is one comparison a threshold.
+MLflow's validate_evaluation_results is not used. It reports by an exception with its own text, and apart from `noise`
+there is one comparison per threshold.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from statistics import fmean
 from fewstep.evaluation import FULL_SEEDS
 from fewstep.evaluation.interval import reach
 from fewstep.evaluation.results import Evidence
-from fewstep.support.checks import at_least, between, check_fields, within
+from fewstep.support.checks import above, at_least, between, check_fields, check_value, up_to, whole, within
 from fewstep.support.names import check_name
 
 DISTANCES = ("kid", "fid", "wasserstein")
@@ -35,31 +35,33 @@ class Rules:
     first: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self):
-        for name in self.first:
+        share, distance = between(0, 1), up_to(1e6, above(0))
+        for name, limit in self.first.items():
             check_name("absolute threshold", name, (*DISTANCES, "recall"))
-        share = between(0, 1)
-        check_fields(self, nfe=at_least(1), confidence=within(0.5, 1), keep_recall=share, keep_speed=share)
+            check_value(f"first.{name}", limit, share if name == "recall" else distance)
+        check_fields(self, nfe=up_to(10_000, whole(at_least(1))), kid_below=up_to(1e9, whole(at_least(0))))
+        check_fields(self, confidence=within(0.5, 1), keep_recall=share, keep_speed=share)
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """A limit for a score. words: what is said of a challenger beyond it, after the score's name."""
+    """A limit for a score. words: follow the name of the score if a challenger misses the limit."""
 
     limit: float
     at_least: bool
     words: str = "is {found:.4g}, and at {side} {limit:.4g} is asked"
 
     def failure(self, name: str, found: float) -> str | None:
-        """What is wrong with a score, if something is."""
+        """A sentence if the score misses the limit, else None."""
         if found >= self.limit if self.at_least else found <= self.limit:
             return None
         return f"{name} {self.words.format(found=found, limit=self.limit, side='least' if self.at_least else 'most')}"
 
 
 def decide(challenger: Evidence, champion: Evidence | None, rules: Rules) -> tuple[bool, str]:
-    """Whether the challenger becomes champion, and why, in words.
+    """Whether the challenger becomes champion, and the reason in words.
 
-    Both have images_per_second of one machine. None: there is no champion.
+    champion: None if there is none. Both have images_per_second, measured on the same machine.
     """
     if problem := _incomparable(challenger, champion):
         return False, problem
@@ -78,17 +80,18 @@ def decide(challenger: Evidence, champion: Evidence | None, rules: Rules) -> tup
 
 
 def decisive(evidence: Evidence, rules: Rules) -> str | None:
-    """The score that decides: KID, which is unbiased, of few samples; FID of many; a distance of points."""
+    """The score that decides: KID for few samples, because it is unbiased, FID for many, a distance for points."""
     few = evidence.count < rules.kid_below
     order = ("kid", "fid", "wasserstein") if few else ("fid", "kid", "wasserstein")
     return next((found for kind in order if (found := evidence.named(kind))), None)
 
 
 def noise(challenger: Sequence[float], champion: Sequence[float], confidence: float) -> float:
-    """How far apart two models' means over the same seeds have to be: Student's t of the paired differences.
+    """The least difference between two means over the same seeds that counts: Student's t of the paired differences.
 
-    Never 0: who scores the same is not better.
+    Never 0: a challenger with the same score is not better.
     """
+    # Both models start from the same noise for each seed, so pairing removes the part of the spread that they share.
     differences = [a - b for a, b in zip(challenger, champion, strict=True)]
     return max(reach(differences, confidence), 1e-9 * max(1.0, abs(fmean(champion))))
 

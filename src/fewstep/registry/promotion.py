@@ -1,4 +1,4 @@
-"""Promotion: a version is judged against the champion, and the decision is kept on it in words."""
+"""Promotion: a version is compared with the champion, and keeps the decision in words."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 def promote(backend: Backend, name: str, exam: Exam, rules: Rules, number: int | None = None) -> dict:
     """Let the gate decide on a version, by default the challenger. Returns {version, promoted, reason, against}.
 
-    Whichever of challenger and champion was not evaluated as the exam asks is so now. A champion that is itself the
-    challenger, there for the time being, is confirmed where it meets what a first one has to. ValueError for a version
-    that is not there, whose files are missing, or are not those that were registered, and where there is no registry.
+    Challenger and champion are evaluated as the exam asks, unless they were already. A provisional champion that is
+    also the challenger is confirmed if it meets the thresholds for a first champion. Raises ValueError for a version
+    that does not exist, whose files are missing or were changed since it was registered, and without a registry.
     """
     client = backend.existing()
+    # The evaluation takes minutes, without the lock. If the champion has changed meanwhile, decide again.
     while True:
         version = get_version(client, name, number or "challenger")
         champion = holder_of(client, name, "champion")
@@ -36,7 +37,7 @@ def promote(backend: Backend, name: str, exam: Exam, rules: Rules, number: int |
 
 
 def force(backend: Backend, name: str, number: int, reason: str) -> dict:
-    """Make a version champion, recorded as forced. ValueError without a reason, or if its files are not whole."""
+    """Make a version champion, recorded as forced. Raises ValueError without a reason, or if its files are damaged."""
     if not reason.strip():
         raise InvalidInput("a forced promotion needs a reason, which the history records: --reason '...'")
     client, reason = backend.existing(), reason[:LONGEST]
@@ -65,7 +66,7 @@ def _compare(
     exam: Exam,
     rules: Rules,
 ) -> tuple[bool | None, str]:
-    """Whether it is promoted, None where it was not judged, and why."""
+    """Whether the version is promoted, and why; None instead of a bool if it was not compared."""
     if champion and champion.version == version.version:
         champion = None
         if version.tags.get("provisional") != "true":
@@ -87,7 +88,7 @@ def _compare(
 
 
 def _evidence(client: "MlflowClient", version: "ModelVersion", model: "Model", exam: Exam, rules: Rules) -> Evidence:
-    """The version's own, if it was measured as the exam would; else the exam's, kept on the version and its card."""
+    """The evidence kept on the version if it was measured like the exam; else that of the exam, which is kept now."""
     facts, nfe = facts_of(version), str(rules.nfe)
     known, wanted = facts.get("evidence", {}), Evidence.expected(exam.measured, rules.nfe)
     if nfe in known:

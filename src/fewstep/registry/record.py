@@ -1,4 +1,4 @@
-"""What the registry keeps of a version."""
+"""The facts that the registry keeps about a version."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ FACTS = ("name", "dataset", "recipe", "model_sha256", "levels", "judged_by", "ev
 
 
 def facts_for(model: "SavedModel", scores: Evaluation, name: str, lineage: dict, nfe: int = 1) -> dict:
-    """The FACTS of a model with these scores. nfe: evaluations at which it is shown."""
+    """The FACTS of a model with these scores. nfe: the evaluations whose primary score represents the version."""
     recipe = model.spec.name
     return {
         "name": name,
@@ -29,9 +29,9 @@ def facts_for(model: "SavedModel", scores: Evaluation, name: str, lineage: dict,
 
 
 def judged_by(scores: Evaluation, model: str, nfe: int = 1) -> dict:
-    """The primary score at nfe, which a version is shown by, and what it was measured with.
+    """The primary score at nfe, which represents the version, and how it was measured.
 
-    Raises ValueError where the model was not evaluated there.
+    Raises ValueError if the model was not evaluated at nfe.
     """
     how, row = scores.measurement, scores.row_of(model, nfe)
     name = f"{scores.primary}/nfe_{nfe:02d}"
@@ -42,6 +42,6 @@ def judged_by(scores: Evaluation, model: str, nfe: int = 1) -> dict:
 
 
 def _evidence(scores: Evaluation, model: str) -> dict[str, dict]:
-    """{NFE: what the gate looks at there}."""
+    """{NFE: the evidence that the gate looks at}."""
     found = {row.nfe: Evidence.of(scores, model, row.nfe) for row in scores.usual_rows_of(model)}
     return {str(nfe): evidence.to_json() for nfe, evidence in found.items() if evidence}

@@ -45,10 +45,10 @@ def register(
 ) -> dict:
     """Make a finished model the challenger, and champion for the time being if it is the first. Returns its record.
 
-    scores: with rows of this model. tags: lineage, as from `run_tags`. run_id: the run that trained it.
-    teacher: the record of its teacher's version. shown: files to keep with it, such as a sample sheet. The same weights
-    with the same scores are the same version, whose files are made again where they are missing or damaged. Raises
-    ValueError for a model that is damaged or not evaluated at 1 NFE, ConnectionError where MLflow is away.
+    scores: must have rows of this model. tags: lineage, as from `run_tags`. run_id: the run that trained it. teacher:
+    the record of its teacher's version. shown: files to keep with it, such as a sample sheet. The same weights with the
+    same scores are the same version; its files are written again if they are missing or damaged. Raises ValueError for
+    a model that is damaged or was not evaluated at 1 NFE, ConnectionError if MLflow does not answer.
     """
     teacher = teacher or {}
     model.load("cpu")  # which raises for damaged weights
@@ -72,7 +72,7 @@ def register_teacher(
 ) -> dict:
     """Make a teacher a version of its own registered model, which has no champion. Returns its record.
 
-    Arguments as for register; it is shown by its score at the most evaluations.
+    Arguments as for register. The score at the most evaluations represents the version.
     """
     model.load("cpu")
     most = max(row.nfe for row in scores.usual_rows_of(model.spec.name))
@@ -93,12 +93,12 @@ def attach(model: "SavedModel", backend: Backend, *files: Path) -> None:
 
 
 def sync(found: Iterable[tuple], backend: Backend, moves: dict | None = None) -> list[dict]:
-    """Make the versions of records again from their model folders, with their numbers where these are free.
+    """Register the models of records again from their folders, with the same numbers if these are free.
 
-    found: (record or the path of its JSON, folder of the finished model, and files to keep with it), teachers among
-    them. A version that is there stays as it is; only files of it that are missing or damaged are made again. Of those
-    that are made, the last is the challenger; one that was champion is so where there is none. moves: {name, moves} of
-    a registry that was there before; taken up where this one has had none. Former names become today's.
+    found: (record or the path of its JSON, folder of the finished model, files to keep with it), for students and
+    teachers. An existing version stays as it is; only its missing or damaged files are written again. The last new
+    version is the challenger, and a former champion becomes champion if there is none. moves: {name, moves} of another
+    registry, copied if this one has no moves yet. Former names of models become the new ones.
     """
     moves = moves and renamed(moves)
     loaded = sorted(((_read_record(record), *files) for record, *files in found), key=_teachers_first)
@@ -117,10 +117,10 @@ def sync(found: Iterable[tuple], backend: Backend, moves: dict | None = None) ->
 
 
 def load_registered(uri: str, backend: Backend | None = None) -> "Model":
-    """The model of `models:/fewstep-digits@champion` or `models:/fewstep-digits/2`, whose `sample` gives arrays.
+    """The model of `models:/fewstep-digits@champion` or `models:/fewstep-digits/2`.
 
-    backend: by default that of the working folder. Only files of the model are read, with this installation's code:
-    nothing that came with the version is run. Raises ValueError if there is no such version or its files were changed.
+    backend: by default that of the working folder. The files of the model are read with the installed package: no code
+    of the version is run. Raises ValueError if there is no such version or its files were changed.
     """
     backend = backend or Backend.at(Path.cwd())
     client = backend.existing()
@@ -149,7 +149,7 @@ def _find_or_create(
     run_id: str | None,
     shown: Sequence[Path] = (),
 ) -> "ModelVersion":
-    """The version of this model and these scores. One that lacks its levels or its teacher in the record gets them."""
+    """The version of this model and these scores. Levels and teacher are added to its facts if they are missing."""
     version = find_version(client, facts)
     if version is None:
         return create_version(client, backend, model, facts, run_id, shown=shown)
@@ -173,7 +173,7 @@ def _teachers_first(found: tuple) -> tuple[bool, int]:
 
 
 def _judge(client: "MlflowClient", version: "ModelVersion", facts: dict) -> dict:
-    """Aliases and, in words, why. What is no first champion waits for the gate."""
+    """Set the aliases, with a reason in words. Unless it is the first version, it waits for the gate."""
     name, number, judged = version.name, version.version, facts["judged_by"]
     point(client, name, "challenger", number)
     shown = f"its {judged['score']} is {judged['value']:.4g}"
@@ -187,14 +187,14 @@ def _judge(client: "MlflowClient", version: "ModelVersion", facts: dict) -> dict
 
 
 def _record(client: "MlflowClient", name: str, number: str) -> dict:
-    """What the register stage leaves behind, and all that `sync` needs beside the model folder."""
+    """The output of the register stage: all that `sync` needs besides the folder of the model."""
     version = client.get_model_version(name, number)
-    place = "@champion" if "champion" in version.aliases else f"/{number}"
+    suffix = "@champion" if "champion" in version.aliases else f"/{number}"
     said = {"reason": version.tags["reason"], "provisional": version.tags["provisional"] == "true"}
     return {
         "version": int(number),
         "aliases": sorted(version.aliases),
-        "uri": f"models:/{name}{place}",
+        "uri": f"models:/{name}{suffix}",
         **said,
         **facts_of(version),
     }
@@ -208,7 +208,7 @@ def _restore(
     numbers: dict[str, str],
     shown: Sequence[Path],
 ) -> "ModelVersion":
-    """numbers: {version in the records: here}, of teachers."""
+    """The version of a record. numbers: {version of a teacher in the records: its version here}."""
     facts = {key: record[key] for key in FACTS if key in record}
     if (teacher := facts["lineage"].get("teacher_version")) in numbers:
         facts["lineage"] = facts["lineage"] | {"teacher_version": numbers[teacher]}

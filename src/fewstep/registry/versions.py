@@ -1,4 +1,4 @@
-"""One version in the model registry: its facts, its files, and how it is found again."""
+"""One version in the model registry: its facts and files, and the search for it."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from fewstep.evaluation.results import SAMPLING_SPEED
 from fewstep.models.spec import levels_from_json
 from fewstep.registry.card import card
-from fewstep.registry.package import CODE_SEAL, PACKAGE, PACKAGE_SEAL, PARTS, SEAL, seals_of, write_package
+from fewstep.registry.package import SEALS, parts_of, seals_of, write_package
 from fewstep.support.errors import InvalidInput, StorageError, UserError
 from fewstep.tracking.backend import Backend
 from fewstep.tracking.mlflow_calls import find_run
@@ -50,6 +50,7 @@ def create_version(
         client.create_registered_model(name)
     # Without a run, a server asks for the logged model, and a database would look it up in MLflow's global store.
     model_id = logged.model_id if run_id or backend.uri.startswith("http") else None
+    # MLflow counts versions itself. Deleting one keeps its number, so this reaches the number that a record has.
     while True:
         version = client.create_model_version(
             name, logged.artifact_location, run_id, tags, description=description, model_id=model_id
@@ -63,7 +64,7 @@ def create_version(
 def packaged(model: "SavedModel", levels: dict | None) -> Iterator[Path]:
     """The files of a version, in a temporary folder.
 
-    levels: those the model was scored at, which a folder that DVC brought may not have. None: the model's own.
+    levels: those at which the model was scored; a folder from DVC may have others. None: the model's own.
     """
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -74,7 +75,7 @@ def packaged(model: "SavedModel", levels: dict | None) -> Iterator[Path]:
 def describe(
     client: "MlflowClient", version: "ModelVersion", facts: dict, model: "SavedModel | Model"
 ) -> "ModelVersion":
-    """The version with these facts in its tags and on its card, in place of others."""
+    """Replace the facts in the tags and on the card of a version, and return it."""
     name, number = version.name, version.version
     for key, value in _tags(facts).items():
         if version.tags.get(key) != value:
@@ -84,7 +85,7 @@ def describe(
 
 
 def _tags(facts: dict) -> dict[str, str]:
-    """Scores and lineage where people look for them, and all facts in one for us."""
+    """Scores and lineage as tags for people, and one tag with all facts for Fewstep."""
     plain = {key: facts[key] for key in ("dataset", "recipe", "model_sha256")}
     flat = {key: str(value) for key, value in {**plain, **facts["lineage"], **facts["scores"]}.items()}
     return {**flat, "facts": json.dumps(facts)}
@@ -120,9 +121,9 @@ def get_version(client: "MlflowClient", name: str, which: int | str) -> "ModelVe
 
 
 def load_version(version: "ModelVersion", backend: Backend) -> "Model":
-    """The model of a version, read by this installation: no code that came with the version is run.
+    """The model of a version, read with the installed package: no code of the version is run.
 
-    Raises ValueError if files are missing, damaged, or not those that were registered.
+    Raises ValueError if files are missing, damaged, or changed since the version was registered.
     """
     from fewstep.models.model import SavedModel
 
@@ -143,7 +144,7 @@ def load_version(version: "ModelVersion", backend: Backend) -> "Model":
 
 @contextmanager
 def _folder_of(version: "ModelVersion", backend: Backend) -> Iterator[Path]:
-    """The files of a version: where they lie, if that is on this machine, else as the server sends them."""
+    """The folder of a version's files: their own if it is on this machine, else a temporary copy from the server."""
     if urlsplit(source := _source_of(version)).scheme in ("", "file"):
         yield Path(source.removeprefix("file://"))
     else:
@@ -159,13 +160,11 @@ def _source_of(version: "ModelVersion") -> str:
 
 
 def _download(version: "ModelVersion", backend: Backend, folder: Path) -> None:
-    """The PARTS of a version, as they lie there. Raises OSError where one cannot be had."""
+    """Download the files of a version. Raises OSError if one cannot be downloaded."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    for part in PARTS:
-        if part == PACKAGE and PACKAGE_SEAL not in version.tags:
-            continue  # registered before versions had one
+    for part in parts_of(version.tags):
         (place := (folder / part).parent).mkdir(parents=True, exist_ok=True)
         try:
             uri = f"{_source_of(version)}/{part}"
@@ -175,7 +174,7 @@ def _download(version: "ModelVersion", backend: Backend, folder: Path) -> None:
 
 
 def is_whole(version: "ModelVersion", backend: Backend) -> bool:
-    """Whether its files are all there, and those that were registered."""
+    """Whether no file is missing or was changed since the version was registered."""
     try:
         load_version(version, backend)
     except InvalidInput:
@@ -184,7 +183,7 @@ def is_whole(version: "ModelVersion", backend: Backend) -> bool:
 
 
 def mend_version(client: "MlflowClient", backend: Backend, version: "ModelVersion", model: "SavedModel") -> None:
-    """Make the files of a version again, and keep on it that they were. ValueError for another model."""
+    """Write the files of a version again, and note that in a tag. Raises ValueError for another model."""
     check_weights(version, model)
     with packaged(model, facts_of(version).get("levels")) as folder:
         _files_of(version, backend).log_artifacts(str(folder))
@@ -201,9 +200,9 @@ def show(version: "ModelVersion", backend: Backend, files: Sequence[Path]) -> No
 
 
 def _files_of(version: "ModelVersion", backend: Backend) -> "ArtifactRepository":
-    """Where files of a version are written. Raises ValueError if that is another project, which this is a copy of.
+    """Where files of a version are written. Raises ValueError if this project is a copy, and that is the original.
 
-    MLflow's client writes files of a logged model by its id, and a version registered without a run has none.
+    MLflow's client writes files of a logged model by its id, which a version without a run does not have.
     """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
@@ -218,26 +217,26 @@ def check_weights(version: "ModelVersion", model: "SavedModel") -> None:
 
 
 def check_files(version: "ModelVersion", model: "SavedModel", seals: dict[str, str]) -> None:
-    """Raise ValueError unless weights, description and code are those that the version was registered with.
+    """Raise ValueError unless weights, description, code and requirements are those that were registered.
 
     seals: as seals_of has them. A version has tags for what was sealed when it was registered.
     """
     check_weights(version, model)
-    for key in (CODE_SEAL, PACKAGE_SEAL, SEAL):
+    for key in SEALS:
         if version.tags.get(key, seals.get(key)) != seals.get(key):
             raise InvalidInput(f"{version.name} version {version.version}: its files are not the registered ones")
 
 
 def load_newer(backend: Backend, name: str, alias: str, number: int | None) -> "tuple[int, Model] | None":
-    """The number and the model of the version that holds an alias; None if that is version `number`.
+    """The number and the model of the version with this alias; None if that is version `number`.
 
-    Raises ValueError or ConnectionError where it cannot be had.
+    Raises ValueError or ConnectionError if it cannot be loaded.
     """
     version = get_version(backend.existing(), name, alias)
     return None if int(version.version) == number else (int(version.version), load_version(version, backend))
 
 
 def explain(client: "MlflowClient", version: "ModelVersion", reason: str, provisional: bool) -> None:
-    """Keep the reason for a version's aliases on it, and whether they are provisional."""
+    """Keep on a version the reason for its aliases, and whether they are provisional."""
     client.set_model_version_tag(version.name, version.version, "reason", reason)
     client.set_model_version_tag(version.name, version.version, "provisional", str(provisional).lower())

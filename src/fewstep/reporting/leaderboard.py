@@ -1,4 +1,4 @@
-"""Methods side by side: scores, levels and cost of each."""
+"""The leaderboard of a comparison: scores, levels and cost of each method."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,9 +15,9 @@ COST = ("images", "steps", "seconds", "parameters", "taught")
 
 @dataclass(frozen=True)
 class Method:
-    """A recipe's student: its scores at each NFE, in rising order, and what its training cost.
+    """The student of a recipe: its scores at each NFE, in increasing order, and the cost of its training.
 
-    images: seen in training. steps: of the optimiser. parameters: their number. taught: from a teacher.
+    images: seen in training. steps: of the optimiser. parameters: their number. taught: whether it had a teacher.
     """
 
     recipe: str
@@ -30,7 +30,7 @@ class Method:
 
     @classmethod
     def of(cls, student: SavedModel, evaluation: Evaluation) -> "Method":
-        """Of a student that was trained here, and its rows of an evaluation."""
+        """The method of a student that was trained here, with its rows of an evaluation."""
         made, name = student.spec.provenance, student.spec.name
         rows = tuple(sorted(evaluation.usual_rows_of(name), key=lambda row: row.nfe))
         assert made.images and made.training and made.seconds is not None and made.parameters
@@ -69,10 +69,10 @@ class Method:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Students of several recipes, trained for one budget and measured in one way, the best first.
+    """Students of several recipes, trained for one budget and measured in the same way, the best first.
 
-    primary: the score that ranks, at the fewest evaluations. reference: rows of the teacher. teacher_seconds: of its
-    training.
+    primary: the score that ranks them, at the fewest evaluations. reference: rows of the teacher. teacher_seconds: the
+    time of its training.
     """
 
     measurement: Measurement
@@ -120,7 +120,7 @@ class Leaderboard:
 
 
 def leaderboard(evaluation: Evaluation, students: Sequence[SavedModel], teacher: SavedModel) -> Leaderboard:
-    """The students of an evaluation of all, and what each cost; the best at the fewest evaluations first.
+    """The leaderboard of students that one evaluation scored together; the best at the fewest evaluations is first.
 
     Raises ValueError for an evaluation without a budget.
     """
@@ -144,7 +144,7 @@ def leaderboard(evaluation: Evaluation, students: Sequence[SavedModel], teacher:
 
 
 def leaderboard_table(board: Leaderboard) -> str:
-    """A line for each method, then the teacher and the floor, then what was published for the data set."""
+    """A line for each method, then the teacher and the floor, then published scores for the data set."""
     score = board.primary
     head = ["method", *(f"{score} {nfe} NFE" for nfe in board.nfes), "levels of 2 NFE", "steps", "images", "seconds"]
     lines = [head, *(_line(method, score) for method in board.methods)]
@@ -171,7 +171,7 @@ def _line(method: Method, score: str) -> list[str]:
 
 
 def _cost(board: Leaderboard) -> list[str]:
-    """What the table's seconds mean."""
+    """An explanation of the seconds in the table."""
     names = [method.recipe for method in board.methods]
     taught = ", ".join(method.recipe for method in board.methods if method.taught)
     own = "; pd has its own, and its last student was taught one step only" if "pd" in names else ""

@@ -60,7 +60,7 @@ def ladder_plot(
 
 
 def cost_plot(board: Leaderboard) -> Image.Image:
-    """Quality (log) against the seconds of training, a teacher's among them: a point for each method and NFE."""
+    """Quality (log) against seconds of training, including those of a teacher: a point for each method and NFE."""
     score, methods = board.primary, board.methods
     figure, [axes] = new_figure(7.2, 4.2 + 0.24 * -(-len(methods) // 4 + 1))
     for entry, (colour, _, line) in zip(methods, _styles(len(methods)), strict=True):
@@ -80,13 +80,13 @@ def cost_plot(board: Leaderboard) -> Image.Image:
 
 
 def _styles(count: int) -> list[tuple[str, str, str]]:
-    """Colour, marker and line of each: where colours come again, the line is another."""
+    """Colour, marker and line style of each. When colours repeat, the line style changes."""
     lines = (("-", ":", "--")[n // len(COLOURS) % 3] for n in range(count))
     return list(zip(islice(cycle(COLOURS), count), islice(cycle(MARKERS), count), lines, strict=True))
 
 
 def _tick(axis: "Axis") -> None:
-    """Labels as plain numbers; of logarithms at 1, 2 and 5 times a power of ten, and at nothing between."""
+    """Labels as plain numbers; on a logarithmic axis at 1, 2 and 5 times a power of ten."""
     from matplotlib.ticker import LogLocator
 
     if axis.get_scale() == "log":

@@ -1,4 +1,4 @@
-"""What papers report, to be seen beside one's own scores: other extractors, more samples, longer trainings."""
+"""Scores from papers, to be shown beside ours: of other extractors, more samples and longer trainings."""
 
 import csv
 from pathlib import Path
@@ -8,10 +8,10 @@ TABLE = Path(__file__).parent / "published_results.csv"
 
 
 def published_results(dataset: str) -> list[dict[str, Any]]:
-    """The figures of a data set, none if nothing is published for it.
+    """The published scores for a data set; [] if there are none.
 
-    dataset, method, family, source: words; nfe: a whole number; fid, is, precision, recall: numbers, or None where a
-    paper has none.
+    dataset, method, family, source: texts. nfe: a whole number. fid, is, precision, recall: numbers, or None if the
+    paper does not report them.
     """
     with TABLE.open(newline="") as file:
         return [_typed(row) for row in csv.DictReader(file) if row["dataset"] == dataset]

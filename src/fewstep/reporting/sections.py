@@ -1,4 +1,4 @@
-"""What a report shows of models and their scores."""
+"""The parts of a report on models and their scores."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ BETWEEN = {"interpolate": "from one seed to another", "interpolate images": "fro
 
 
 def lead_of(evaluation: Evaluation, student: Model) -> str:
-    """What the student does, in a sentence."""
+    """The student's speed and score in a sentence."""
     score, name = evaluation.primary, student.spec.name
     row = evaluation.row_of(name, 1)
     assert row is not None and row.images_per_second is not None  # student_nfe always has 1
@@ -37,7 +37,7 @@ def lead_of(evaluation: Evaluation, student: Model) -> str:
 
 
 def samples_part(settings: Sequence[SamplingSetting], store: ArrayStore, seed: int) -> Part:
-    """Samples from the same noise of every model, sampler and NFE, beside training data."""
+    """Samples of every model, sampler and NFE from the same noise, and training data."""
     count = SHOWN if store.space.kind == "images" else 1000
     found = [(f"{r.model}, {r.sampler}, {r.nfe} NFE", r.generate(seed, np.arange(count))) for r in settings]
     found.insert(0, ("training data", np.array(store.images("train")[:count])))
@@ -46,7 +46,7 @@ def samples_part(settings: Sequence[SamplingSetting], store: ArrayStore, seed: i
 
 
 def ladder_part(evaluation: Evaluation) -> Part:
-    """Quality against cost: student and teacher, every sampler."""
+    """Quality against cost of student and teacher with every sampler."""
     names = [evaluation.primary, *(name for name in score_names(evaluation) if name.startswith("recall"))]
     plots = [(name, ladder_plot(evaluation, name), ladder_plot(evaluation, name, width=PHONE)) for name in names]
     words = "Each line is one way to sample; bars are intervals over seeds, and the dashed line is held-out data."
@@ -54,7 +54,7 @@ def ladder_part(evaluation: Evaluation) -> Part:
 
 
 def trajectory_part(teacher: Model, student: Model, seed: int) -> Part:
-    """One noise through the levels."""
+    """One noise at every level."""
     levels, rows = trajectories(teacher, student, seed)
     words = (
         "One noise on the teacher's way to an image. First row: the noisy image; second: the clean image that the "
@@ -66,7 +66,7 @@ def trajectory_part(teacher: Model, student: Model, seed: int) -> Part:
 
 
 def neighbours_part(samples: np.ndarray, store: ArrayStore, rate: float, k: int = 3) -> Part:
-    """Samples above their nearest training images, and the memorisation rate."""
+    """Samples with their nearest training images below, and the memorisation rate."""
     training = store.images("train")
     _, indices = TrainingSet(training).nearest(samples[:COLUMNS], k)
     near = [np.stack([training[i] for i in column]) for column in indices.T]
@@ -79,7 +79,7 @@ def neighbours_part(samples: np.ndarray, store: ArrayStore, rate: float, k: int 
 
 
 def edited_parts(trials: Sequence[Trial], nfe: int) -> list[Part]:
-    """Interpolations, and every other task before and after. nfe: evaluations per edited image."""
+    """Interpolations, and all other tasks before and after. nfe: evaluations per edited image."""
     strips = [trial for trial in trials if trial.name in BETWEEN]
     tasks = [trial for trial in trials if trial.name not in BETWEEN]
     between = [Figure(BETWEEN[trial.name], draw(trial.edited, len(trial.edited))) for trial in strips]
@@ -101,7 +101,7 @@ def _said(trial: Trial) -> str:
 
 
 def scores_part(evaluation: Evaluation) -> Part:
-    """All scores, beside what is published for the data set."""
+    """All scores, and published scores for the data set."""
     names, floor, measurement = score_names(evaluation), evaluation.floor, evaluation.measurement
     rows = [
         [f"{r.model}, {r.sampler}, {r.nfe} NFE", *(cell(r.scores.get(n)) for n in names), speed(r)]
@@ -121,7 +121,7 @@ def scores_part(evaluation: Evaluation) -> Part:
 
 
 def used_part(evaluation: Evaluation, models: Sequence[Model], more: dict[str, str]) -> Part:
-    """What all this was made with."""
+    """Data, features, seeds, models and versions that the report is based on."""
     how, used = evaluation.measurement, evaluation.measurement.extractor
     facts = {
         "data": f"{how.dataset}, {how.data_sha256}",

@@ -1,4 +1,4 @@
-"""One noise on its way to an image, as teacher and student see it at every level."""
+"""One noise on its way to an image, and the estimates of teacher and student at every level."""
 
 import numpy as np
 import torch
@@ -17,9 +17,9 @@ def trajectories(
 ) -> tuple[list[float], dict[str, np.ndarray]]:
     """Levels [shown], and stored values [shown, ...] of each of "noisy", "teacher" and "student".
 
-    noisy: points of the teacher's ODE (Heun), scaled to the deviation of data. The others: what each takes to be the
-    clean image there. A consistent student's is the same all along (Song et al. 2023, Definition 1); a teacher's turns
-    from the mean of the data into one of them.
+    noisy: points of the teacher's ODE (Heun), scaled to the standard deviation of data. The others: estimates of the
+    clean image at these points. Those of a consistent student are all the same (Song et al. 2023, Definition 1); those
+    of a teacher change from the mean of the data to a single image.
     """
     denoiser, noise = _function(teacher, seed, index)
     estimate, _ = _function(student, seed, index)

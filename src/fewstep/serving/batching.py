@@ -1,4 +1,4 @@
-"""Samples for several callers at once, made in batches of the size that suits the model."""
+"""Samples for several callers at once, in batches of the size that is fastest for the model."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,22 +6,22 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from fewstep.models.model import Model
 
+T = TypeVar("T")
+TURN = 4  # evaluations of a turn on the device, in batches: what a small request waits for at most
 LARGEST, GAIN = 256, 1.1  # a batch is doubled while that makes the model this many times faster
 ROUNDS = 3
 
 
 @dataclass(frozen=True)
 class Order:
-    """A call for samples, which are those of Model.sample for range(count).
-
-    nfe: network evaluations an image.
-    """
+    """A call for the samples of Model.sample with indices range(count). nfe: network evaluations per image."""
 
     count: int
     nfe: int
@@ -29,65 +29,109 @@ class Order:
     label: int | None = None
 
 
-class BatchQueue:
-    """A model that any number of threads may call. Orders that arrive while a batch is made share the next one.
+class Waiting:
+    """An order that is being made. parts: its samples so far. alone: it shares no batch, since one with it failed."""
 
-    size: samples in a batch; by default the fastest, which is measured.
+    def __init__(self, order: Order):
+        self.order, self.result = order, Future[np.ndarray]()
+        self.parts: list[np.ndarray] = []
+        self.made, self.alone = 0, False
+
+    @property
+    def left(self) -> int:
+        """Samples that are still to be made."""
+        return self.order.count - self.made
+
+
+class BatchQueue:
+    """A model that any number of threads may call. Orders that wait share batches.
+
+    size: samples in a batch; by default the fastest size is measured. A turn on the device is one batch of at most
+    TURN x size evaluations. Orders take turns, so that a small one never waits for the whole of a large one.
     """
 
     def __init__(self, model: Model, size: int | None = None):
-        self.model, self._waiting = model, SimpleQueue()
+        self.model = model
+        self._arrived: SimpleQueue[Waiting] = SimpleQueue()
+        self._waiting: list[Waiting] = []  # known to the worker alone, whoever waits longest for a turn first
         self._worker = ThreadPoolExecutor(1)  # one, so that torch keeps one team of threads
         self.size = size or self.alone(best_size, partial(speed, model))
 
     def __call__(self, orders: Sequence[Order]) -> list[np.ndarray]:
         """The samples of each order, [count, ...] stored values."""
-        results = [Future() for _ in orders]
-        for pair in zip(orders, results, strict=True):
-            self._waiting.put(pair)
-        self._worker.submit(self._make_waiting)  # finds nothing where an earlier turn has taken them along
-        return [result.result() for result in results]
+        waiting = [Waiting(order) for order in orders]
+        for each in waiting:
+            self._arrived.put(each)
+        self._worker.submit(self._take_turn)
+        return [each.result.result() for each in waiting]
 
-    def alone(self, function: Callable, *arguments):
+    def alone(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call a function between two batches, and return its result."""
         return self._worker.submit(function, *arguments).result()
 
-    def _make_waiting(self) -> None:
-        alike: dict[tuple, list[tuple[Order, Future]]] = {}
-        while not self._waiting.empty():
-            order, result = self._waiting.get()
-            alike.setdefault((order.nfe, order.label is None), []).append((order, result))
-        for pairs in alike.values():
-            self._settle(pairs)
-
-    def _settle(self, pairs: list[tuple[Order, Future]]) -> None:
-        """Give each order its samples. If that fails, try each alone: an order fails for its own caller only."""
+    def _take_turn(self) -> None:
+        """Make one batch for whoever waits longest, and for orders like it; then let others have their turn."""
+        while not self._arrived.empty():
+            self._waiting.append(self._arrived.get())
+        if not self._waiting:
+            return
+        shares = self._share_batch()
         try:
-            made = self._make([order for order, _ in pairs])
+            self._make(shares)
         except Exception as problem:
-            if len(pairs) == 1:
-                pairs[0][1].set_exception(problem)
-            else:
-                for pair in pairs:
-                    self._settle([pair])
-        else:
-            for (_, result), samples in zip(pairs, made, strict=True):
-                result.set_result(samples)
+            if len(shares) == 1:
+                self._settle(shares[0][0], problem)
+            for each, _ in shares:
+                each.alone = True  # so that an order fails for its own caller only
+        served = [each for each, _ in shares]
+        self._waiting = [each for each in self._waiting if each not in served] + [e for e in served if e.left]
+        if self._waiting:
+            self._worker.submit(self._take_turn)
 
-    def _make(self, orders: list[Order]) -> list[np.ndarray]:
-        """Samples for orders of one NFE that all have a label, or none has."""
-        rows = [(order.seed, index, order.label) for order in orders for index in range(order.count)]
-        samples = []
-        for start in range(0, len(rows), self.size):
-            seeds, indices, labels = zip(*rows[start : start + self.size], strict=True)
-            given = None if labels[0] is None else torch.tensor(labels)
-            samples.append(self.model.sample(orders[0].nfe, seeds, indices, given))
-        ends = np.cumsum([order.count for order in orders])
-        return np.split(np.concatenate(samples), ends[:-1])
+    def _share_batch(self) -> list[tuple[Waiting, int]]:
+        """The orders of the next batch, with the samples that each has in it: the same for all, as far as they go."""
+        first = self._waiting[0]
+        room = max(1, min(self.size, TURN * self.size // first.order.nfe))
+        alike = [first] if first.alone else [each for each in self._waiting if _kind(each) == _kind(first)][:room]
+        shares = []
+        for number, each in enumerate(sorted(alike, key=lambda each: each.left)):
+            taken = min(each.left, room // (len(alike) - number))
+            shares.append((each, taken))
+            room -= taken
+        return shares
+
+    def _make(self, shares: list[tuple[Waiting, int]]) -> None:
+        """Make the next samples of orders that are alike."""
+        rows = [
+            (each.order.seed, index, each.order.label)
+            for each, count in shares
+            for index in range(each.made, each.made + count)
+        ]
+        seeds, indices, labels = zip(*rows, strict=True)
+        given = None if labels[0] is None else torch.tensor(labels)
+        samples = self.model.sample(shares[0][0].order.nfe, seeds, indices, given)
+        ends = np.cumsum([count for _, count in shares])
+        for (each, count), part in zip(shares, np.split(samples, ends[:-1]), strict=True):
+            each.parts.append(part)
+            each.made += count
+            if not each.left:
+                self._settle(each)
+
+    def _settle(self, each: Waiting, problem: Exception | None = None) -> None:
+        if problem is None:
+            each.result.set_result(np.concatenate(each.parts))
+        else:
+            each.made = each.order.count  # there is nothing left to make
+            each.result.set_exception(problem)
+
+
+def _kind(each: Waiting) -> tuple[int, bool, bool]:
+    """What orders of one batch have in common: NFE, and whether they have a label."""
+    return each.order.nfe, each.order.label is None, each.alone
 
 
 def best_size(speed_at: Callable[[int], float], largest: int = LARGEST) -> int:
-    """The smallest power of 2 at which doubling the batch makes hardly more images a second."""
+    """The smallest power of 2 at which doubling the batch hardly gives more images per second."""
     size, best = 1, speed_at(1)
     while size < largest:
         try:
@@ -101,7 +145,7 @@ def best_size(speed_at: Callable[[int], float], largest: int = LARGEST) -> int:
 
 
 def speed(model: Model, size: int) -> float:
-    """Images a second in batches of this size, the best of several."""
+    """Images per second in batches of this size, the best of several rounds."""
     times = []
     for _ in range(ROUNDS):
         started = time.perf_counter()

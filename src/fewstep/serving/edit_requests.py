@@ -1,4 +1,4 @@
-"""Edits that a caller of the served generator asks for: images come in as base64 PNGs."""
+"""Edits for callers of the served generator, who send images as base64 PNGs."""
 
 import base64
 import binascii
@@ -21,7 +21,7 @@ OPTIONS = ("factor", "level", "first", "last", "frames")
 
 
 def edited(model: Model, request: Request) -> np.ndarray:
-    """The edited images, uint8 [N, C, H, W]. Raises BadRequest for options or images that the task does not take."""
+    """The edited images, uint8 [N, C, H, W]. Raises BadRequest for options or images that do not fit the task."""
     asked, seed = request.edit, request.seed
     assert asked is not None
     options = _options(asked)
@@ -34,24 +34,26 @@ def edited(model: Model, request: Request) -> np.ndarray:
         images = [read_image(_opened(picture, model, n), n, model.space, task.factor) for n, picture in named]
         other = seed + 1 if asked.to is None else asked.to
         given = np.stack(images) if images else None
-        return carry_out(EditOrder(asked.task, task, given, request.nfe, seed, other, request.label), model).edited
+        return carry_out(
+            EditOrder(asked.task, task, given, request.nfe, seed, other, request.class_number), model
+        ).edited
     except InvalidInput as problem:
         raise BadRequest(f"edit: {problem}") from None
 
 
 def edit_levels(model: Model, request: Request) -> Tensor:
-    """The noise levels of an edit: the task's own, or else the model's."""
+    """The noise levels of an edit: those of the task, or else of the model."""
     assert request.edit is not None
     return levels_of(model, build_task(request.edit.task, _options(request.edit)), request.nfe)
 
 
 def _options(asked: EditRequest) -> dict[str, Any]:
-    """The options of a task, all but the mask."""
+    """The options of a task, except the mask."""
     return {name: getattr(asked, name) for name in OPTIONS if getattr(asked, name) is not None}
 
 
 def _opened(picture: str, model: Model, name: str) -> io.BytesIO:
-    """The file of a PNG. Raises ValueError for one larger than the model's images, before any pixel is unpacked."""
+    """A PNG as a file. Raises ValueError if it is larger than the model's images, before any pixel is decompressed."""
     try:
         file = io.BytesIO(base64.b64decode(picture, validate=True))
         width, height = Image.open(file, formats=("PNG",)).size

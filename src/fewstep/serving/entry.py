@@ -1,6 +1,7 @@
-"""The `generator.py` of a registered version, which MLflow runs ("models from code"): the version's own Fewstep serves.
+"""The `generator.py` of a registered version, which MLflow runs ("models from code").
 
-Nothing of Fewstep is imported before its hash is compared with the one that MLmodel has.
+The Fewstep that is packed in the version serves it. Nothing of it is imported before its hash is compared with that in
+MLmodel.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The generator behind a registered version, as MLflow loads and calls it (pyfunc)."""
+"""The generator of a registered version, as MLflow loads and calls it (pyfunc)."""
 
 import base64
 import io
@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel
 
 from fewstep.editing.image_files import as_picture
-from fewstep.models.model import SavedModel
+from fewstep.models.model import Model, SavedModel
 from fewstep.registry.package import SEAL, seals_of
 from fewstep.registry.versions import check_files, get_version, load_newer
 from fewstep.serving.batching import BatchQueue, Order
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Served:
-    """A version while it is served. name, number: None for one that came from no registry."""
+    """A version while it is served. name, number: None if it was not loaded from a registry."""
 
     queue: BatchQueue
     name: str | None
@@ -39,10 +39,10 @@ class Served:
 
 
 class Generator(PythonModel):
-    """Samples and edits of a version's model. With FEWSTEP_FOLLOW it follows an alias of the registry."""
+    """Samples and edits by the model of a version. With FEWSTEP_FOLLOW it follows an alias of the registry."""
 
     def load_context(self, context) -> None:
-        """Raises MlflowException if the files are not those that MLmodel, or the registry, describes."""
+        """Raises MlflowException if the files differ from what MLmodel or the registry describes."""
         saved, registered = SavedModel.open(context.artifacts["model"]), context.model_config
         folder = Path(context.artifacts["model"]).parents[1]
         seals = seals_of(folder)
@@ -51,11 +51,16 @@ class Generator(PythonModel):
         registered_as = _version(folder)
         if registered_as:
             _check_registered(saved, seals, *registered_as)
-        self.served = Served(BatchQueue(saved.load()), *(registered_as or (None, None)))
+        self.serve(saved.load(), *(registered_as or (None, None)))
+
+    def serve(self, model: Model, name: str | None = None, number: int | None = None) -> "Generator":
+        """Serve this model. name, number: its registered model and version, None if it was not registered."""
+        self.served = Served(BatchQueue(model), name, number)
         self.reloading, self.looked = threading.Lock(), time.monotonic()
+        return self
 
     def predict(self, context, model_input: list[Request], params=None):
-        """A dictionary per request: images (base64 PNGs) or points, and what made them."""
+        """A dictionary for each request: images (base64 PNGs) or points, and how they were made."""
         if any(request.reload is True for request in model_input):
             self._reload()
         elif os.environ.get(FOLLOW) and time.monotonic() > self.looked + EVERY:
@@ -65,23 +70,23 @@ class Generator(PythonModel):
         requests = checked(model_input, served.queue.model)
         edits = {n: served.queue.alone(edited, served.queue.model, r) for n, r in enumerate(requests) if r.edit}
         drawn = [r for r in requests if not r.edit]
-        made = iter(served.queue([Order(r.num_images, r.nfe, r.seed, r.label) for r in drawn]))
+        made = iter(served.queue([Order(r.num_images, r.nfe, r.seed, r.class_number) for r in drawn]))
         return [_answer(served, r, edits[n] if n in edits else next(made)) for n, r in enumerate(requests)]
 
     def _follow(self) -> None:
-        """Reload in the background, where a failure has no caller to answer: it goes to the log."""
+        """Reload in the background. No caller waits for it, so a failure goes to the log."""
         try:
             self._reload()
         except MlflowException as problem:
             log.warning("%s", problem.message)
 
     def _reload(self) -> None:
-        """Serve the version that holds the followed alias now. If it cannot be loaded, the present one stays."""
+        """Serve the version that has the followed alias now. If it cannot be loaded, the current one stays."""
         now, alias = self.served, os.environ.get(FOLLOW)
         if now.name is None:
             raise BadRequest("reload: this model was not loaded from a registry, so it has no newer version")
         if not alias:
-            how = f"start it as {FOLLOW}=champion mlflow models serve ..."
+            how = f"start it with {FOLLOW}=champion"
             raise BadRequest(f"reload: this server follows no alias and keeps version {now.number}: {how}")
         with self.reloading:
             try:
@@ -99,16 +104,16 @@ def _answer(served: Served, request: Request, samples: np.ndarray) -> dict:
     model = served.queue.model
     shown = {"points": samples.tolist()} if model.space.kind == "points" else {"images": [_png(i) for i in samples]}
     # "steps" is the former name of "nfe", for callers from before.
-    asked = {"nfe": request.nfe, "steps": request.nfe, "seed": request.seed, "label": request.label}
-    if request.label is not None:
-        asked["class"] = model.space.classes[request.label]
+    asked = {"nfe": request.nfe, "steps": request.nfe, "seed": request.seed, "label": request.class_number}
+    if request.class_number is not None:
+        asked["class"] = model.space.classes[request.class_number]
     levels = edit_levels(model, request) if request.edit else model.levels(request.nfe)
     made_by = {"model_sha256": model.sha256, "model": served.name, "version": served.number}
     return {**shown, **asked, "levels": levels.tolist(), **made_by}
 
 
 def _check_registered(model: SavedModel, seals: dict[str, str], name: str, number: int) -> None:
-    """Compare with the registry's hashes too: MLmodel may have been replaced together with the files it describes."""
+    """Compare with the hashes in the registry too: somebody may have replaced MLmodel together with the files."""
     try:
         backend = Backend.at(Path.cwd(), mlflow.get_tracking_uri())
         version = get_version(backend.existing(), name, number)
@@ -122,7 +127,7 @@ def _check_registered(model: SavedModel, seals: dict[str, str], name: str, numbe
 
 
 def _version(folder: Path) -> tuple[str, int] | None:
-    """Name and number of a version that was loaded from a registry: MLflow writes two lines of YAML beside it."""
+    """Name and number of a version that was loaded from a registry, from two lines of YAML that MLflow writes."""
     if not (folder / REGISTERED).exists():
         return None
     lines = (line.partition(": ") for line in (folder / REGISTERED).read_text().splitlines())

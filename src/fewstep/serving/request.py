@@ -3,6 +3,8 @@
 from typing import Annotated
 
 from mlflow.exceptions import MlflowException
+
+# MLflow's error codes, which its server turns into a status: 400 and 503.
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, field_validator
 
@@ -21,11 +23,11 @@ Label = Annotated[str | None, PlainValidator(lambda value: value)]
 
 
 class Wrong(str):
-    """An error message in place of an invalid field: raised at once, MLflow would echo the whole request with it."""
+    """An error message in place of an invalid field. If it were raised at once, MLflow would echo the whole request."""
 
 
 class EditRequest(BaseModel):
-    """The options of `fewstep edit`. images: base64 PNGs. mask: one too, or the name of an editing mask."""
+    """The options of `fewstep edit`. images: base64 PNGs. mask: a base64 PNG, or the name of an editing mask."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -41,16 +43,16 @@ class EditRequest(BaseModel):
 
     @property
     def count(self) -> int:
-        """Images that it makes."""
+        """The number of images that the edit makes."""
         return (self.frames or Interpolate.frames) if self.task == "interpolate" else len(self.images or [])
 
 
 class Request(BaseModel):
     """Images to draw, or to edit.
 
-    num_images: 1 to 256. nfe: network evaluations an image, 1 to 64, with num_images x nfe at most 1024; "steps", its
-    former name, works too. label: a class by its name or number. edit: images to edit, in place of num_images.
-    reload: first look which version holds the alias that the server follows, and serve that.
+    num_images: 1 to 256. nfe: network evaluations per image, 1 to 64, with num_images x nfe at most 1024; its former
+    name "steps" works too. label: a class by its name or number. edit: images to edit, in place of num_images. reload:
+    first look up which version has the alias that the server follows, and serve that one.
     """
 
     model_config = ConfigDict(extra="allow", strict=True)
@@ -72,13 +74,18 @@ class Request(BaseModel):
             return Wrong(error_of(".".join([info.field_name, *map(str, first["loc"])]), first))
 
     @property
+    def class_number(self) -> int | None:
+        """The number of the class that is asked for: `checked` has put it in place of its name."""
+        return None if self.label is None else int(self.label)
+
+    @property
     def count(self) -> int:
-        """Images that it asks for."""
+        """The number of images that the request asks for."""
         return self.edit.count if self.edit else self.num_images
 
 
 class Refusal(MlflowException, UserError):
-    """An error whose message stays as it is: MLflow's server would put the whole request, images and all, before it."""
+    """An error that keeps its message: MLflow's server would put the whole request, with its images, in front of it."""
 
     def __setattr__(self, name, value):
         if name != "message" or "message" not in vars(self):
@@ -86,14 +93,14 @@ class Refusal(MlflowException, UserError):
 
 
 class BadRequest(Refusal, ValueError):
-    """A caller's mistake: a ValueError in Python, status 400 from a server."""
+    """A mistake of the caller: a ValueError in Python, status 400 from a server."""
 
     def __init__(self, message: str):
         super().__init__(message, error_code=INVALID_PARAMETER_VALUE)
 
 
 class NotReloaded(Refusal):
-    """Status 503 from a server, which goes on with the version that it has."""
+    """Status 503 from a server, which continues with its current version."""
 
     def __init__(self, message: str):
         super().__init__(message, error_code=TEMPORARILY_UNAVAILABLE)

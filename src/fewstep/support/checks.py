@@ -5,6 +5,7 @@ follow "must be", or None if that is what it is.
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -106,12 +107,14 @@ def whole(check: Check = finite) -> Check:
     return holds
 
 
-def each(check: Check) -> Check:
-    """Each item of a list passes the check, and there is one at least."""
+def each(check: Check, most: int = 2**16) -> Check:
+    """Each item of a list passes the check, and there is one at least. most: items."""
 
     def holds(value: Any, owner: Any = None) -> str | None:
         if not isinstance(value, list | tuple) or not value:
             return "a list"
+        if len(value) > most:
+            return f"a list of at most {most}"
         allowed = next(filter(None, (check(item, owner) for item in value)), None)
         return allowed and f"{allowed} each"
 
@@ -123,6 +126,12 @@ def distinct(value: Any, _owner: Any = None) -> str | None:
     return None if len(set(value)) == len(value) else "a list without repetitions"
 
 
+def up_to(most: float, check: Check) -> Check:
+    """What passes the check, and is at most so much: more is a slip. Only the end that is broken is named."""
+    highest = at_most(most)
+    return lambda value, owner=None: check(value, owner) or highest(value, owner)
+
+
 def optional(check: Check) -> Check:
     """None, or what passes the check."""
     return lambda value, owner=None: None if value is None else check(value, owner)
@@ -131,6 +140,15 @@ def optional(check: Check) -> Check:
 def instance_of(kind: type | tuple[type, ...], words: str) -> Check:
     """A value of a type, which the words name: "true or false"."""
     return lambda value, _owner=None: None if isinstance(value, kind) else words
+
+
+def matches(pattern: str, words: str) -> Check:
+    """Text that is of a pattern from its beginning to its end. words: what that is."""
+    return lambda value, _owner=None: None if isinstance(value, str) and re.fullmatch(pattern, value) else words
+
+
+text = instance_of(str, "text")
+file_name = matches(r"[^/\\\x00-\x1f.][^/\\\x00-\x1f]{0,199}", "a name: no path, not hidden, at most 200 characters")
 
 
 def one_of(*choices: Any) -> Check:

@@ -49,7 +49,11 @@ class Divergence(UserError, RuntimeError):
     """A training whose loss or gradient is no longer finite."""
 
 
-FAMILY = {kind.__name__: kind for kind in (InvalidInput, StorageError, Unreachable, Divergence)}
+class OutOfMemory(UserError, MemoryError):
+    """A GPU or a machine with too little memory for what was asked of it."""
+
+
+FAMILY = {kind.__name__: kind for kind in (InvalidInput, StorageError, Unreachable, Divergence, OutOfMemory)}
 
 
 def family_of(error: UserError) -> str:

@@ -1,27 +1,40 @@
-"""Writing a folder or a file as a whole: all of it or nothing, and the older one until then."""
+"""Writing a folder or a file as a whole: all of it or nothing, and the older one until then.
+
+What is being made lies beside its place under a hidden name of its own, so that two processes can write the same thing
+at once: each is whole, and the later one stays. The process holds a lock on it, which the system frees however the
+process ends. So what a kill left behind is known, and the next writer removes it.
+"""
 
 import errno
+import fcntl
+import glob
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
-from fewstep.support.errors import InvalidInput, StorageError
+from fewstep.support.errors import InvalidInput, StorageError, UserError
 
-OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
+OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)
+KEPT = "Nothing new was kept, and what was there before is untouched."
 
 
-def write_json(file: Path, facts: dict[str, Any]) -> None:
+def write_json(file: Path, facts: Any) -> None:
     """Write the file, and its folder where there is none: there is the older file or the new one, never a part."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
-    write_facts(partial, facts)
-    os.replace(partial, file)
+    write_text(file, json.dumps(facts, indent=2) + "\n")
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write the file, and its folder where there is none: there is the older file or the new one, never a part."""
+    with replaced_file(file) as partial:
+        partial.write_text(text)
 
 
 def write_facts(file: Path, facts: dict[str, Any]) -> None:
@@ -55,38 +68,50 @@ def naming_full_disk(what: str, place: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replaced_folder(folder: Path, marker: str, needed_bytes: int) -> Iterator[Path]:
+def replaced_file(file: Path) -> Iterator[Path]:
+    """An empty file beside `file`, which takes its place when the block ends, and is removed if it fails.
+
+    It ends as `file` does, so that libraries know the format. What is no file, such as /dev/stdout, is written as it
+    is. Raises StorageError where it cannot be written.
+    """
+    if file.exists() and not file.is_file():
+        yield file
+        return
+    with _naming_refusal(file, 0), _own_place(file, Path.touch) as partial:
+        yield partial
+        sync_file(partial)
+        os.replace(partial, file)
+
+
+@contextmanager
+def replaced_folder(folder: Path, marker: str | None, needed_bytes: int) -> Iterator[Path]:
     """An empty folder beside `folder` that takes its place when the block ends, and is removed if it fails.
 
-    marker: the file by which an older folder of this kind is known. Raises ValueError where `folder` holds something
-    else, and OSError (ENOSPC) with the folder and the bytes needed, before the block where they can be seen missing.
+    marker: the file by which an older folder of this kind is known; None: any is replaced. Raises ValueError where
+    `folder` holds something else, and StorageError with the folder and the bytes needed, before the block where they
+    can be seen missing.
     """
     folder = folder.resolve()
-    if folder.exists() and not (folder / marker).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InvalidInput(f"{folder} is not empty and holds no {marker}, so it is left alone. Name another folder.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    check_replaceable(folder, marker)
     restore_replaced(folder)
-    partial, older = (folder.with_name(f".{folder.name}.{state}") for state in ("partial", "older"))
-    shutil.rmtree(partial, ignore_errors=True)
-    if shutil.disk_usage(folder.parent).free < needed_bytes:
-        raise _out_of_space(folder, needed_bytes)
-    try:
-        partial.mkdir()
+    with _naming_refusal(folder, needed_bytes), _own_place(folder, Path.mkdir) as partial:
+        if shutil.disk_usage(folder.parent).free < needed_bytes:
+            raise _out_of_space(folder, needed_bytes)
         yield partial
-        _swap(folder, partial, older)
-    except OSError as error:
-        if error.errno in OUT_OF_SPACE:
-            raise _out_of_space(folder, needed_bytes) from error
-        raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        _swap(folder, partial)
 
 
 def move_folder(source: Path, target: Path, marker: str) -> None:
     """Move a folder to another place, whole or not at all, where it replaces an older one as in replaced_folder."""
-    with replaced_folder(target, marker, 0) as partial:
-        partial.rmdir()
-        shutil.move(source, partial)
+    target = target.resolve()
+    check_replaceable(target, marker)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.stat().st_dev == target.parent.stat().st_dev:
+        restore_replaced(target)
+        _swap(target, source)
+    else:
+        copy_folder(source, target, marker)
+        shutil.rmtree(source)
 
 
 def copy_folder(source: Path, target: Path, marker: str) -> None:
@@ -96,30 +121,131 @@ def copy_folder(source: Path, target: Path, marker: str) -> None:
         shutil.copytree(source, partial, dirs_exist_ok=True)
 
 
+def check_replaceable(folder: Path, marker: str | None) -> None:
+    """Raise ValueError where a folder is not empty and not of the kind that is known by the marker."""
+    if marker and folder.exists() and not (folder / marker).exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InvalidInput(f"{folder} is not empty and holds no {marker}, so it is left alone. Name another folder.")
+
+
 def restore_replaced(folder: Path) -> None:
     """Put the older folder back where a kill fell between the two renames of its replacement."""
-    older = folder.with_name(f".{folder.name}.older")
-    if older.exists() and not folder.exists():
-        older.rename(folder)
+    if _older(folder).exists() and not folder.exists():
+        with _alone_in(folder.parent):  # which waits for a replacement that is being made
+            if _older(folder).exists() and not folder.exists():
+                _older(folder).rename(folder)
 
 
-def _swap(folder: Path, partial: Path, older: Path) -> None:
-    if folder.exists():
+def _older(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.older")
+
+
+def _swap(folder: Path, partial: Path) -> None:
+    """Put a new folder in the place of an older one."""
+    older = _older(folder)
+    with _alone_in(folder.parent):
+        if folder.exists():
+            shutil.rmtree(older, ignore_errors=True)
+            folder.rename(older)
+        try:
+            partial.rename(folder)
+        except OSError:
+            if older.exists():
+                older.rename(folder)
+            raise
         shutil.rmtree(older, ignore_errors=True)
-        folder.rename(older)
+
+
+@contextmanager
+def _own_place(target: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+    """A new hidden file or folder beside the target, gone when the block ends; what dead processes left goes before."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.partial*"):
+        remove_if_dead(left)
+    partial, held = _make_locked(target, make)
     try:
-        partial.rename(folder)
+        yield partial
+    finally:
+        os.close(held)
+        _remove(partial)
+
+
+def _make_locked(target: Path, make: Callable[[Path], None]) -> tuple[Path, int]:
+    """What was made, and the descriptor that holds it. It is made again where another process takes it for dead."""
+    while True:
+        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.partial{target.suffix}")
+        make(partial)
+        with suppress(FileNotFoundError):
+            held = os.open(partial, os.O_RDONLY)
+            _try_lock(held)
+            if partial.exists():
+                return partial, held
+            os.close(held)
+
+
+def remove_if_dead(left: Path) -> None:
+    """Remove what a process was making, if that process has ended."""
+    with suppress(OSError):
+        held = os.open(left, os.O_RDONLY)
+        try:
+            if _try_lock(held):
+                _remove(left)
+        finally:
+            os.close(held)
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Whether nobody else holds it. Where a file system knows no such locks, nothing is taken for dead."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        if older.exists():
-            older.rename(folder)
+        return False
+    return True
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Nobody else replaces what is in a folder meanwhile."""
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # of a file system without locks
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)
+
+
+@contextmanager
+def _naming_refusal(place: Path, needed_bytes: int) -> Iterator[None]:
+    """What the system says against writing to a place, in words."""
+    try:
+        yield
+    except UserError:
         raise
-    shutil.rmtree(older, ignore_errors=True)
+    except OSError as error:
+        if error.errno in OUT_OF_SPACE:
+            raise _out_of_space(place, needed_bytes) from error
+        if error.errno in REFUSED and _is_beside(place, error.filename):
+            raise StorageError(f"{place} cannot be written: {error.strerror}. {KEPT}", error.errno) from error
+        raise
 
 
-def _out_of_space(folder: Path, needed_bytes: int) -> StorageError:
-    free = shutil.disk_usage(folder.parent).free
-    words = (
-        f"not enough disk space for {folder}: {needed_bytes:,} bytes are needed and {free:,} are free. Nothing new was "
-        "kept, and what was there before is untouched. Make room, or name a folder on another disk."
+def _is_beside(place: Path, name: object) -> bool:
+    """Whether an error is about what is made beside a place, and not about what is read for it."""
+    return isinstance(name, str | Path) and (
+        Path(name).name.startswith(f".{place.name}.") or Path(name) in place.parents
     )
-    return StorageError(words, errno.ENOSPC)
+
+
+def _out_of_space(place: Path, needed_bytes: int) -> StorageError:
+    free = shutil.disk_usage(place.parent).free
+    sizes = f"{needed_bytes:,} bytes are needed and {free:,} are free" if needed_bytes else "the disk is full"
+    return StorageError(
+        f"not enough disk space for {place}: {sizes}. {KEPT} Make room, or name a place on another disk.", errno.ENOSPC
+    )

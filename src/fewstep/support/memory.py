@@ -1,8 +1,14 @@
-"""The memory that a network's passes free and ask for again."""
+"""Memory: what a network's passes free and ask for again, and what is said where there is too little."""
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+
+import torch
+
+from fewstep.support.errors import OutOfMemory
 
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # of glibc's mallopt
 PIECE, REST = 2**30, 2**31 - 1
@@ -17,3 +23,20 @@ def keep_freed_memory() -> bool:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     return mallopt is not None and bool(mallopt(MMAP_THRESHOLD, PIECE) and mallopt(TRIM_THRESHOLD, REST))
+
+
+@contextmanager
+def naming_lack_of_memory(what: str, advice: str) -> Iterator[None]:
+    """Raise OutOfMemory where there is too little memory for `what`, on the GPU or on the machine.
+
+    advice: what to set, as a sentence.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        place = "GPU" if isinstance(error, torch.OutOfMemoryError) else "machine"
+        raise OutOfMemory(f"the {place} has too little memory for {what}. {advice}") from error
+    except RuntimeError as error:
+        if "DefaultCPUAllocator" not in str(error):  # PyTorch has no class of its own for this
+            raise
+        raise OutOfMemory(f"the machine has too little memory for {what}. {advice}") from error

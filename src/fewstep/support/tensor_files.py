@@ -1,7 +1,9 @@
 """Tensors in a folder: safetensors beside a JSON file, and what their content comes to."""
 
 import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.torch import save_file
@@ -24,3 +26,8 @@ def hash_tensors(tensors: dict[str, Tensor]) -> str:
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def seal(facts: dict[str, Any]) -> str:
+    """sha256 of a description, which shows a later change."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -1,8 +1,7 @@
-"""Where MLflow keeps runs and versions."""
+"""The server or the database where MLflow keeps runs and versions."""
 
 import logging
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -10,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from fewstep.support.errors import InvalidInput, Unreachable
+from fewstep.support.errors import InvalidInput, Unreachable, UserError
+from fewstep.tracking.database import ensure_database
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SQLITE = "sqlite:///"
+# Names of MLflow's error codes (mlflow.protos.databricks_pb2.ErrorCode), as MlflowException.error_code has them.
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the latter is said of an alias
 AWAY = ("TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED")
 
@@ -53,7 +54,7 @@ class Backend:
 
     @property
     def address(self) -> str:
-        """The URI without a password, for people."""
+        """The URI without its password, to be shown."""
         return self.uri.replace(self._password, "")
 
     @property
@@ -88,15 +89,17 @@ class Backend:
 
     def client(self) -> "MlflowClient":
         """A client that has just had an answer; ConnectionError, within seconds, where there is none."""
+        for name, level in (("mlflow.store.db.utils", logging.WARNING), ("urllib3.connectionpool", logging.ERROR)):
+            logging.getLogger(name).setLevel(level)
         try:
             if self.database:
-                _probe(self.database)
+                ensure_database(self.database)
             from mlflow import MlflowClient
 
-            for name, level in (("mlflow.store.db.utils", logging.WARNING), ("urllib3.connectionpool", logging.ERROR)):
-                logging.getLogger(name).setLevel(level)
             client = MlflowClient(self.uri, registry_uri=self.uri)
             client.search_experiments(max_results=1)
+        except UserError:
+            raise
         except Exception as problem:
             raise Unreachable(f"MLflow at {self.address} does not answer: {self.words(problem)}") from problem
         return client
@@ -133,13 +136,3 @@ class Backend:
         if known.lifecycle_stage == "deleted":
             client.restore_experiment(known.experiment_id)
         return known.experiment_id
-
-
-def _probe(database: Path) -> None:
-    """MLflow retries a database that cannot be opened for minutes: ask it first."""
-    database.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(database, timeout=5)
-    try:
-        connection.execute("PRAGMA schema_version").fetchone()
-    finally:
-        connection.close()

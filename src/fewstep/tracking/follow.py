@@ -1,4 +1,4 @@
-"""What a training says in its run folder, read while it is written."""
+"""Reads the progress that a training writes to its run folder, while it is being written."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ def list_pictures(folder: Path) -> list[Picture]:
 class Progress:
     """Reads `progress.jsonl` and `pictures/` of a run folder, each entry and picture once.
 
-    A last line without an end is left for the next time; what a resumed training repeats is passed over.
+    An incomplete last line is left for the next call. Entries that a resumed training repeats are skipped.
     """
 
     def __init__(self, folder: Path | str):
@@ -40,7 +40,7 @@ class Progress:
         self._pictures: set[Path] = set()
 
     def read(self) -> tuple[list[dict], list[Picture]]:
-        """What is new since the last call: entries of rising `images`, pictures."""
+        """New entries and pictures since the last call, with increasing `images`."""
         pictures = [picture for picture in list_pictures(self._folder) if picture.path not in self._pictures]
         self._pictures.update(picture.path for picture in pictures)
         return list(self._entries()), pictures
@@ -66,7 +66,7 @@ class Progress:
 
 
 def _parse(line: bytes) -> dict | None:
-    """An entry; None for a line that is none. A line torn by a kill may have the next one stuck to it."""
+    """The entry of a line, or None. After a kill, the next line may follow an incomplete one without a line break."""
     try:
         entry = json.loads(line[max(line.rfind(b"{"), 0) :])
         return entry if isinstance(entry["images"], int) else None
@@ -75,9 +75,10 @@ def _parse(line: bytes) -> dict | None:
 
 
 class Follower:
-    """A thread that gives what is new in a run folder to consumers, and what is left when it stops.
+    """A thread that passes new entries and pictures of a run folder to consumers, and the rest when it stops.
 
-    Each is called every `seconds` with (entries, pictures), often both empty; one that raises is not called again.
+    Each consumer is called every `seconds` with (entries, pictures), often both empty. After an error it is not called
+    again.
     """
 
     def __init__(self, folder: Path | str, consumers: Sequence[Consumer], seconds: float = 0.5):
@@ -90,7 +91,7 @@ class Follower:
         return self
 
     def stop(self, patience: float = 60.0) -> None:
-        """Hand over what is left; after `patience` seconds the training goes on without."""
+        """Pass on the rest. After `patience` seconds it returns anyway."""
         self._stopping.set()
         self._thread.join(patience)
         if self._thread.is_alive():

@@ -14,9 +14,9 @@ LONGEST_PARAM = 6000  # MLflow's limit
 
 
 def git_state(folder: Path | str) -> dict[str, str]:
-    """The commit of a working tree, and whether files differ from it; "unknown" where there is none.
+    """The commit of a working tree, and whether files differ from it; "unknown" without git.
 
-    What a run itself writes (data/, the dvc.lock files) does not count.
+    Files that a run writes itself (data/, the dvc.lock files) do not count.
     """
 
     def git(*words: str) -> str:
@@ -30,7 +30,7 @@ def git_state(folder: Path | str) -> dict[str, str]:
 
 
 def lock_state(folder: Path | str) -> dict[str, str]:
-    """The hash of dvc.lock, DVC's last record of data and models by their hashes; nothing where there is none."""
+    """The hash of dvc.lock, in which DVC keeps the hashes of data and models; {} without that file."""
     lock = Path(folder) / "dvc.lock"
     return {"dvc_lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest()} if lock.is_file() else {}
 
@@ -38,9 +38,9 @@ def lock_state(folder: Path | str) -> dict[str, str]:
 def run_tags(
     recipe: str, data_sha256: str, env: str | None = None, command: str | None = None, project: Path | str = "."
 ) -> dict[str, str]:
-    """The tags of every run, MLflow's own names for its Source and Version columns among them.
+    """The tags of every run, including those that MLflow shows in its columns Source and Version.
 
-    env, command: those of this process if not given (KEDRO_ENV, what was typed).
+    env, command: by default those of this process (KEDRO_ENV, the command line).
     """
     git = git_state(project)
     env = env or os.environ.get("KEDRO_ENV", "base")
@@ -54,7 +54,10 @@ def run_tags(
 
 
 def flatten(params: Mapping, prefix: str = "") -> dict[str, str]:
-    """Nested parameters -> {"a.b": text}: what is no text as JSON, odd characters in names as "_", long values cut."""
+    """Nested parameters -> {"a.b": text}. Other values than text are JSON, and long values are cut.
+
+    MLflow allows few characters in names: others become "_".
+    """
     flat = {}
     for name, value in params.items():
         key = prefix + re.sub(r"[^\w\-. :/]", "_", str(name))
@@ -66,6 +69,6 @@ def flatten(params: Mapping, prefix: str = "") -> dict[str, str]:
 
 
 def _shorten(text: str) -> str:
-    """The whole value is in the run's params.json."""
+    """A text within MLflow's limit. The run's params.json has the whole value."""
     note = f" ... ({len(text)} characters, see params.json)"
     return text if len(text) <= LONGEST_PARAM else text[: LONGEST_PARAM - len(note)] + note

@@ -1,4 +1,4 @@
-"""The calls to MLflow that a run needs, within its limits on one call."""
+"""The calls to MLflow that a run needs, within MLflow's limits on a single call."""
 
 import re
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ NOT_METRICS = ("step", "images", "total_images")
 
 
 def points_of(entries: list[dict], start_ms: int) -> "list[Metric]":
-    """The numbers in lines of a progress file, by images seen."""
+    """The numbers in entries of a progress file as metrics, with images seen as their step."""
     from mlflow.entities import Metric
 
     return [
@@ -30,7 +30,7 @@ def log_points(client: "MlflowClient", run_id: str, points: "list[Metric]") -> N
 
 
 def find_run(client: "MlflowClient", run_id: str | None) -> "MlflowRun | None":
-    """A run that is there and not deleted."""
+    """The run if it exists and is not deleted, else None."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -43,7 +43,7 @@ def find_run(client: "MlflowClient", run_id: str | None) -> "MlflowRun | None":
 
 
 def log_texts(client: "MlflowClient", run: "MlflowRun", params: dict, tags: dict) -> None:
-    """What the run does not have yet; a param is never changed."""
+    """Log the params and tags that the run does not have yet. MLflow does not allow a param to change."""
     from mlflow.entities import Param, RunTag
 
     new_params = [Param(key, value) for key, value in params.items() if key not in run.data.params]
@@ -54,7 +54,7 @@ def log_texts(client: "MlflowClient", run: "MlflowRun", params: dict, tags: dict
 
 
 def logged_pictures(client: "MlflowClient", run_id: str) -> set[tuple[str, int]]:
-    """(key, step) of the pictures that MLflow has whole: it writes the small copy last."""
+    """(key, step) of the pictures that MLflow has completely: it writes their small copies last."""
     names = (
         re.fullmatch(r"images/(.+)\+step\+(\d+)\+.*\+compressed\.webp", file.path)
         for file in client.list_artifacts(run_id, "images")

@@ -1,4 +1,4 @@
-"""One MLflow run per stage of work, kept in step with the run folder."""
+"""MLflow runs, one for each training, kept up to date from its run folder."""
 
 import json
 import logging
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+STATE = {"experiment": str, "name": str, "created_ms": int, "run_id": str | None, "status": str, "images": int}
+STATE |= {"params": dict, "tags": dict, "scores": dict, "files": list}
 INTERVAL, PATIENCE = 2.0, 30.0  # seconds from one push to the next, and after one that failed
 
 
@@ -30,16 +32,15 @@ def open_run(
     params: Mapping | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> "Run":
-    """The run of a run folder: new, or the one in `<folder>/tracking.json`. Nothing is asked of MLflow yet.
+    """The run of a run folder: a new one, or that of `<folder>/tracking.json`. MLflow is not contacted yet.
 
-    params: nested. Where a later session on the same run differs, the first values stay; tags `later.<name>` have the
-    new ones.
+    params: nested. If a later session on the same run has other values, the first ones stay, and tags `later.<name>`
+    have the new ones.
     """
     path = Path(folder) / "tracking.json"
     given: dict = json.loads(json.dumps(dict(params or {}), default=str))
     tags = dict(tags or {})
-    if path.exists():
-        state = json.loads(path.read_text())
+    if state := _read_state(path):
         first = flatten(state["params"]) | state["tags"]
         now = flatten(given) | tags
         state["tags"] |= {f"later.{key}": value for key, value in now.items() if first.get(key, value) != value}
@@ -58,11 +59,26 @@ class Connection:
     pictures: set[tuple[str, int]]
 
 
-class Run:
-    """A handle on one run. MLflow being away costs a warning, never the work: the next push brings what is missing.
+def _read_state(path: Path) -> dict | None:
+    """What a run is, if anything; None, with a warning, where the file was damaged."""
+    if not path.exists():
+        return None
+    try:
+        state = json.loads(path.read_text())
+        wrong = [key for key, kind in STATE.items() if not isinstance(state[key], kind)]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as problem:
+        wrong = [repr(problem)]
+    if wrong:
+        log.warning("%s is damaged (%s): this work is logged as a new run.", path, ", ".join(wrong))
+        return None
+    return state
 
-    `with run:` marks it as running, then finished, failed or killed. As a consumer of a Follower it gets entries and
-    pictures from there; without one it reads the run folder itself when it pushes.
+
+class Run:
+    """One MLflow run. If MLflow does not answer there is a warning, and the next push sends what is missing.
+
+    `with run:` marks it as running, then as finished, failed or killed. A run that is a consumer of a Follower gets
+    entries and pictures from it; without a Follower it reads the run folder when it pushes.
     """
 
     def __init__(self, path: Path, state: dict, backend: Backend):
@@ -76,16 +92,16 @@ class Run:
 
     @property
     def run_id(self) -> str | None:
-        """MLflow's id; None until MLflow was first reached."""
+        """MLflow's id; None until MLflow has answered once."""
         return self._state["run_id"]
 
     @property
     def code(self) -> dict[str, str]:
-        """The commit that it began with and whether files differed from it, as git_state has them."""
+        """The commit at the start and whether files differed from it, as in git_state."""
         return {key: value for key, value in self._state["tags"].items() if key.startswith("git_")}
 
     def __call__(self, entries: Sequence[dict], pictures: Sequence[Picture]) -> None:
-        """Take what is new from a Follower, and push it now and then."""
+        """Take new entries and pictures from a Follower, and push from time to time."""
         with self._lock:
             if self._progress:  # the Follower begins with the first line: what was read here comes again
                 self._progress, self._entries, self._pictures = None, [], []
@@ -105,17 +121,17 @@ class Run:
         self.push()
 
     def log_scores(self, flat: Mapping[str, float]) -> None:
-        """Scores of the run's model by flat names such as `fid_digits/nfe_01`."""
+        """Log scores of the run's model, with names such as `fid_digits/nfe_01`."""
         self._state["scores"] = dict(flat)
         self.push()
 
     def attach(self, *files: Path | str) -> bool:
-        """Files to keep with the run, such as a sample sheet; whether MLflow has them by now."""
+        """Keep files, such as a sample sheet, with the run. Returns whether MLflow has them now."""
         self._state["files"] += [str(Path(file).resolve()) for file in files]
         return self.push()
 
     def push(self) -> bool:
-        """Bring MLflow up to date; False, and one warning, where it cannot be reached."""
+        """Bring MLflow up to date. Returns False, with one warning, if it cannot be reached."""
         with self._lock:
             try:
                 self._save()
@@ -141,7 +157,7 @@ class Run:
         self._push_results(self._connection)
 
     def _connect(self) -> Connection:
-        """Once the run is there with its params and tags: made again if MLflow lost it."""
+        """Find the run, or create it with its params and tags, again if MLflow has lost it."""
         client, state = self._backend.client(), self._state
         run = find_run(client, self.run_id)
         if run is None:
@@ -162,7 +178,7 @@ class Run:
         self._pictures += pictures
 
     def _push_metrics(self, connection: Connection) -> None:
-        """A line has one timestamp whenever it is logged, and MLflow keeps one of equal points: nothing twice."""
+        """Log new entries. An entry has a fixed timestamp and MLflow keeps one of equal points, so none is doubled."""
         new = [entry for entry in self._entries if entry["images"] > self._state["images"]]
         log_points(connection.client, connection.run_id, points_of(new, self._state["created_ms"]))
         if new:
@@ -188,7 +204,7 @@ class Run:
         self._pictures = waiting
 
     def _push_results(self, connection: Connection) -> None:
-        """Scores that MLflow does not have yet, files, and how the run ended."""
+        """Log scores that MLflow does not have yet, files, and the status of the run."""
         from mlflow.entities import Metric
 
         client, run_id = connection.client, connection.run_id

@@ -1,7 +1,13 @@
-"""Checkpoints: a folder of safetensors and JSON that is there whole or not at all."""
+"""Checkpoints: a folder of safetensors and JSON that is there whole or not at all, and that knows its own content.
+
+checkpoint.json says what the tensors come to (sha256), and its seal what it says itself. So a checkpoint that was
+changed, by a hand or by a disk, is told from a whole one, and the one before it is taken.
+"""
 
 import json
+import logging
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,52 +15,113 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fewstep.support.files import naming_full_disk, replaced_folder, write_facts
-from fewstep.support.tensor_files import write_tensors
+from fewstep.support.errors import InvalidInput
+from fewstep.support.files import naming_full_disk, remove_if_dead, replaced_folder, write_facts
+from fewstep.support.tensor_files import hash_tensors, seal, write_tensors
 
 KEPT = 2
 FACTS, TENSORS = "checkpoint.json", "checkpoint.safetensors"
+FORMER = {"step", "job", "seconds"}  # in the facts of a checkpoint without a seal
+Facts = dict[str, Any]
+log = logging.getLogger(__name__)
 
 
-def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], facts: dict[str, Any]):
+def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], facts: Facts):
     """Write <folder>/step_<step>; the two newest are kept.
 
     Raises OSError in words when the disk is full: what was there before stays.
     """
     final, size = folder / f"step_{step:09d}", sum(tensor.nbytes for tensor in tensors.values())
+    facts = {"step": step, **facts, "sha256": hash_tensors(tensors)}
     with naming_full_disk(f"checkpoint of step {step}", folder), replaced_folder(final, FACTS, size) as partial:
         write_tensors(partial / TENSORS, tensors)
-        write_facts(partial / FACTS, {"step": step, **facts})
+        write_facts(partial / FACTS, {**facts, "seal": seal(facts)})
     for old in checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Whole checkpoints, oldest first."""
+    """Checkpoints, oldest first. Whether one is whole, only reading it tells."""
     return sorted(p for p in folder.glob("step_*") if p.is_dir())
 
 
-def newest_facts(folder: Path) -> dict[str, Any] | None:
-    """The facts of the newest checkpoint whose facts can be read, or None."""
+def newest_facts(folder: Path) -> Facts | None:
+    """The facts of the newest checkpoint whose facts are as they were written, or None."""
     for path in reversed(checkpoints(folder)):
         try:
-            return json.loads((path / "checkpoint.json").read_text())
-        except (OSError, ValueError):
+            return _read_facts(path)
+        except InvalidInput:
             continue
     return None
 
 
-def load_newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Tensors and facts of the newest checkpoint that can be read, or None; removes what interrupted writes left."""
+def newest_whole(folder: Path) -> Path | None:
+    """The newest checkpoint that is as it was written."""
+    return next((path for path, found in _read_all(folder) if not isinstance(found, InvalidInput)), None)
+
+
+def load_newest(folder: Path) -> tuple[dict[str, Tensor], Facts] | None:
+    """Tensors and facts of the newest checkpoint that is whole, or None where there is no checkpoint.
+
+    Warns of the newer ones that are not, and raises InvalidInput where none is. Removes what interrupted writes left.
+    """
     for remains in folder.glob(".step_*"):
-        shutil.rmtree(remains, ignore_errors=True)
+        remove_if_dead(remains)
+    damaged: list[InvalidInput] = []
+    for path, found in _read_all(folder):
+        if not isinstance(found, InvalidInput):
+            for problem in damaged:
+                log.warning("%s. The training goes on from %s.", problem, path.name)
+            return found
+        damaged.append(found)
+    if damaged:
+        raise InvalidInput(
+            f"{'; '.join(map(str, damaged))}: no checkpoint of this training is whole. Start it again with "
+            "--params=fresh=true."
+        )
+    return None
+
+
+def _read_all(folder: Path) -> Iterator[tuple[Path, tuple[dict[str, Tensor], Facts] | InvalidInput]]:
+    """Each checkpoint, newest first, with its content, or with what is wrong with it."""
     for path in reversed(checkpoints(folder)):
         try:
-            facts = json.loads((path / FACTS).read_text())
-            return load_file(path / TENSORS), facts
-        except (OSError, ValueError, SafetensorError):
-            continue
-    return None
+            yield path, _read(path)
+        except InvalidInput as problem:
+            yield path, problem
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], Facts]:
+    facts = _read_facts(path)
+    try:
+        tensors = load_file(path / TENSORS)
+    except (OSError, SafetensorError) as problem:
+        raise InvalidInput(f"the checkpoint {path} is damaged ({problem})") from problem
+    if facts.get("sha256", found := hash_tensors(tensors)) != found:
+        raise InvalidInput(f"the checkpoint {path} is damaged (its tensors are not those that were written)")
+    return tensors, facts
+
+
+def _read_facts(path: Path) -> Facts:
+    """The facts as they were given to save_checkpoint, with the step and the hash of the tensors.
+
+    A checkpoint of an earlier version of Fewstep has neither hash nor seal, and is taken as it is.
+    """
+    try:
+        facts = json.loads((path / FACTS).read_text())
+    except (OSError, ValueError, RecursionError) as problem:
+        raise InvalidInput(f"the checkpoint {path} is damaged ({problem})") from problem
+    known = dict(facts) if isinstance(facts, dict) else {}
+    found = known.pop("seal", None)
+    whole = known.keys() >= FORMER if found is None else found == seal(known)
+    if not whole or known.get("step") != _step_of(path):
+        raise InvalidInput(f"the checkpoint {path} is damaged ({FACTS} is not as it was written)")
+    return known
+
+
+def _step_of(path: Path) -> int | None:
+    number = path.name.removeprefix("step_")
+    return int(number) if number.isdecimal() else None
 
 
 def flatten(**modules: nn.Module) -> dict[str, Tensor]:

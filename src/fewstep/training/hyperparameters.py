@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-from fewstep.support.checks import above, at_least, check_fields, each, within
+from fewstep.support.checks import above, at_least, between, check_fields, each, instance_of, up_to, whole, within
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 OPTIMIZERS = ("adam", "adamw", "radam")
 PRECISIONS = ("auto", "bf16", "fp32")
+MOST_IMAGES, MOST_IN_A_BATCH = 10**12, 2**20  # of a training
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,15 @@ class TrainingSettings:
         check_name("optimizer", self.optimizer, OPTIMIZERS)
         check_name("precision", self.precision, PRECISIONS)
         check_name("learning_rate_decay", self.learning_rate_decay, ("constant", "linear"))
-        check_fields(self, images=above(0), batch_size=above(0), micro_batch_size=at_least(0))
-        check_fields(self, learning_rate=above(0), learning_rate_warmup=at_least(0), betas=each(within(0, 1)))
-        check_fields(self, weight_decay=at_least(0), clip=at_least(0), label_dropout=within(0, 1))
-        check_fields(self, ema_halflife=at_least(0), ema_rampup=at_least(0))
-        check_fields(self, checkpoint_every=above(0), progress_every=above(0), pictures_every=above(0))
+        images, length = up_to(MOST_IMAGES, whole(above(0))), up_to(MOST_IMAGES, at_least(0))
+        check_fields(self, images=images, checkpoint_every=images, progress_every=images, pictures_every=images)
+        check_fields(self, learning_rate_warmup=whole(length), ema_halflife=length, ema_rampup=between(0, 1))
+        check_fields(self, batch_size=up_to(MOST_IN_A_BATCH, whole(above(0))))
+        check_fields(self, micro_batch_size=up_to(MOST_IN_A_BATCH, whole(at_least(0))))
+        check_fields(self, learning_rate=up_to(1000, above(0)), betas=each(within(0, 1)), label_dropout=within(0, 1))
+        check_fields(self, weight_decay=up_to(1000, at_least(0)), clip=up_to(1e6, at_least(0)))
+        boolean = instance_of(bool, "true or false")
+        check_fields(self, labels=boolean, flips=boolean)
 
     @property
     def steps(self) -> int:

@@ -23,10 +23,10 @@ from fewstep.diffusion.randomness import StepRandomness, derive_seed
 from fewstep.losses.distances import build_distance
 from fewstep.models.model import Model, build_function
 from fewstep.objectives import Batch, Networks, Objective, Progress
-from fewstep.support.errors import Divergence
-from fewstep.support.memory import keep_freed_memory
+from fewstep.support.errors import Divergence, InvalidInput
+from fewstep.support.memory import keep_freed_memory, naming_lack_of_memory
 from fewstep.training.batches import Batches
-from fewstep.training.checkpoint import checkpoints, flatten, load_newest, part_of, save_checkpoint
+from fewstep.training.checkpoint import flatten, load_newest, newest_whole, part_of, save_checkpoint
 from fewstep.training.ema import update_average
 from fewstep.training.job import Job
 from fewstep.training.lock import sole_training
@@ -35,6 +35,10 @@ from fewstep.training.progress import ProgressLog
 from fewstep.training.start import check_same_job, start_from
 
 M = TypeVar("M", bound=nn.Module)
+LESS_MEMORY = (
+    "Set a smaller training.micro_batch_size, which leaves the numbers of the batch as they are, or a smaller network: "
+    "fewstep plan says what fits."
+)
 
 
 @dataclass(frozen=True)
@@ -77,11 +81,12 @@ class Training:
         keep_freed_memory()
         self.job, self.run_dir, self.worker = job, run_dir, worker
         self.settings = job.recipe.training
-        store = ArrayStore.open(job.data)
+        store = opened_data(job, whole=worker.rank == 0)
         self.space = store.space
         self.batches = Batches(store.images("train"), store.labels("train"), self.space, self.settings, job.recipe.seed)
         self.parts: list[Tensor] = []  # parts of the loss of a micro-batch, each followed by a level of its own
         self.networks = self._build_networks()
+        # Samples, sheets and the finished model come from the average, which is less noisy than the student.
         self.average = frozen_copy(self.networks.student).eval()
         self.step_module = Step(self.objective, self.networks)
         self.settings_of = {
@@ -91,6 +96,7 @@ class Training:
         self.optimizers = self._new_optimizers()
         self.forward: nn.Module = self.step_module
         if worker.size > 1:
+            # Networks have no buffers that change in training, so there is nothing to broadcast.
             self.forward = DistributedDataParallel(
                 self.step_module, broadcast_buffers=False, find_unused_parameters=self.objective.has_idle_modules
             )
@@ -101,6 +107,7 @@ class Training:
     def _build_networks(self) -> Networks:
         recipe, self.objective = self.job.recipe, self.job.recipe.objective
         device = self.worker.device
+        # Initial weights depend on the recipe's seed alone, not on what this process has drawn before.
         with torch.random.fork_rng([]):
             torch.manual_seed(derive_seed("weights", recipe.seed))
             student = build_function(self.job.spec, self.space).to(device)
@@ -158,6 +165,7 @@ class Training:
         if stage.step == 0 and progress.step > 0:
             self._begin_stage()
         loss = self._accumulate_gradients(progress)
+        # Each optimiser has its own norm: gradients of an adversarial network must not shrink those of the student.
         norms = {}
         for name, module in self.step_module.trained.items():
             norms[name] = nn.utils.clip_grad_norm_(module.parameters(), settings.clip or math.inf, foreach=True)
@@ -192,14 +200,16 @@ class Training:
             rows = slice(first, first + size)
             rng = StepRandomness(self.job.recipe.seed, self.step, settings.batch_size, rows, worker.device)
             batch = self.batches(self.step, rows, worker.device)
-            self.parts.clear()
+            self.parts.clear()  # the objective fills it again through Networks.at_levels
             with self._gradients_kept_here() if micro < micro_batches - 1 else nullcontext():
                 with torch.autocast(worker.device.type, torch.bfloat16, enabled=self._uses_bf16()):
                     losses = self.forward(batch, progress, rng)
+                # The mean is taken in float32, because a sum over a batch loses digits in bf16.
                 loss = reduce(torch.add, (part.float().mean() for part in losses.values())) / micro_batches
                 loss.backward()
             seen.append(torch.stack([reduce(torch.add, losses.values()).detach().float(), *self.parts]))
             total += losses["student"].detach().float().mean() / micro_batches
+        # Only a divergence needs this, on every worker: rows of other workers stay 0 until they are summed up.
         self.seen = torch.zeros(len(seen[0]), settings.batch_size, device=worker.device)
         self.seen[:, worker.rank * share : (worker.rank + 1) * share] = torch.cat(seen, dim=1)
         return worker.mean(total)
@@ -235,8 +245,8 @@ class Training:
         return f"level{'s' * (len(found) > 1)} {', '.join(found)}"
 
     def _kept(self) -> str:
-        kept = checkpoints(self.run_dir / "checkpoints")
-        return f"The last good checkpoint stays ({kept[-1].name})." if kept else "There was no checkpoint yet."
+        kept = newest_whole(self.run_dir / "checkpoints")
+        return f"The last good checkpoint stays ({kept.name})." if kept else "There was no checkpoint yet."
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the next step depends on, by name."""
@@ -278,15 +288,27 @@ class Training:
     def model(self) -> Model:
         """The averaged student as it is now."""
         provenance = self.job.provenance
+        more = {**provenance.more, "workers": self.worker.size, "threads": torch.get_num_threads()}
         if self.other_numerics:
-            provenance = replace(provenance, more={**provenance.more, "other_numerics": self.other_numerics})
+            more["other_numerics"] = self.other_numerics
         provenance = replace(
             provenance,
+            more=more,
             images=self.step * self.settings.batch_size,
             seconds=round(self.seconds, 1),
             parameters=sum(p.numel() for p in self.average.parameters()),
         )
         return Model(self.average, self.space, replace(self.job.spec, provenance=provenance))
+
+
+def opened_data(job: Job, whole: bool) -> ArrayStore:
+    """The images of a job. Raises ValueError if they are not those that it was made for. whole: check the content."""
+    store = ArrayStore.open(job.data)
+    if store.sha256 != job.data_sha256:
+        raise InvalidInput(f"the data in {job.data} were replaced since the training of {job.name} was asked for.")
+    if whole:
+        store.verify()
+    return store
 
 
 def frozen_copy(module: M) -> M:
@@ -297,18 +319,25 @@ def frozen_copy(module: M) -> M:
 def train(job: Job, run_dir: Path, worker: Worker = Worker()) -> Path:
     """Train a job to its end, from the newest checkpoint in run_dir if any. Returns the finished model's folder.
 
-    Raises Divergence if the loss is not finite, ValueError if the checkpoint is of another job or if another process
-    trains in run_dir.
+    Raises Divergence if the loss is not finite, OutOfMemory if it does not fit the device, ValueError if the checkpoint
+    is of another job or if another process trains in run_dir.
     """
     finished = run_dir / "model"
     with sole_training(run_dir) if worker.rank == 0 else nullcontext():
         if worker.size > 1:
             dist.barrier()  # nobody reads checkpoints that an orphan may still write
         if not finished.exists():
-            _train_to_the_end(job, run_dir, worker)
+            with naming_lack_of_memory(_at_once(job, worker), LESS_MEMORY):
+                _train_to_the_end(job, run_dir, worker)
         if worker.size > 1:
             dist.barrier()
     return finished
+
+
+def _at_once(job: Job, worker: Worker) -> str:
+    """What a worker needs memory for, in words."""
+    settings = job.recipe.training
+    return f"{job.name} with {settings.micro_batch_size or settings.batch_size // worker.size} samples at once"
 
 
 def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
@@ -318,10 +347,12 @@ def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
     started, first = time.perf_counter(), training.step
     before = training.seconds
 
+    # In images, not steps: batch sizes need not divide the interval, and the last step always counts.
     def crossed(every: int) -> bool:
         images = training.step * settings.batch_size
         return images % every < settings.batch_size or training.step == lasts
 
+    # Workers other than the first only train. What is written is the same for all of them.
     while training.step < lasts:
         facts = training.make_step()
         images, elapsed = training.step * settings.batch_size, time.perf_counter() - started

@@ -8,12 +8,12 @@ from typing import Any, Literal
 import torch
 
 from fewstep.data.space import DataSpace
-from fewstep.diffusion.levels import RHO, SIGMA_MAX, SIGMA_MIN
-from fewstep.models.model import SavedModel, build_function, knows_no_label
+from fewstep.diffusion.levels import RHO, RHOS, SIGMA_MAX, SIGMA_MIN
+from fewstep.models.model import SavedModel, build_function
 from fewstep.models.spec import Levels, ModelSpec, levels_from_json, levels_to_json
 from fewstep.objectives import Objective, build_objective
 from fewstep.preconditioning import Preconditioner
-from fewstep.support.checks import above, check_fields, inside
+from fewstep.support.checks import check_fields, inside
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 from fewstep.training.hyperparameters import TrainingSettings
@@ -36,7 +36,7 @@ class NoiseRange:
     def __post_init__(self):
         if self.sigma_max != SIGMA_MAX:
             raise InvalidInput.of("sigma_max", self.sigma_max, f"{SIGMA_MAX:g}, where samplers start")
-        check_fields(self, sigma_min=inside(0, SIGMA_MAX), rho=above(0))
+        check_fields(self, sigma_min=inside(0, SIGMA_MAX), rho=RHOS)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Recipe:
                     f"the teacher was trained at scale {teacher.space.scale:g}, and these data have {space.scale:g}: "
                     f"kedro run --pipelines=ingest --params=data.scale={teacher.space.scale:g}"
                 )
-            self._check_labels(teacher.spec.labels, knows_no_label(teacher.spec))
+            self._check_labels(teacher.spec.labels, teacher.spec.knows_no_label)
             if self.start == "teacher":
                 with torch.device("meta"):
                     taught_by = build_function(teacher.spec, teacher.space).network

@@ -31,7 +31,7 @@ def _left_by_other_numerics(runs: Path, job: Job) -> Path | None:
 
     def same(folder: Path) -> bool:
         facts = newest_facts(folder / "checkpoints")
-        return facts is not None and {**facts["job"], "numerics": None} == {**job.description, "numerics": None}
+        return facts is not None and {**facts.get("job", {}), "numerics": None} == {**job.description, "numerics": None}
 
     unfinished = [folder for folder in runs.glob(f"{job.name}-*") if not (folder / "model").exists()]
     return max(filter(same, unfinished), key=lambda folder: (folder / "checkpoints").stat().st_mtime, default=None)

@@ -11,6 +11,7 @@ from fewstep.evaluation.features.pretrained import PRETRAINED
 from fewstep.evaluation.features.sources import make_extractor, open_extractor
 from fewstep.support.device import best_device
 from fewstep.support.errors import InvalidInput
+from fewstep.support.files import write_json
 
 CHOICE = "choice.json"
 WITHOUT_LABELS = (
@@ -43,7 +44,7 @@ def choose_extractor(
         else:
             check_images(open_extractor(features, weights), store.space)
             note = ON_WHITE.format(features) if store.space.shape[0] == 4 and features in PRETRAINED else ""
-    (folder / CHOICE).write_text(json.dumps({"features": chosen, "weights": weights}) + "\n")
+    write_json(folder / CHOICE, {"features": chosen, "weights": weights})
     return note
 
 

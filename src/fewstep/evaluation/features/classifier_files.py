@@ -10,14 +10,16 @@ from safetensors.torch import load_file, save
 from fewstep.evaluation.features.classifier import Classifier
 from fewstep.evaluation.features.extractor import Extractor, file_sha256
 from fewstep.support.errors import InvalidInput
+from fewstep.support.files import replaced_file, write_json
 
 
 def save_classifier(stem: Path, classifier: Classifier, record: dict[str, Any]) -> None:
     """stem.safetensors, then stem.json, which is there only when both are whole."""
     stem.with_suffix(".json").unlink(missing_ok=True)
-    stem.with_suffix(".safetensors").write_bytes(save(classifier.state_dict()))
+    with replaced_file(stem.with_suffix(".safetensors")) as partial:
+        partial.write_bytes(save(classifier.state_dict()))
     record = {**record, "sha256": file_sha256(stem.with_suffix(".safetensors"))}
-    stem.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n")
+    write_json(stem.with_suffix(".json"), record)
 
 
 def open_classifier(stem: Path, device: str = "cpu") -> Extractor:

@@ -1,7 +1,6 @@
 """A report for people: what student and teacher make, how good it is, and what it was made with."""
 
 import platform
-import shutil
 from importlib.metadata import version
 
 from PIL import Image
@@ -32,6 +31,7 @@ from fewstep.reporting.sections import (
     used_part,
 )
 from fewstep.support.errors import UserError
+from fewstep.support.files import replaced_folder, write_text
 from fewstep.tracking import git_state
 
 PACKAGES = ("fewstep", "torch", "numpy", "torch-fidelity", "kedro", "mlflow")
@@ -100,16 +100,15 @@ def _edited(images: ArrayStore, student: Model, teacher: Model | None, editing: 
             trials, _ = try_tasks(images, student, teacher, **dict(editing), on_progress=bar)
     except UserError as refusal:
         return [Part("Editing", f"There is none: {refusal}")]
-    return edited_parts(trials, editing.steps)
+    return edited_parts(trials, editing.nfe)
 
 
 def track_report(report: str, pictures: dict[str, Image.Image], student: SavedModel, workplace: Workplace) -> None:
     """Report and pictures on the MLflow run that trained the student; the report on its registered versions too."""
     folder = workplace.run_folder(student) / "outbox"
     page, shown = folder / "report.html", folder / "report"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(report)
-    shutil.rmtree(shown, ignore_errors=True)
-    write_pictures(pictures, shown)
+    write_text(page, report)
+    with replaced_folder(shown, None, 0) as partial:
+        write_pictures(pictures, partial)
     if workplace.run_of(student).attach(page, shown):
         attach(student, workplace.backend, page)

@@ -1,0 +1,55 @@
+"""`fewstep serve`: a model behind HTTP."""
+
+import re
+from pathlib import Path
+
+import click
+
+from fewstep.commands.error_messages import refusing
+from fewstep.serving.application import MOST_BYTES
+
+MIB = 2**20
+
+
+@click.command()
+@click.option("--model", required=True, help="As models:/fewstep-digits@champion, or a finished model's folder.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=5001, show_default=True)
+@click.option(
+    "--max-body", default=MOST_BYTES // MIB, show_default=True, type=click.IntRange(1), help="MiB of a request's body."
+)
+def serve(model: str, host: str, port: int, max_body: int) -> None:
+    """Serve a model's samples and edits: the requests of `mlflow models serve`, for production.
+
+    Bodies are limited before they are parsed, and callers take turns on the device. With FEWSTEP_FOLLOW=champion it
+    serves a new champion without a restart.
+
+    \b
+        fewstep serve --model models:/fewstep-digits@champion --port 5001
+    """
+    import uvicorn
+
+    from fewstep.serving.application import Application
+    from fewstep.serving.generator import Generator
+
+    generator = Generator().serve(*_loaded(model))
+    application = Application(lambda requests: generator.predict(None, requests), max_body * MIB)
+    click.echo(f"{model} is served at http://{host}:{port}/invocations")
+    uvicorn.run(application, host=host, port=port, lifespan="off", log_level="warning", access_log=False)
+
+
+def _loaded(place: str):
+    """A model, and its name and number in the registry, if it is registered."""
+    from fewstep import load
+    from fewstep.registry.versions import get_version, load_version
+    from fewstep.tracking import Backend
+
+    found = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", place)
+    if not found:
+        return load(place), None, None
+    backend = Backend.at(Path.cwd())
+    version = get_version(backend.existing(), found[1], found[2] or int(found[3]))
+    return load_version(version, backend), version.name, int(version.version)
+
+
+COMMANDS = (refusing(serve),)
