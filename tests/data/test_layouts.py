@@ -209,6 +209,8 @@ class TestIndexes:
         put(tmp_path / "metadata.csv", b"file_name,label\n0.png,1\n0.png,1\n")
         with pytest.raises(ValueError, match=r"the metadata name 0\.png twice"):
             listed(tmp_path)
+        put(tmp_path / "metadata.csv", b'file_name,label,caption\r\n0.png,-1,"a\r\nb"\r\n1.png,-1,c,d\r\n')
+        assert listed(tmp_path)[0].labels.tolist() == [-1, -1]
         put(tmp_path / "metadata.csv", b"file_name,caption\n0.png,a\n")
         listing, _ = listed(tmp_path)
         assert (listing.layout, list(listing.left_out)) == ("flat", ["files that are no pictures (.csv)"])
@@ -281,6 +283,7 @@ class TestArrays:
             ({"x": np.array([None, 1], object)}, "it holds Python objects, which are pickles"),
             ({"x": np.asfortranarray(PIXELS)}, "save np.ascontiguousarray of it"),
             ({"mu": np.zeros(3)}, "holds arrays that are no images"),
+            ({"a": PIXELS[0]}, "holds arrays that are no images"),
         ],
     )
     def test_what_is_no_image_says_so(self, tmp_path, arrays, words):
@@ -288,11 +291,19 @@ class TestArrays:
         with pytest.raises(ValueError, match=words):
             listed(tmp_path / "a.npz")
 
+    def test_a_damaged_file_is_named(self, tmp_path):
+        np.savez(tmp_path / "a.npz", PIXELS, LABELS)
+        content = bytearray((tmp_path / "a.npz").read_bytes())
+        content[1000] ^= 1
+        (tmp_path / "a.npz").write_bytes(content)
+        with pytest.raises(ValueError, match=r"a\.npz, arr_0 cannot be read: Bad CRC-32"):
+            listed(tmp_path / "a.npz")
+
     def test_a_file_that_ends_early_is_named(self, tmp_path):
         np.save(tmp_path / "a.npy", PIXELS)
         content = (tmp_path / "a.npy").read_bytes()
         (tmp_path / "a.npy").write_bytes(content[:-300])
-        with pytest.raises(ValueError, match=r"a\.npy ends after 10 of 12 images"):
+        with pytest.raises(ValueError, match=r"a\.npy cannot be read: it ends in row 10 of 12"):
             listed(tmp_path / "a.npy")
 
 
@@ -344,8 +355,8 @@ class TestCifar:
         ("a.tfrecord", "TFRecords"),
         ("a.mat", "MATLAB files.*scipy.io.loadmat"),
         ("a.h5", "HDF5 files"),
-        ("train-00000.parquet", "Parquet files.*data.source.name=parquet"),
-        ("state/dataset_info.json", "a data set of save_to_disk.*load_from_disk"),
+        ("data/train-00000.parquet", "Parquet files.*name=parquet, data.source.train='.*/data/train\\*'"),
+        ("state/dataset_info.json", "a data set of save_to_disk.*load_from_disk\\('.*/state'\\)"),
         ("train-images-idx3-ubyte.gz", "IDX files, as MNIST comes"),
         ("a.heic", "a format that is not read"),
         ("a.txt", "hold no picture.*It holds 1 other files"),

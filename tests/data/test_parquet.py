@@ -177,6 +177,15 @@ def test_a_broken_row_is_named(tmp_path):
     np.testing.assert_array_equal(store.images()[:, 0, 0, 0] % 2, store.labels())
 
 
+def test_a_damaged_file_is_named(tmp_path):
+    write(tmp_path / "train.parquet", range(40), label=[0, 1] * 20)
+    content = bytearray((tmp_path / "train.parquet").read_bytes())
+    content[len(content) // 3 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 3)
+    (tmp_path / "train.parquet").write_bytes(content)
+    with pytest.raises(ValueError, match=r"train\.parquet cannot be read as a Parquet file"):
+        run(tmp_path)
+
+
 @pytest.mark.parametrize("kind", ["bmp", "gif", "tiff"])
 def test_what_hubs_hold_beside_png_is_read(tmp_path, kind):
     write(tmp_path / "train.parquet", [encode(value, kind) for value in range(8)])

@@ -13,8 +13,9 @@ from fewstep.data.formats import NOT_READ, SUFFIXES, suffix_of
 from fewstep.data.source import Found
 from fewstep.support.errors import InvalidInput
 from fewstep.support.file_kinds import HEAD, file_kind
+from fewstep.support.names import printable
 
-JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir", "$RECYCLE.BIN")
+JUNK = ("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin")
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, RuntimeError)
 
 
@@ -36,7 +37,7 @@ class FileTree:
 
     def name(self, file: str) -> str:
         """What a file is called in messages: its whole path."""
-        return f"{self.place}/{file}" if self.place else file
+        return printable(f"{self.place}/{file}" if self.place else file)
 
     def pictures(self) -> list[str]:
         """Those that end like pictures, sorted by the parts of their paths."""
@@ -102,7 +103,7 @@ def add_left_out(found: Found, kind: str, name: str) -> None:
 
 def is_junk(part: str) -> bool:
     """Whether systems leave files of this name beside those of people: .DS_Store, ._0.png, Thumbs.db."""
-    return part.startswith(".") or part in JUNK
+    return part.startswith(".") or part.lower() in JUNK
 
 
 def folder_tree(root: Path) -> FileTree:

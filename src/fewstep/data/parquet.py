@@ -4,6 +4,7 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -98,12 +99,8 @@ def _check_each_once(train: list[str], test: list[str]) -> None:
 def _schema(path: str) -> Any:
     import pyarrow.parquet as pq
 
-    try:
+    with _naming(path):
         return pq.read_schema(path)
-    except (OSError, ValueError) as error:
-        kind = kind_of_file(Path(path))
-        reason = f"it is {kind}" if kind and kind != PARQUET else str(error)
-        raise InvalidInput(f"{path} cannot be read as a Parquet file ({reason}).") from error
 
 
 def _labels(path: str, column: str | None) -> np.ndarray | list[Value]:
@@ -115,7 +112,8 @@ def _labels(path: str, column: str | None) -> np.ndarray | list[Value]:
 
     if column is None:
         return np.full(pq.read_metadata(path).num_rows, -1, np.int64)
-    cells = pq.read_table(path, columns=[column])[column]
+    with _naming(path):
+        cells = pq.read_table(path, columns=[column])[column]
     if pa.types.is_dictionary(cells.type):
         cells = cells.cast(cells.type.value_type)
     if pa.types.is_boolean(cells.type) or is_text(cells.type):
@@ -146,12 +144,25 @@ def _stream(columns: dict[str, str], most_bytes: int) -> Iterator[Picture]:
 
     for path, column in columns.items():
         row = 0
-        with pq.ParquetFile(path) as file:
+        with _naming(path), pq.ParquetFile(path) as file:
             for batch in file.iter_batches(ROWS, columns=[column]):
                 _check_sizes(batch.column(0), path, row, most_bytes)
                 for cell in batch.column(0).to_pylist():
                     yield f"{path}, row {row}", partial(_open, cell)
                     row += 1
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """What goes wrong while a file is read comes out with its name, and with what the file is instead."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        kind = kind_of_file(Path(path))
+        reason = f"it is {kind}" if kind and kind != PARQUET else str(error)
+        raise InvalidInput(f"{path} cannot be read as a Parquet file ({reason}).") from error
 
 
 def _check_sizes(cells: Any, path: str, row: int, most_bytes: int) -> None:

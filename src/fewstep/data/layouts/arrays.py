@@ -42,27 +42,35 @@ class Array:
     def is_images(self) -> bool:
         if self.dtype != np.uint8 or len(self.shape) not in (3, 4):
             return False
-        return len(self.shape) == 3 or self.shape[3] in CHANNELS or self.shape[1] in CHANNELS
+        if len(self.shape) == 3:  # [H, W, 3] would be one picture
+            return self.shape[2] not in CHANNELS
+        return self.shape[3] in CHANNELS or self.shape[1] in CHANNELS
 
     def rows(self) -> Iterator[np.ndarray]:
         """Images as [H, W, C] or [H, W], read one after the other."""
-        size = int(np.prod(self.shape[1:]))
         first = len(self.shape) == 4 and self.shape[3] not in CHANNELS
-        with self.stream() as file:
-            _header(file)
-            for row in range(self.shape[0]):
-                content = file.read(size)
-                if len(content) < size:
-                    raise InvalidInput(f"{self.name} ends after {row:,} of {self.shape[0]:,} images.")
-                image = np.frombuffer(content, np.uint8).reshape(self.shape[1:])
-                yield image.transpose(1, 2, 0) if first else image
+        for content in self._parts(self.shape[0]):
+            image = np.frombuffer(content, np.uint8).reshape(self.shape[1:])
+            yield image.transpose(1, 2, 0) if first else image
 
     def load(self) -> np.ndarray:
         """The whole array."""
-        with self.stream() as file:
-            _header(file)
-            content = file.read()
-        return np.frombuffer(content, self.dtype, int(np.prod(self.shape))).reshape(self.shape)
+        content = next(self._parts(1))
+        return np.frombuffer(content, self.dtype).reshape(self.shape)
+
+    def _parts(self, count: int) -> Iterator[bytes]:
+        """Its bytes in so many parts of one size."""
+        size = int(np.prod(self.shape)) * self.dtype.itemsize // max(count, 1)
+        try:
+            with self.stream() as file:
+                _header(file)
+                for number in range(count):
+                    content = file.read(size)
+                    if len(content) < size:
+                        raise InvalidInput(f"it ends in row {number:,} of {self.shape[0]:,}")
+                    yield content
+        except DAMAGED as error:
+            raise InvalidInput(f"{self.name} cannot be read: {error}.") from error
 
 
 def read(tree: FileTree, naming: Naming) -> Listing | None:

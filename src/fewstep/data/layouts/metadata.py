@@ -1,8 +1,10 @@
 """Hugging Face's image folder: metadata.jsonl or metadata.csv says the label of each picture."""
 
 import csv
+import io
 import json
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -57,11 +59,10 @@ def _rows(tree: FileTree, table: str, naming: Naming, known: set[str]) -> Iterat
 
 def _read_table(tree: FileTree, table: str) -> list[dict[str, Any]]:
     try:
-        lines = tree.read(table).decode("utf-8-sig").splitlines()
+        text = tree.read(table).decode("utf-8-sig")
         if table.endswith(".csv"):
-            rows: list[dict[str, Any]] = list(csv.DictReader(lines))
-            return _with_numbers(rows)
-        rows = [json.loads(line) for line in lines if line.strip()]
+            return _with_numbers(list(csv.DictReader(io.StringIO(text), restkey="")))
+        rows = [json.loads(line) for line in text.split("\n") if line.strip()]
         if not all(isinstance(row, dict) for row in rows):
             raise ValueError("a line is no object")
         return rows
@@ -71,9 +72,6 @@ def _read_table(tree: FileTree, table: str) -> list[dict[str, Any]]:
 
 def _with_numbers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Columns of a CSV in which every cell is a whole number, as numbers."""
-    whole = [
-        c
-        for c in (rows[0] if rows else ())
-        if all(str(row.get(c)).isascii() and str(row.get(c)).isdigit() for row in rows)
-    ]
-    return [{**row, **{column: int(row[column]) for column in whole}} for row in rows]
+    columns = rows[0] if rows else ()
+    whole = [name for name in columns if all(re.fullmatch("-?[0-9]{1,9}", str(row.get(name))) for row in rows)]
+    return [{**row, **{name: int(row[name]) for name in whole}} for row in rows]

@@ -10,11 +10,17 @@ DATASET_TOOL = "with EDM's dataset_tool.py (--source=FOLDER --dest=images.zip), 
 AS_PNG = "write its pictures as PNG into a folder for each class"
 AS_NPZ = "save images and labels as arrays: np.savez('images.npz', images=..., labels=...)"
 KINDS_OF_ARRAYS = "images are uint8, [N, H, W, C], [N, C, H, W] or [N, H, W]"
-KNOWN = {  # the end of a file's name, or all of it: (what it is, what to do)
+KNOWN = {  # the end of a file's name, or all of it: (what it is, what to do with its FOLDER or with the FILE)
     "data.mdb": ("an lmdb, as LSUN comes", f"convert it {DATASET_TOOL}"),
-    "dataset_dict.json": ("a data set of save_to_disk", "datasets.load_from_disk(FOLDER)['train'].to_parquet(FILE)"),
-    "dataset_info.json": ("a data set of save_to_disk", "datasets.load_from_disk(FOLDER).to_parquet(FILE)"),
-    ".arrow": ("Arrow files", "datasets.Dataset.from_file(FILE).to_parquet(FILE)"),
+    "dataset_dict.json": (
+        "a data set of save_to_disk",
+        "datasets.load_from_disk('FOLDER')['train'].to_parquet('train.parquet')",
+    ),
+    "dataset_info.json": (
+        "a data set of save_to_disk",
+        "datasets.load_from_disk('FOLDER').to_parquet('train.parquet')",
+    ),
+    ".arrow": ("Arrow files", "datasets.Dataset.from_file('FILE').to_parquet('train.parquet')"),
     ".parquet": (
         "Parquet files",
         "set data.source.name=parquet, data.source.train='FOLDER/train*', and data.source.test if there is one",
@@ -44,6 +50,9 @@ def no_pictures(tree: FileTree) -> InvalidInput:
     for end, (what, remedy) in KNOWN.items():
         file = next((file for file in tree.files if posixpath.basename(file).endswith(end)), None)
         if file is not None:
+            places = {"FOLDER": tree.name(posixpath.dirname(file)).rstrip("/"), "FILE": tree.name(file)}
+            for word, place in places.items():
+                remedy = remedy.replace(word, place)
             return InvalidInput(f"{tree.place} holds {what} ({file}): this is not read as it is. Instead: {remedy}.")
     others = [file for file in tree.files if suffix_of(file) in NOT_READ]
     if others:
