@@ -47,24 +47,24 @@ def test_files_become_models_of_the_catalog(here, reference, network_pickle):
     assert "c_noise_scale: 1000.0" in told
     teacher = Model.load(here / "data/06_models/imagenet64/teacher")
     assert (teacher.spec.name, teacher.samplers[0]) == ("teacher", "heun")
-    assert "--replace takes its place" in typed("import edm.pt --from openai --env imagenet64 --config options.json", 1)
+    assert "replace it with --replace" in typed("import edm.pt --from openai --env imagenet64 --config options.json", 1)
     typed("import edm.pt --from openai --env imagenet64 --config options.json --as student --recipe cd", 0)
     student = Model.load(here / "data/06_models/imagenet64/cd")
     assert (student.spec.name, student.samplers[0]) == ("cd", "multistep")
     assert student.levels(2).tolist() == [80.0, 1.3824]  # conf/imagenet64
-    assert "none of the released networks" in typed("import edm.pt --from openai --env lsun256", 1)
+    assert "is not one of the released networks" in typed("import edm.pt --from openai --env lsun256", 1)
     assert "there is no file none.pt" in typed("import none.pt --from openai --env lsun256", 1)
     assert "--config none.json: " in typed("import edm.pt --from openai --env lsun256 --config none.json", 1)
     (here / "list.json").write_text("[]")
     told = typed("import edm.pt --from openai --env lsun256 --config list.json", 1)
-    assert "--config list.json: it is no object of options" in told
+    assert "--config list.json: it must hold a JSON object" in told
     network_pickle(reference("adm"))
     typed("import network.pkl --from nvidia --env cifar10", 0)
     assert Model.load(here / "data/06_models/cifar10/teacher").space.shape == (3, 16, 16)
 
     typed("export out.pt2 --model data/06_models/cifar10/teacher --format pt2 --nfe 3", 0)
     assert torch.export.load(here / "out.pt2").module()(torch.randn(1, 2, 3, 16, 16), torch.eye(5)[:2]).isfinite().all()
-    assert "is there already" in typed("export out.pt2 --model data/06_models/cifar10/teacher", 1)
+    assert "already exists" in typed("export out.pt2 --model data/06_models/cifar10/teacher", 1)
     assert "no format 'onx'. Did you mean 'onnx'" in typed(
         "export x --model data/06_models/cifar10/teacher --format onx", 1
     )
