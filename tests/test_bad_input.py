@@ -52,11 +52,26 @@ REFUSED = {
     "unknown recipe": ({"recipe": "cdd"}, "There is no recipe 'cdd'. Did you mean 'cd'?"),
     "dataset with a quote": (
         {"dataset": "a'b"},
-        "dataset must be a name of letters, digits, '_', '-' and '.', got \"a'b\"",
+        "dataset must be a name of at most 100 letters, digits, '_', '-' and '.', got \"a'b\"",
     ),
     "dataset beyond its folder": (
         {"dataset": "../x"},
-        "dataset must be a name of letters, digits, '_', '-' and '.', got '../x'",
+        "dataset must be a name of at most 100 letters, digits, '_', '-' and '.', got '../x'",
+    ),
+    "dataset of 300 letters": (
+        {"dataset": "a" * 300},
+        "dataset must be a name of at most 100 letters, digits, '_', '-' and '.', got 'aaa",
+    ),
+    "recipes in place of recipe": ({"recipes": 5}, "recipes must be a section with parameters of its own, got 5"),
+    "a recipe that is a number": ({"recipe": 5}, "There is no recipe '5'."),
+    "a number in place of a recipe": (
+        {"recipes": {"cd": 5}},
+        "recipes.cd must be a section with parameters of its own, got 5",
+    ),
+    "a number in place of the teacher": ({"teacher": 0}, "teacher must be a section with parameters of its own, got 0"),
+    "a list in place of the network": (
+        {"network": [1]},
+        "network must be a section with parameters of its own, got [1]",
     ),
     "unknown env": ({"env": "tset"}, "There is no --env 'tset'. Did you mean 'test'?"),
     "word for a number": (
