@@ -9,10 +9,12 @@ from kedro.pipeline import Pipeline
 
 from fewstep.commands import demo, edit, evaluation, exchange, plan, registry, sample
 from fewstep.commands.error_messages import refusing
+from fewstep.commands.options import given_params, with_params
 from fewstep.commands.project import context_of
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
+RUNNERS = ("SequentialRunner", "ThreadRunner", "ParallelRunner")  # of Kedro; another by its whole name
 FILTERS = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs")
 
 
@@ -22,7 +24,9 @@ def cli() -> None:
 
 
 def check_known(**options) -> None:
-    """Raise InvalidInput for pipelines, nodes and data sets that `kedro run` was given and that do not exist."""
+    """Raise InvalidInput for a runner, pipelines, nodes and data sets that `kedro run` was given and are not there."""
+    if (runner := options["runner"]) and "." not in runner:
+        check_name("runner", runner, RUNNERS)
     names = [*filter(None, (options["pipeline"], *(options["pipelines"] or ())))]
     for name in names:
         check_name("pipeline", name, pipelines)
@@ -39,6 +43,7 @@ def check_known(**options) -> None:
 
 def run_journey(**options) -> None:
     """What `kedro run` does; without pipelines, those of the journey that the chosen recipe needs."""
+    options["params"] = given_params(options["params"], options.pop("params_file"))
     check_known(**options)
     if not (options["pipeline"] or options["pipelines"] or options["conf_source"]):
         options["pipelines"] = journey_of(options["env"], options["params"])
@@ -53,7 +58,7 @@ def journey_of(env: str | None, params: dict) -> list[str]:
 
 
 run = copy.copy(kedro_run)
-run.callback = run_journey
+run.params, run.callback = with_params(kedro_run.params), run_journey
 cli.add_command(refusing(run))
 
 

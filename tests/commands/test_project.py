@@ -2,7 +2,7 @@
 
 import pytest
 
-from fewstep.commands.project import command_of
+from fewstep.pipelines.places import command_of
 
 
 @pytest.mark.parametrize(

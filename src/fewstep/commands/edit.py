@@ -6,14 +6,17 @@ import click
 import numpy as np
 
 from fewstep.commands.error_messages import refusing
-from fewstep.commands.project import model_of
+from fewstep.commands.options import DATASET, ENV, MODEL
+from fewstep.commands.project import champion_of_project, model_of
 from fewstep.support.errors import InvalidInput
 
 
 @click.command()
 @click.argument("task")
 @click.argument("output", default="edited", type=click.Path(file_okay=False, writable=True))
-@click.option("--model", required=True, help="As models:/fewstep-digits@champion, or a finished model's folder.")
+@MODEL
+@ENV
+@DATASET
 @click.option("--image", "images", multiple=True, help="A picture or a folder of them; may be given again.")
 @click.option("--steps", default=4, show_default=True, type=click.IntRange(1), help="Network evaluations an image.")
 @click.option("--seed", default=0, show_default=True)
@@ -27,7 +30,7 @@ from fewstep.support.errors import InvalidInput
 @click.option("--frames", default=None, type=int, help="interpolate: how many, both ends among them.")
 @click.option("--to", default=None, type=int, help="interpolate: the seed at the other end.  [default: seed + 1]")
 @click.option("--teacher", default=None, help="interpolate between two images: what carries them to noise.")
-def edit(task, output, model, images, steps, seed, label, degrade, to, teacher, **options) -> None:
+def edit(task, output, model, env, dataset, images, steps, seed, label, degrade, to, teacher, **options) -> None:
     """Edit images by a student: inpaint, colorize, superresolve, stroke, denoise or interpolate.
 
     The folder OUTPUT gets the edited images and sheet.png, before and after. interpolate has two seeds, or two images.
@@ -43,7 +46,7 @@ def edit(task, output, model, images, steps, seed, label, degrade, to, teacher, 
     _check_place(Path(output) / ("interpolate_images" if task == "interpolate" else task), images)
     _check_options(task, images, degrade, to, teacher)
     asked = build_task(task, {name: value for name, value in options.items() if value is not None})
-    student = model_of(model)
+    student = model_of(model or champion_of_project(env, dataset))
     names, given = _read(images, asked, student.space)
     order = EditOrder(task, asked, given, steps, seed, seed + 1 if to is None else to, label, degrade)
     trial = carry_out(order, student, teacher and model_of(teacher))

@@ -8,8 +8,8 @@ import click
 import numpy as np
 
 from fewstep.commands.error_messages import refusing
-from fewstep.commands.options import NfeOption
-from fewstep.commands.project import check_folder, context_of, model_of, needed
+from fewstep.commands.options import DATASET, ENV, NfeOption
+from fewstep.commands.project import check_folder, context_of, judged_by, model_of
 from fewstep.support.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source")
-@click.option("--env", default=None, help="The configuration, as for kedro run: its data and features are used.")
+@ENV
+@DATASET
 @click.option(
     "--nfe",
     cls=NfeOption,
@@ -44,7 +45,9 @@ if TYPE_CHECKING:
     "--beside", multiple=True, type=click.Path(path_type=Path, exists=True, dir_okay=False), help="scores.json."
 )
 @click.option("--output", default=None, type=click.Path(path_type=Path, dir_okay=False), help="Keep scores.json here.")
-def evaluate(source: str, env: str | None, nfe, sampler, count, seeds, beside, output: Path | None) -> None:
+def evaluate(
+    source: str, env: str | None, dataset: str | None, nfe, sampler, count, seeds, beside, output: Path | None
+) -> None:
     """Scores of a registered model, of a finished model's folder, of a folder of pictures, or of samples (.npy).
 
     \b
@@ -58,9 +61,9 @@ def evaluate(source: str, env: str | None, nfe, sampler, count, seeds, beside, o
     if output:
         check_folder(output)
     others = [_read_scores(file) for file in beside]
-    context = context_of(env)
+    context = context_of(env, dataset=dataset)
     evaluation = context.typed.evaluation
-    images, extractor = (needed(context.catalog, name, env, "scores need") for name in ("images", "extractor"))
+    images, extractor = judged_by(context, "scores need")
     usual = (
         others[0].measurement if others else measurement_of(images, extractor, evaluation.count, evaluation.full_seeds)
     )
@@ -103,6 +106,11 @@ def _of_model(source: str, images, extractor, nfe, sampler, batch_size: int, siz
     if model.space.shape != images.space.shape:
         raise InvalidInput(
             f"{source} must make samples of {images.space.shape}, as {images.space.name} are, got {model.space.shape}."
+        )
+    if model.spec.data_sha256 != images.sha256:
+        click.echo(
+            f"{source} was trained on other data than {images.folder}: it may have seen those that are held out here, "
+            "or none like those that scores compare with."
         )
     settings = sampling_settings(model, sampler or model.samplers[0], sorted(set(nfe)))
     with progress_bar("evaluate") as bar:

@@ -5,13 +5,16 @@ from pathlib import Path
 import click
 
 from fewstep.commands.error_messages import refusing
-from fewstep.commands.project import check_folder, context_of, model_of
+from fewstep.commands.options import DATASET, ENV, MODEL
+from fewstep.commands.project import champion_of_project, check_folder, model_of
 from fewstep.support.errors import InvalidInput
 
 
 @click.command()
 @click.argument("output", default="samples.png", type=click.Path(dir_okay=False, writable=True, path_type=Path))
-@click.option("--model", default=None, help="As models:/fewstep-digits@champion, the default, or a model's folder.")
+@MODEL
+@ENV
+@DATASET
 @click.option("--n", "--count", "count", default=64, show_default=True, type=click.IntRange(1))
 @click.option("--steps", default=1, show_default=True, type=click.IntRange(1), help="Network evaluations an image.")
 @click.option("--sampler", default=None, help="By default the model's own; a teacher has several.")
@@ -23,6 +26,8 @@ from fewstep.support.errors import InvalidInput
 def sample(
     output: Path,
     model: str | None,
+    env: str | None,
+    dataset: str | None,
     count: int,
     steps: int,
     sampler: str | None,
@@ -48,7 +53,7 @@ def sample(
     from fewstep.pictures.drawing import draw
 
     check_output(output)
-    model = model or _champion()
+    model = model or champion_of_project(env, dataset)
     generator = model_of(model)
 
     def generate(indices):
@@ -64,13 +69,6 @@ def sample(
     else:
         draw(in_batches(generate, count, batch_size), title=model).save(output)
     click.echo(f"{count} samples in {output}")
-
-
-def _champion() -> str:
-    from fewstep.registry import registered_name
-
-    context = context_of(None)
-    return f"models:/{registered_name(context.catalog.load('tracking'), context.typed.dataset)}@champion"
 
 
 def check_output(file: Path) -> None:

@@ -5,7 +5,7 @@ from fewstep.editing.image_files import read_images
 from fewstep.editing.multistep_edit import Edit
 from fewstep.editing.run import edit_images, image_ends, interpolate, levels_of, seed_ends
 from fewstep.editing.tasks import TASKS, Task, build_task
-from fewstep.editing.trials import try_tasks
+from fewstep.editing.trials import fitting_tasks, try_tasks
 
 __all__ = [
     "TASKS",
@@ -15,6 +15,7 @@ __all__ = [
     "build_task",
     "draw_gallery",
     "edit_images",
+    "fitting_tasks",
     "image_ends",
     "interpolate",
     "levels_of",

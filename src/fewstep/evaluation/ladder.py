@@ -149,7 +149,12 @@ def measurement_of(store, extractor: Extractor | None, count: int, seeds: Sequen
 
 
 def floor(heldout: np.ndarray, judge: Judge, count: int, seeds: Sequence[int]) -> Floor:
-    """Scores of real images that were not trained on: `count` of them by chance for each seed, or all if fewer."""
+    """Scores of real images that were not trained on: `count` of them by chance for each seed, or all if fewer.
+
+    None where they are too few for scores.
+    """
+    if len(heldout) < FEWEST:
+        return Floor(len(heldout), {}, f"there is none: {len(heldout)} images are held out, and scores need {FEWEST}")
     parts = [heldout[np.sort(np.random.RandomState(seed).permutation(len(heldout))[:count])] for seed in seeds]
     values = [judge.scores(*part) for part in zip(parts, seeds, strict=True)]
     note = f"only {len(heldout)} images are held out: FID falls with the number, so this floor is too high"
@@ -179,8 +184,5 @@ def _check(store, extractor, count, seeds) -> None:
     check_value("count", count, at_least(FEWEST))
     if not seeds or len(set(seeds)) < len(seeds):
         raise InvalidInput.of("seeds", list(seeds), "at least one number, without repetitions")
-    for split in ("train", "heldout"):
-        if (found := len(store.images(split))) < FEWEST:
-            raise InvalidInput(
-                f"scores need at least {FEWEST} samples, and the {split} split of {space.name} has {found}."
-            )
+    if (found := len(store.images("train"))) < FEWEST:
+        raise InvalidInput(f"scores need at least {FEWEST} images to compare with, and {space.name} train on {found}.")

@@ -4,6 +4,7 @@ Values are those that models see; LPIPS undoes the data's scale.
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -121,6 +122,15 @@ def build_distance(spec: str | dict[str, Any], scale: float = 1.0) -> nn.Module:
     if name.startswith("lpips"):
         arguments |= {"scale": scale, "random": name == "lpips_random"}
     return DISTANCES[name](**arguments)
+
+
+def check_data_of_distance(spec: str | dict[str, Any], shape: Sequence[int]) -> None:
+    """Raise ValueError where a distance cannot compare data of this shape."""
+    name = spec if isinstance(spec, str) else str(spec.get("name"))
+    if name.startswith("lpips") and (len(shape) != 3 or shape[0] not in (1, 3)):
+        raise InvalidInput(
+            f"objective.distance must not be {name}, which compares grey or RGB images, got {list(shape)}."
+        )
 
 
 def check_distance(spec: str | dict[str, Any]):

@@ -1,0 +1,203 @@
+"""What belongs together: a model and the images it was trained on, scores and the model they are of.
+
+LINKS is the one table of who must agree with whom. Whoever brings datasets together calls `check_together` first: the
+hooks do so before a run, for what is on disk, and before each node, for what was made in the run.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fewstep.models.model import SavedModel
+from fewstep.pipelines.places import command_of, place_of
+from fewstep.support.errors import InvalidInput
+
+ANOTHER = "another"  # said of something that has no hash of its own
+EXCUSE = "teacher_of_other_data"  # the parameter that lets a teacher of other images be taken
+PIPELINES = ("ingest", "teacher", "distill", "evaluate", "report", "register", "compare")  # in the order of their work
+
+
+@dataclass(frozen=True)
+class Link:
+    """One dataset of the catalog says which other one it was made with.
+
+    of, to: their names, `*` for any recipe. says: (it, the other) -> the hash that it names, None where it names none.
+    words: between both places, where they do not agree. remake: (pipeline, its nodes or "") that make it again. is_:
+    the hash of the other.
+    """
+
+    of: str
+    to: str
+    says: Callable[[Any, Any], str | None]
+    words: str
+    remake: tuple[str, str]
+    is_: Callable[[Any], str | None] = lambda other: other.sha256
+
+
+def _trained_on(model: SavedModel, _: Any) -> str | None:
+    return model.spec.data_sha256
+
+
+def _taught_by(model: SavedModel, _: Any) -> str | None:
+    return model.spec.provenance.teacher_sha256
+
+
+def _measured(scores: Any, _: Any) -> str | None:
+    return scores.measurement.data_sha256
+
+
+def _measured_with(scores: Any, _: Any) -> str | None:
+    return scores.measurement.extractor_sha256
+
+
+def _scored(scores: Any, model: SavedModel) -> str | None:
+    return scores.models.get(model.spec.name, ANOTHER)
+
+
+def _shown(page: str, model: SavedModel) -> str | None:
+    return model.sha256 if model.sha256 in page else ANOTHER
+
+
+def _budget(scores: Any, _: Any = None) -> str:
+    return str(scores.budget)
+
+
+def _of_record(record: Mapping[str, Any], _: Any) -> str | None:
+    return record["model_sha256"]
+
+
+def _of_teachers_record(record: Mapping[str, Any], _: Any) -> str | None:
+    return record.get("teacher", {}).get("model_sha256")
+
+
+OTHER_IMAGES, OTHER_SCORED = "was trained on other images than", "has scores by other images than"
+OTHER_MODEL, OTHER_FEATURES = "has scores of another model than", "has scores by other features than"
+OTHER_TEACHER = "had another teacher than"
+SCORE, COMPARE = ("evaluate", ""), ("compare", "train_*,score_*")
+
+LINKS = (
+    Link("extractor", "images", lambda found, _: found.data_sha256, OTHER_IMAGES, ("ingest", "make_extractor")),
+    Link("teacher", "images", _trained_on, OTHER_IMAGES, ("teacher", "")),
+    Link("student", "images", _trained_on, OTHER_IMAGES, ("distill", "")),
+    Link("student", "teacher", _taught_by, OTHER_TEACHER, ("distill", "")),
+    Link("levels", "student", lambda levels, _: levels.model_sha256, "has levels of another model than", SCORE),
+    Link("scores", "images", _measured, OTHER_SCORED, SCORE),
+    Link("scores", "extractor", _measured_with, OTHER_FEATURES, SCORE),
+    Link("scores", "student", _scored, OTHER_MODEL, SCORE),
+    Link("scores", "teacher", _scored, OTHER_MODEL, SCORE),
+    Link("sampler_scores", "images", _measured, OTHER_SCORED, ("report", "")),
+    Link("sampler_scores", "extractor", _measured_with, OTHER_FEATURES, ("report", "")),
+    Link("sampler_scores", "student", _scored, OTHER_MODEL, ("report", "")),
+    Link("sampler_scores", "teacher", _scored, OTHER_MODEL, ("report", "")),
+    Link("report", "student", _shown, "shows another model than", ("report", "")),
+    Link("registration", "student", _of_record, "is the record of another model than", ("register", "")),
+    Link("registration", "teacher", _of_teachers_record, "is the record of another model than", ("register", "")),
+    Link("reference_contest", "images", _measured, OTHER_SCORED, ("compare", "score_reference")),
+    Link("reference_contest", "extractor", _measured_with, OTHER_FEATURES, ("compare", "score_reference")),
+    Link("reference_contest", "teacher", _scored, OTHER_MODEL, ("compare", "score_reference")),
+    Link("*_contestant", "images", _trained_on, OTHER_IMAGES, COMPARE),
+    Link("*_contestant", "teacher", _taught_by, OTHER_TEACHER, COMPARE),
+    Link("*_contest", "images", _measured, OTHER_SCORED, COMPARE),
+    Link("*_contest", "extractor", _measured_with, OTHER_FEATURES, COMPARE),
+    Link("*_contest", "*_contestant", _scored, OTHER_MODEL, COMPARE),
+    Link("*_contest", "reference_contest", _budget, "had another budget than", COMPARE, is_=_budget),
+)
+LINKED = {link.of for link in LINKS} | {link.to for link in LINKS}
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A link that does not hold, between datasets of these names."""
+
+    link: Link
+    of: str
+    to: str
+    recipe: str
+    says: str
+    is_: str | None
+
+    def words(self, catalog: Any) -> str:
+        """In words, with both places."""
+        places = f"{place_of(catalog, self.of)} {self.link.words} {place_of(catalog, self.to)}"
+        if self.is_ is None:
+            return f"{places}, which is not there"
+        return places if self.says == ANOTHER else f"{places} ({self.says[:12]}, not {self.is_[:12]})"
+
+
+def is_linked(name: str) -> bool:
+    """Whether a dataset of the catalog has to agree with others."""
+    return name in LINKED or any(name.endswith(each[1:]) for each in LINKED if each.startswith("*"))
+
+
+def disagreements(found: Mapping[str, Any]) -> list[Disagreement]:
+    """The links that do not hold between datasets. found: {name: what is loaded}, None for one that is not there."""
+    found = dict(found)
+    if not _has_use_of_teacher(found):
+        found.pop("teacher", None)
+    return [each for link in LINKS for each in _broken(link, found)]
+
+
+def check_together(found: Mapping[str, Any], catalog: Any, params: Mapping[str, Any] | None = None) -> None:
+    """Raise InvalidInput unless datasets belong together, with the command that makes them so.
+
+    found: as in disagreements. params: those of the command line, which the command repeats. Models from elsewhere, and
+    a teacher of other images that is wanted (`teacher_of_other_data`), are said in words and taken.
+    """
+    broken = disagreements(found)
+    if catalog.exists(f"params:{EXCUSE}") and catalog.load(f"params:{EXCUSE}"):
+        excused = [each for each in broken if (each.of, each.to) == ("teacher", "images")]
+        broken = [each for each in broken if each not in excused]
+        for each in excused:
+            print(f"{each.words(catalog)}: taken, since {EXCUSE} is true.", flush=True)
+    if broken:
+        said = "; ".join(dict.fromkeys(each.words(catalog) for each in broken))
+        raise InvalidInput(f"{said}. {_remedy(broken, found, catalog, params)}")
+
+
+def _has_use_of_teacher(found: Mapping[str, Any]) -> bool:
+    """Whether the teacher that is there has a part in what is made of these."""
+    if student := found.get("student"):
+        made_by = student.spec.provenance
+        return made_by.imported or made_by.teacher_sha256 is not None
+    recipes = [recipe for name, recipe in found.items() if name.startswith("params:student")]
+    return not recipes or any(recipe.needs_teacher for recipe in recipes)
+
+
+def _broken(link: Link, found: Mapping[str, Any]) -> Iterator[Disagreement]:
+    for of, it in found.items():
+        recipe = _recipe(link.of, of)
+        to = link.to.replace("*", recipe or "")
+        if it is None or recipe is None or to not in found:
+            continue
+        other = found[to]
+        says, is_ = (None, None) if other is None else (link.says(it, other), link.is_(other))
+        if other is None and (link.of, link.to) == ("student", "teacher"):
+            says = _taught_by(it, None)
+        if says is not None and says != is_:
+            yield Disagreement(link, of, to, recipe, says, is_)
+
+
+def _recipe(pattern: str, name: str) -> str | None:
+    """What `*` stands for in a name: "" where there is none, None where the name is another."""
+    if not pattern.startswith("*"):
+        return "" if name == pattern else None
+    fits = name.endswith(pattern[1:]) and name not in LINKED
+    return name.removesuffix(pattern[1:]) if fits else None
+
+
+def _remedy(broken: list[Disagreement], found: Mapping[str, Any], catalog: Any, params: Mapping[str, Any] | None):
+    """What to do, as a sentence."""
+    if elsewhere := {each.of for each in broken if _imported(found[each.of])}:
+        again = f"fewstep import --as {min(elsewhere)} --replace"
+        return f"It came from elsewhere: import it again, beside these images ({again})"
+    asked: dict[str, dict[str, None]] = {}
+    for pipeline, nodes, recipe in ((*each.link.remake, each.recipe) for each in broken):
+        asked.setdefault(pipeline, {}).update(dict.fromkeys(filter(None, nodes.replace("*", recipe).split(","))))
+    env, whole = catalog.load("params:env"), [name for name in PIPELINES if asked.get(name) == {}]
+    commands = [command_of(name, env, params, ",".join(nodes)) for name, nodes in asked.items() if nodes]
+    commands += [command_of(",".join(whole), env, params)] if whole else []
+    return f"To make what does not belong anew: {' && '.join(commands)}"
+
+
+def _imported(found: Any) -> bool:
+    return isinstance(found, SavedModel) and found.spec.provenance.imported
