@@ -4,6 +4,7 @@ LINKS is the one table of who must agree with whom. Whoever brings datasets toge
 hooks do so before a run, for what is on disk, and before each node, for what was made in the run.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from fewstep.support.errors import InvalidInput
 ANOTHER = "another"  # said of something that has no hash of its own
 EXCUSE = "teacher_of_other_data"  # the parameter that lets a teacher of other images be taken
 PIPELINES = ("ingest", "teacher", "distill", "evaluate", "report", "register", "compare")  # in the order of their work
+IN_PARTS = {"ingest", "compare"}  # of which some nodes alone are run again
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,8 @@ class Link:
     """One dataset of the catalog says which other one it was made with.
 
     of, to: their names, `*` for any recipe. says: (it, the other) -> the hash that it names, None where it names none.
-    words: between both places, where they do not agree. remake: (pipeline, its nodes or "") that make it again. is_:
-    the hash of the other.
+    words: between both places, where they do not agree. remake: (pipeline, its nodes) that make it again. is_: the hash
+    of the other.
     """
 
     of: str
@@ -73,28 +75,31 @@ def _of_teachers_record(record: Mapping[str, Any], _: Any) -> str | None:
 OTHER_IMAGES, OTHER_SCORED = "was trained on other images than", "has scores by other images than"
 OTHER_MODEL, OTHER_FEATURES = "has scores of another model than", "has scores by other features than"
 OTHER_TEACHER = "had another teacher than"
-SCORE, COMPARE = ("evaluate", ""), ("compare", "train_*,score_*")
+EXTRACT, TEACH, TRAIN = ("ingest", "make_extractor"), ("teacher", "train_teacher"), ("distill", "train_student")
+SCORE, RECORD = ("evaluate", "score_models,track_scores"), ("register", "register_student")
+REPORT = ("report", "score_samplers,write_report,track_report")
+COMPARE, REFERENCE = ("compare", "train_*,score_*"), ("compare", "score_reference")
 
 LINKS = (
-    Link("extractor", "images", lambda found, _: found.data_sha256, OTHER_IMAGES, ("ingest", "make_extractor")),
-    Link("teacher", "images", _trained_on, OTHER_IMAGES, ("teacher", "")),
-    Link("student", "images", _trained_on, OTHER_IMAGES, ("distill", "")),
-    Link("student", "teacher", _taught_by, OTHER_TEACHER, ("distill", "")),
+    Link("extractor", "images", lambda found, _: found.data_sha256, OTHER_IMAGES, EXTRACT),
+    Link("teacher", "images", _trained_on, OTHER_IMAGES, TEACH),
+    Link("student", "images", _trained_on, OTHER_IMAGES, TRAIN),
+    Link("student", "teacher", _taught_by, OTHER_TEACHER, TRAIN),
     Link("levels", "student", lambda levels, _: levels.model_sha256, "has levels of another model than", SCORE),
     Link("scores", "images", _measured, OTHER_SCORED, SCORE),
     Link("scores", "extractor", _measured_with, OTHER_FEATURES, SCORE),
     Link("scores", "student", _scored, OTHER_MODEL, SCORE),
     Link("scores", "teacher", _scored, OTHER_MODEL, SCORE),
-    Link("sampler_scores", "images", _measured, OTHER_SCORED, ("report", "")),
-    Link("sampler_scores", "extractor", _measured_with, OTHER_FEATURES, ("report", "")),
-    Link("sampler_scores", "student", _scored, OTHER_MODEL, ("report", "")),
-    Link("sampler_scores", "teacher", _scored, OTHER_MODEL, ("report", "")),
-    Link("report", "student", _shown, "shows another model than", ("report", "")),
-    Link("registration", "student", _of_record, "is the record of another model than", ("register", "")),
-    Link("registration", "teacher", _of_teachers_record, "is the record of another model than", ("register", "")),
-    Link("reference_contest", "images", _measured, OTHER_SCORED, ("compare", "score_reference")),
-    Link("reference_contest", "extractor", _measured_with, OTHER_FEATURES, ("compare", "score_reference")),
-    Link("reference_contest", "teacher", _scored, OTHER_MODEL, ("compare", "score_reference")),
+    Link("sampler_scores", "images", _measured, OTHER_SCORED, REPORT),
+    Link("sampler_scores", "extractor", _measured_with, OTHER_FEATURES, REPORT),
+    Link("sampler_scores", "student", _scored, OTHER_MODEL, REPORT),
+    Link("sampler_scores", "teacher", _scored, OTHER_MODEL, REPORT),
+    Link("report", "student", _shown, "shows another model than", REPORT),
+    Link("registration", "student", _of_record, "is the record of another model than", RECORD),
+    Link("registration", "teacher", _of_teachers_record, "is the record of another model than", RECORD),
+    Link("reference_contest", "images", _measured, OTHER_SCORED, REFERENCE),
+    Link("reference_contest", "extractor", _measured_with, OTHER_FEATURES, REFERENCE),
+    Link("reference_contest", "teacher", _scored, OTHER_MODEL, REFERENCE),
     Link("*_contestant", "images", _trained_on, OTHER_IMAGES, COMPARE),
     Link("*_contestant", "teacher", _taught_by, OTHER_TEACHER, COMPARE),
     Link("*_contest", "images", _measured, OTHER_SCORED, COMPARE),
@@ -115,13 +120,6 @@ class Disagreement:
     recipe: str
     says: str
     is_: str | None
-
-    def words(self, catalog: Any) -> str:
-        """In words, with both places."""
-        places = f"{place_of(catalog, self.of)} {self.link.words} {place_of(catalog, self.to)}"
-        if self.is_ is None:
-            return f"{places}, which is not there"
-        return places if self.says == ANOTHER else f"{places} ({self.says[:12]}, not {self.is_[:12]})"
 
 
 def is_linked(name: str) -> bool:
@@ -148,10 +146,9 @@ def check_together(found: Mapping[str, Any], catalog: Any, params: Mapping[str, 
         excused = [each for each in broken if (each.of, each.to) == ("teacher", "images")]
         broken = [each for each in broken if each not in excused]
         for each in excused:
-            print(f"{each.words(catalog)}: taken, since {EXCUSE} is true.", flush=True)
+            print(f"{_in_words([each], catalog)}: it is taken, since {EXCUSE} is true.", flush=True)
     if broken:
-        said = "; ".join(dict.fromkeys(each.words(catalog) for each in broken))
-        raise InvalidInput(f"{said}. {_remedy(broken, found, catalog, params)}")
+        raise InvalidInput(f"{_in_words(broken, catalog)}. {_remedy(broken, found, catalog, params)}")
 
 
 def _has_use_of_teacher(found: Mapping[str, Any]) -> bool:
@@ -185,18 +182,40 @@ def _recipe(pattern: str, name: str) -> str | None:
     return name.removesuffix(pattern[1:]) if fits else None
 
 
-def _remedy(broken: list[Disagreement], found: Mapping[str, Any], catalog: Any, params: Mapping[str, Any] | None):
+def _in_words(broken: list[Disagreement], catalog: Any) -> str:
+    """What does not agree with what, by their places: those that err alike together."""
+    alike: dict[tuple[str, str], list[Disagreement]] = {}
+    for each in broken:
+        alike.setdefault((each.link.words, each.to), []).append(each)
+    return "; ".join(_sentence(each, catalog) for each in alike.values())
+
+
+def _sentence(alike: list[Disagreement], catalog: Any) -> str:
+    first, *others = alike
+    words = first.link.words
+    if others:
+        words = re.sub(r"^is\b", "are", re.sub(r"^was\b", "were", re.sub(r"^has\b", "have", words)))
+    *more, last = dict.fromkeys(str(place_of(catalog, each.of)) for each in alike)
+    places = " and ".join(filter(None, (", ".join(more), last)))
+    said = f"{places} {words} {place_of(catalog, first.to)}"
+    if first.is_ is None:
+        return f"{said}, which is not there"
+    hashes = {(each.says, each.is_) for each in alike}
+    shown = len(hashes) == 1 and first.says != ANOTHER
+    return f"{said} ({first.says[:12]}, not {first.is_[:12]})" if shown else said
+
+
+def _remedy(
+    broken: list[Disagreement], found: Mapping[str, Any], catalog: Any, params: Mapping[str, Any] | None
+) -> str:
     """What to do, as a sentence."""
     if elsewhere := {each.of for each in broken if _imported(found[each.of])}:
         again = f"fewstep import --as {min(elsewhere)} --replace"
         return f"It came from elsewhere: import it again, beside these images ({again})"
-    asked: dict[str, dict[str, None]] = {}
-    for pipeline, nodes, recipe in ((*each.link.remake, each.recipe) for each in broken):
-        asked.setdefault(pipeline, {}).update(dict.fromkeys(filter(None, nodes.replace("*", recipe).split(","))))
-    env, whole = catalog.load("params:env"), [name for name in PIPELINES if asked.get(name) == {}]
-    commands = [command_of(name, env, params, ",".join(nodes)) for name, nodes in asked.items() if nodes]
-    commands += [command_of(",".join(whole), env, params)] if whole else []
-    return f"To make what does not belong anew: {' && '.join(commands)}"
+    asked = {each.link.remake[0] for each in broken}
+    nodes = ",".join(each.link.remake[1].replace("*", each.recipe) for each in broken) if asked & IN_PARTS else ""
+    pipelines, nodes = ",".join(filter(asked.__contains__, PIPELINES)), ",".join(dict.fromkeys(nodes.split(",")))
+    return f"To make what does not belong anew: {command_of(pipelines, catalog.load('params:env'), params, nodes)}"
 
 
 def _imported(found: Any) -> bool:

@@ -66,7 +66,7 @@ def check_scores(pipeline: Pipeline, images: ArrayStore, evaluation: EvaluationP
         raise _few_to_search("a comparison searches the noise levels of each student", name, heldout)
     if evaluation.levels == "search" and nodes_of(pipeline, "score_models"):
         raise _few_to_search("evaluation.levels=search searches the noise levels of the student", name, heldout)
-    print(f"{name} hold out {heldout} images, and scores need {FEWEST}: there is no floor to compare with.", flush=True)
+    print(f"only {heldout} images of {name} are held out, and a floor needs {FEWEST}: there will be none.", flush=True)
 
 
 def _few_to_search(what: str, name: str, heldout: int) -> InvalidInput:
