@@ -139,11 +139,11 @@ def _samples(source: Path, space) -> np.ndarray:
 def _array(file: Path) -> np.ndarray:
     try:
         found = np.load(file, mmap_mode="r", allow_pickle=False)
-        if not isinstance(found, np.ndarray):
-            raise InvalidInput("it holds several (.npz)")
-        return found
-    except (OSError, ValueError, EOFError) as problem:
-        raise InvalidInput(f"{file} cannot be read as one array of numbers (.npy): {problem}") from None
+    except (OSError, ValueError, EOFError):
+        raise InvalidInput(f"{file} must hold an array of numbers, as numpy.save writes it (.npy).") from None
+    if not isinstance(found, np.ndarray):
+        raise InvalidInput(f"{file} must hold one array (.npy), and it holds several (.npz).")
+    return found
 
 
 COMMANDS = (refusing(evaluate),)

@@ -82,10 +82,12 @@ def _options(config: Path | None) -> dict | None:
     try:
         options = config and json.loads(config.read_text())
         if not isinstance(options, dict | None):
-            raise InvalidInput("it must hold a JSON object")
+            raise InvalidInput(f"--config {config} must hold a JSON object: names with values.")
         return options
+    except InvalidInput:
+        raise
     except (OSError, ValueError) as problem:
-        raise InvalidInput(f"--config {config}: {problem}") from None
+        raise InvalidInput(f"--config {config} cannot be read as JSON: {problem}") from None
 
 
 def _beside(model, images, env: str | None):

@@ -158,7 +158,7 @@ def _costs(job: "Job", settings: "LaunchSettings", steps: int, seconds: float) -
     yield f"a step of {batch}: {cost.flops / 1e12:.3g} TFLOP, of {cost.flops / share / 1e9:.3g} GFLOP a sample"
     how = f"{device}, {threads} thread{'s' * (threads > 1)}; {cost.steps} steps of {cost.tried} samples"
     yield (
-        f"time: {_words(cost.seconds)} a step on this machine ({how}), {_words(cost.seconds * numbers.steps)} in all "
+        f"time: {'at most ' * (cost.tried < share)}{_words(cost.seconds)} a step on this machine ({how}), {_words(cost.seconds * numbers.steps)} in all "
         f"for {numbers.steps:,} steps"
     )
     if device.type == "cpu" and threads > 1 and time.monotonic() < end:

@@ -1,11 +1,14 @@
 """The project of the working folder, as Kedro has it, and the files and models that commands name."""
 
+import os
 from pathlib import Path
 
 from fewstep import load
 from fewstep.pipelines.agreement import check_together
 from fewstep.pipelines.places import command_of, place_of
 from fewstep.support.errors import InvalidInput
+
+LONGEST = 200  # bytes of a file's name: partial files have longer ones
 
 
 def contexts_of(env: str | None, recipe: str | None, dataset: str | None = None) -> list:
@@ -56,7 +59,8 @@ def needed(context, name: str, by: str):
     """What ingest makes under a name; ValueError with its command where it is not there. by: as "scores need"."""
     if not context.catalog.exists(name):
         make = command_of("ingest", context.typed.env)
-        there = f" What is there: {', '.join(found)} (--dataset)." if (found := others_with(context, name)) else ""
+        found = others_with(context, name)
+        there = f" There are those of {', '.join(found)} (--dataset={found[0]})." if found else ""
         raise InvalidInput(f"{by} {name}, and there is no {place_of(context.catalog, name)}: run {make}.{there}")
     return context.catalog.load(name)
 
@@ -78,7 +82,9 @@ def others_with(context, name: str) -> list[str]:
 
 
 def check_folder(file: Path) -> None:
-    """Raise ValueError if a file that is to be written has no folder to lie in."""
+    """Raise ValueError if a file that is to be written has no folder to lie in, or a name that no disk takes."""
+    if len(os.fsencode(file.name)) > LONGEST:
+        raise InvalidInput(f"{file.name[:20]}... is too long for the name of a file: at most {LONGEST} letters.")
     if not file.parent.is_dir():
         raise InvalidInput(f"there is no folder {file.parent} to write {file.name} to: make it, or name another place.")
 

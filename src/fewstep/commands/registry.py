@@ -48,7 +48,7 @@ def sync(env: str | None, dataset: str | None, recipe: str | None) -> None:
     registered = [catalog for catalog in catalogs if catalog.exists("registration")]
     if not registered:
         place, others = place_of(catalogs[0], "registration"), others_with(contexts[0], "registration")
-        there = f" There are records of {', '.join(others)} (--dataset)." if others else ""
+        there = f" There are records of {', '.join(others)} (--dataset={others[0]})." if others else ""
         raise InvalidInput(f"there is no {place}. Get it (dvc pull dvc.yaml), or run: {command_of(env=env)}.{there}")
     found = [each for catalog in registered for each in _models(catalog)]
     for record, folder, *_ in found:

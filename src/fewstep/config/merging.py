@@ -44,9 +44,9 @@ def chosen(config: dict[str, Any]) -> dict[str, Any]:
     del config["recipes"]
     if taken := RESERVED & recipes.keys():
         raise InvalidInput(f"a recipe must not be called {', '.join(taken)}, which means something else: rename it.")
-    if not re.fullmatch(r"\w[\w.-]{0,99}", str(config.get("dataset"))):
-        allowed = "a name of at most 100 letters, digits, '_', '-' and '.'"
-        raise InvalidInput.of("dataset", config.get("dataset"), allowed)
+    for kind, each in (("dataset", config.get("dataset")), *(("a recipe's name", name) for name in recipes)):
+        if not re.fullmatch(r"\w[\w.-]{0,99}", str(each)):
+            raise InvalidInput.of(kind, each, "a name of at most 100 letters, digits, '_', '-' and '.'")
     name = check_name("recipe", config.get("recipe"), recipes)
     config["student"] = config["students"][name] = merged(config["students"][name], _section(config, "student"))
     config["teacher"] = {**merged(network, _section(config, "teacher")), "name": "teacher"}

@@ -284,7 +284,8 @@ class Evaluation:
                 TrainingBudget(**facts["budget"]) if facts.get("budget") else None,
             )
         except (KeyError, TypeError, AttributeError) as problem:
-            raise InvalidInput(f"these are no scores as scores.json has them ({problem!r})") from problem
+            why = f"{problem.args[0]} is missing" if isinstance(problem, KeyError) else "a value is of another kind"
+            raise InvalidInput(f"these are no scores as scores.json has them: {why}") from problem
 
 
 SAMPLING_SPEED = "sampling_images_per_second"  # among flat names, beside the training's

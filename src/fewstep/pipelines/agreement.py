@@ -202,7 +202,7 @@ def _sentence(alike: list[Disagreement], catalog: Any) -> str:
         return f"{said}, which is not there"
     hashes = {(each.says, each.is_) for each in alike}
     shown = len(hashes) == 1 and first.says != ANOTHER
-    return f"{said} ({first.says[:12]}, not {first.is_[:12]})" if shown else said
+    return f"{said} (hash {first.says[:12]}, not {first.is_[:12]})" if shown else said
 
 
 def _remedy(

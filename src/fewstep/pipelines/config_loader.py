@@ -94,7 +94,7 @@ class RecipeConfigLoader(OmegaConfigLoader):
 
 def _explain(problem: Exception, files: Iterable[Path]) -> str:
     """What OmegaConf says of a value, with its place."""
-    said, names = str(problem).partition("\n")[0], str(getattr(problem, "full_key", None) or "").split(".")
+    said, names = str(problem).partition("\n")[0].rstrip("."), str(getattr(problem, "full_key", None) or "").split(".")
     for file in map(Path, files):
         if line := line_of(file, names):
             return f"{os.path.relpath(file)}, line {line}: {'.'.join(names)} cannot be made out: {said}."
