@@ -8,6 +8,7 @@ from fewstep.support.errors import InvalidInput
 WRONG = {
     "a tab": (b"a:\n\tb: 1\n", "line 2: a tab: indent with spaces."),
     "an open bracket": (b"a: 1\nb: [1, 2\nc: 3\n", "line 2: the bracket '[' is not closed, or a comma is missing"),
+    "an open bracket at the end": (b"a: 1\nb: [\n", "line 2: the file ends while a bracket is open."),
     "an open brace": (b"a: {x: 1\n", "line 1: the bracket '{' is not closed"),
     "an open quote": (b"a: 'x\n", "line 1: the quotation mark is not closed."),
     "a name given twice": (b"a:\n  b: 1\n  c: 2\n  b: 3\n", "line 4: 'b' is given twice, first in line 2."),

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from fewstep import load
-from fewstep.editing import build_task, edit_images, interpolate, seed_ends
+from fewstep.editing import build_task, check_teacher, edit_images, interpolate, seed_ends
 from fewstep.editing.image_files import as_picture
 from fewstep.models.model import Model
 from fewstep.registry import load_newer
@@ -121,6 +121,8 @@ class Studio:
             version = get_version(self.backend.client(), self.name, number)
             if named := version.tags.get("teacher_version"):
                 teacher = self._teacher(named)
+        if teacher:
+            check_teacher(student, teacher)
         return Pair(student, teacher, number)
 
     def _teacher(self, version: str) -> Model | None:

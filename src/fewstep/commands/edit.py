@@ -49,12 +49,22 @@ def edit(task, output, model, env, dataset, images, steps, seed, label, degrade,
     student = model_of(model or champion_of_project(env, dataset))
     names, given = _read(images, asked, student.space)
     order = EditOrder(task, asked, given, steps, seed, seed + 1 if to is None else to, label, degrade)
-    trial = carry_out(order, student, teacher and model_of(teacher))
+    trial = carry_out(order, student, _beside(student, teacher))
     write_edited([trial], Path(output), names)
     draw_gallery([trial], None, f"{student.space.name}: {student.spec.name}").save(Path(output) / "sheet.png")
     for name, value in trial.measures.items():
         click.echo(f"{name}: {value}")
     click.echo(f"{len(trial.edited)} images and sheet.png in {output}")
+
+
+def _beside(student, teacher: str | None):
+    """The teacher that was named, if one was; a line says so where another one taught the student."""
+    if not teacher:
+        return None
+    model, taught_by = model_of(teacher), student.spec.provenance.teacher_sha256
+    if taught_by not in (None, model.sha256):
+        click.echo(f"{student.spec.name} was not taught by {teacher}: its ends may lie further from the images.")
+    return model
 
 
 def _check_place(edited: Path, images) -> None:

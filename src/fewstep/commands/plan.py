@@ -157,10 +157,9 @@ def _costs(job: "Job", settings: "LaunchSettings", steps: int, seconds: float) -
     yield f"{cost.weights:,} weights"
     yield f"a step of {batch}: {cost.flops / 1e12:.3g} TFLOP, of {cost.flops / share / 1e9:.3g} GFLOP a sample"
     how = f"{device}, {threads} thread{'s' * (threads > 1)}; {cost.steps} steps of {cost.tried} samples"
-    yield (
-        f"time: {'at most ' * (cost.tried < share)}{_words(cost.seconds)} a step on this machine ({how}), {_words(cost.seconds * numbers.steps)} in all "
-        f"for {numbers.steps:,} steps"
-    )
+    bound = "at most " if cost.tried < share else ""
+    whole = f"{_words(cost.seconds * numbers.steps)} in all for {numbers.steps:,} steps"
+    yield f"time: {bound}{_words(cost.seconds)} a step on this machine ({how}), {whole}"
     if device.type == "cpu" and threads > 1 and time.monotonic() < end:
         with cpu_threads(1):
             alone = try_steps(job, share, device, steps, seconds / 4).seconds

@@ -60,9 +60,10 @@ def _explain(problem: MarkedYAMLError, lines: list[str]) -> str:
         why = "a tab: indent with spaces" if found == "\t" else f"text that begins with {found!r} must be in quotes"
         return f"line {place.line + 1}: {why}"
     if context and "flow" in str(problem.context):
-        at = lines[context.line][context.column :][:1] if context.line < len(lines) else ""
-        opened = f"the bracket {at!r}" if at in ("[", "{") else "a bracket before it"
-        return f"line {context.line + 1}: {opened} is not closed, or a comma is missing after it"
+        if context.line >= len(lines):
+            return f"line {len(lines)}: the file ends while a bracket is open"
+        opened = lines[context.line][context.column]
+        return f"line {context.line + 1}: the bracket {opened!r} is not closed, or a comma is missing after it"
     if context and "quoted scalar" in str(problem.context):
         return f"line {context.line + 1}: the quotation mark is not closed"
     return f"line {place.line + 1}: {MEANINGS.get(said, said)}"

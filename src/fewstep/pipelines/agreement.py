@@ -15,7 +15,7 @@ from fewstep.support.errors import InvalidInput
 
 ANOTHER = "another"  # said of something that has no hash of its own
 EXCUSE = "teacher_of_other_data"  # the parameter that lets a teacher of other images be taken
-PIPELINES = ("ingest", "teacher", "distill", "evaluate", "report", "register", "compare")  # in the order of their work
+PIPELINES = ("ingest", "teacher", "distill", "evaluate", "report", "compare")  # in the order of their work
 IN_PARTS = {"ingest", "compare"}  # of which some nodes alone are run again
 
 
@@ -64,19 +64,11 @@ def _budget(scores: Any, _: Any = None) -> str:
     return str(scores.budget)
 
 
-def _of_record(record: Mapping[str, Any], _: Any) -> str | None:
-    return record["model_sha256"]
-
-
-def _of_teachers_record(record: Mapping[str, Any], _: Any) -> str | None:
-    return record.get("teacher", {}).get("model_sha256")
-
-
 OTHER_IMAGES, OTHER_SCORED = "was trained on other images than", "has scores by other images than"
 OTHER_MODEL, OTHER_FEATURES = "has scores of another model than", "has scores by other features than"
 OTHER_TEACHER = "had another teacher than"
 EXTRACT, TEACH, TRAIN = ("ingest", "make_extractor"), ("teacher", "train_teacher"), ("distill", "train_student")
-SCORE, RECORD = ("evaluate", "score_models,track_scores"), ("register", "register_student")
+SCORE = ("evaluate", "score_models,track_scores")
 REPORT = ("report", "score_samplers,write_report,track_report")
 COMPARE, REFERENCE = ("compare", "train_*,score_*"), ("compare", "score_reference")
 
@@ -95,8 +87,6 @@ LINKS = (
     Link("sampler_scores", "student", _scored, OTHER_MODEL, REPORT),
     Link("sampler_scores", "teacher", _scored, OTHER_MODEL, REPORT),
     Link("report", "student", _shown, "shows another model than", REPORT),
-    Link("registration", "student", _of_record, "is the record of another model than", RECORD),
-    Link("registration", "teacher", _of_teachers_record, "is the record of another model than", RECORD),
     Link("reference_contest", "images", _measured, OTHER_SCORED, REFERENCE),
     Link("reference_contest", "extractor", _measured_with, OTHER_FEATURES, REFERENCE),
     Link("reference_contest", "teacher", _scored, OTHER_MODEL, REFERENCE),
