@@ -11,12 +11,14 @@ from fewstep.evaluation.features.choice import check_choice, check_extractor
 from fewstep.losses.distances import check_distance
 from fewstep.pipelines.agreement import check_together, disagreements, is_linked
 from fewstep.pipelines.datasets import WorkplaceDataset
+from fewstep.pipelines.journey import journey
 from fewstep.pipelines.limits import check_editing, check_labels, check_replacing, check_scores
 from fewstep.pipelines.places import command_of, place_of
 from fewstep.support.errors import InvalidInput
 
 SHOWN = ("sheet", "ladder", "gallery", "report", "leaderboard")
 SHOWN += ("leaderboard_ladder", "leaderboard_cost", "leaderboard_sheet")
+TRAINING = ("ingest", "teacher", "distill")
 RECIPES = ("params:teacher", "params:student")
 
 
@@ -37,7 +39,8 @@ class RunChecks:
         for recipe in self.recipes:
             check_distance(recipe.objective.distance)
         self._check_parameters()
-        self._check_missing(", ".join(run_params["pipeline_names"] or ["this run"]))
+        names = run_params["pipeline_names"] or ()
+        self._check_missing(names[0] if len(names) == 1 else "this run")
         self._check_disk()
         if "images" in pipeline.inputs():
             self._check_data()
@@ -115,7 +118,8 @@ class RunChecks:
         for recipe in self.recipes:
             recipe.check_fits(images.space, teacher, workers)
         check_labels(self.recipes, images)
-        check_scores(self.pipeline, images, load("params:evaluation"))
+        without = self._command(self.catalog, ",".join(s for s in journey(load("params:student")) if s in TRAINING))
+        check_scores(self.pipeline, images, load("params:evaluation"), without)
         check_editing(self.pipeline, load("params:editing"), load("params:student"), images.space)
 
     def _command(self, catalog: Any, pipeline: str) -> str:

@@ -14,6 +14,7 @@ from fewstep.support.errors import InvalidInput
 
 PIPELINES = register_pipelines()
 JOURNEY = PIPELINES["__default__"]
+WITHOUT = "kedro run --pipelines=ingest,teacher,distill"
 
 
 def store(folder, train, heldout=20, alike=False, labels=0):
@@ -41,13 +42,13 @@ TOO_FEW = {
 def test_too_few_images_are_said_with_a_way_on(pipeline, sizes, levels, words, tmp_path):
     images = store(tmp_path, **sizes)
     with pytest.raises(InvalidInput, match=words) as caught:
-        check_scores(pipeline, images, evaluation(levels))
+        check_scores(pipeline, images, evaluation(levels), WITHOUT)
     assert "--pipelines=ingest,teacher,distill" in str(caught.value) or "data.heldout" in str(caught.value)
-    check_scores(PIPELINES["teacher"] + PIPELINES["distill"], images, evaluation(levels))
+    check_scores(PIPELINES["teacher"] + PIPELINES["distill"], images, evaluation(levels), WITHOUT)
 
 
 def test_a_few_held_out_images_are_said_and_enough(tmp_path, capsys):
-    check_scores(JOURNEY, store(tmp_path, 12, heldout=6), evaluation())
+    check_scores(JOURNEY, store(tmp_path, 12, heldout=6), evaluation(), WITHOUT)
     assert "only 6 images of cats are held out" in capsys.readouterr().out
 
 

@@ -20,7 +20,6 @@ from fewstep.training.recipe import Recipe
 COUNTED = 10_000  # training images, of fewer it is counted how many differ
 EDITED_BY = ("multistep", "gamma")  # samplers of students that edit
 PLACES = ("name", "path", "root", "train", "test")  # of a source: which data it is
-WITHOUT_SCORES = "To train without scores: kedro run --pipelines=ingest,teacher,distill"
 
 
 def nodes_of(pipeline: Pipeline, *beginnings: str) -> list[str]:
@@ -45,20 +44,23 @@ def check_editing(pipeline: Pipeline, editing: EditingParameters, student: Recip
         fitting_tasks(editing.tasks, space)
 
 
-def check_scores(pipeline: Pipeline, images: ArrayStore, evaluation: EvaluationParameters) -> None:
-    """Raise InvalidInput where there are too few images for the scores of a run; say so where there is no floor."""
+def check_scores(pipeline: Pipeline, images: ArrayStore, evaluation: EvaluationParameters, without: str) -> None:
+    """Raise InvalidInput where there are too few images for the scores of a run; say so where there is no floor.
+
+    without: the command that trains without scores.
+    """
     if not nodes_of(pipeline, "score_", "promote_version"):
         return
     name, train, heldout = images.space.name, images.images("train"), len(images.images("heldout"))
     if len(train) < FEWEST:
         raise InvalidInput(
             f"scores need at least {FEWEST} images to compare with, and {name} train on {len(train)}: add images, or "
-            f"hold out fewer (data.heldout). {WITHOUT_SCORES}"
+            f"hold out fewer (data.heldout). To train without scores: {without}"
         )
     if len(train) <= COUNTED and (found := len(TrainingSet(train).indices)) < NEAREST:
         raise InvalidInput(
             f"scores need at least {NEAREST} different images to compare with, and {name} train on {found}, repeated. "
-            f"{WITHOUT_SCORES}"
+            f"To train without scores: {without}"
         )
     if heldout >= FEWEST:
         return
