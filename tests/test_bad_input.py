@@ -372,6 +372,19 @@ def test_features_that_the_data_were_not_ingested_for_are_named(trained):
 
 
 @pytest.mark.slow
+def test_a_model_of_other_data_is_refused_before_any_work(trained):
+    ingest = "kedro", "run", "--env=test", "--nodes=ingest_images"
+    assert trained.run(*ingest, "--params=data.seed=1")[0] == 0
+    try:
+        output = refused(trained, "--pipelines=distill", "--params=launch.workers=0")
+    finally:
+        assert trained.run(*ingest)[0] == 0
+    told = "data/06_models/test/teacher was trained on other images than data/02_intermediate/test/images"
+    assert told in output and "kedro run --env=test --pipelines=teacher --params=launch.workers=0" in output
+    assert not trained.glob("runs/test/cd-*")
+
+
+@pytest.mark.slow
 def test_a_tampered_model_is_refused(trained):
     file = trained.root / "data/06_models/test/teacher/model.json"
     before = file.read_text()

@@ -4,9 +4,9 @@ LINKS is the one table of who must agree with whom. Whoever brings datasets toge
 hooks do so before a run, for what is on disk, and before each node, for what was made in the run.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from fewstep.models.model import SavedModel
@@ -14,6 +14,7 @@ from fewstep.pipelines.places import command_of, place_of
 from fewstep.support.errors import InvalidInput
 
 ANOTHER = "another"  # said of something that has no hash of its own
+SHA256 = 64  # letters of a hash
 EXCUSE = "teacher_of_other_data"  # the parameter that lets a teacher of other images be taken
 PIPELINES = ("ingest", "teacher", "distill", "evaluate", "report", "compare")  # in the order of their work
 IN_PARTS = {"ingest", "compare"}  # of which some nodes alone are run again
@@ -129,14 +130,17 @@ def check_together(found: Mapping[str, Any], catalog: Any, params: Mapping[str, 
     """Raise InvalidInput unless datasets belong together, with the command that makes them so.
 
     found: as in disagreements. params: those of the command line, which the command repeats. Models from elsewhere, and
-    a teacher of other images that is wanted (`teacher_of_other_data`), are said in words and taken.
+    a teacher of other images that is wanted (`teacher_of_other_data`), are said in words, once, and taken.
     """
+    for name in ("teacher", "student") if "images" in found else ():
+        if _imported(found.get(name)):
+            _say(f"{place_of(catalog, name)} came from elsewhere: it may have been trained on images held out here.")
     broken = disagreements(found)
     if catalog.exists(f"params:{EXCUSE}") and catalog.load(f"params:{EXCUSE}"):
         excused = [each for each in broken if (each.of, each.to) == ("teacher", "images")]
         broken = [each for each in broken if each not in excused]
         for each in excused:
-            print(f"{_in_words([each], catalog)}: it is taken, since {EXCUSE} is true.", flush=True)
+            _say(f"{_in_words([each], catalog)}: it is taken, since {EXCUSE} is true.")
     if broken:
         raise InvalidInput(f"{_in_words(broken, catalog)}. {_remedy(broken, found, catalog, params)}")
 
@@ -183,8 +187,7 @@ def _in_words(broken: list[Disagreement], catalog: Any) -> str:
 def _sentence(alike: list[Disagreement], catalog: Any) -> str:
     first, *others = alike
     words = first.link.words
-    if others:
-        words = re.sub(r"^is\b", "are", re.sub(r"^was\b", "were", re.sub(r"^has\b", "have", words)))
+    words = words.replace("was ", "were ", 1).replace("has ", "have ", 1) if others else words
     *more, last = dict.fromkeys(str(place_of(catalog, each.of)) for each in alike)
     places = " and ".join(filter(None, (", ".join(more), last)))
     said = f"{places} {words} {place_of(catalog, first.to)}"
@@ -192,7 +195,8 @@ def _sentence(alike: list[Disagreement], catalog: Any) -> str:
         return f"{said}, which is not there"
     hashes = {(each.says, each.is_) for each in alike}
     shown = len(hashes) == 1 and first.says != ANOTHER
-    return f"{said} (hash {first.says[:12]}, not {first.is_[:12]})" if shown else said
+    kind, length = ("hash ", 12) if len(first.says) == SHA256 else ("", SHA256)
+    return f"{said} ({kind}{first.says[:length]}, not {first.is_[:length]})" if shown else said
 
 
 def _remedy(
@@ -206,6 +210,12 @@ def _remedy(
     nodes = ",".join(each.link.remake[1].replace("*", each.recipe) for each in broken) if asked & IN_PARTS else ""
     pipelines, nodes = ",".join(filter(asked.__contains__, PIPELINES)), ",".join(dict.fromkeys(nodes.split(",")))
     return f"To make what does not belong anew: {command_of(pipelines, catalog.load('params:env'), params, nodes)}"
+
+
+@cache
+def _say(sentence: str) -> None:
+    """Once in a process."""
+    print(sentence, flush=True)
 
 
 def _imported(found: Any) -> bool:
