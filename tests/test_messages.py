@@ -107,7 +107,7 @@ CASES = {
         ),
     ],
     "commands": [
-        Case("fewstep sample", ("there is no registry", "mlflow.db")),
+        Case("fewstep sample", ("no model is registered", "mlflow.db", "kedro run")),
         Case("fewstep sample --model=nowhere", ("nowhere",)),
         Case("fewstep sample a.xyz --model=data/06_models/moons/cd", (".png", "a.xyz")),
         Case(f"fewstep sample {LONG}.png --model=data/06_models/moons/cd", ("too long", "200")),
@@ -129,8 +129,8 @@ CASES = {
         Case("fewstep export x.onnx --model=data/06_models/moons/cd --format=onx", ("'onx'", "onnx")),
         Case("fewstep import x.pt --from=openai", ("x.pt",)),
         Case("fewstep import x.pt --from=openai --config=y.json", ("y.json",), {"y.json": "[", "x.pt": "x"}),
-        Case("fewstep registry history", ("there is no registry",)),
-        Case("fewstep registry promote --force", ("there is no registry",)),
+        Case("fewstep registry history", ("no model is registered", "kedro run")),
+        Case("fewstep registry promote --force", ("no model is registered", "kedro run")),
         Case("fewstep registry sync", ("registration.json", "dvc pull")),
         Case("fewstep plan --params=recipe=cdd", ("'cdd'", "'cd'")),
         Case(

@@ -43,15 +43,17 @@ def meant_dataset(backend: Backend, dataset: str, asked: bool) -> str:
     if dataset in known:
         return dataset
     if not known:
-        raise InvalidInput(f"no model is registered at {backend.address} yet: kedro run makes one")
+        raise InvalidInput(f"no model is registered at {backend.address} yet: kedro run makes one.")
     if asked or len(known) > 1:
         there = ", ".join(known)
-        raise InvalidInput(f"{dataset} has no registered model. There are models of: {there} (--dataset={known[0]})")
+        raise InvalidInput(f"{dataset} has no registered model. There are models of: {there} (--dataset={known[0]}).")
     return known[0]
 
 
 def registered_datasets(backend: Backend) -> list[str]:
     """The data sets whose students are registered."""
+    if backend.database and not backend.database.exists():
+        return []
     names = [found.name for found in backend.existing().search_registered_models()]
     found = [name.removeprefix(start) for name in names for start in (PREFIX, FORMERLY) if name.startswith(start)]
     return sorted({name for name in found if not name.endswith(TEACHER)})
