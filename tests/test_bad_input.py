@@ -53,11 +53,26 @@ REFUSED = {
     "unknown recipe": ({"recipe": "cdd"}, "There is no recipe 'cdd'. Did you mean 'cd'?"),
     "dataset with a quote": (
         {"dataset": "a'b"},
-        "dataset must be a name of letters, digits, '_', '-' and '.', got \"a'b\"",
+        "dataset must be a name of at most 100 letters, digits, '_', '-' and '.', got \"a'b\"",
     ),
     "dataset beyond its folder": (
         {"dataset": "../x"},
-        "dataset must be a name of letters, digits, '_', '-' and '.', got '../x'",
+        "dataset must be a name of at most 100 letters, digits, '_', '-' and '.', got '../x'",
+    ),
+    "dataset of 300 letters": (
+        {"dataset": "a" * 300},
+        "dataset must be a name of at most 100 letters, digits, '_', '-' and '.', got 'aaa",
+    ),
+    "recipes in place of recipe": ({"recipes": 5}, "recipes must be a section with parameters of its own, got 5"),
+    "a recipe that is a number": ({"recipe": 5}, "There is no recipe '5'."),
+    "a number in place of a recipe": (
+        {"recipes": {"cd": 5}},
+        "recipes.cd must be a section with parameters of its own, got 5",
+    ),
+    "a number in place of the teacher": ({"teacher": 0}, "teacher must be a section with parameters of its own, got 0"),
+    "a list in place of the network": (
+        {"network": [1]},
+        "network must be a section with parameters of its own, got [1]",
     ),
     "unknown env": ({"env": "tset"}, "There is no --env 'tset'. Did you mean 'test'?"),
     "word for a number": (
@@ -375,6 +390,19 @@ def test_what_only_the_data_can_tell_is_named_before_training(project):
 def test_features_that_the_data_were_not_ingested_for_are_named(trained):
     output = refused(trained, "--pipelines=evaluate", "--params=evaluation.features=inception")
     assert re.search("evaluation.features must be 'classifier', which .* got 'inception'", output)
+
+
+@pytest.mark.slow
+def test_a_model_of_other_data_is_refused_before_any_work(trained):
+    ingest = "kedro", "run", "--env=test", "--nodes=ingest_images"
+    assert trained.run(*ingest, "--params=data.seed=1")[0] == 0
+    try:
+        output = refused(trained, "--pipelines=distill", "--params=launch.workers=0")
+    finally:
+        assert trained.run(*ingest)[0] == 0
+    told = "data/06_models/test/teacher was trained on other images than data/02_intermediate/test/images"
+    assert told in output and "kedro run --env=test --pipelines=teacher --params=launch.workers=0" in output
+    assert not trained.glob("runs/test/cd-*")
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from fewstep.cli import main, run
 from fewstep.config.parameters import to_json
 from fewstep.pipeline_registry import register_pipelines
 from fewstep.pipelines.config_loader import RecipeConfigLoader
+from fewstep.pipelines.params_text import read_params
 from fewstep.reporting.leaderboard import Leaderboard, leaderboard_table
 from fewstep.settings import CONFIG_LOADER_ARGS
 
@@ -95,14 +96,15 @@ def unknown(given: dict, known: object) -> list[str]:
 def test_a_run_names_pipelines_envs_and_parameters_that_there_are(command, conf):
     asked = run.make_context("kedro run", shlex.split(command)[2:]).params
     assert set(asked["pipelines"]) <= set(register_pipelines())
-    assert parameters(conf, asked["env"], asked["params"])
-    assert unknown(asked["params"], parameters(conf, asked["env"])) == []
+    given = read_params(asked["params"])
+    assert parameters(conf, asked["env"], given)
+    assert unknown(given, parameters(conf, asked["env"])) == []
 
 
 @pytest.mark.parametrize("name, value", settings())
 def test_a_parameter_has_its_name_and_takes_its_value(name, value, conf):
     name = name if name.split(".")[0] in parameters(conf) else f"student.{name}"
-    asked = run.make_context("kedro run", [f"--params={name}={value}"]).params["params"]
+    asked = read_params(f"{name}={value}")
     assert unknown(asked, parameters(conf)) == []
     assert not value or parameters(conf, given=asked)
 

@@ -6,13 +6,16 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
+from kedro.utils import load_obj
 
 from fewstep.commands import demo, edit, evaluation, exchange, plan, registry, sample, serve, verify
 from fewstep.commands.error_messages import refusing
+from fewstep.commands.options import given_params, with_params
 from fewstep.commands.project import context_of
 from fewstep.support.errors import InvalidInput
-from fewstep.support.names import check_name
+from fewstep.support.names import check_arguments, check_name
 
+RUNNERS = ("SequentialRunner", "ThreadRunner", "ParallelRunner")  # of Kedro; another by its whole name
 FILTERS = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs")
 
 
@@ -22,7 +25,8 @@ def cli() -> None:
 
 
 def check_known(**options) -> None:
-    """Raise InvalidInput for pipelines, nodes and data sets that `kedro run` was given and that do not exist."""
+    """Raise InvalidInput for a runner, pipelines, nodes and data sets that `kedro run` was given and are not there."""
+    check_runner(options["runner"] or RUNNERS[0], options["runner_params"] or {})
     names = [*filter(None, (options["pipeline"], *(options["pipelines"] or ())))]
     for name in names:
         check_name("pipeline", name, pipelines)
@@ -32,13 +36,27 @@ def check_known(**options) -> None:
             check_name("node", name, nodes)
     chosen = sum((pipelines[name] for name in names or ["__default__"]), Pipeline([]))
     try:
-        chosen.filter(**{option: options[option] or None for option in FILTERS})
-    except ValueError as problem:  # Kedro's, in words: the choices leave nothing to run
-        raise InvalidInput(str(problem)) from problem
+        chosen.filter(**{option: options[option] or None for option in FILTERS}, node_namespaces=options["namespaces"])
+    except ValueError as problem:  # Kedro's, in words
+        raise InvalidInput(f"the options leave nothing to run: {str(problem).partition('. ')[0]}") from problem
+
+
+def check_runner(name: str, arguments: dict) -> None:
+    """Raise InvalidInput unless Kedro can make this runner with these --runner-params."""
+    if "." not in name:
+        check_name("runner", name, RUNNERS)
+    try:
+        runner = load_obj(name, "kedro.runner")
+    except (ImportError, AttributeError, ValueError) as problem:
+        raise InvalidInput(
+            f"--runner must be {', '.join(RUNNERS)} or a class by its whole name: {problem}"
+        ) from problem
+    check_arguments(f"the runner {name}", runner, arguments)
 
 
 def run_journey(**options) -> None:
     """What `kedro run` does; without pipelines, those of the journey that the chosen recipe needs."""
+    options["params"] = given_params(options["params"], options.pop("params_file"))
     check_known(**options)
     if not (options["pipeline"] or options["pipelines"] or options["conf_source"]):
         options["pipelines"] = journey_of(options["env"], options["params"])
@@ -54,7 +72,7 @@ def journey_of(env: str | None, params: dict) -> list[str]:
 
 
 run = copy.copy(kedro_run)
-run.callback = run_journey
+run.params, run.callback = with_params(kedro_run.params), run_journey
 cli.add_command(refusing(run))
 
 

@@ -1,26 +1,32 @@
 """What happens around a run: what is missing or does not fit is named before any work, results with their place."""
 
-from pathlib import Path
+from typing import Any
 
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 
-from fewstep.commands.project import command_of
 from fewstep.config.parameters import DataParameters, EvaluationParameters
 from fewstep.data import expected_space
 from fewstep.evaluation.features.choice import check_choice, check_extractor
 from fewstep.losses.distances import check_distance
+from fewstep.pipelines.agreement import check_together, disagreements, is_linked
 from fewstep.pipelines.datasets import WorkplaceDataset
+from fewstep.pipelines.journey import journey
+from fewstep.pipelines.limits import check_editing, check_labels, check_replacing, check_scores
+from fewstep.pipelines.places import command_of, place_of
 from fewstep.support.errors import InvalidInput
-from fewstep.training.recipe import Recipe
 
 SHOWN = ("sheet", "ladder", "gallery", "report", "leaderboard")
 SHOWN += ("leaderboard_ladder", "leaderboard_cost", "leaderboard_sheet")
+TRAINING = ("ingest", "teacher", "distill")
 RECIPES = ("params:teacher", "params:student")
 
 
 class RunChecks:
     """Checks inputs before a run, and says after it where to look."""
+
+    def __init__(self):
+        self.params: dict[str, Any] = {}  # of the command line
 
     @hook_impl
     def after_catalog_created(self, catalog):
@@ -28,21 +34,68 @@ class RunChecks:
 
     @hook_impl
     def before_pipeline_run(self, run_params, pipeline, catalog):
-        self.catalog, env = catalog, run_params["env"]
-        self.recipes = [catalog.load(name) for name in sorted(pipeline.inputs()) if name.startswith(RECIPES)]
+        self.catalog, self.pipeline, self.params = catalog, pipeline, run_params["runtime_params"] or {}
+        self.recipes = [catalog.load(name) for name in sorted(pipeline.inputs()) if _is_recipe(name)]
         for recipe in self.recipes:
             check_distance(recipe.objective.distance)
-        if "extractor" in pipeline.datasets():
-            check_scoring(catalog, chosen="extractor" in pipeline.inputs())
-        asked_for = ", ".join(run_params["pipeline_names"] or ["this run"])
-        for name in sorted(pipeline.inputs()):
-            if self._is_missing(name) and (maker := maker_of(name, catalog)):
-                raise InvalidInput(
-                    f"{asked_for} needs {name!r}, and it is not at {place(catalog, name)}. Make it first: "
-                    f"{command_of(maker, env)}"
-                )
+        self._check_parameters()
+        names = run_params["pipeline_names"] or ()
+        self._check_missing(names[0] if len(names) == 1 else "this run")
+        self._check_disk()
         if "images" in pipeline.inputs():
-            self._check_recipes()
+            self._check_data()
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name):
+        if dataset_name == "images":
+            self._check_disk("images")
+            self._check_data()
+
+    @hook_impl
+    def before_node_run(self, catalog, inputs):
+        """What was made in this run meets what was there. A report of another model is left out, and said so."""
+        found = {name: it for name, it in inputs.items() if is_linked(name) or _is_recipe(name)}
+        left_out = {"report": None} if any(each.of == "report" for each in disagreements(found)) else {}
+        for name in left_out:
+            print(
+                f"{place_of(catalog, name)} shows another model, and is left out: {self._command(catalog, name)}",
+                flush=True,
+            )
+        check_together({**found, **left_out}, catalog, self.params)
+        return left_out
+
+    @hook_impl
+    def after_pipeline_run(self, run_params, pipeline, catalog):
+        made = pipeline.all_outputs()
+        for name in SHOWN:
+            if name in made:
+                print(f"{name}: {place_of(catalog, name)}")
+        if "registration" in made:
+            uri = catalog.load("registration")["uri"]
+            print(
+                f"next: make ui (runs and pictures), {self._command(catalog, 'promote')} (three seeds, and the "
+                f'gate), or in Python: fewstep.load("{uri}").sample(nfe=1, seed=0, '
+                "indices=range(16))"
+            )
+
+    def _check_parameters(self) -> None:
+        """What parameters alone tell of later stages."""
+        load = self.catalog.load
+        data: DataParameters = load("params:data")
+        space = expected_space(data.source, load("params:dataset"))
+        if "extractor" in self.pipeline.datasets():
+            check_scoring(self.catalog, space, chosen="extractor" in self.pipeline.inputs())
+        check_editing(self.pipeline, load("params:editing"), load("params:student"), space)
+        if "images" in self.pipeline.all_outputs() and not load("params:fresh"):
+            check_replacing(place_of(self.catalog, "images"), data.source)
+
+    def _check_missing(self, asked_for: str) -> None:
+        for name in sorted(self.pipeline.inputs()):
+            if self._is_missing(name) and (maker := maker_of(name)):
+                raise InvalidInput(
+                    f"{asked_for} needs {name!r}, and it is not at {place_of(self.catalog, name)}. Make it first: "
+                    f"{self._command(self.catalog, maker)}"
+                )
 
     def _is_missing(self, name: str) -> bool:
         """Whether a run cannot do without a dataset that is not there."""
@@ -51,51 +104,42 @@ class RunChecks:
         needed = not getattr(self.catalog.get(name), "optional", False)
         return needed or (name == "teacher" and any(recipe.needs_teacher for recipe in self.recipes))
 
-    @hook_impl
-    def after_dataset_saved(self, dataset_name):
-        if dataset_name == "images":
-            self._check_recipes()
+    def _check_disk(self, *made: str) -> None:
+        """What the run reads from disk, and what it made by now, belongs together."""
+        names = {name for name in self.pipeline.inputs() if is_linked(name)} - {"report"} | set(made)
+        found = {name: self.catalog.load(name) for name in sorted(names)}
+        found |= {name: self.catalog.load(name) for name in self.pipeline.inputs() if _is_recipe(name)}
+        check_together(found, self.catalog, self.params)
 
-    def _check_recipes(self):
-        """Only the data can tell some sizes, and whether there are labels."""
-        space, workers = self.catalog.load("images").space, self.catalog.load("params:launch").workers
-        teacher: Recipe = self.catalog.load("params:teacher")
+    def _check_data(self) -> None:
+        """Only the data can tell some sizes, how many there are, and whether there are labels."""
+        load = self.catalog.load
+        images, workers, teacher = load("images"), load("params:launch").workers, load("params:teacher")
         for recipe in self.recipes:
-            recipe.check_fits(space, teacher, workers)
+            recipe.check_fits(images.space, teacher, workers)
+        check_labels(self.recipes, images)
+        without = self._command(self.catalog, ",".join(s for s in journey(load("params:student")) if s in TRAINING))
+        check_scores(self.pipeline, images, load("params:evaluation"), without)
+        check_editing(self.pipeline, load("params:editing"), load("params:student"), images.space)
 
-    @hook_impl
-    def after_pipeline_run(self, run_params, pipeline, catalog):
-        made = pipeline.all_outputs()
-        for name in SHOWN:
-            if name in made:
-                print(f"{name}: {place(catalog, name)}")
-        if "registration" in made:
-            uri = catalog.load("registration")["uri"]
-            print(
-                f"next: make ui (runs and pictures), {command_of('promote', run_params['env'])} (three seeds, and the "
-                f'gate), or in Python: fewstep.load("{uri}").sample(nfe=1, seed=0, '
-                "indices=range(16))"
-            )
+    def _command(self, catalog: Any, pipeline: str) -> str:
+        """The command that runs a pipeline as this run was asked for."""
+        return command_of(pipeline, catalog.load("params:env"), self.params)
 
 
-def check_scoring(catalog, chosen: bool) -> None:
+def _is_recipe(name: str) -> bool:
+    return name.startswith(RECIPES)
+
+
+def check_scoring(catalog: Any, space: Any, chosen: bool) -> None:
     """Raise ValueError if what scores are measured by is not there or does not fit. chosen: by an ingestion before."""
     evaluation: EvaluationParameters = catalog.load("params:evaluation")
-    data: DataParameters = catalog.load("params:data")
     given = evaluation.features, evaluation.features_weights
     if chosen and catalog.exists("extractor"):
-        check_choice(Path(place(catalog, "extractor")), *given)
-    check_extractor(*given, expected_space(data.source, catalog.load("params:dataset")))
+        check_choice(place_of(catalog, "extractor"), *given)
+    check_extractor(*given, space)
 
 
-def maker_of(name: str, catalog) -> str | None:
-    """The pipeline that makes a dataset, with the recipe where each has its own."""
-    student: Recipe = catalog.load("params:student")
-    maker = next((p for p, made in pipelines.items() if p != "__default__" and name in made.all_outputs()), None)
-    has_own = maker and student.name in Path(place(catalog, name)).parts
-    return f"{maker} --params=recipe={student.name}" if has_own else maker
-
-
-def place(catalog, name: str) -> str:
-    """Where the catalog keeps a dataset."""
-    return str(catalog.get(name)._describe().get("filepath"))  # there is no public way to ask
+def maker_of(name: str) -> str | None:
+    """The pipeline that makes a dataset."""
+    return next((p for p, made in pipelines.items() if p != "__default__" and name in made.all_outputs()), None)

@@ -48,15 +48,23 @@ class Cost:
 
 
 def try_steps(job: Job, share: int, device: torch.device, steps: int = 10, seconds: float = 60.0) -> Cost:
-    """So many steps, or those that this time allows (two at least), of fewer samples where these would take long."""
-    with trial_of(job, 1, device) as training, FlopCounterMode(display=False) as counter, _keeping(training) as kept:
-        training.make_step()
-    flops, sample_bytes = counter.get_total_flops(), sum(kept.values())
-    state_bytes = _state_bytes(training)
-    tried = int(min(share, max(1, FLOPS_OF_A_STEP[device.type] // max(flops, 1))))
-    with trial_of(job, tried, device) as training:
-        times = step_seconds(training, seconds, most=steps)
-    weights = sum(p.numel() for p in training.networks.student.parameters())
+    """So many steps, or those that this time allows, of fewer samples where these would take long.
+
+    A single sample is tried first, whatever it takes; where the time is over then, what it took stands for all.
+    """
+    end = time.perf_counter() + seconds
+    with trial_of(job, 1, device) as training:
+        with FlopCounterMode(display=False) as counter, _keeping(training) as kept:
+            times = [_seconds_of_step(training)]
+        if time.perf_counter() < end:
+            times = [_seconds_of_step(training)]  # without what the first one prepares
+    flops, sample_bytes, state_bytes = counter.get_total_flops(), sum(kept.values()), _state_bytes(training)
+    left = end - time.perf_counter()
+    tried = int(min(share, FLOPS_OF_A_STEP[device.type] / max(flops, 1), left / 3 / times[0]))
+    if tried >= 1:
+        with trial_of(job, tried, device) as training:
+            times = step_seconds(training, left, most=steps)
+    tried, weights = max(1, tried), sum(p.numel() for p in training.networks.student.parameters())
     of_a_step = median(times) * share / tried
     return Cost(weights, share, flops * share, of_a_step, state_bytes, sample_bytes, len(times), tried)
 
@@ -87,10 +95,14 @@ def step_seconds(training: Training, seconds: float, fewest: int = 1, most: floa
     """Of each step, until they have taken so many seconds together, but for the first, which warms up."""
     times: list[float] = []
     while len(times) <= fewest or (len(times) <= most and sum(times) < seconds):
-        started = time.perf_counter()
-        training.make_step()
-        times.append(time.perf_counter() - started)
+        times.append(_seconds_of_step(training))
     return times[1:]
+
+
+def _seconds_of_step(training: Training) -> float:
+    started = time.perf_counter()
+    training.make_step()
+    return time.perf_counter() - started
 
 
 @contextmanager

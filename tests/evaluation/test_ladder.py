@@ -119,6 +119,8 @@ def test_the_floor_takes_other_images_for_each_seed_and_says_when_there_are_too_
     assert enough.count == 100
     assert enough.note is None
     assert len(set(enough.scores["fid_digits"].values)) == 2
+    none = floor(heldout[:9], judge, 100, [0])
+    assert (none.count, none.scores) == (9, {}) and none.note.startswith("there is none: 9 images are held out")
     few = floor(heldout, judge, 1000, [0])
     assert few.count == len(heldout)
     assert "only 449" in few.note

@@ -124,13 +124,6 @@ def test_what_was_measured_alike_is_joined():
     assert evaluation().joined() == evaluation()
 
 
-def test_scores_of_other_weights_are_refused():
-    evaluation().check_models(cd="a" * 64)
-    for models in ({"cd": "b" * 64}, {"teacher": "a" * 64}):
-        with pytest.raises(ValueError, match="kedro run --pipelines=evaluate"):
-            evaluation().check_models(**models)
-
-
 def test_flat_names_have_one_for_each_nfe(scores):
     assert scores(26.0).means_of("cd") == {
         "fid_digits/nfe_01": 26.0,

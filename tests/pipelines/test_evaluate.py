@@ -1,7 +1,5 @@
 """The scores of a project: of one seed for every day, of three with --params=evaluation.full=true."""
 
-from dataclasses import replace
-
 import pytest
 
 from fewstep.data import ingest
@@ -61,14 +59,6 @@ def test_a_student_of_data_alone_is_scored_alone_and_a_line_says_so(
     assert "ict learned from data alone: no teacher is shown beside it." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_another_teacher_or_none_is_refused(there, points, untrained, workplace, typed_parameters):
-    student, evaluation = untrained("cd", "consistency", "7" * 64), typed_parameters("moons", evaluation=FEW).evaluation
-    words = "cd had another teacher than the one on disk" if there else "there is no teacher of cd"
-    with pytest.raises(ValueError, match=words):
-        score_models(points, None, untrained("teacher", "edm") if there else None, student, evaluation, workplace)
-
-
 def test_searched_levels_are_an_output_and_runs_keeps_only_the_search(points, untrained, workplace, typed_parameters):
     student = untrained("ict", "consistency")
     evaluation = typed_parameters("moons", evaluation=FEW | {"levels": "search", "search_count": 10}).evaluation
@@ -79,5 +69,3 @@ def test_searched_levels_are_an_output_and_runs_keeps_only_the_search(points, un
     assert tuple(scored[1:]) == levels.levels[2] == levels.at(student).spec.levels[2]
     assert (workplace.run_folder(student) / "search.json").exists()
     assert StudentLevels.from_json(levels.to_json()) == levels
-    with pytest.raises(ValueError, match="the levels belong to another ict than the one"):
-        levels.at(replace(student, sha256="7" * 64))

@@ -16,7 +16,6 @@ from fewstep.evaluation.results import (
     TrainingBudget,
 )
 from fewstep.models.spec import Provenance
-from fewstep.reporting.contest import check_contest
 from fewstep.reporting.leaderboard import Leaderboard, leaderboard, leaderboard_table
 from fewstep.reporting.plots import cost_plot, ladder_plot
 
@@ -76,18 +75,3 @@ def test_the_committed_leaderboard_is_read(committed_leaderboard):
 def test_scores_without_a_budget_make_no_leaderboard():
     with pytest.raises(ValueError, match="one budget"):
         leaderboard(replace(contest(), budget=None), [finished("cd", None)], finished("teacher", None))
-
-
-@pytest.mark.parametrize(
-    ("student", "changes", "words"),
-    [
-        (finished("cd", "teacher"), {"models": {"cd": "other"}}, "belong to another model than the one on disk"),
-        (finished("cd", "teacher"), {"budget": TrainingBudget("steps", 9)}, "a budget of 9 steps, not 640 images"),
-        (finished("cd", "another"), {}, "cd had another teacher"),
-    ],
-)
-def test_scores_that_do_not_belong_are_named_with_their_command(student, changes, words):
-    teacher = finished("teacher", None)
-    check_contest(finished("cd", "teacher"), teacher, contest(), contest())
-    with pytest.raises(ValueError, match=f"{words}.*--nodes=train_cd,score_cd"):
-        check_contest(student, teacher, replace(contest(), **changes), contest())

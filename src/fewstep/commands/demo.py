@@ -5,15 +5,19 @@ from importlib.util import find_spec
 import click
 
 from fewstep.commands.error_messages import refusing
+from fewstep.commands.options import DATASET, ENV, MODEL
+from fewstep.commands.project import champion_of_project
 from fewstep.support.errors import InvalidInput
 
 
 @click.command()
-@click.option("--model", required=True, help="As models:/fewstep-digits@champion, or a finished model's folder.")
+@MODEL
+@ENV
+@DATASET
 @click.option("--teacher", default=None, help="Beside it; by default the one that its version names.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=7860, show_default=True)
-def demo(model: str, teacher: str | None, host: str, port: int) -> None:
+def demo(model: str | None, env: str | None, dataset: str | None, teacher: str | None, host: str, port: int) -> None:
     """Open a page to play with a student: seeds, steps, labels, inpainting, strokes, interpolation.
 
     The student is beside its teacher. A model that is named by an alias follows it: after a promotion the page shows
@@ -27,7 +31,7 @@ def demo(model: str, teacher: str | None, host: str, port: int) -> None:
     from fewstep.commands.demo_studio import Studio
     from fewstep.commands.page import build_page, theme
 
-    page = build_page(Studio(model, teacher))
+    page = build_page(Studio(model or champion_of_project(env, dataset), teacher))
     page.launch(server_name=host, server_port=port, share=False, footer_links=[], theme=theme(), ssr_mode=False)
 
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from fewstep import load
-from fewstep.editing import build_task, edit_images, interpolate, seed_ends
+from fewstep.editing import build_task, check_teacher, edit_images, interpolate, seed_ends
 from fewstep.editing.image_files import as_picture
 from fewstep.editing.tasks import Interpolate, Task
 from fewstep.models.model import Model
@@ -130,6 +130,8 @@ class Studio:
             version = get_version(self.backend.client(), self.name, number)
             if named := version.tags.get("teacher_version"):
                 teacher = self._teacher(named)
+        if teacher:
+            check_teacher(student, teacher)
         return Pair(student, teacher, number)
 
     def _teacher(self, version: str) -> Model | None:

@@ -6,15 +6,17 @@ import click
 import numpy as np
 
 from fewstep.commands.error_messages import refusing
-from fewstep.commands.options import NfeOption
-from fewstep.commands.project import model_of
+from fewstep.commands.options import DATASET, ENV, MODEL, NfeOption
+from fewstep.commands.project import champion_of_project, model_of
 from fewstep.support.errors import InvalidInput
 
 
 @click.command()
 @click.argument("task")
 @click.argument("output", default="edited", type=click.Path(file_okay=False, writable=True))
-@click.option("--model", required=True, help="As models:/fewstep-digits@champion, or a finished model's folder.")
+@MODEL
+@ENV
+@DATASET
 @click.option("--image", "images", multiple=True, help="A picture or a folder of them; may be given again.")
 @click.option(
     "--nfe",
@@ -35,7 +37,7 @@ from fewstep.support.errors import InvalidInput
 @click.option("--frames", default=None, type=int, help="interpolate: how many, both ends among them.")
 @click.option("--to", default=None, type=int, help="interpolate: the seed at the other end.  [default: seed + 1]")
 @click.option("--teacher", default=None, help="interpolate between two images: what carries them to noise.")
-def edit(task, output, model, images, nfe, seed, label, degrade, to, teacher, **options) -> None:
+def edit(task, output, model, env, dataset, images, nfe, seed, label, degrade, to, teacher, **options) -> None:
     """Edit images by a student: inpaint, colorize, superresolve, stroke, denoise or interpolate.
 
     The folder OUTPUT gets the edited images and sheet.png, before and after. interpolate has two seeds, or two images.
@@ -52,16 +54,26 @@ def edit(task, output, model, images, nfe, seed, label, degrade, to, teacher, **
     _check_place(Path(output) / ("interpolate_images" if task == "interpolate" else task), images)
     _check_options(task, images, degrade, to, teacher)
     asked = build_task(task, {name: value for name, value in options.items() if value is not None})
-    student = model_of(model)
+    student = model_of(model or champion_of_project(env, dataset))
     names, given = _read(images, asked, student.space)
     number = None if label is None else student.class_of(label)
     order = EditOrder(task, asked, given, nfe, seed, seed + 1 if to is None else to, number, degrade)
-    trial = carry_out(order, student, teacher and model_of(teacher))
+    trial = carry_out(order, student, _beside(student, teacher))
     write_edited([trial], Path(output), names)
     save_picture(draw_gallery([trial], None, f"{student.space.name}: {student.spec.name}"), Path(output) / "sheet.png")
     for name, value in trial.measures.items():
         click.echo(f"{name}: {value}")
     click.echo(f"{len(trial.edited)} images and sheet.png in {output}")
+
+
+def _beside(student, teacher: str | None):
+    """The teacher that was named, if one was; a line says so where another one taught the student."""
+    if not teacher:
+        return None
+    model, taught_by = model_of(teacher), student.spec.provenance.teacher_sha256
+    if taught_by not in (None, model.sha256):
+        click.echo(f"{student.spec.name} was not taught by {teacher}: its ends may lie further from the images.")
+    return model
 
 
 def _check_place(edited: Path, images) -> None:

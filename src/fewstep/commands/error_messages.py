@@ -16,6 +16,7 @@ from fewstep.support.errors import UserError
 TRACEBACK = "FEWSTEP_TRACEBACK"  # 1: the traceback of a user's error too
 TRACKER = "the project's issue tracker"
 MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+MACHINE += (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 
 
 class Message(click.ClickException):
@@ -61,13 +62,18 @@ def message_of(error: BaseException) -> str | None:
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, UserError) or (isinstance(cause, OSError) and cause.errno in MACHINE):
-            return str(cause)
+            return str(cause) if isinstance(cause, UserError) else _of_the_machine(cause)
     if isinstance(error, MissingConfigException):
         return str(error)
     # Kedro names the data set and the file that it could not read: nothing of ours failed if all else are OSErrors.
     if isinstance(error, DatasetError) and all(isinstance(cause, DatasetError | OSError) for cause in causes):
-        return str(error)
+        return " ".join(line for line in str(error).splitlines() if not line.startswith("Hint:"))
     return None
+
+
+def _of_the_machine(error: OSError) -> str:
+    """What the system refuses, in words, without its number."""
+    return ": ".join(filter(None, (error.strerror, error.filename and str(error.filename)))) or str(error)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

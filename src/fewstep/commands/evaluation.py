@@ -9,8 +9,8 @@ import click
 import numpy as np
 
 from fewstep.commands.error_messages import refusing
-from fewstep.commands.options import NfeOption
-from fewstep.commands.project import check_folder, context_of, model_of, needed
+from fewstep.commands.options import DATASET, ENV, NfeOption
+from fewstep.commands.project import check_folder, context_of, judged_by, model_of
 from fewstep.support.errors import InvalidInput
 from fewstep.support.files import write_json
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source")
-@click.option("--env", default=None, help="The configuration, as for kedro run: its data and features are used.")
+@ENV
+@DATASET
 @click.option(
     "--nfe",
     cls=NfeOption,
@@ -46,7 +47,9 @@ if TYPE_CHECKING:
     "--beside", multiple=True, type=click.Path(path_type=Path, exists=True, dir_okay=False), help="scores.json."
 )
 @click.option("--output", default=None, type=click.Path(path_type=Path, dir_okay=False), help="Keep scores.json here.")
-def evaluate(source: str, env: str | None, nfe, sampler, count, seeds, beside, output: Path | None) -> None:
+def evaluate(
+    source: str, env: str | None, dataset: str | None, nfe, sampler, count, seeds, beside, output: Path | None
+) -> None:
     """Scores of a registered model, of a finished model's folder, of pictures (a folder, a zip, a tar), or of
     samples (.npy, .npz).
 
@@ -61,9 +64,9 @@ def evaluate(source: str, env: str | None, nfe, sampler, count, seeds, beside, o
     if output:
         check_folder(output)
     others = [_read_scores(file) for file in beside]
-    context = context_of(env)
+    context = context_of(env, dataset=dataset)
     evaluation = context.typed.evaluation
-    images, extractor = (needed(context.catalog, name, env, "scores need") for name in ("images", "extractor"))
+    images, extractor = judged_by(context, "scores need")
     usual = (
         others[0].measurement if others else measurement_of(images, extractor, evaluation.count, evaluation.full_seeds)
     )
@@ -107,6 +110,11 @@ def _of_model(source: str, images, extractor, nfe, sampler, batch_size: int, siz
         raise InvalidInput(
             f"{source} must make samples of {images.space.shape}, as {images.space.name} are, got {model.space.shape}."
         )
+    if model.spec.data_sha256 != images.sha256:
+        click.echo(
+            f"{source} was trained on other data than {images.folder}: it may have seen those that are held out here, "
+            "or none like those that scores compare with."
+        )
     settings = sampling_settings(model, sampler or model.samplers[0], sorted(set(nfe)))
     with progress_bar("evaluate") as bar:
         return evaluate(settings, images, extractor, **sizes, batch_size=batch_size, on_progress=bar)
@@ -140,11 +148,11 @@ def _samples(source: Path, images) -> np.ndarray:
 def _array(file: Path) -> np.ndarray:
     try:
         found = np.load(file, mmap_mode="r", allow_pickle=False)
-        if not isinstance(found, np.ndarray):
-            raise InvalidInput("it holds several (.npz)")
-        return found
-    except (OSError, ValueError, EOFError) as problem:
-        raise InvalidInput(f"{file} cannot be read as one array of numbers (.npy): {problem}") from None
+    except (OSError, ValueError, EOFError):
+        raise InvalidInput(f"{file} must hold an array of numbers, as numpy.save writes it (.npy).") from None
+    if not isinstance(found, np.ndarray):
+        raise InvalidInput(f"{file} must hold one array (.npy), and it holds several (.npz).")
+    return found
 
 
 COMMANDS = (refusing(evaluate),)

@@ -8,8 +8,9 @@ import click
 
 from fewstep import load
 from fewstep.commands.error_messages import refusing
-from fewstep.commands.options import NfeOption
-from fewstep.commands.project import check_folder, command_of, context_of, place_of
+from fewstep.commands.options import DATASET, ENV, MODEL, NfeOption
+from fewstep.commands.project import champion_of_project, check_folder, context_of
+from fewstep.pipelines.places import command_of, place_of
 from fewstep.support.errors import InvalidInput
 
 
@@ -19,14 +20,22 @@ from fewstep.support.errors import InvalidInput
     "--from", "origin", required=True, type=click.Choice(["openai", "nvidia", "diffusers"]), help="Who made the file."
 )
 @click.option("--as", "role", default="teacher", show_default=True, type=click.Choice(["teacher", "student"]))
-@click.option("--env", default=None, help="The configuration, as for kedro run.")
+@ENV
+@DATASET
 @click.option("--recipe", default=None, help="The student's name, with --as student.")
 @click.option(
     "--config", type=click.Path(path_type=Path), help="JSON: options of a network that OpenAI did not release."
 )
 @click.option("--replace", "overwrite", is_flag=True, help="Take the place of a model that is there.")
 def import_model(
-    file: Path, origin: str, role: str, env: str | None, recipe: str | None, config: Path | None, overwrite: bool
+    file: Path,
+    origin: str,
+    role: str,
+    env: str | None,
+    dataset: str | None,
+    recipe: str | None,
+    config: Path | None,
+    overwrite: bool,
 ) -> None:
     """Make a published checkpoint the teacher (or a student) of this project. Nothing in the file is run.
 
@@ -38,7 +47,7 @@ def import_model(
     """
     from fewstep.exchange import import_diffusers, import_nvidia, import_openai
 
-    context = context_of(env, recipe)
+    context = context_of(env, recipe, dataset=dataset)
     catalog, params = context.catalog, context.typed
     student = params.student
     target, name = place_of(catalog, role), "teacher" if role == "teacher" else student.name
@@ -73,10 +82,12 @@ def _options(config: Path | None) -> dict | None:
     try:
         options = config and json.loads(config.read_text())
         if not isinstance(options, dict | None):
-            raise InvalidInput("it must hold a JSON object")
+            raise InvalidInput(f"--config {config} must hold a JSON object: names with values.")
         return options
+    except InvalidInput:
+        raise
     except (OSError, ValueError) as problem:
-        raise InvalidInput(f"--config {config}: {problem}") from None
+        raise InvalidInput(f"--config {config} cannot be read as JSON: {problem}") from None
 
 
 def _beside(model, images, env: str | None):
@@ -105,7 +116,9 @@ def _network(model) -> str:
 
 @click.command(name="export")
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--model", required=True, help="A finished model's folder, or as models:/fewstep-digits@champion.")
+@MODEL
+@ENV
+@DATASET
 @click.option(
     "--format", "kind", default="folder", show_default=True, help="folder, pt2 (torch.export), onnx or diffusers."
 )
@@ -118,7 +131,9 @@ def _network(model) -> str:
     help="Network evaluations of a program.",
 )
 @click.option("--opset", default=18, show_default=True, help="The version of ONNX's operators, with --format onnx.")
-def export_model(target: Path, model: str, kind: str, nfe: int, opset: int) -> None:
+def export_model(
+    target: Path, model: str | None, env: str | None, dataset: str | None, kind: str, nfe: int, opset: int
+) -> None:
     """Write a model to TARGET for other programs: a folder, a program of torch.export, ONNX, or diffusers.
 
     \b
@@ -133,7 +148,7 @@ def export_model(target: Path, model: str, kind: str, nfe: int, opset: int) -> N
         raise InvalidInput(f"{target} already exists: name another place.")
     check_folder(target)
     check_format(kind, opset)
-    click.echo(f"{kind} in {write(load(model), target, kind, nfe, opset)}")
+    click.echo(f"{kind} in {write(load(model or champion_of_project(env, dataset)), target, kind, nfe, opset)}")
 
 
 COMMANDS = (refusing(import_model), refusing(export_model))

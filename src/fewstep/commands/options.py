@@ -1,8 +1,49 @@
 """Options that several commands have."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
+from omegaconf import OmegaConf
+
+from fewstep.config.yaml_files import check_file
+from fewstep.pipelines.params_text import read_params
+from fewstep.support.errors import InvalidInput
+
+ENV = click.option("--env", default=None, help="The configuration, as for kedro run.")
+DATASET = click.option("--dataset", default=None, help="The data set, where not that of the configuration.")
+MODEL = click.option(
+    "--model",
+    default=None,
+    help="As models:/fewstep-digits@champion, or a finished model's folder.  [default: the project's champion]",
+)
+PARAMS = click.Option(
+    ["--params"],
+    default="",
+    help="Parameters as name=value, with commas between them: recipe=ect,network.channel_mult=[1,2]. Values are YAML.",
+)
+PARAMS_FILE = click.Option(
+    ["--params-file"],
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A YAML file of parameters, laid out as those of conf/. --params has the last word.",
+)
+
+
+def with_params(options: list[click.Parameter]) -> list[click.Parameter]:
+    """A command's options with --params and --params-file, in place of Kedro's if it has that."""
+    return [*(option for option in options if option.name != "params"), PARAMS, PARAMS_FILE]
+
+
+def given_params(params: str | Mapping[str, Any], params_file: Path | None) -> dict[str, Any]:
+    """What --params and --params-file say together. Raises ValueError for a file or a text that cannot be read."""
+    typed = read_params(params) if isinstance(params, str) else dict(params)
+    if params_file is None:
+        return typed
+    if not params_file.is_file():
+        raise InvalidInput(f"--params-file must be a YAML file of parameters, and there is no {params_file}.")
+    check_file(params_file)
+    return OmegaConf.to_container(OmegaConf.merge(OmegaConf.load(params_file), typed))
 
 
 class NfeOption(click.Option):

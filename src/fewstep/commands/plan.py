@@ -1,5 +1,6 @@
 """`fewstep plan`: what a run would do, and what it would cost."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -7,10 +8,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
-from kedro.framework.cli.project import run as kedro_run
 
 from fewstep.commands.error_messages import refusing
-from fewstep.commands.project import command_of, context_of
+from fewstep.commands.options import ENV, given_params, with_params
+from fewstep.commands.project import context_of
+from fewstep.pipelines.places import command_of
 from fewstep.support.errors import InvalidInput, UserError
 
 if TYPE_CHECKING:
@@ -28,12 +30,12 @@ ROWS = 256  # of random data, where there are none yet
 
 
 @click.command()
-@click.option("--env", default=None, help="The configuration, as for kedro run.")
+@ENV
 @click.option("--steps", default=10, show_default=True, type=click.IntRange(1), help="Steps of the trial.")
 @click.option(
-    "--seconds", default=60.0, show_default=True, type=click.FloatRange(0), help="What a trial takes at most, about."
+    "--seconds", default=60.0, show_default=True, type=click.FloatRange(0), help="What the trials take, at most about."
 )
-def plan(env: str | None, params: dict, steps: int, seconds: float) -> None:
+def plan(env: str | None, params: str, params_file: Path | None, steps: int, seconds: float) -> None:
     """Say what a run would do and cost, from a short trial on this machine. Nothing is kept of it.
 
     \b
@@ -43,7 +45,7 @@ def plan(env: str | None, params: dict, steps: int, seconds: float) -> None:
     """
     from fewstep.pipelines.journey import journey
 
-    context = context_of(env, runtime=params)
+    context = context_of(env, runtime=given_params(params, params_file))
     given, catalog = context.typed, context.catalog
     student = given.student
     how = "has a teacher" if student.needs_teacher else "learns from data alone"
@@ -62,11 +64,11 @@ def plan(env: str | None, params: dict, steps: int, seconds: float) -> None:
         for role, job in _jobs(roles, given, catalog, Path(folder)):
             names = f"{job.recipe.network['name']}, {job.recipe.objective.name}"
             click.echo(f"\n{role}: {names}; trying a few steps")
-            for line in _costs(job, given.launch, steps, seconds):
+            for line in _costs(job, given.launch, steps, seconds / len(roles)):
                 click.echo(f"  {line}")
 
 
-plan.params.insert(1, next(option for option in kedro_run.params if option.name == "params"))
+plan.params = with_params(plan.params)
 
 
 def _stages(names: list[str], catalog) -> Iterator[str]:
@@ -162,18 +164,17 @@ def _costs(job: "Job", settings: "LaunchSettings", steps: int, seconds: float) -
 
     numbers = job.recipe.training
     share, device = numbers.batch_size // max(1, settings.workers), settings.device()
-    threads = settings.threads_here()
+    threads, end = settings.threads_here(), time.monotonic() + seconds
     with cpu_threads(threads):
         cost = try_steps(job, share, device, steps, seconds)
     batch = f"{share} of each of {settings.workers} workers" if settings.workers > 1 else f"{share}"
     yield f"{cost.weights:,} weights"
     yield f"a step of {batch}: {cost.flops / 1e12:.3g} TFLOP, of {cost.flops / share / 1e9:.3g} GFLOP a sample"
     how = f"{device}, {threads} thread{'s' * (threads > 1)}; {cost.steps} steps of {cost.tried} samples"
-    yield (
-        f"time: {_words(cost.seconds)} a step on this machine ({how}), {_words(cost.seconds * numbers.steps)} in all "
-        f"for {numbers.steps:,} steps"
-    )
-    if device.type == "cpu" and threads > 1:
+    bound = "at most " if cost.tried < share else ""
+    whole = f"{_words(cost.seconds * numbers.steps)} in all for {numbers.steps:,} steps"
+    yield f"time: {bound}{_words(cost.seconds)} a step on this machine ({how}), {whole}"
+    if device.type == "cpu" and threads > 1 and time.monotonic() < end:
         with cpu_threads(1):
             alone = try_steps(job, share, device, steps, seconds / 4).seconds
         yield from waiting_threads(threads, cost.seconds, alone, numbers.steps)

@@ -5,20 +5,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fewstep import load
+from fewstep.pipelines.agreement import check_together
+from fewstep.pipelines.places import command_of, place_of
 from fewstep.support.errors import InvalidInput
 
 if TYPE_CHECKING:
     from fewstep.pipelines.config_loader import Context
 
-
-def catalogs_of(env: str | None, recipe: str | None) -> list:
-    """The catalog of each recipe, or of the one that was asked for."""
-    recipes = [recipe] if recipe else context_of(env).config_loader.recipes()
-    return [context_of(env, name).catalog for name in recipes]
+LONGEST = 200  # bytes of a file's name: partial files have longer ones
 
 
-def context_of(env: str | None, recipe: str | None = None, runtime: dict | None = None) -> "Context":
-    """Kedro's context, of the configured recipe if none is named. runtime: what --params would give."""
+def contexts_of(env: str | None, recipe: str | None, dataset: str | None = None) -> "list[Context]":
+    """Kedro's context of each recipe, or of the one that was asked for."""
+    recipes = [recipe] if recipe else context_of(env, dataset=dataset).config_loader.recipes()
+    return [context_of(env, name, dataset=dataset) for name in recipes]
+
+
+def context_of(
+    env: str | None, recipe: str | None = None, runtime: dict | None = None, dataset: str | None = None
+) -> "Context":
+    """Kedro's context, of the configured recipe and data set if none is named. runtime: what --params would give."""
     from kedro.framework.session import KedroSession
     from kedro.framework.startup import bootstrap_project
     from kedro.utils import is_kedro_project
@@ -29,36 +35,66 @@ def context_of(env: str | None, recipe: str | None = None, runtime: dict | None 
         raise InvalidInput(f"{Path.cwd()} is not a project (no pyproject.toml names it): go to the project's folder.")
     bootstrap_project(Path.cwd())
 
-    runtime = {**(runtime or {}), **({"recipe": recipe} if recipe else {})}
-    session = KedroSession.create(Path.cwd(), env=env, runtime_params=runtime)
-    with session:
+    named = {name: value for name, value in (("recipe", recipe), ("dataset", dataset)) if value}
+    with KedroSession.create(Path.cwd(), env=env, runtime_params={**(runtime or {}), **named}) as session:
         context = session.load_context()
     assert isinstance(context, Context)  # settings.py says so
     return context
 
 
-def place_of(catalog, name: str) -> Path:
-    """Where a dataset lies, from here."""
-    from fewstep.pipelines.datasets import filepath_of
+def registered_project(env: str | None, dataset: str | None) -> "tuple[Context, str]":
+    """Kedro's context, and the name of the registered model that is meant.
 
-    return Path(os.path.relpath(filepath_of(catalog, name)))
+    That of the data set that was asked for, or of the configured one, or of the only one that has any: then the context
+    is that of its training. ValueError, with those that are there, where none of these is.
+    """
+    from fewstep.registry import meant_dataset, registered_name, trained_with
+
+    context = context_of(env, dataset=dataset)
+    backend, configured = context.catalog.load("tracking"), context.typed.dataset
+    meant = meant_dataset(backend, configured, asked=bool(env or dataset))
+    name = registered_name(backend, meant)
+    if meant != configured:
+        trained = trained_with(backend, name)
+        context = context_of(trained if trained and Path("conf", trained).is_dir() else None, dataset=meant)
+    return context, name
 
 
-def command_of(pipelines: str | None = None, env: str | None = None) -> str:
-    """The command that runs pipelines, by default the whole journey, in the configuration that was asked for."""
-    overlay = f"--env={env}" if env not in (None, "base", "local") else ""
-    return " ".join(filter(None, ["kedro run", overlay, pipelines and f"--pipelines={pipelines}"]))
+def champion_of_project(env: str | None = None, dataset: str | None = None) -> str:
+    """The registered model that is meant where none is named."""
+    return f"models:/{registered_project(env, dataset)[1]}@champion"
 
 
-def needed(catalog, name: str, env: str | None, by: str):
+def needed(context, name: str, by: str):
     """What ingest makes under a name; ValueError with its command where it is not there. by: as "scores need"."""
-    if not catalog.exists(name):
-        raise InvalidInput(f"{by} {name}, and there is no {place_of(catalog, name)}: run {command_of('ingest', env)}")
-    return catalog.load(name)
+    if not context.catalog.exists(name):
+        make = command_of("ingest", context.typed.env)
+        found = others_with(context, name)
+        there = f" There are those of {', '.join(found)} (--dataset={found[0]})." if found else ""
+        raise InvalidInput(f"{by} {name}, and there is no {place_of(context.catalog, name)}: run {make}.{there}")
+    return context.catalog.load(name)
+
+
+def judged_by(context, by: str) -> tuple:
+    """Images and the features that scores of them are measured by, which belong together. by: as in `needed`."""
+    found = {name: needed(context, name, by) for name in ("images", "extractor")}
+    check_together(found, context.catalog, context.config_loader.runtime_params)
+    return tuple(found.values())
+
+
+def others_with(context, name: str) -> list[str]:
+    """The data sets that have what this one lacks."""
+    parts, dataset = list(place_of(context.catalog, name).parts), context.typed.dataset
+    place = parts.index(dataset)
+    return sorted(
+        path.parts[place] for path in Path().glob(str(Path(*("*" if part == dataset else part for part in parts))))
+    )
 
 
 def check_folder(file: Path) -> None:
-    """Raise ValueError if a file that is to be written has no folder to lie in."""
+    """Raise ValueError if a file that is to be written has no folder to lie in, or a name that no disk takes."""
+    if len(os.fsencode(file.name)) > LONGEST:
+        raise InvalidInput(f"{file.name[:20]}... is too long for the name of a file: at most {LONGEST} letters.")
     if not file.parent.is_dir():
         raise InvalidInput(f"there is no folder {file.parent} to write {file.name} to: make it, or name another place.")
 

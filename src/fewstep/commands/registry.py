@@ -1,20 +1,15 @@
 """`fewstep registry`: versions of models, and which of them is champion."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from fewstep.commands.error_messages import refusing
-from fewstep.commands.project import catalogs_of, command_of, context_of, needed, place_of
+from fewstep.commands.options import DATASET, ENV
+from fewstep.commands.project import contexts_of, judged_by, others_with, registered_project
+from fewstep.pipelines.places import command_of, place_of
 from fewstep.support.errors import InvalidInput
 
-if TYPE_CHECKING:
-    from kedro.io import CatalogProtocol
-
-    from fewstep.config.parameters import Parameters
-
-ENVIRONMENT = click.option("--env", default=None, help="The configuration, as for kedro run.")
 SHOWN = {"sheet": "scores", "ladder": "scores", "report": "report"}  # and what names the weights that it is of
 REASON = click.option("--reason", default="", help="Kept in the history.")
 
@@ -30,9 +25,10 @@ def registry() -> None:
 
 
 @click.command()
-@ENVIRONMENT
+@ENV
+@DATASET
 @click.option("--recipe", default=None, help="One student; without it, every student that has a record.")
-def sync(env: str | None, recipe: str | None) -> None:
+def sync(env: str | None, dataset: str | None, recipe: str | None) -> None:
     """Make registered versions again from what DVC brought.
 
     The registry is no file that DVC could restore. What the pipelines `register` and `promote` wrote
@@ -47,11 +43,13 @@ def sync(env: str | None, recipe: str | None) -> None:
     from fewstep.registry import champion_of
     from fewstep.registry import sync as make_again
 
-    catalogs = catalogs_of(env, recipe)
+    contexts = contexts_of(env, recipe, dataset)
+    catalogs = [context.catalog for context in contexts]
     registered = [catalog for catalog in catalogs if catalog.exists("registration")]
     if not registered:
-        place = place_of(catalogs[0], "registration")
-        raise InvalidInput(f"there is no {place}. Get it (dvc pull dvc.yaml), or run: {command_of(env=env)}")
+        place, others = place_of(catalogs[0], "registration"), others_with(contexts[0], "registration")
+        there = f" There are records of {', '.join(others)} (--dataset={others[0]})." if others else ""
+        raise InvalidInput(f"there is no {place}. Get it (dvc pull dvc.yaml), or run: {command_of(env=env)}.{there}")
     found = [each for catalog in registered for each in _models(catalog)]
     for record, folder, *_ in found:
         if not folder.exists():
@@ -63,7 +61,7 @@ def sync(env: str | None, recipe: str | None) -> None:
     shown = [place_of(catalog, name) for catalog in registered for name in SHOWN]
     if lacking := set(shown).difference(*(places for _, _, *places in found)):
         click.echo(f"not here, or of other weights: {', '.join(sorted(map(str, lacking)))}")
-    *_, name = _registry(env)
+    _, name = registered_project(env, dataset)
     if champion_of(backend, name) is None:
         was = f"version {moves['moves'][-1]['to']}, which was," if moves and moves["moves"] else "the one that was"
         click.echo(f"{name} has no champion: {was} is not among these records. fewstep registry promote")
@@ -71,8 +69,9 @@ def sync(env: str | None, recipe: str | None) -> None:
 
 
 @click.command()
-@ENVIRONMENT
-def history(env: str | None) -> None:
+@ENV
+@DATASET
+def history(env: str | None, dataset: str | None) -> None:
     """List every move of the champion: when, from which version to which, who, how and why.
 
     \b
@@ -80,16 +79,17 @@ def history(env: str | None) -> None:
     """
     from fewstep.registry import history as moves_of
 
-    _, catalog, name = _registry(env)
-    for entry in moves_of(catalog.load("tracking"), name):
+    context, name = registered_project(env, dataset)
+    for entry in moves_of(context.catalog.load("tracking"), name):
         versions = f"{entry['from'] or '-'} -> {entry['to']}"
         click.echo(f"{entry['when']}  {versions}  {entry['kind']} by {entry['who']}: {entry['why']}")
 
 
 @click.command()
-@ENVIRONMENT
+@ENV
+@DATASET
 @REASON
-def rollback(env: str | None, reason: str) -> None:
+def rollback(env: str | None, dataset: str | None, reason: str) -> None:
     """Make the previous champion champion again; a second time swaps them back.
 
     \b
@@ -97,20 +97,22 @@ def rollback(env: str | None, reason: str) -> None:
     """
     from fewstep.registry import rollback as swap
 
-    _, catalog, name = _registry(env)
+    context, name = registered_project(env, dataset)
+    catalog = context.catalog
     made = swap(catalog.load("tracking"), name, reason)
     _keep_moves(catalog, name)
     click.echo(f"{name}: version {made['to']} is champion again, {made['from'] or 'none'} is previous")
 
 
 @click.command()
-@ENVIRONMENT
+@ENV
+@DATASET
 @click.option("--version", type=click.IntRange(1), help="The one to decide on; without it, the challenger.")
 @click.option(
     "--force", "forced", is_flag=True, help="Promote it whatever the gate would say; needs --version, --reason."
 )
 @REASON
-def promote(env: str | None, version: int | None, forced: bool, reason: str) -> None:
+def promote(env: str | None, dataset: str | None, version: int | None, forced: bool, reason: str) -> None:
     """Let the gate decide on a version, as `kedro run --pipelines=promote` does, or promote it by force.
 
     \b
@@ -120,11 +122,12 @@ def promote(env: str | None, version: int | None, forced: bool, reason: str) -> 
     from fewstep.pipelines.promote.nodes import promote_version
     from fewstep.registry import force
 
-    params, catalog, name = _registry(env)
+    context, name = registered_project(env, dataset)
+    params, catalog = context.typed, context.catalog
     if not forced:
         if reason:
             raise InvalidInput("--reason is for --force: the gate gives its own reason.")
-        images, extractor = (needed(catalog, part, env, "the gate needs") for part in ("images", "extractor"))
+        images, extractor = judged_by(context, "the gate needs")
         promotion = params.promotion.model_copy(update={"version": version})
         catalog.save(
             "promotions", promote_version(images, extractor, catalog.load("tracking"), promotion, params.evaluation)
@@ -157,14 +160,6 @@ def _shown(catalog) -> list[Path]:
         for name, made_with in SHOWN.items()
         if catalog.exists(name) and catalog.exists(made_with) and sha256 in place_of(catalog, made_with).read_text()
     ]
-
-
-def _registry(env: str | None) -> "tuple[Parameters, CatalogProtocol, str]":
-    """Parameters, catalog, and the name of the registered model. ValueError where nothing was registered."""
-    from fewstep.registry import registered_name
-
-    context = context_of(env)
-    return context.typed, context.catalog, registered_name(context.catalog.load("tracking"), context.typed.dataset)
 
 
 def _keep_moves(catalog, name: str) -> None:

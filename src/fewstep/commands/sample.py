@@ -5,14 +5,16 @@ from pathlib import Path
 import click
 
 from fewstep.commands.error_messages import refusing
-from fewstep.commands.options import NfeOption
-from fewstep.commands.project import check_folder, context_of, model_of
+from fewstep.commands.options import DATASET, ENV, MODEL, NfeOption
+from fewstep.commands.project import champion_of_project, check_folder, model_of
 from fewstep.support.errors import InvalidInput
 
 
 @click.command()
 @click.argument("output", default="samples.png", type=click.Path(dir_okay=False, writable=True, path_type=Path))
-@click.option("--model", default=None, help="As models:/fewstep-digits@champion, the default, or a model's folder.")
+@MODEL
+@ENV
+@DATASET
 @click.option("--n", "--count", "count", default=64, show_default=True, type=click.IntRange(1))
 @click.option(
     "--nfe",
@@ -32,6 +34,8 @@ from fewstep.support.errors import InvalidInput
 def sample(
     output: Path,
     model: str | None,
+    env: str | None,
+    dataset: str | None,
     count: int,
     nfe: int,
     sampler: str | None,
@@ -60,7 +64,7 @@ def sample(
     from fewstep.pictures.files import save_picture
 
     check_output(output)
-    model = model or _champion()
+    model = model or champion_of_project(env, dataset)
     generator = model_of(model)
     if listing:
         click.echo("\n".join(_classes(generator)))
@@ -90,13 +94,6 @@ def _classes(model) -> list[str]:
     if not model.spec.labels:
         return [f"{model.spec.name} was trained without labels."]
     return [numbered(number, classes) for number in range(len(classes))]
-
-
-def _champion() -> str:
-    from fewstep.registry import registered_name
-
-    context = context_of(None)
-    return f"models:/{registered_name(context.catalog.load('tracking'), context.typed.dataset)}@champion"
 
 
 def check_output(file: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
+from fewstep.support.validation import SECTION
 
 EVERY = "every"  # in the recipes of an overlay: what holds for every recipe
 RESERVED = {"teacher", "reference", "comparison", EVERY}
@@ -12,9 +13,9 @@ RESERVED = {"teacher", "reference", "comparison", EVERY}
 
 def overlaid(config: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     """The overlay over the configuration: first what it says of every recipe, then what it says of one."""
-    recipes = overlay.get("recipes", {})
+    recipes = _section(overlay, "recipes")
     if EVERY in recipes:
-        config = merged(config, {"recipes": dict.fromkeys(config["recipes"], recipes[EVERY])})
+        config = merged(config, {"recipes": dict.fromkeys(_section(config, "recipes"), recipes[EVERY])})
         overlay = {**overlay, "recipes": {**recipes, EVERY: None}}
     return merged(config, overlay)
 
@@ -35,14 +36,25 @@ def chosen(config: dict[str, Any]) -> dict[str, Any]:
     A recipe's network is `network` with what the recipe says of it; `student` has the last word on the chosen recipe.
     Raises ValueError for names that cannot be.
     """
-    config = dict(config)
-    recipes, network = config.pop("recipes"), {"network": config.get("network", {})}
-    config["students"] = {name: {**merged(network, recipe), "name": name} for name, recipe in recipes.items()}
+    config, recipes = dict(config), _section(config, "recipes")
+    network = {"network": _section(config, "network")}
+    config["students"] = {
+        name: {**merged(network, _section(recipes, name, "recipes.")), "name": name} for name in recipes
+    }
+    del config["recipes"]
     if taken := RESERVED & recipes.keys():
         raise InvalidInput(f"a recipe must not be called {', '.join(taken)}, which means something else: rename it.")
-    if not re.fullmatch(r"\w[\w.-]*", str(config.get("dataset"))):
-        raise InvalidInput.of("dataset", config.get("dataset"), "a name of letters, digits, '_', '-' and '.'")
+    for kind, each in (("dataset", config.get("dataset")), *(("a recipe's name", name) for name in recipes)):
+        if not re.fullmatch(r"\w[\w.-]{0,99}", str(each)):
+            raise InvalidInput.of(kind, each, "a name of at most 100 letters, digits, '_', '-' and '.'")
     name = check_name("recipe", config.get("recipe"), recipes)
-    config["student"] = config["students"][name] = merged(config["students"][name], config.get("student", {}))
-    config["teacher"] = {**merged(network, config.get("teacher", {})), "name": "teacher"}
+    config["student"] = config["students"][name] = merged(config["students"][name], _section(config, "student"))
+    config["teacher"] = {**merged(network, _section(config, "teacher")), "name": "teacher"}
     return config
+
+
+def _section(config: dict[str, Any], name: str, place: str = "") -> dict[str, Any]:
+    """What a section holds, {} where there is none. Raises ValueError for anything else than a section."""
+    if not isinstance(found := config.get(name, {}), dict):
+        raise InvalidInput.of(f"{place}{name}", found, SECTION)
+    return found

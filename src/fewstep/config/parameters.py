@@ -149,12 +149,13 @@ class PromotionParameters(Section):
 
 
 class Parameters(Section):
-    """All of them."""
+    """All of them. teacher_of_other_data: a teacher that was trained on other images than these is taken."""
 
     env: str
     recipe: str
     dataset: str
     fresh: bool = False
+    teacher_of_other_data: bool = False
     data: DataParameters
     network: dict[str, Any]
     teacher: RecipeParameter
@@ -173,6 +174,12 @@ class Parameters(Section):
             raise InvalidInput(
                 "teacher must not need a teacher itself: set start: scratch, and a method such as denoising."
             )
+        sampler = self.student.objective.sampler
+        for nfe in self.evaluation.student_nfe:
+            try:
+                count_levels(sampler, nfe)
+            except InvalidInput as problem:
+                raise problem.inside("evaluation.student_nfe") from None
         space = expected_space(self.data.source, self.dataset)
         for recipe in (self.teacher, self.student):
             if space:

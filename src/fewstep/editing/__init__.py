@@ -3,9 +3,9 @@
 from fewstep.editing.gallery import Trial, draw_gallery, named_pictures, try_pair, try_seeds, try_task, write_edited
 from fewstep.editing.image_files import read_images
 from fewstep.editing.multistep_edit import Edit
-from fewstep.editing.run import edit_images, image_ends, interpolate, levels_of, seed_ends
+from fewstep.editing.run import check_teacher, edit_images, image_ends, interpolate, levels_of, seed_ends
 from fewstep.editing.tasks import TASKS, Task, build_task
-from fewstep.editing.trials import try_tasks
+from fewstep.editing.trials import fitting_tasks, try_tasks
 
 __all__ = [
     "TASKS",
@@ -13,8 +13,10 @@ __all__ = [
     "Task",
     "Trial",
     "build_task",
+    "check_teacher",
     "draw_gallery",
     "edit_images",
+    "fitting_tasks",
     "image_ends",
     "interpolate",
     "levels_of",

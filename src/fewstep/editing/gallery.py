@@ -14,7 +14,7 @@ from fewstep.diffusion.randomness import SampleRandomness, derive_seed
 from fewstep.editing.image_files import as_picture
 from fewstep.editing.measures import mean, measure, psnr
 from fewstep.editing.projection import Projection
-from fewstep.editing.run import check_model, edit_images, image_ends, interpolate, seed_ends
+from fewstep.editing.run import check_model, check_teacher, edit_images, image_ends, interpolate, seed_ends
 from fewstep.editing.tasks import Interpolate, Task
 from fewstep.models.model import Model
 from fewstep.pictures.files import write_pictures
@@ -83,6 +83,7 @@ def try_pair(
     last frame, compared with the images.
     """
     check_model(model, task, nfe)
+    check_teacher(model, teacher)
     if len(images) != 2:
         raise InvalidInput(f"an interpolation needs two images, got {len(images)}.")
     if labels is None and (classes := len(model.space.classes)):

@@ -26,6 +26,13 @@ def check_model(model: Model, task: Task, nfe: int) -> None:
     task.check(model.space)
 
 
+def check_teacher(student, teacher) -> None:
+    """Raise ValueError unless a teacher can carry to noise what a student then edits."""
+    if teacher.space.shape != student.space.shape:
+        made, wanted = list(teacher.space.shape), list(student.space.shape)
+        raise InvalidInput(f"the teacher must make what {student.spec.name} makes, {wanted}, got {made}.")
+
+
 @torch.inference_mode()
 def edit_images(
     model: Model,

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewstep.data.space import DataSpace
 from fewstep.data.store import ArrayStore
 from fewstep.editing.gallery import Trial, try_pair, try_seeds, try_task
 from fewstep.editing.image_files import read_images
-from fewstep.editing.tasks import Interpolate, build_task
+from fewstep.editing.tasks import Interpolate, Task, build_task
 from fewstep.models.model import Model
 
 
@@ -35,13 +36,9 @@ def try_tasks(
     images are complete, and each task first removes what it restores. nfe: network evaluations per image.
     on_progress(done, total, name). Raises ValueError for a task that does not fit the data.
     """
-    built = {name: build_task(name, options) for name, options in tasks.items()}
-    channels = student.space.shape[0]
-    if student.space.kind == "images" and channels != 3 and built.pop("colorize", None):
-        why = f"it needs images of 3 channels, and {student.space.name} have {channels}"
-        print(f"colorize is left out: {why}.", flush=True)
-    for task in built.values():
-        task.check(student.space)
+    built = fitting_tasks(tasks, student.space)
+    if left_out := sorted(tasks.keys() - built.keys()):
+        print(f"{', '.join(left_out)} is left out: it needs colour, and {student.space.name} have none.", flush=True)
     originals, labels = _originals(images, student, source, count)
     trials: list[Trial] = []
     for name, task in built.items():
@@ -55,6 +52,15 @@ def try_tasks(
         if on_progress:
             on_progress(len(trials), len(built) + ("interpolate" in built), name)
     return trials, originals
+
+
+def fitting_tasks(tasks: Mapping[str, Mapping[str, Any]], space: DataSpace) -> dict[str, Task]:
+    """{name: the task}, those of colour only for images that have some. Raises ValueError for one that does not fit."""
+    grey = space.kind == "images" and space.shape[0] != 3
+    built = {name: build_task(name, options) for name, options in tasks.items() if not (grey and name == "colorize")}
+    for task in built.values():
+        task.check(space)
+    return built
 
 
 def _originals(

@@ -167,7 +167,12 @@ def measurement_of(store: ArrayStore, extractor: Extractor | None, count: int, s
 
 
 def floor(heldout: np.ndarray, judge: Judge, count: int, seeds: Sequence[int]) -> Floor:
-    """Scores of real images that were not trained on: `count` drawn at random for each seed, or all if fewer."""
+    """Scores of real images that were not trained on: `count` drawn at random for each seed, or all if fewer.
+
+    None where they are too few for scores.
+    """
+    if len(heldout) < FEWEST:
+        return Floor(len(heldout), {}, f"there is none: {len(heldout)} images are held out, and scores need {FEWEST}")
     parts = [heldout[np.sort(np.random.RandomState(seed).permutation(len(heldout))[:count])] for seed in seeds]
     values = [judge.scores(*part) for part in zip(parts, seeds, strict=True)]
     # FID is biased upwards for few images, so a floor of fewer images than the samples is not a fair bound.
@@ -204,8 +209,5 @@ def _check(store: ArrayStore, extractor: Extractor | None, count: int, seeds: Se
     check_value("count", count, up_to(10**9, whole(at_least(FEWEST))))
     if not seeds or len(set(seeds)) < len(seeds):
         raise InvalidInput.of("seeds", list(seeds), "at least one number, without repetitions")
-    for split in ("train", "heldout"):
-        if (found := len(store.images(split))) < FEWEST:
-            raise InvalidInput(
-                f"scores need at least {FEWEST} samples, and the {split} split of {space.name} has {found}."
-            )
+    if (found := len(store.images("train"))) < FEWEST:
+        raise InvalidInput(f"scores need at least {FEWEST} images to compare with, and {space.name} train on {found}.")

@@ -10,6 +10,7 @@ from fewstep.support.errors import InvalidInput
 
 RATIO = 1 / 3
 CANDIDATES = 8
+NEAREST = 3  # training images that a report shows of a sample: as many different ones there must be
 
 
 class TrainingSet:

@@ -160,7 +160,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Floor:
-    """Scores of held-out data. count: of them for each seed. note: what to keep in mind when comparing with it."""
+    """Scores of held-out data, none where these are too few. count: of them for each seed. note: what to keep in mind
+    when comparing with it.
+    """
 
     count: int
     scores: Scores
@@ -205,6 +207,11 @@ class Evaluation:
     models: Mapping[str, str] = field(default_factory=dict)
     budget: TrainingBudget | None = None
 
+    @property
+    def provisional(self) -> bool:
+        """Whether there are fewer seeds than a full evaluation has, or no held-out data to compare with."""
+        return self.measurement.provisional or not self.floor.scores
+
     def rows_of(self, model: str) -> list[Row]:
         """The rows of a model with every sampler. Raises ValueError if there are none."""
         if not (found := [row for row in self.rows if row.model == model]):
@@ -222,14 +229,6 @@ class Evaluation:
     def row_of(self, model: str, nfe: int) -> Row | None:
         """The row of a model by its usual sampler at this NFE, if it was evaluated there."""
         return next((row for row in self.usual_rows_of(model) if row.nfe == nfe), None)
-
-    def check_models(self, **models: str) -> None:
-        """Raise ValueError unless these are scores of these weights. models: name=sha256."""
-        for name, sha256 in models.items():
-            if self.models.get(name) != sha256:
-                raise InvalidInput(
-                    f"the scores belong to another {name} than the one on disk: kedro run --pipelines=evaluate"
-                )
 
     def means_of(self, model: str) -> dict[str, float]:
         """The means of a model's scores under flat names: {"fid_digits/nfe_01": 26.1, "fid_digits/floor": ...}.
@@ -256,6 +255,7 @@ class Evaluation:
         facts = {
             "format": FORMAT,
             **self.measurement.to_json(),
+            "provisional": self.provisional,
             "primary": self.primary,
             "floor": self.floor.to_json(),
             "rows": [row.to_json() for row in self.rows],
@@ -284,7 +284,8 @@ class Evaluation:
                 TrainingBudget(**facts["budget"]) if facts.get("budget") else None,
             )
         except (KeyError, TypeError, AttributeError) as problem:
-            raise InvalidInput(f"these are no scores as scores.json has them ({problem!r})") from problem
+            why = f"{problem.args[0]} is missing" if isinstance(problem, KeyError) else "a value is of another kind"
+            raise InvalidInput(f"these are no scores as scores.json has them: {why}") from problem
 
 
 SAMPLING_SPEED = "sampling_images_per_second"  # among flat names, beside the training's

@@ -4,6 +4,7 @@ Values are those that models see; LPIPS undoes the data's scale.
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -138,6 +139,15 @@ def _arguments_of(spec: str | dict[str, Any]) -> dict[str, Any]:
     if not isinstance(spec, dict):
         raise InvalidInput.of("distance", spec, "a name, or a section with a name")
     return dict(spec)
+
+
+def check_data_of_distance(spec: str | dict[str, Any], shape: Sequence[int]) -> None:
+    """Raise ValueError where a distance cannot compare data of this shape."""
+    name = str(_arguments_of(spec).get("name"))
+    if name.startswith("lpips") and (len(shape) != 3 or shape[0] not in (1, 3)):
+        raise InvalidInput(
+            f"objective.distance must not be {name}, which compares grey or RGB images, got {list(shape)}."
+        )
 
 
 def check_distance(spec: str | dict[str, Any]):

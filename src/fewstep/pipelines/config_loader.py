@@ -1,5 +1,7 @@
 """Kedro's configuration with our rules of merging, and parameters that are checked and typed once."""
 
+import os
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -8,33 +10,50 @@ from kedro.config import OmegaConfigLoader
 from kedro.framework.context import KedroContext
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException, UnsupportedInterpolationType
-from yaml import YAMLError
 
 from fewstep.config.merging import chosen, overlaid
 from fewstep.config.parameters import Parameters, checked
+from fewstep.config.yaml_files import check_file, line_of
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
-# What Kedro and its parsers say of a file under conf/, in words and with the line.
-CONF_ERRORS = (YAMLError, OmegaConfBaseException, UnsupportedInterpolationType)
+NAMES = ("dataset", "recipe")  # the parameters that places are named after
 
 
 class RecipeConfigLoader(OmegaConfigLoader):
-    """An unknown env, recipe or parameter is an error in words."""
+    """An unknown env, recipe or parameter is an error in words; recipe and dataset have one value for every reader."""
 
     def __init__(self, conf_source: str, env: str | None = None, **kwargs: Any):
-        folders = [p.name for p in Path(conf_source).iterdir() if p.is_dir()]
+        if not (source := Path(conf_source)).is_dir():
+            raise InvalidInput(f"there is no folder of the configuration {source}: go to the project's folder.")
+        folders = [p.name for p in source.iterdir() if p.is_dir()]
         check_name("--env", env or "local", {*folders, "local"})
         super().__init__(conf_source, env=env, **kwargs)
 
     def __getitem__(self, key: str) -> dict[str, Any]:
-        try:
-            config = super().__getitem__(key)
-        except CONF_ERRORS as problem:
-            raise InvalidInput(f"the configuration ({key}) cannot be read: {problem}") from problem
-        if key != "parameters" or "recipes" not in config:
-            return config
-        return chosen({**overlaid(config, self.runtime_params or {}), "env": self.env or self.default_run_env})
+        if key not in ("parameters", "catalog"):
+            return super().__getitem__(key)
+        merged = self._merged  # by which globals have their names, of which the catalog makes paths
+        if key == "catalog":
+            return super().__getitem__(key)
+        return chosen(merged) if "recipes" in merged else merged
+
+    @cached_property
+    def _merged(self) -> dict[str, Any]:
+        """The parameters of all files with --params over them.
+
+        Wherever `dataset` and `recipe` are given, in globals, parameters or --params, the last word is that of the
+        parameters. `${globals:dataset}` and `${globals:recipe}` are these from then on, in parameters and catalog.
+        """
+        config = self._merge_parameters()
+        names = {name: str(config[name]) for name in NAMES if name in config}
+        if not names.items() <= self["globals"].items():
+            self["globals"], self._globals_oc = {**self["globals"], **names}, None
+            config = self._merge_parameters()
+        return {**config, **names, "env": self.env or self.default_run_env}
+
+    def _merge_parameters(self) -> dict[str, Any]:
+        return overlaid(super().__getitem__("parameters"), self.runtime_params or {})
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -43,20 +62,43 @@ class RecipeConfigLoader(OmegaConfigLoader):
 
     def recipes(self) -> list[str]:
         """The students there are."""
-        return sorted(super().__getitem__("parameters")["recipes"])
+        return sorted(self._merged["recipes"])
 
-    # Kedro has no public way to say how files are merged: of both methods that follow it knows one rule alone.
-    def _merge_and_resolve(self, key: str, config_per_file: dict) -> dict[str, Any]:
-        """Files of one folder; --params come last, over all folders, by our own rule."""
-        if key != "parameters":
-            return super()._merge_and_resolve(key, config_per_file)
-        if not config_per_file:
+    # Kedro has no public way to say how files are read and merged, and of both methods that follow one rule alone.
+    def _read_dir_configs(self, conf_path: str, patterns: Iterable[str], key: str, *rest: Any) -> dict[Path, Any]:
+        """The files of one folder. A missing conf/local says nothing, as an empty one does."""
+        if not Path(conf_path).is_dir():
             return {}
-        return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.merge(*config_per_file.values()), resolve=True))
+        found = {Path(path) for pattern in patterns for path in self._fs.glob(f"{conf_path}/{pattern}")}
+        for file in sorted(filter(self._is_valid_config_path, found)):
+            check_file(Path(os.path.relpath(file)))
+        try:
+            return super()._read_dir_configs(conf_path, patterns, key, *rest)
+        except ValueError as problem:  # Kedro's, in words: two files say the same
+            raise InvalidInput(str(problem)) from problem
+
+    def _merge_and_resolve(self, key: str, config_per_file: dict[Path, Any]) -> dict[str, Any]:
+        """Files of one folder; --params come last, over all folders, by our own rule."""
+        try:
+            if key != "parameters":
+                return super()._merge_and_resolve(key, config_per_file)
+            together = OmegaConf.merge(*config_per_file.values()) if config_per_file else OmegaConf.create()
+            return cast(dict[str, Any], OmegaConf.to_container(together, resolve=True))
+        except (OmegaConfBaseException, UnsupportedInterpolationType) as problem:
+            raise InvalidInput(_explain(problem, config_per_file)) from problem
 
     @staticmethod
     def _soft_merge(config: dict, env_config: dict, env_path: str | None = None) -> dict[str, Any]:
         return overlaid(config, env_config)
+
+
+def _explain(problem: Exception, files: Iterable[Path]) -> str:
+    """What OmegaConf says of a value, with its place."""
+    said, names = str(problem).partition("\n")[0].rstrip("."), str(getattr(problem, "full_key", None) or "").split(".")
+    for file in map(Path, files):
+        if line := line_of(file, names):
+            return f"{os.path.relpath(file)}, line {line}: {'.'.join(names)} cannot be made out: {said}."
+    return f"the configuration cannot be made out: {said}."
 
 
 class Context(KedroContext):

@@ -3,7 +3,7 @@
 from fewstep.registry.champion_log import champion_of, history
 from fewstep.registry.exam import Exam, make_exam
 from fewstep.registry.gate import Rules, decide
-from fewstep.registry.names import registered_name
+from fewstep.registry.names import meant_dataset, registered_name, trained_with
 from fewstep.registry.promotion import force, promote, rollback
 from fewstep.registry.registration import attach, load_registered, register, register_teacher, sync
 from fewstep.registry.versions import load_newer
@@ -19,10 +19,12 @@ __all__ = [
     "load_newer",
     "load_registered",
     "make_exam",
+    "meant_dataset",
     "promote",
     "register",
     "register_teacher",
     "registered_name",
     "rollback",
     "sync",
+    "trained_with",
 ]

@@ -38,7 +38,7 @@ def judged_by(scores: Evaluation, model: str, nfe: int = 1) -> dict:
     if row is None or scores.primary not in row.scores:
         raise InvalidInput(f"model {model!r} has no score {name}: evaluate it at {nfe} NFE before it is registered")
     measured = {"data_sha256": how.data_sha256, "extractor_sha256": how.extractor_sha256, "count": how.count}
-    return {"score": name, "value": row.scores[scores.primary].mean, **measured, "provisional": how.provisional}
+    return {"score": name, "value": row.scores[scores.primary].mean, **measured, "provisional": scores.provisional}
 
 
 def _evidence(scores: Evaluation, model: str) -> dict[str, dict]:

@@ -38,8 +38,10 @@ def ladder_plot(
         style: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": line}
         style |= {"markersize": 7, "markeredgecolor": "white", "linewidth": 2}
         axes.errorbar(nfe, mean, span if span.any() else None, capsize=3, label=f"{model}, {sampler}", **style)
-    real = evaluation.floor.scores[score].mean
-    axes.axhline(real, color=GRAY, linestyle="--", linewidth=1.4, label=f"floor: held-out data ({_number(real)})")
+    floor = evaluation.floor.scores.get(score)
+    real = floor.mean if floor else 1.0
+    label = f"floor: held-out data ({_number(real)})" if floor else "no floor: too few held-out data"
+    axes.axhline(real, color=GRAY, linestyle="--", linewidth=1.4 if floor else 0, label=label)
     ticks: list[int] = []
     for nfe in sorted({row.nfe for row in evaluation.rows}):
         ticks += [nfe] if not ticks or nfe > APART * ticks[-1] else []
@@ -51,7 +53,7 @@ def ladder_plot(
     axes.tick_params(which="minor", bottom=False, left=False)
     axes.set_ylabel(f"{_name(score)} (lower is better)" if _falls(score) else _name(score))
     note = f"{measurement.count} samples, {len(measurement.seeds)} seed{'s' * (len(measurement.seeds) > 1)}"
-    note += ", provisional" if measurement.provisional else ""
+    note += ", provisional" if evaluation.provisional else ""
     title = title or f"{measurement.dataset}: quality against cost ({note})"
     axes.set_title(fill(title, int(9 * width)), loc="left", fontsize=11)
     lines, labels = axes.get_legend_handles_labels()  # bars come after lines: the floor is the first

@@ -8,7 +8,7 @@ from PIL import Image
 from fewstep.data.store import ArrayStore
 from fewstep.editing import Trial
 from fewstep.evaluation.interval import CONFIDENCE
-from fewstep.evaluation.memorisation import TrainingSet
+from fewstep.evaluation.memorisation import NEAREST, TrainingSet
 from fewstep.evaluation.results import Evaluation
 from fewstep.evaluation.sampling import SamplingSetting
 from fewstep.models.model import Model
@@ -29,10 +29,11 @@ def lead_of(evaluation: Evaluation, student: Model) -> str:
     score, name = evaluation.primary, student.spec.name
     row = evaluation.row_of(name, 1)
     assert row is not None and row.images_per_second is not None  # student_nfe always has 1
-    real = cell(evaluation.floor.scores[score])
+    real = evaluation.floor.scores.get(score)
+    floor = f"where data that were held out have {cell(real)}" if real else "and too few data were held out to compare"
     return (
         f"The student {name} makes a sample in one network evaluation, {row.images_per_second:,.0f} a second: its "
-        f"{score} is {cell(row.scores[score])}, where data that were held out have {real}."
+        f"{score} is {cell(row.scores[score])}, {floor}."
     )
 
 
@@ -65,7 +66,7 @@ def trajectory_part(teacher: Model, student: Model, seed: int) -> Part:
     return Part("One noise through the levels", words, [Figure(shown, picture)])
 
 
-def neighbours_part(samples: np.ndarray, store: ArrayStore, rate: float, k: int = 3) -> Part:
+def neighbours_part(samples: np.ndarray, store: ArrayStore, rate: float, k: int = NEAREST) -> Part:
     """Samples with their nearest training images below, and the memorisation rate."""
     training = store.images("train")
     _, indices = TrainingSet(training).nearest(samples[:COLUMNS], k)

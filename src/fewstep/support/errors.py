@@ -2,6 +2,8 @@
 
 from typing import Any, Self
 
+LONGEST = 200  # letters of a value that is shown
+
 
 class UserError(Exception):
     """A sentence about what the user can put right.
@@ -17,7 +19,9 @@ class UserError(Exception):
     @classmethod
     def of(cls, field: str, value: object, allowed: str) -> Self:
         """The error of one parameter: "clip must be at least 0, got -1"."""
-        return cls(f"{field} must be {allowed}, got {value!r}", field=field, value=value, allowed=allowed)
+        shown = repr(value)
+        shown = shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}..."
+        return cls(f"{field} must be {allowed}, got {shown}", field=field, value=value, allowed=allowed)
 
     def inside(self, place: str) -> Self:
         """The same error, with the section of its parameter: "training.clip must be at least 0, got -1"."""

@@ -9,6 +9,7 @@ import torch
 
 from fewstep.data.space import DataSpace
 from fewstep.diffusion.levels import RHO, RHOS, SIGMA_MAX, SIGMA_MIN
+from fewstep.losses.distances import check_data_of_distance
 from fewstep.models.model import SavedModel, build_function
 from fewstep.models.spec import Levels, ModelSpec, levels_from_json, levels_to_json
 from fewstep.objectives import Objective, build_objective
@@ -112,6 +113,9 @@ class Recipe:
             self.training.micro_batches(max(1, workers), self.objective.needs_whole_batch)
             if self.training.labels and not space.classes:
                 raise InvalidInput(f"training.labels must be false, since the data {space.name} have no labels.")
+            if space.kind == "points" and self.training.flips:
+                raise InvalidInput(f"training.flips must be false, since {space.name} are points.")
+            check_data_of_distance(self.objective.distance, space.shape)
         self.check_labels(teacher)
         with self._named():
             function = self._function(space)

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from fewstep.data.space import DataSpace
 from fewstep.data.store import ArrayStore
 from fewstep.evaluation.features.extractor import Extractor
 from fewstep.evaluation.features.pretrained import PRETRAINED
-from fewstep.evaluation.features.sources import make_extractor, open_extractor
+from fewstep.evaluation.features.sources import check_dataset, make_extractor, open_extractor
 from fewstep.support.device import best_device
 from fewstep.support.errors import InvalidInput
 from fewstep.support.files import write_json
@@ -53,9 +54,12 @@ def check_extractor(features: str, weights: str | None, space: DataSpace | None)
 
     space: of the data, None where only they can tell.
     """
-    if features == "classifier" or (space and space.kind == "points"):
+    if space and space.kind == "points":
         return
-    if features in PRETRAINED:
+    if features == "classifier":
+        if space:
+            check_dataset(space)
+    elif features in PRETRAINED:
         PRETRAINED[features].find(weights)
     elif space:
         check_images(open_extractor(features), space)
@@ -85,5 +89,7 @@ def open_choice(folder: Path) -> Extractor | None:
     choice = json.loads((folder / CHOICE).read_text())
     if choice["features"] is None:
         return None
-    source = folder if choice["features"] == "classifier" else choice["features"]
-    return open_extractor(source, choice["weights"], best_device())
+    if choice["features"] != "classifier":
+        return open_extractor(choice["features"], choice["weights"], best_device())
+    found = open_extractor(folder, device=best_device())
+    return replace(found, data_sha256=found.record["data_sha256"])

@@ -23,8 +23,7 @@ class Classifier(nn.Module):
     def __init__(self, shape: Sequence[int], num_classes: int):
         super().__init__()
         channels, height, width = shape
-        if not 8 <= min(height, width) <= max(height, width) <= 64:
-            raise InvalidInput(f"the classifier needs images with sides of 8 to 64 pixels, got {tuple(shape)}.")
+        check_sides(shape)
         self.shape, self.num_classes = (channels, height, width), num_classes
         maps, side, layers = 12, min(height, width), _convolution(channels, 12)
         while side > 4:
@@ -39,6 +38,15 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         hidden = self.trunk(images.float() / 127.5 - 1)
         return self.whitening(hidden), self.head(hidden)
+
+
+def check_sides(shape: Sequence[int]) -> None:
+    """Raise ValueError for images, [C, H, W], that are too small or too large for the classifier."""
+    if not all(8 <= side <= 64 for side in shape[1:]):
+        raise InvalidInput(
+            f"evaluation.features=classifier needs images with sides of 8 to 64 pixels, got {shape[1]} x {shape[2]}: "
+            "larger ones are judged by evaluation.features=inception."
+        )
 
 
 def _convolution(channels: int, maps: int, stride: int = 1) -> list[nn.Module]:

@@ -30,6 +30,7 @@ class Extractor:
 
     sha256: of its weights. network: uint8 [B, C, H, W] -> (features [B, D], logits [B, K] if it has them). shape: of
     the images that it takes, None for any. has_classes: it has logits, of labels: an inception score has a meaning.
+    data_sha256: of the data for which it was trained, and no others; None of one that ships or is published.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Extractor:
     has_classes: bool = True
     record: dict[str, Any] = field(default_factory=dict)
     device: str = "cpu"
+    data_sha256: str | None = None
 
     def __call__(self, images: np.ndarray, batch_size: int = 64) -> Features:
         """Features, and logits of labels, of uint8 images [N, C, H, W], in one pass over batches."""

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from fewstep.data.space import DataSpace
 from fewstep.data.store import ArrayStore
-from fewstep.evaluation.features.classifier import Classifier, accuracy, rotations, train_classifier
+from fewstep.evaluation.features.classifier import Classifier, accuracy, check_sides, rotations, train_classifier
 from fewstep.evaluation.features.classifier_files import open_classifier, save_classifier
 from fewstep.evaluation.features.extractor import Extractor
 from fewstep.evaluation.features.pretrained import PRETRAINED, open_pretrained
@@ -51,12 +52,7 @@ def make_extractor(
     network, by which its scores are called.
     """
     folder, name = Path(folder), store.space.name
-    if store.space.kind != "images":
-        raise InvalidInput(f"only images have features, and the data set {name} has {store.space.kind}.")
-    if name in PRETRAINED:
-        raise InvalidInput(
-            f"the data set must not be called {name}, which is the name of a feature extractor: rename it."
-        )
+    check_dataset(store.space)
     if (folder / "extractor.json").is_file():
         found = open_extractor(folder)
         if (found.record["data_sha256"], found.record["seed"]) == (store.sha256, seed):
@@ -82,6 +78,17 @@ def make_extractor(
     folder.mkdir(parents=True, exist_ok=True)
     save_classifier(folder / "extractor", classifier, record)
     return open_extractor(folder)
+
+
+def check_dataset(space: DataSpace) -> None:
+    """Raise ValueError unless a classifier can be trained on data of this space."""
+    if space.kind != "images":
+        raise InvalidInput(f"only images have features, and the data set {space.name} has {space.kind}.")
+    if space.name in PRETRAINED:
+        raise InvalidInput(
+            f"the data set must not be called {space.name}, which is the name of a feature extractor: rename it."
+        )
+    check_sides(space.shape)
 
 
 def ship_extractor(name: str = "digits", seed: int | str = 0) -> Extractor:

@@ -1,0 +1,114 @@
+"""Files of the configuration: what is wrong with one is said with its line, before anything is made of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+from yaml import MappingNode, MarkedYAMLError, Node, ScalarNode, SequenceNode
+from yaml.reader import ReaderError
+
+from fewstep.support.errors import InvalidInput
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MOST_VALUES = 100_000  # of a file, each anchor counted wherever an alias repeats it
+MEANINGS = {  # the parser's words, and ours
+    "found undefined alias": "an alias (*name) stands for an anchor (&name) that is not in the file",
+    "mapping values are not allowed in this context": "a second ': ' on one line: put text that has one in quotes",
+    "did not find expected key": "the line is indented otherwise than those beside it, or lacks its ':'",
+}
+
+
+def check_file(file: Path) -> None:
+    """Raise InvalidInput, with the line where there is one, unless a file is valid YAML (or JSON) that names values."""
+    try:
+        text = file.read_bytes().decode()
+    except UnicodeDecodeError as problem:
+        line = problem.object[: problem.start].count(b"\n") + 1
+        raise InvalidInput(f"{file}, line {line}: the file must be text in UTF-8.") from None
+    try:
+        root = yaml.compose(text, Loader=LOADER)
+    except MarkedYAMLError as problem:
+        raise InvalidInput(f"{file}, {_explain(problem, text.splitlines())}.") from None
+    except ReaderError as problem:
+        line = text[: problem.position].count("\n") + 1
+        raise InvalidInput(
+            f"{file}, line {line}: a character that cannot be shown ({problem.character:#04x})."
+        ) from None
+    if root is None:
+        return
+    if not isinstance(root, MappingNode):
+        raise InvalidInput(f"{file}, {_line(root)}: the file must hold names with values, as in recipe: ect.")
+    _check_size(root, file)
+    _check_keys(root, file)
+
+
+def line_of(file: Path, names: list[str]) -> int | None:
+    """The line of a value, by the names that lead to it; None where the file has no such value."""
+    node = yaml.compose(file.read_text(), Loader=LOADER)
+    for name in names:
+        pairs = node.value if isinstance(node, MappingNode) else []
+        node = next((value for key, value in pairs if key.value == name), None)
+    return None if node is None else node.start_mark.line + 1
+
+
+def _explain(problem: MarkedYAMLError, lines: list[str]) -> str:
+    """Where and what, in our words."""
+    place, context, said = problem.problem_mark, problem.context_mark, problem.problem
+    line = lines[place.line] if place.line < len(lines) else ""
+    found = line[place.column : place.column + 1]
+    if "found character that cannot start any token" in said:
+        why = "a tab: indent with spaces" if found == "\t" else f"text that begins with {found!r} must be in quotes"
+        return f"line {place.line + 1}: {why}"
+    if context and "flow" in str(problem.context):
+        if context.line >= len(lines):
+            return f"line {len(lines)}: the file ends while a bracket is open"
+        opened = lines[context.line][context.column]
+        return f"line {context.line + 1}: the bracket {opened!r} is not closed, or a comma is missing after it"
+    if context and "quoted scalar" in str(problem.context):
+        return f"line {context.line + 1}: the quotation mark is not closed"
+    return f"line {place.line + 1}: {MEANINGS.get(said, said)}"
+
+
+def _check_size(root: Node, file: Path) -> None:
+    """Raise InvalidInput where aliases make a file too large, or lead back to where they stand."""
+    sizes: dict[int, int] = {}
+    inside: set[int] = set()
+
+    def size(node: Node) -> int:
+        if id(node) in inside:
+            raise InvalidInput(f"{file}, {_line(node)}: an alias (*name) stands inside its own anchor (&name).")
+        if id(node) not in sizes:
+            inside.add(id(node))
+            sizes[id(node)] = 1 + sum(map(size, _children(node)))
+            inside.remove(id(node))
+        return sizes[id(node)]
+
+    if (found := size(root)) > MOST_VALUES:
+        raise InvalidInput(f"{file}: with its aliases it has {found:,} values; at most {MOST_VALUES:,} are allowed.")
+
+
+def _check_keys(root: Node, file: Path) -> None:
+    """Raise InvalidInput for a name that is given twice in one place."""
+    seen, waiting = set(), [root]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        waiting += _children(node)
+        first: dict[str, Node] = {}
+        for key in (key for key, _ in (node.value if isinstance(node, MappingNode) else [])):
+            if isinstance(key, ScalarNode) and first.setdefault(key.value, key) is not key and key.value != "<<":
+                before = first[key.value].start_mark.line + 1
+                raise InvalidInput(f"{file}, {_line(key)}: {key.value!r} is given twice, first in line {before}.")
+
+
+def _children(node: Node) -> Iterator[Node]:
+    if isinstance(node, MappingNode):
+        yield from (each for pair in node.value for each in pair)
+    elif isinstance(node, SequenceNode):
+        yield from node.value
+
+
+def _line(node: Node) -> str:
+    return f"line {node.start_mark.line + 1}"

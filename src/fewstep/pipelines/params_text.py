@@ -1,0 +1,70 @@
+"""Parameters as they are typed: `network.channel_mult=[1,2],recipe=ect`, read and written."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from omegaconf import OmegaConf
+from yaml import YAMLError
+
+from fewstep.support.errors import InvalidInput
+
+NEXT = re.compile(r"\s*[\w.\-]+\s*=")  # what follows a comma between two parameters
+PAIRS = {"[": "]", "{": "}", "(": ")"}
+PLAIN = re.compile(r"[\w./~+@:-]+")
+
+
+def read_params(text: str) -> dict[str, Any]:
+    """The parameters of a text, nested: {"network": {"channel_mult": [1, 2]}, "recipe": "ect"}.
+
+    A comma inside of brackets or quotes belongs to a value, and so does one that no `name=` follows: paths may have
+    commas. Values are YAML. Raises ValueError for an item that is no `name=value`, and for a value that is no YAML.
+    """
+    found = OmegaConf.create()
+    for item in _items(text):
+        name, sign, value = item.partition("=")
+        if not sign or not name.strip():
+            raise InvalidInput(f"--params must be name=value, or several with commas between them, got {item!r}.")
+        try:
+            found.merge_with_dotlist([f"{name.strip()}={value.strip()}"])
+        except (YAMLError, ValueError) as problem:
+            raise InvalidInput(
+                f"--params: the value of {name.strip()} cannot be read, got {value.strip()!r}. Close its brackets and "
+                f"quotes; text with special characters goes in quotes: --params=\"{name.strip()}='...'\""
+            ) from problem
+    return OmegaConf.to_container(found)
+
+
+def write_params(params: Mapping[str, Any]) -> str:
+    """The text that read_params reads as these."""
+    return ",".join(f"{name}={value}" for name, value in _flat(params))
+
+
+def _items(text: str) -> Iterator[str]:
+    """Parts between the commas that separate parameters."""
+    start, closing, quote = 0, [], ""
+    for place, sign in enumerate(text):
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "'\"" and text[place - 1 : place] in ("", "=", ",", " ", ":", *PAIRS):
+            quote = sign
+        elif sign in PAIRS:
+            closing.append(PAIRS[sign])
+        elif closing and sign == closing[-1]:
+            closing.pop()
+        elif sign == "," and not closing and NEXT.match(text, place + 1):
+            yield text[start:place].strip()
+            start = place + 1
+    if rest := text[start:].strip().rstrip(","):
+        yield rest
+
+
+def _flat(params: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in params.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{above}{name}.")
+        elif isinstance(value, str) and PLAIN.fullmatch(value) and OmegaConf.create(f"x: {value}").x == value:
+            yield f"{above}{name}", value
+        else:
+            yield f"{above}{name}", json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,46 @@
+"""A wrong file of the configuration is named with its line, in one sentence."""
+
+import pytest
+
+from fewstep.config.yaml_files import check_file, line_of
+from fewstep.support.errors import InvalidInput
+
+WRONG = {
+    "a tab": (b"a:\n\tb: 1\n", "line 2: a tab: indent with spaces."),
+    "an open bracket": (b"a: 1\nb: [1, 2\nc: 3\n", "line 2: the bracket '[' is not closed, or a comma is missing"),
+    "an open bracket at the end": (b"a: 1\nb: [\n", "line 2: the file ends while a bracket is open."),
+    "an open brace": (b"a: {x: 1\n", "line 1: the bracket '{' is not closed"),
+    "an open quote": (b"a: 'x\n", "line 1: the quotation mark is not closed."),
+    "a name given twice": (b"a:\n  b: 1\n  c: 2\n  b: 3\n", "line 4: 'b' is given twice, first in line 2."),
+    "not UTF-8": (b"a: 1\nb: caf\xe9\n", "line 2: the file must be text in UTF-8."),
+    "an odd indent": (b"a:\n  b: 1\n c: 2\n", "line 3: the line is indented otherwise than those beside it"),
+    "two colons": (b"a: b: c\n", "line 1: a second ': ' on one line: put text that has one in quotes."),
+    "a sign": (b"a: @x\n", "line 1: text that begins with '@' must be in quotes."),
+    "no anchor": (b"a: *b\n", "line 1: an alias (*name) stands for an anchor (&name) that is not in the file."),
+    "a list": (b"- 1\n", "line 1: the file must hold names with values, as in recipe: ect."),
+    "an anchor in itself": (b"a: &x [*x]\n", "line 1: an alias (*name) stands inside its own anchor (&name)."),
+    "aliases without bound": (
+        ("a0: &a0 [1]\n" + "".join(f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))).encode(),
+        "values; at most 100,000 are allowed.",
+    ),
+    "a control character": (b"a: \x07\n", "line 1: a character that cannot be shown (0x07)."),
+}
+
+
+@pytest.mark.parametrize("text, message", WRONG.values(), ids=WRONG)
+def test_it_is_one_sentence_with_its_line(text, message, tmp_path):
+    (file := tmp_path / "parameters.yml").write_bytes(text)
+    with pytest.raises(InvalidInput) as caught:
+        check_file(file)
+    assert str(caught.value).startswith(str(file)) and message in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [b"", b"# nothing\n", b"a: &x {b: 1}\nc: {<<: *x, b: 2}\n", b'{"a": 1}'])
+def test_a_valid_file_passes(text, tmp_path):
+    (file := tmp_path / "parameters.yml").write_bytes(text)
+    check_file(file)
+
+
+def test_a_value_has_its_line(tmp_path):
+    (file := tmp_path / "parameters.yml").write_text("a: 1\nb:\n  c:\n    d: 2\n")
+    assert (line_of(file, ["b", "c", "d"]), line_of(file, ["b", "x"]), line_of(file, ["a", "b"])) == (4, None, None)

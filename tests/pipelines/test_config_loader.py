@@ -1,0 +1,117 @@
+"""What conf/ says, wherever it says it: recipe and dataset have one value for parameters and catalog alike."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fewstep.pipelines.config_loader import RecipeConfigLoader
+from fewstep.settings import CONFIG_LOADER_ARGS
+from fewstep.support.errors import InvalidInput
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+@pytest.fixture
+def conf(tmp_path, monkeypatch):
+    """A copy of the configuration, in the folder where one is."""
+    shutil.copytree(CONF, tmp_path / "conf", ignore=shutil.ignore_patterns("local"))
+    monkeypatch.chdir(tmp_path)
+    return Path("conf")
+
+
+def loader(env=None, **given) -> RecipeConfigLoader:
+    return RecipeConfigLoader("conf", env=env, runtime_params=given, **CONFIG_LOADER_ARGS)
+
+
+def write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+PLACES = {  # where a user may write both names
+    "base, globals": (None, "base/globals.yml", "dataset: mine\nrecipe: ect\n"),
+    "base, parameters": (None, "base/parameters.yml", None),
+    "local, globals": (None, "local/globals.yml", "dataset: mine\nrecipe: ect\n"),
+    "local, parameters": (None, "local/parameters.yml", "dataset: mine\nrecipe: ect\n"),
+    "local, a file of parameters": (None, "local/parameters/mine.yml", "dataset: mine\nrecipe: ect\n"),
+    "an overlay, globals": ("images", "images/globals.yml", "dataset: mine\nrecipe: ect\n"),
+    "an overlay, parameters": ("images", "images/parameters/names.yml", "dataset: mine\nrecipe: ect\n"),
+    "a new overlay": ("own", "own/parameters.yml", "dataset: mine\nrecipe: ect\n"),
+    "--params": (None, None, {"dataset": "mine", "recipe": "ect"}),
+    "--params over an overlay": ("labels", None, {"dataset": "mine", "recipe": "ect"}),
+    "parameters over globals": (None, "local/parameters.yml", "dataset: mine\nrecipe: ect\n"),
+}
+
+
+@pytest.mark.parametrize("env, file, text", PLACES.values(), ids=PLACES)
+def test_a_name_means_the_same_to_parameters_and_catalog(env, file, text, conf):
+    if file == "base/parameters.yml":  # what was there is edited: two files of one folder must not say the same
+        for name, old, new in (("run", "${globals:recipe}", "ect"), ("data", "${globals:dataset}", "mine")):
+            place = conf / "base" / "parameters" / f"{name}.yml"
+            place.write_text(place.read_text().replace(old, new))
+    elif file:
+        write(conf / file, text)
+    found = loader(env, **(text if isinstance(text, dict) else {}))
+    parameters, catalog = found.parameters, found["catalog"]
+    assert (parameters.dataset, parameters.recipe, parameters.student.name) == ("mine", "ect", "ect")
+    assert catalog["student"]["filepath"] == "data/06_models/mine/ect"
+    assert catalog["images"]["filepath"].startswith("data/02_intermediate/mine/")
+    assert catalog["{recipe}_contestant"]["filepath"] == "data/06_models/mine/comparison/{recipe}"
+
+
+def test_the_catalog_alone_has_the_same_names(conf):
+    write(conf / "local" / "parameters.yml", "recipe: ect\n")
+    assert loader()["catalog"]["student"]["filepath"] == "data/06_models/digits/ect"
+
+
+def test_whoever_asks_for_a_global_is_told_the_name_that_was_decided(conf):
+    write(
+        conf / "local" / "parameters.yml", "dataset: mine\ndata: {source: {name: folder, path: '${globals:dataset}'}}\n"
+    )
+    assert loader().parameters.data.source["path"] == "mine"
+
+
+def test_params_have_the_last_word(conf):
+    write(conf / "local" / "parameters.yml", "recipe: ect\n")
+    found = loader(recipe="ct")
+    assert (found.parameters.recipe, found["catalog"]["student"]["filepath"]) == ("ct", "data/06_models/digits/ct")
+
+
+def test_a_number_may_name_a_data_set(conf):
+    assert loader(dataset=2024).parameters.dataset == "2024"
+
+
+def test_a_missing_conf_local_says_nothing(conf):
+    assert not (conf / "local").exists() and loader().parameters.recipe == "cd"
+
+
+WRONG = {
+    "a tab": ("a:\n\tb: 1\n", "conf/local/parameters.yml, line 2: a tab: indent with spaces."),
+    "unknown resolver": (
+        "data:\n  seed: ${seed:1}\n",
+        "conf/local/parameters.yml, line 2: data.seed cannot be made out: Unsupported interpolation type seed.",
+    ),
+    "unknown key": ("fresh: ${globals:nothing}\n", "conf/local/parameters.yml, line 1: fresh cannot be made out: "),
+}
+
+
+@pytest.mark.parametrize("text, message", WRONG.values(), ids=WRONG)
+def test_what_cannot_be_read_is_named_with_its_line(text, message, conf):
+    write(conf / "local" / "parameters.yml", text)
+    with pytest.raises(InvalidInput) as caught:
+        loader().parameters  # noqa: B018
+    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
+
+
+def test_a_file_of_globals_is_checked_too(conf):
+    write(conf / "local" / "globals.yml", "dataset: [a\n")
+    with pytest.raises(InvalidInput, match=r"conf/local/globals.yml, line 1: the bracket"):
+        loader()
+
+
+def test_two_files_that_say_the_same_are_named(conf):
+    for name in ("a", "b"):
+        write(conf / "local" / "parameters" / f"{name}.yml", "recipe: ect\n")
+    with pytest.raises(InvalidInput, match=r"Duplicate keys found in .*a.yml and .*b.yml: recipe"):
+        loader().parameters  # noqa: B018
