@@ -244,6 +244,11 @@ class TestIndexes:
         assert listed(tmp_path / "a.tar")[0].classes == ("cat", "dog")
         with pytest.raises(ValueError, match="tar archives of another layout than WebDataset's"):
             listed(tmp_path)
+        captions = {
+            f"{name}/{i}.{end}": encoded(0) for name in "ab" for i in range(2) for end in ("png", "txt", "json")
+        }
+        tar_of(tmp_path / "b.tar", captions)
+        assert listed(tmp_path / "b.tar")[0].classes == ("a", "b")
 
 
 class TestArrays:
