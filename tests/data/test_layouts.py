@@ -73,6 +73,8 @@ class TestFolders:
         flat = listed(tmp_path, layout="flat")[0]
         assert (flat.layout, flat.classes, flat.labels.tolist()) == ("flat", (), [-1, -1])
         assert listed(tmp_path, label_column="none")[0].classes == ()
+        with pytest.raises(ValueError, match="label_column is for layouts metadata, .*is laid out as splits"):
+            listed(tmp_path, label_column="kind")
         with pytest.raises(ValueError, match=r"is not laid out as 'edm', which needs dataset\.json"):
             listed(tmp_path, layout="edm")
         with pytest.raises(ValueError, match="There is no layout 'clases' of pictures. Did you mean 'classes'"):
@@ -244,6 +246,11 @@ class TestIndexes:
         assert listed(tmp_path / "a.tar")[0].classes == ("cat", "dog")
         with pytest.raises(ValueError, match="tar archives of another layout than WebDataset's"):
             listed(tmp_path)
+        captions = {
+            f"{name}/{i}.{end}": encoded(0) for name in "ab" for i in range(2) for end in ("png", "txt", "json")
+        }
+        tar_of(tmp_path / "b.tar", captions)
+        assert listed(tmp_path / "b.tar")[0].classes == ("a", "b")
 
 
 class TestArrays:
@@ -252,6 +259,9 @@ class TestArrays:
         listing, pictures = listed(tmp_path / "samples.npz", classes=NAMES)
         assert (listing.layout, listing.classes, listing.labels.tolist()) == ("arrays", NAMES, LABELS.tolist())
         np.testing.assert_array_equal(pictures, PIXELS)
+        assert listed(tmp_path / "samples.npz", label_column="arr_1")[0].labels.tolist() == LABELS.tolist()
+        with pytest.raises(ValueError, match="no array 'kind' for label_column; there is arr_0, arr_1"):
+            listed(tmp_path / "samples.npz", label_column="kind")
 
     def test_splits_in_the_keys(self, tmp_path):
         gray = PIXELS[..., 0]

@@ -11,7 +11,7 @@ from PIL import Image
 from fewstep.data.space import DataSpace
 from fewstep.diffusion.randomness import SampleRandomness
 from fewstep.editing import TASKS, build_task, edit_images, image_ends, interpolate, seed_ends, try_pair
-from fewstep.editing.image_files import find_mask, read_images, write_image
+from fewstep.editing.image_files import as_picture, find_mask, read_images
 from fewstep.editing.interpolation import KnownNoise
 from fewstep.editing.measures import psnr
 from fewstep.editing.projection import known_means
@@ -254,7 +254,7 @@ def test_transparent_and_oblong_images_are_edited_too(student, tmp_path, shape):
     stored = np.random.default_rng(0).integers(0, 256, (2, *shape), np.uint8)
     stored[:, 3:][stored[:, 3:] == 0] = 1  # a colour is kept where it can be seen
     for number, image in enumerate(stored):
-        write_image(image, tmp_path / f"{number}.png")
+        as_picture(image).save(tmp_path / f"{number}.png")
     assert np.array_equal(read_images(tmp_path, space)[1], stored)
     for name in SINGLE:
         task = build_task(name)

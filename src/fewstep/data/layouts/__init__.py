@@ -17,6 +17,7 @@ from fewstep.data.layouts.unsupported import no_pictures
 from fewstep.support.errors import InvalidInput
 
 AUTO = "auto"
+WITH_COLUMNS = ("metadata", "webdataset", "arrays")
 INDEXES = (edm.INDEX, *metadata.TABLES)
 # In the order in which they are tried: whatever has an index before what goes by names of folders.
 LAYOUTS: dict[str, ModuleType] = {
@@ -37,6 +38,10 @@ def read_layout(tree: FileTree, layout: str, naming: Naming) -> Listing:
     for name in LAYOUTS if layout == AUTO else (layout,):
         listing: Listing | None = LAYOUTS[name].read(inner, naming)
         if listing is not None:
+            if naming.column is not None and not naming.unlabelled and name not in WITH_COLUMNS:
+                raise InvalidInput(
+                    f"label_column is for layouts {', '.join(WITH_COLUMNS)}; {tree.place} is laid out as {name}."
+                )
             found = without_labels(listing) if naming.unlabelled else listing
             return replace(found, layout=f"{name}: {LAYOUTS[name].NEEDS}")
     if layout == AUTO or not tree.files:

@@ -182,7 +182,11 @@ def _choose_labels(arrays: list[Array], naming: Naming) -> Array | None:
     if naming.unlabelled:
         return None
     wanted = LABELS if naming.column is None else (naming.column,)
-    return next((a for a in arrays if (a.role in wanted or a.key in wanted) and not a.is_images), None)
+    found = next((array for array in arrays if (array.role in wanted or array.key in wanted)), None)
+    if found is None and naming.column is not None:
+        keys = ", ".join(array.key for array in arrays)
+        raise InvalidInput(f"There is no array {naming.column!r} for label_column; there is {keys}.")
+    return found
 
 
 def _labels(array: Array, count: int) -> np.ndarray:

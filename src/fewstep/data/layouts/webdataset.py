@@ -21,7 +21,7 @@ from fewstep.support.errors import InvalidInput
 NEEDS = "tars whose members are called key.jpg and key.cls (or key.json)"
 TARS = (".tar", ".tar.gz", ".tgz")
 LABELS = ("cls", "json")
-BESIDE = (*LABELS, "txt", "__key__")
+BESIDE = (*LABELS, "txt")
 
 
 @dataclass(frozen=True)
@@ -52,19 +52,21 @@ def read(tree: FileTree, naming: Naming) -> Listing | None:
 
 def _shards(tree: FileTree) -> list[FileTree]:
     """The tars in a folder that have WebDataset's members, or the tree of the one tar."""
-    found = [tree]
-    if tree.on_disk and not tree.pictures():
-        found = [open_tree(tree.on_disk / file) for file in tree.files if file.endswith(TARS)]
-    return [shard for shard in found if _has_rows(shard)]
+    if not tree.on_disk:
+        return [tree] if _has_rows(tree, alone=True) else []
+    if tree.pictures():
+        return []
+    tars = (open_tree(tree.on_disk / file) for file in tree.files if file.endswith(TARS))
+    return [shard for shard in tars if _has_rows(shard, alone=False)]
 
 
-def _has_rows(shard: FileTree) -> bool:
-    """Whether a picture has a label beside it, or a text: nothing but a WebDataset has."""
-    if shard.on_disk:
-        return False
+def _has_rows(shard: FileTree, alone: bool) -> bool:
+    """Whether a picture has a label or a text beside it. alone: in folders, which may be classes, it must be .cls."""
     pictures = {_key(file)[0] for file in shard.pictures()}
-    beside = {key for key, end in map(_key, shard.files) if end in BESIDE}
-    return bool(pictures & beside)
+    keys = {
+        key for key, end in map(_key, shard.files) if end == "cls" or (end in BESIDE and not (alone and "/" in key))
+    }
+    return bool(pictures & keys)
 
 
 def _rows(shard: FileTree, naming: Naming) -> Iterator[Row]:
