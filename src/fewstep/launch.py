@@ -14,7 +14,7 @@ import tempfile
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fewstep.support.checks import at_least, check_fields, one_of, up_to, whole
 from fewstep.support.errors import FAMILY, InvalidInput, OutOfMemory, StorageError, Unreachable, UserError, family_of
@@ -127,7 +127,7 @@ def connect():
     local = {} if address else {"include_dashboard": False, "num_cpus": os.cpu_count(), "_node_ip_address": "127.0.0.1"}
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     try:
-        started = ray.init(address=address, **quiet, **local)
+        started = cast(Any, ray.init(address=address, **quiet, **local))  # on this machine a RayContext
     except ConnectionError as error:
         raise Unreachable(f"no Ray cluster answers at {address} (RAY_ADDRESS): {error}") from error
     if not address:  # Ray's agents would outlive a driver that is killed by minutes

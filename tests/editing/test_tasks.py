@@ -332,6 +332,9 @@ class TestFiles:
         for given in (str(tmp_path / "mask.png"), missing):
             with pytest.raises(ValueError, match="must have 16 x 16 pixels, as the images have, got 8 x 8"):
                 find_mask(given, (16, 16))
+        Image.new("1", (8200, 8200)).save(tmp_path / "bomb.png")
+        with pytest.raises(ValueError, match="bomb.png cannot be read .it has 8,200 x 8,200 pixels"):
+            find_mask(str(tmp_path / "bomb.png"), (8, 8))
         with pytest.raises(ValueError, match="must have both white pixels"):
             find_mask(str(tmp_path / "black.png"), (8, 8))
         Image.fromarray(mask).save(tmp_path / "mask.ppm")

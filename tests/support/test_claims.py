@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from fewstep.support.claims import claimed
+from fewstep.support.errors import StorageError
 
 HOLDER = """
 import sys
@@ -50,6 +51,13 @@ def test_what_another_makes_or_uses_is_refused_in_words(tmp_path, holder, theirs
     other.wait()
     with claimed(tmp_path / "locks" / "images", "data/images", ours, patience=5):
         assert f"process {os.getpid()}" in (tmp_path / "locks" / "images").read_text()
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "runs").write_text("a file")
+    lock, words = tmp_path / "runs" / "test" / "locks" / "images", r"runs/test/locks cannot be written: Not a directory"
+    with pytest.raises(StorageError, match=words), claimed(lock, "data/images", alone=True):
+        pass
 
 
 def test_several_use_a_thing_together(tmp_path, holder):

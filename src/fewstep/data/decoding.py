@@ -51,7 +51,7 @@ def examine(file: IO[bytes] | Path, mode: str, most_pixels: int) -> tuple[tuple[
     """
     with open_picture(file) as image:
         _check_mode(image)
-        _check_size(image, most_pixels)
+        check_size(image, most_pixels)
         width, height = image.size
         deep = image.mode in DEEP or any(";16" in str(tile[3]) for tile in image.tile)
         frames = getattr(image, "n_frames", 1)
@@ -92,7 +92,8 @@ def decode(
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def _check_size(image: Image.Image, most_pixels: int) -> None:
+def check_size(image: Image.Image, most_pixels: int) -> None:
+    """Raise InvalidInput for a picture of more pixels, none of which was read."""
     width, height = image.size
     if width * height > most_pixels:
         raise InvalidInput(

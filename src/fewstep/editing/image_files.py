@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fewstep.data.decoding import named, open_picture
+from fewstep.data.decoding import check_size, named, open_picture
+from fewstep.data.encoded import EncodedPictures
 from fewstep.data.given import GivenPicture, read_given, read_one, reader_for
 from fewstep.data.space import DataSpace
 from fewstep.editing.projection import MASKS, named_mask
@@ -59,6 +60,7 @@ def _fitting(picture: GivenPicture, space: DataSpace, factor: int, as_the_data: 
 def read_mask(file: Path | BinaryIO, name: str) -> Tensor:
     """bool [H, W]: True where the picture is white, which means missing."""
     with named(name), open_picture(file) as image:
+        check_size(image, EncodedPictures.most_pixels)
         return torch.from_numpy(np.array(image.convert("L")) >= 128)
 
 

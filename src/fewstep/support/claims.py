@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, StorageError
 
 TAKEN = (errno.EAGAIN, errno.EACCES)
 
@@ -22,10 +22,10 @@ TAKEN = (errno.EAGAIN, errno.EACCES)
 def claimed(lock: Path, what: str, alone: bool, patience: float = 30.0) -> Iterator[None]:
     """Hold a claim on what a lock file stands for: alone, to make it, or beside others, to use it.
 
-    what: its name, for people. patience: seconds to wait for others. Raises InvalidInput that names who holds it then.
+    what: its name, for people. patience: seconds to wait for others. Raises InvalidInput that names who holds it then,
+    StorageError where the lock file cannot be written.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    held = _open(lock)
     try:
         _wait(held, lock, what, alone, patience)
         os.ftruncate(held, 0)
@@ -33,6 +33,14 @@ def claimed(lock: Path, what: str, alone: bool, patience: float = 30.0) -> Itera
         yield
     finally:
         os.close(held)
+
+
+def _open(lock: Path) -> int:
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise StorageError(f"{lock.parent} cannot be written: {error.strerror}.", error.errno) from error
 
 
 def _wait(held: int, lock: Path, what: str, alone: bool, patience: float) -> None:
