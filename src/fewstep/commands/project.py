@@ -36,7 +36,8 @@ def context_of(
     bootstrap_project(Path.cwd())
 
     named = {name: value for name, value in (("recipe", recipe), ("dataset", dataset)) if value}
-    with KedroSession.create(Path.cwd(), env=env, runtime_params={**(runtime or {}), **named}) as session:
+    session = KedroSession.create(Path.cwd(), env=env, runtime_params={**(runtime or {}), **named})
+    with session:
         context = session.load_context()
     assert isinstance(context, Context)  # settings.py says so
     return context

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from fewstep.commands.error_messages import message_of, refusing
-from fewstep.commands.project import catalogs_of, place_of
+from fewstep.commands.project import contexts_of
+from fewstep.pipelines.places import place_of
 from fewstep.support.errors import InvalidInput
 
 Check = tuple[str, Callable[[], object]]  # what it is of, and what raises if that is not as it was written
@@ -26,7 +27,10 @@ def verify(env: str | None, recipe: str | None) -> None:
         fewstep verify
         fewstep verify --env cifar10 --recipe cd
     """
-    results = [(what, problem_of(check)) for what, check in checks_of(catalogs_of(env, recipe))]
+    results = [
+        (what, problem_of(check))
+        for what, check in checks_of([context.catalog for context in contexts_of(env, recipe)])
+    ]
     for what, problem in results:
         click.echo(f"{what}: {problem or 'as it was written'}")
     if not results:

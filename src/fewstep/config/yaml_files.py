@@ -53,7 +53,9 @@ def line_of(file: Path, names: list[str]) -> int | None:
 
 def _explain(problem: MarkedYAMLError, lines: list[str]) -> str:
     """Where and what, in our words."""
-    place, context, said = problem.problem_mark, problem.context_mark, problem.problem
+    place, context, said = problem.problem_mark, problem.context_mark, str(problem.problem)
+    if place is None:
+        return said
     line = lines[place.line] if place.line < len(lines) else ""
     found = line[place.column : place.column + 1]
     if "found character that cannot start any token" in said:
