@@ -6,19 +6,23 @@ from pathlib import Path
 import click
 
 from fewstep.commands.error_messages import refusing
+from fewstep.commands.options import DATASET, ENV, MODEL
+from fewstep.commands.project import champion_of_project
 from fewstep.serving.application import MOST_BYTES
 
 MIB = 2**20
 
 
 @click.command()
-@click.option("--model", required=True, help="As models:/fewstep-digits@champion, or a finished model's folder.")
+@MODEL
+@ENV
+@DATASET
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=5001, show_default=True)
 @click.option(
     "--max-body", default=MOST_BYTES // MIB, show_default=True, type=click.IntRange(1), help="MiB of a request's body."
 )
-def serve(model: str, host: str, port: int, max_body: int) -> None:
+def serve(model: str | None, env: str | None, dataset: str | None, host: str, port: int, max_body: int) -> None:
     """Serve a model's samples and edits: the requests of `mlflow models serve`, for production.
 
     Bodies are limited before they are parsed, and callers take turns on the device. With FEWSTEP_FOLLOW=champion it
@@ -32,6 +36,7 @@ def serve(model: str, host: str, port: int, max_body: int) -> None:
     from fewstep.serving.application import Application
     from fewstep.serving.generator import Generator
 
+    model = model or champion_of_project(env, dataset)
     generator = Generator().serve(*_loaded(model))
     application = Application(lambda requests: generator.predict(None, requests), max_body * MIB)
     click.echo(f"{model} is served at http://{host}:{port}/invocations")

@@ -7,7 +7,9 @@ from typing import Any
 import click
 
 from fewstep.commands.error_messages import message_of, refusing
+from fewstep.commands.options import DATASET, ENV
 from fewstep.commands.project import contexts_of
+from fewstep.pipelines.agreement import check_together
 from fewstep.pipelines.places import place_of
 from fewstep.support.errors import InvalidInput
 
@@ -15,9 +17,10 @@ Check = tuple[str, Callable[[], object]]  # what it is of, and what raises if th
 
 
 @click.command()
-@click.option("--env", default=None, help="The configuration, as for kedro run.")
+@ENV
+@DATASET
 @click.option("--recipe", default=None, help="One student; without it, every student that is there.")
-def verify(env: str | None, recipe: str | None) -> None:
+def verify(env: str | None, dataset: str | None, recipe: str | None) -> None:
     """Read data, features, models, scores and registered versions again, and say which are not as they were written.
 
     A run reads the data in full only where a file looks changed. This reads all of them, which also finds what a disk
@@ -29,7 +32,7 @@ def verify(env: str | None, recipe: str | None) -> None:
     """
     results = [
         (what, problem_of(check))
-        for what, check in checks_of([context.catalog for context in contexts_of(env, recipe)])
+        for what, check in checks_of([context.catalog for context in contexts_of(env, recipe, dataset)])
     ]
     for what, problem in results:
         click.echo(f"{what}: {problem or 'as it was written'}")
@@ -65,21 +68,16 @@ def checks_of(catalogs: list[Any]) -> Iterator[Check]:
         if catalog.exists(name):
             yield str(place_of(catalog, name)), lambda catalog=catalog, name=name: catalog.load(name).load("cpu")
     for catalog in catalogs:
-        for name, check in (("scores", _check_scores), ("levels", _check_levels)):
-            if catalog.exists(name) and catalog.exists("student"):
-                yield str(place_of(catalog, name)), partial(check, catalog)
+        for name in ("scores", "levels"):
+            if catalog.exists(name):
+                yield str(place_of(catalog, name)), partial(_check_agreement, name, catalog)
     yield from _versions(shared)
 
 
-def _check_scores(catalog: Any) -> None:
-    student, scores = catalog.load("student"), catalog.load("scores")
-    teacher = catalog.load("teacher")
-    models = [student, *([teacher] if teacher and teacher.spec.name in scores.models else [])]
-    scores.check_models(**{model.spec.name: model.sha256 for model in models})
-
-
-def _check_levels(catalog: Any) -> None:
-    catalog.load("levels").at(catalog.load("student"))
+def _check_agreement(name: str, catalog: Any) -> None:
+    """Raises where what there is does not belong together."""
+    together = [each for each in ("images", "extractor", "teacher", "student", name) if catalog.exists(each)]
+    check_together({each: catalog.load(each) for each in together}, catalog)
 
 
 def _versions(catalog: Any) -> Iterator[Check]:
