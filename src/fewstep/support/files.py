@@ -74,7 +74,7 @@ def replaced_file(file: Path) -> Iterator[Path]:
     It ends as `file` does, so that libraries know the format. What is no file, such as /dev/stdout, is written as it
     is. Raises StorageError where it cannot be written.
     """
-    if file.exists() and not file.is_file():
+    if os.path.exists(file) and not os.path.isfile(file):  # False for a name that is too long
         yield file
         return
     with _naming_refusal(file, 0), _own_place(file, Path.touch) as partial:
