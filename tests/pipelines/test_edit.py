@@ -35,9 +35,3 @@ def test_edits_are_at_the_levels_that_were_found_for_these_weights(found, studen
 
 def try_at(student, levels, picture):
     return try_task(student.at_levels(levels).load(), "inpaint", build_task("inpaint"), picture[None], 4, 0, True)
-
-
-def test_levels_of_other_weights_are_refused(student):
-    others = StudentLevels("t" * 64, FOUND, searched=True)
-    with pytest.raises(ValueError, match="the levels belong to another cd than the one on disk: kedro run"):
-        edit_gallery(None, student, None, others, EditingParameters(tasks={}))
