@@ -134,8 +134,8 @@ CASES = {
         Case("fewstep registry sync", ("registration.json", "dvc pull")),
         Case("fewstep plan --params=recipe=cdd", ("'cdd'", "'cd'")),
         Case(
-            "fewstep plan '--params=data.source={name: folder, path: x}' --env=images",
-            ("kedro run --env=images --pipelines=ingest",),
+            "fewstep plan --env=images --params=data.source.resolution=null",
+            ("the size of the images", "kedro run --env=images --pipelines=ingest"),
         ),
     ],
 }

@@ -53,7 +53,7 @@ FAULTS = {
     "data/03_primary/digits/extractor: ": lambda project: write_json(
         project / "data/03_primary/digits/extractor" / CHOICE, {"features": "digitz", "weights": None}
     ),
-    f"{REPORTS}/levels.json: the levels belong to another cd": other_student,
+    f"{REPORTS}/levels.json has levels of another model than {MODELS}": other_student,
     f"{REPORTS}/scores.json: ": lambda project: (project / REPORTS / "scores.json").write_text("[]"),
     "models:/fewstep-digits/1: ": lambda project: flip(next(project.glob("mlartifacts/**/model.safetensors"))),
 }

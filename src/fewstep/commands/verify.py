@@ -75,8 +75,8 @@ def checks_of(catalogs: list[Any]) -> Iterator[Check]:
 
 
 def _check_agreement(name: str, catalog: Any) -> None:
-    """Raises where what there is does not belong together."""
-    together = [each for each in ("images", "extractor", "teacher", "student", name) if catalog.exists(each)]
+    """Raises where scores or levels are not those of the models that are there."""
+    together = [each for each in ("teacher", "student", name) if catalog.exists(each)]
     check_together({each: catalog.load(each) for each in together}, catalog)
 
 
