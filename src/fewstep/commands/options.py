@@ -43,7 +43,8 @@ def given_params(params: str | Mapping[str, Any], params_file: Path | None) -> d
     if not params_file.is_file():
         raise InvalidInput(f"--params-file must be a YAML file of parameters, and there is no {params_file}.")
     check_file(params_file)
-    return OmegaConf.to_container(OmegaConf.merge(OmegaConf.load(params_file), typed))
+    together: Any = OmegaConf.to_container(OmegaConf.merge(OmegaConf.load(params_file), typed))
+    return together
 
 
 class NfeOption(click.Option):

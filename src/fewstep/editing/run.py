@@ -26,7 +26,7 @@ def check_model(model: Model, task: Task, nfe: int) -> None:
     task.check(model.space)
 
 
-def check_teacher(student, teacher) -> None:
+def check_teacher(student: Model, teacher: Model) -> None:
     """Raise ValueError unless a teacher can carry to noise what a student then edits."""
     if teacher.space.shape != student.space.shape:
         made, wanted = list(teacher.space.shape), list(student.space.shape)

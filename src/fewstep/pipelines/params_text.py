@@ -33,7 +33,8 @@ def read_params(text: str) -> dict[str, Any]:
                 f"--params: the value of {name.strip()} cannot be read, got {value.strip()!r}. Close its brackets and "
                 f"quotes; text with special characters goes in quotes: --params=\"{name.strip()}='...'\""
             ) from problem
-    return OmegaConf.to_container(found)
+    params: Any = OmegaConf.to_container(found)
+    return params
 
 
 def write_params(params: Mapping[str, Any]) -> str:
