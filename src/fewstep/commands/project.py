@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import cast
 from typing import TYPE_CHECKING
 
 from fewstep import load
@@ -37,7 +38,7 @@ def context_of(
 
     named = {name: value for name, value in (("recipe", recipe), ("dataset", dataset)) if value}
     with KedroSession.create(Path.cwd(), env=env, runtime_params={**(runtime or {}), **named}) as session:
-        context = session.load_context()
+        context = cast(KedroSession, session).load_context()
     assert isinstance(context, Context)  # settings.py says so
     return context
 
