@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import cast
 from typing import TYPE_CHECKING
 
 from fewstep import load
