@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import cast
 from typing import TYPE_CHECKING
 
 from fewstep import load
