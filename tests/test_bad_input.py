@@ -211,7 +211,7 @@ REFUSED = {
     ),
     "a size that is not halved": (
         {"data__source": {"name": "folder", "path": "x", "resolution": [15, 20]}},
-        "teacher: 15x20 pixels cannot be halved, so channel_mult must have at most 1 entry, got [1, 1]. Try",
+        "teacher: 15x20 pixels cannot be halved, so channel_mult must have at most 1 entry, got [1, 2]. Try",
     ),
     "pixels of another kind": (
         {"data__source": {"name": "folder", "path": "x", "mode": "cmyk"}},

@@ -19,7 +19,7 @@ from typing import Any, cast
 from fewstep.support.checks import at_least, check_fields, one_of, up_to, whole
 from fewstep.support.errors import FAMILY, InvalidInput, OutOfMemory, StorageError, Unreachable, UserError, family_of
 from fewstep.support.files import OUT_OF_SPACE
-from fewstep.support.processes import end_with_this_process
+from fewstep.support.processes import end_with_this_process, ended_by_sigterm
 from fewstep.training.checkpoint import load_newest
 from fewstep.training.job import Job
 
@@ -187,7 +187,8 @@ def _fit(job: Job, run_dir: Path, launched: Path, settings: LaunchSettings):
         ),
     )
     try:
-        trainer.fit()
+        with ended_by_sigterm():  # in place of Ray's own handler, which aborts the process after three seconds
+            trainer.fit()
     except TrainingFailedError as error:
         _raise_failure(launched)
         raise _given_up(job, error) from error

@@ -31,11 +31,11 @@ def test_everything_in_a_folder_is_told(tmp_path):
         "split: 13 for training, 4 held out, a share of 0.25 drawn by seed 0",
         "classes: 2, by number, name and count: 0 ant (8), 1 bee (9)",
         f"pictures as found, width x height: from 20x12 ({root}/bee/0.png) to 20x16 ({root}/ant/0.png)",
-        f"converted: 17 cropped to the middle, such as {root}/ant/0.png",
-        f"converted: 7 enlarged, such as {root}/bee/0.png",
-        f"converted: 1 grayscale to colour, such as {root}/bee/8.png",
-        f"converted: 1 transparent, shown on white, such as {root}/bee/3.png",
-        f"left out: 2 pictures that cannot be read, such as {root}/ant/page.png",
+        f"converted: cropped to the middle (17), such as {root}/ant/0.png",
+        f"converted: enlarged (7), such as {root}/bee/0.png",
+        f"converted: grayscale to colour (1), such as {root}/bee/8.png",
+        f"converted: transparent, shown on white (1), such as {root}/bee/3.png",
+        f"left out: pictures that cannot be read (2), such as {root}/ant/page.png",
     ]
     assert [line.strip() for line in lines[-8:]] == expected
     found = json.loads((tmp_path / "out" / "store.json").read_text())["source"]["found"]

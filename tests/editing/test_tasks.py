@@ -136,8 +136,8 @@ def test_an_interpolation_of_images_begins_and_ends_with_them_in_any_number_of_n
 def test_ends_are_the_images_to_the_error_of_the_solver(exact, stored, nfe):
     task, labels, x0 = build_task("interpolate", {"frames": 3}), torch.tensor([0, 1]), SPACE.encode(stored[:2])
     off = []
-    for nfe in (38, 78):
-        ends = image_ends(*exact, x0, nfe, labels, nfe)
+    for teacher_nfe in (38, 78):
+        ends = image_ends(*exact, x0, nfe, labels, teacher_nfe)
         off.append((interpolate(exact[0], task, ends, nfe, labels[:, None])[[0, -1]] - x0).abs().max().item())
     assert off[0] < 0.1 and off[1] < max(off[0] / 3, 1e-6)
 
@@ -149,7 +149,7 @@ def test_a_student_that_errs_is_called_where_the_images_passed(student, stored):
     for parameter in teacher.function.parameters():  # the denoiser of N(0, .5^2)
         torch.nn.init.zeros_(parameter)
     point = x0 * ((0.25 + level**2) / (0.25 + 0.002**2)).sqrt()
-    frames = interpolate(model, build_task("interpolate"), image_ends(model, teacher, x0, 2, nfe=600), 2)
+    frames = interpolate(model, build_task("interpolate"), image_ends(model, teacher, x0, 2, teacher_nfe=600), 2)
     torch.testing.assert_close(frames[[0, -1]], model.function(point, level.expand(2)), rtol=1e-3, atol=1e-3)
 
 
@@ -195,10 +195,10 @@ def test_images_are_carried_to_the_noise_that_leads_to_them(student, stored):
     for parameter in teacher.function.parameters():
         torch.nn.init.zeros_(parameter)
     x0 = SPACE.encode(stored)
-    for nfe, nfe in ((1, 600), (2, 602)):
+    for nfe, counted_nfe in ((1, 600), (2, 602)):
         with count_evaluations(teacher.function) as counted:
-            ends = image_ends(student(), teacher, x0, nfe, nfe=600)
-        assert counted.samples == nfe * 4
+            ends = image_ends(student(), teacher, x0, nfe, teacher_nfe=600)
+        assert counted.samples == counted_nfe * 4
         noise = torch.cat([end.normal(SPACE.shape) for end in ends])
         scale = (0.25 + 80.0**2) ** 0.5 / (0.25 + 0.002**2) ** 0.5 / 80
         torch.testing.assert_close(noise, scale * x0, rtol=0.02, atol=1e-3)

@@ -21,12 +21,12 @@ def student(draw_model, tmp_path):
 
 
 @pytest.mark.parametrize("found", [True, False])
-def test_edits_are_at_the_levels_that_were_found_for_these_weights(found, student, tmp_path):
+def test_edits_are_at_the_levels_that_were_found_for_these_weights(found, student, digits, tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (1, 8, 8), np.uint8)
     as_picture(picture).save(tmp_path / "0.png")
     editing = EditingParameters(tasks={"inpaint": {}}, source=str(tmp_path / "0.png"), nfe=4)
     levels = StudentLevels(student.sha256, FOUND, searched=True) if found else None
-    _, (edit,), edited = edit_gallery(None, student, None, levels, editing)
+    _, (edit,), edited = edit_gallery(digits, student, None, levels, editing)
     at, others = (try_at(student, own, picture) for own in ((FOUND, {}) if found else ({}, FOUND)))
     assert (edit["task"], edit["count"], edit["psnr"]) == ("inpaint", 1, at.measures["psnr"])
     assert edited["inpaint/0000"].tobytes() == as_picture(at.edited[0]).tobytes()

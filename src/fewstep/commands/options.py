@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 from omegaconf import OmegaConf
@@ -43,8 +43,8 @@ def given_params(params: str | Mapping[str, Any], params_file: Path | None) -> d
     if not params_file.is_file():
         raise InvalidInput(f"--params-file must be a YAML file of parameters, and there is no {params_file}.")
     check_file(params_file)
-    together: Any = OmegaConf.to_container(OmegaConf.merge(OmegaConf.load(params_file), typed))
-    return together
+    together = OmegaConf.merge(OmegaConf.load(params_file), typed)
+    return cast(dict[str, Any], OmegaConf.to_container(together))
 
 
 class NfeOption(click.Option):

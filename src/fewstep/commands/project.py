@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import cast
 from typing import TYPE_CHECKING
 
 from fewstep import load
@@ -37,8 +36,9 @@ def context_of(
     bootstrap_project(Path.cwd())
 
     named = {name: value for name, value in (("recipe", recipe), ("dataset", dataset)) if value}
-    with KedroSession.create(Path.cwd(), env=env, runtime_params={**(runtime or {}), **named}) as session:
-        context = cast(KedroSession, session).load_context()
+    session = KedroSession.create(Path.cwd(), env=env, runtime_params={**(runtime or {}), **named})
+    with session:
+        context = session.load_context()
     assert isinstance(context, Context)  # settings.py says so
     return context
 

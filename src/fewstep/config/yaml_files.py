@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
 from yaml import MappingNode, MarkedYAMLError, Node, ScalarNode, SequenceNode
@@ -54,9 +53,9 @@ def line_of(file: Path, names: list[str]) -> int | None:
 
 def _explain(problem: MarkedYAMLError, lines: list[str]) -> str:
     """Where and what, in our words."""
-    context: Any = problem.context_mark
-    place: Any = problem.problem_mark
-    said = problem.problem or ""
+    place, context, said = problem.problem_mark, problem.context_mark, str(problem.problem)
+    if place is None:
+        return said
     line = lines[place.line] if place.line < len(lines) else ""
     found = line[place.column : place.column + 1]
     if "found character that cannot start any token" in said:

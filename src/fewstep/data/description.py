@@ -16,7 +16,7 @@ def describe(store: ArrayStore) -> list[str]:
     found = store.source.get("found", {})
     lines = [f"{store.space.name}: {_rows(store)}"]
     if layout := found.get("layout"):
-        lines.append(f"  source: {layout}")
+        lines.append(f"  layout: {layout}")
     lines += [f"  {line}" for line in (_split(store), *_classes(store))]
     if sizes := found.get("sizes"):
         lines.append(f"  pictures as found, width x height: {sizes}")
@@ -75,4 +75,4 @@ def _kinds(what: str, kinds: dict[str, Any]) -> Iterator[str]:
     if not kinds:
         yield f"{what}: nothing"
     for kind, (count, example) in kinds.items():
-        yield f"{what}: {count:,} {kind}{f', such as {example}' if example else ''}"
+        yield f"{what}: {kind} ({count:,}){f', such as {example}' if example else ''}"

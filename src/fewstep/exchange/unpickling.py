@@ -25,6 +25,7 @@ STORED = {  # types of numbers, and what torch.save calls a storage of them
     "float64": "Double", "float32": "Float", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",
     "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool",
 }  # fmt: skip
+PROTOCOL = b"\x80"  # how a pickle begins since protocol 2, which torch.save and NVIDIA write
 LEGACY = [0x1950A86A20F9469CFC6C, 1001]  # a file of torch.save before 1.6, and the storages in NVIDIA's, begin so
 KEYS = str | bytes | int | float | None
 HASHED = {  # opcodes, and where on the stack is what they hash
@@ -120,7 +121,7 @@ def _reason(path: Path, problem: Exception) -> str:
     kind, no_pickle = kind_of_file(path), isinstance(problem, KeyError) and isinstance(problem.args[0], int)
     if kind and (kind != ZIP or no_pickle):
         return f"it is {kind}"
-    if no_pickle:  # its first byte is no opcode
+    if path.read_bytes()[:1] not in (PROTOCOL, b"P"):  # a zip begins with P
         return "it is no pickle, which torch.save and NVIDIA's programs write"
     return f"{type(problem).__name__} {problem}".splitlines()[0][:300]
 

@@ -144,9 +144,9 @@ def _arguments_of(spec: str | dict[str, Any]) -> dict[str, Any]:
 def check_data_of_distance(spec: str | dict[str, Any], shape: Sequence[int]) -> None:
     """Raise ValueError where a distance cannot compare data of this shape."""
     name = str(_arguments_of(spec).get("name"))
-    if name.startswith("lpips") and (len(shape) != 3 or shape[0] not in (1, 3)):
+    if name.startswith("lpips") and (len(shape) != 3 or shape[0] not in (1, 3, 4)):
         raise InvalidInput(
-            f"objective.distance must not be {name}, which compares grey or RGB images, got {list(shape)}."
+            f"objective.distance must not be {name}, which compares images of 1, 3 or 4 channels, got {list(shape)}."
         )
 
 

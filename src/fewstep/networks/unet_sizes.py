@@ -30,8 +30,8 @@ def feature_sizes(
         other = "x".join(str(_multiple(side, 2 ** (levels - 1))) for side in size)
         raise InvalidInput(
             f"{size[0]}x{size[1]} pixels {times}, so channel_mult must have at most {len(sizes)} "
-            f"entr{'ies' if len(sizes) > 1 else 'y'}, got {list(channel_mult)}. Try channel_mult="
-            f"{list(channel_mult)[: len(sizes)]}{f' and {fitting}' if unknown else ''}, or images of {other}."
+            f"entr{'ies' if len(sizes) > 1 else 'y'}, got {_listed(channel_mult)}. Try channel_mult="
+            f"{_listed(channel_mult[: len(sizes)])}{f' and {fitting}' if unknown else ''}, or images of {other}."
         )
     if unknown:
         raise InvalidInput(
@@ -51,6 +51,10 @@ def _nearest(wanted: Sequence[int], sizes: Sequence[tuple[int, int]]) -> list[in
     heights = [height for height, _ in sizes]
     found = {min(heights, key=lambda height: max(height, one) / max(1, min(height, one))) for one in wanted}
     return sorted(found, reverse=True)
+
+
+def _listed(numbers: Sequence[float]) -> str:
+    return f"[{', '.join(f'{number:g}' for number in numbers)}]"
 
 
 def _multiple(side: int, unit: int) -> int:

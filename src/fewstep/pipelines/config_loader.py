@@ -69,7 +69,7 @@ class RecipeConfigLoader(OmegaConfigLoader):
         """The files of one folder. A missing conf/local says nothing, as an empty one does."""
         if not Path(conf_path).is_dir():
             return {}
-        found = {Path(path) for pattern in patterns for path in map(str, self._fs.glob(f"{conf_path}/{pattern}"))}
+        found = {Path(str(path)) for pattern in patterns for path in self._fs.glob(f"{conf_path}/{pattern}")}
         for file in sorted(filter(self._is_valid_config_path, found)):
             check_file(Path(os.path.relpath(file)))
         try:

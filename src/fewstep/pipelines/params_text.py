@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import OmegaConf
 from yaml import YAMLError
@@ -33,8 +33,7 @@ def read_params(text: str) -> dict[str, Any]:
                 f"--params: the value of {name.strip()} cannot be read, got {value.strip()!r}. Close its brackets and "
                 f"quotes; text with special characters goes in quotes: --params=\"{name.strip()}='...'\""
             ) from problem
-    params: Any = OmegaConf.to_container(found)
-    return params
+    return cast(dict[str, Any], OmegaConf.to_container(found))
 
 
 def write_params(params: Mapping[str, Any]) -> str:

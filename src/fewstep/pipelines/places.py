@@ -6,6 +6,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from fewstep.pipelines.datasets import filepath_of
 from fewstep.pipelines.params_text import write_params
 
 SILENT = ("base", "local", None)  # configurations that a command need not name
@@ -13,7 +14,7 @@ SILENT = ("base", "local", None)  # configurations that a command need not name
 
 def place_of(catalog: Any, name: str) -> Path:
     """Where a dataset lies, from here."""
-    return Path(os.path.relpath(catalog.get(name)._filepath))  # there is no public way to ask
+    return Path(os.path.relpath(filepath_of(catalog, name)))
 
 
 def command_of(

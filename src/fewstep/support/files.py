@@ -74,13 +74,14 @@ def replaced_file(file: Path) -> Iterator[Path]:
     It ends as `file` does, so that libraries know the format. What is no file, such as /dev/stdout, is written as it
     is. Raises StorageError where it cannot be written.
     """
-    if file.exists() and not file.is_file():
-        yield file
-        return
-    with _naming_refusal(file, 0), _own_place(file, Path.touch) as partial:
-        yield partial
-        sync_file(partial)
-        os.replace(partial, file)
+    with _naming_refusal(file, 0):
+        if file.exists() and not file.is_file():
+            yield file
+            return
+        with _own_place(file, Path.touch) as partial:
+            yield partial
+            sync_file(partial)
+            os.replace(partial, file)
 
 
 @contextmanager
@@ -239,7 +240,7 @@ def _naming_refusal(place: Path, needed_bytes: int) -> Iterator[None]:
 def _is_beside(place: Path, name: object) -> bool:
     """Whether an error is about what is made beside a place, and not about what is read for it."""
     return isinstance(name, str | Path) and (
-        Path(name).name.startswith(f".{place.name}.") or Path(name) in place.parents
+        Path(name).name.startswith(f".{place.name}.") or Path(name) in (place, *place.parents)
     )
 
 

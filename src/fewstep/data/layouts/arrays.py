@@ -141,12 +141,12 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     version = np.lib.format.read_magic(file)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
-        raise ValueError(f"version {version} of .npy is not read")
+        raise InvalidInput(f"version {version} of .npy is not read")
     shape, fortran, dtype = readers[version](file)
     if dtype.hasobject:
-        raise ValueError("it holds Python objects, which are pickles and are not opened")
+        raise InvalidInput("it holds Python objects, which are pickles and are not opened")
     if fortran and len(shape) > 1:
-        raise ValueError("its columns come first (Fortran order); save np.ascontiguousarray of it")
+        raise InvalidInput("its columns come first (Fortran order); save np.ascontiguousarray of it")
     return shape, dtype
 
 

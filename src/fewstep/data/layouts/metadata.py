@@ -64,7 +64,7 @@ def _read_table(tree: FileTree, table: str) -> list[dict[str, Any]]:
             return _with_numbers(list(csv.DictReader(io.StringIO(text), restkey="")))
         rows = [json.loads(line) for line in text.split("\n") if line.strip()]
         if not all(isinstance(row, dict) for row in rows):
-            raise ValueError("a line is no object")
+            raise InvalidInput("a line is no object")
         return rows
     except (ValueError, csv.Error) as error:
         raise InvalidInput(f"{tree.name(table)} cannot be read ({error}).") from error
