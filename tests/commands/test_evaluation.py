@@ -55,7 +55,7 @@ def test_without_a_count_there_are_as_many_as_the_samples_give(project):
         ("b.npy --beside=a.json --count=30", "the sample count differs (30 here, 40 there)"),
         ("b.npy --beside=a.json --seed=1", "the set of seeds differs ([1] here, [7] there)"),
         ("b.npy --count=91 --seed=7", "91 samples for each of the seeds 7 need 91 samples, and b.npy has 90."),
-        ("several.npy", "several.npy cannot be read as one array of numbers (.npy): it holds several (.npz)"),
+        ("several.npy", "several.npy must hold one array (.npy), and it holds several (.npz)"),
         ("b.npy --beside=conf/base/globals.yml", "--beside must be a scores.json, got conf/base/globals.yml"),
         ("b.npy --output=nowhere/b.json", "there is no folder nowhere"),
         ("b.npy --steps=5", "--nfe and --sampler are for models, and b.npy holds samples: leave them out."),
