@@ -7,9 +7,11 @@ import signal
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -101,6 +103,27 @@ def test_with_and_without_ray_the_bits_are_the_same(student, tmp_path, ray_here)
         launch(student, tmp_path / str(workers), LaunchSettings(workers, threads=1, gpu=False))
     assert same_bits(tmp_path / "0", tmp_path / "1")
     assert not list((tmp_path / "1").glob("launch-*"))
+
+
+def listening(to: set[str], stop: threading.Event) -> None:
+    """Every address at which Ray or a process of ours listens, until it is told to stop."""
+    while not stop.wait(0.05):
+        for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+            with suppress(psutil.Error):
+                for socket in process.net_connections():
+                    if socket.status == psutil.CONN_LISTEN:
+                        to.add(f"{socket.laddr.ip} ({process.name()})")
+
+
+def test_nothing_listens_beyond_loopback(student, tmp_path, ray_here):
+    """Ray's processes, its workers, and the sockets by which two workers find each other."""
+    heard, stop = set(), threading.Event()
+    (watch := threading.Thread(target=listening, args=(heard, stop))).start()
+    launch(student, tmp_path, LaunchSettings(2, threads=1, gpu=False))
+    stop.set()
+    watch.join()
+    assert any("raylet" in each for each in heard)
+    assert {each for each in heard if not each.startswith(("127.", "::1", "::ffff:127."))} == set()
 
 
 def kill_worker_at(run_dir: Path, step: int, killed: list[int]):

@@ -113,18 +113,22 @@ def connect():
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        # Named for other systems, but heard on each: without clusters Ray listens on loopback alone, and does not ask
+        # the network which address this machine has.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     import ray
 
     if ray.is_initialized():
         return
     for name in ("ray", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    address = os.environ.get("RAY_ADDRESS")
     if not address:
         check_room()
         _leave_out_dashboard()
-    # The options below are not allowed when joining a cluster. On this machine nothing listens beyond loopback.
-    local = {} if address else {"include_dashboard": False, "num_cpus": os.cpu_count(), "_node_ip_address": "127.0.0.1"}
+    # These options are not allowed when joining a cluster.
+    local = {} if address else {"include_dashboard": False, "num_cpus": os.cpu_count()}
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     try:
         started = cast(Any, ray.init(address=address, **quiet, **local))  # on this machine a RayContext

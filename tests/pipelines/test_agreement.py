@@ -9,6 +9,7 @@ import pytest
 from fewstep.models.model import SavedModel
 from fewstep.models.spec import ModelSpec, Provenance
 from fewstep.pipelines.agreement import LINKS, check_together, disagreements, is_linked
+from fewstep.pipelines.datasets import FolderDataset
 from fewstep.support.errors import InvalidInput
 
 DATA, TEACHER, STUDENT, EXTRACTOR = "d" * 64, "7" * 64, "5" * 64, "e" * 64
@@ -21,7 +22,7 @@ class Catalog:
     parameters: dict = field(default_factory=dict)
 
     def get(self, name):
-        return SimpleNamespace(_filepath=Path("data") / name)
+        return FolderDataset(str(Path("data") / name))
 
     def exists(self, name):
         return name in self.parameters
