@@ -79,7 +79,7 @@ def test_a_report_of_other_scores_is_refused(trained, folder):
     (folder / "scores.json").write_text(json.dumps(json.loads(before) | {"models": {}}))
     code, output = trained.run("kedro", "run", "--env=test", "--pipelines=report")
     (folder / "scores.json").write_text(before)
-    assert code != 0 and "kedro run --pipelines=evaluate" in output
+    assert code != 0 and "kedro run --env=test --pipelines=evaluate" in output
 
 
 @pytest.mark.check

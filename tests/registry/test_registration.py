@@ -394,7 +394,7 @@ def test_a_generator_answers_requests_and_refuses_bad_ones(finished_model, tmp_p
     for bad, words in [
         ({"num_images": 10**6}, "between 1 and 256"),
         ({"nfe": 0}, "between 1 and 64"),
-        ({"label": 10}, "between 0 and 9"),
+        ({"label": 10}, "label must be the name or the number of a class, got 10"),
         ({"num_image": 1}, "Did you mean 'num_images'"),
     ]:
         with pytest.raises(ValueError, match=words):

@@ -95,7 +95,7 @@ def test_sync_says_what_is_missing(project):
     assert "dvc pull data/06_models/digits/teacher" in typed("registry sync --env=base", 1)
     shutil.rmtree(project / "data/08_reporting")
     assert "there is no data/08_reporting/digits/cd/registration.json" in typed("registry sync --env=base", 1)
-    assert typed("registry sync --env=moons", 1).endswith("or run: kedro run --env=moons\n")
+    assert typed("registry sync --env=moons", 1).endswith("or run: kedro run --env=moons.\n")
     assert "kedro run --env=moons --pipelines=ingest" in typed("registry promote --env=moons", 1)
     assert "Did you mean 'moons'" in typed("registry sync --env=mons", 1)
     (project / "pyproject.toml").unlink()

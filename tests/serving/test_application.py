@@ -65,7 +65,7 @@ def test_it_answers_as_mlflows_server_does(port):
         (b'{"inputs": [1]}', 400, "a list of requests"),
         (b'{"instances": []}', 400, "a list of requests"),
         (asked({"num_images": 0}), 400, "num_images must be between 1 and 256, got 0"),
-        (asked({"label": 10}), 400, "label must be between 0 and 9, got 10"),
+        (asked({"label": 10}), 400, "label must be the name or the number of a class, got 10. Classes: 0, 1,"),
         (asked({"edit": {"task": "inpaint", "images": ["x"]}}), 400, "image 1 must be a PNG in base64"),
     ],
 )
