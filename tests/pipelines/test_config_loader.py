@@ -115,3 +115,10 @@ def test_two_files_that_say_the_same_are_named(conf):
         write(conf / "local" / "parameters" / f"{name}.yml", "recipe: ect\n")
     with pytest.raises(InvalidInput, match=r"Duplicate keys found in .*[ab].yml and .*[ab].yml: recipe"):
         loader().parameters  # noqa: B018
+
+
+def test_several_loaders_each_have_their_own_names(conf):
+    """Catalogs are made when they are asked for, after all of the loaders were made."""
+    loaders = {recipe: loader(recipe=recipe) for recipe in ("ect", "cd", "ict")}
+    for recipe, each in loaders.items():
+        assert Path(each["catalog"]["student"]["filepath"]).name == recipe == each.parameters.student.name

@@ -31,6 +31,9 @@ class RecipeConfigLoader(OmegaConfigLoader):
         super().__init__(conf_source, env=env, **kwargs)
 
     def __getitem__(self, key: str) -> dict[str, Any]:
+        # OmegaConf's resolvers are the process's: where there are several loaders, the last one made would answer for
+        # all of them. Kedro registers that of --params anew here, and that of globals when a loader is made.
+        self._register_globals_resolver()
         if key not in ("parameters", "catalog"):
             return super().__getitem__(key)
         merged = self._merged  # by which globals have their names, of which the catalog makes paths
