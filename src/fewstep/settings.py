@@ -4,7 +4,7 @@ from fewstep.hooks import RunChecks
 from fewstep.pipelines.claims import Claims
 from fewstep.pipelines.config_loader import Context, RecipeConfigLoader
 
-HOOKS = (RunChecks(), Claims())  # the last comes first: what is checked is claimed by then
+HOOKS = (RunChecks(), Claims())
 CONFIG_LOADER_CLASS = RecipeConfigLoader
 CONTEXT_CLASS = Context
 CONFIG_LOADER_ARGS = {

@@ -119,7 +119,7 @@ def test_a_forced_promotion_its_history_and_the_way_back(project, backend, finis
     assert "forced by" in told[1] and told[2].endswith("eights")
     assert "moons has no registered model. There are models of: digits" in typed("registry history --env=moons", 1)
     backend.database.unlink()
-    assert "no registry at" in typed("registry history --env=base", 1)
+    assert "no model is registered at" in typed("registry history --env=base", 1)
     assert not backend.database.exists()
 
 

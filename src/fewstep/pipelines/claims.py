@@ -18,7 +18,9 @@ class Claims:
     def __init__(self) -> None:
         self._held = ExitStack()
 
-    @hook_impl
+    # After the checks, so that a run that is refused leaves nothing behind, no lock either. What others change until
+    # the claim holds is found before each node, where hashes are compared again.
+    @hook_impl(trylast=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         self._held.close()  # of a run of this process that was refused after it had claimed
         locks = catalog.load("runs") / "locks"
