@@ -29,8 +29,8 @@ STARTING = """
 import subprocess, sys, time
 from fewstep.support.processes import end_with_this_process
 sleep = [sys.executable, "-c", "import time; time.sleep(60)", sys.argv[1]]
-child = subprocess.Popen([*sleep, "agent"], start_new_session=True)
-other = subprocess.Popen(sleep, start_new_session=True)
+child = subprocess.Popen([*sleep, "agent"], start_new_session=True, stdout=subprocess.DEVNULL)
+other = subprocess.Popen(sleep, start_new_session=True, stdout=subprocess.DEVNULL)
 end_with_this_process(sys.argv[1], "agent")
 print(child.pid, other.pid, flush=True)
 time.sleep(60)
