@@ -6,7 +6,7 @@ import click
 import numpy as np
 
 from fewstep.commands.error_messages import refusing
-from fewstep.commands.options import DATASET, ENV, MODEL, NfeOption
+from fewstep.commands.options import DATASET, ENV, MODEL, nfe_option
 from fewstep.commands.project import champion_of_project, model_of
 from fewstep.support.errors import InvalidInput
 
@@ -18,14 +18,7 @@ from fewstep.support.errors import InvalidInput
 @ENV
 @DATASET
 @click.option("--image", "images", multiple=True, help="A picture or a folder of them; may be given again.")
-@click.option(
-    "--nfe",
-    cls=NfeOption,
-    default=4,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Network evaluations per image.",
-)
+@nfe_option("Network evaluations per image.", default=4, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--label", default=None, help="A class by its name or number, of a model that was trained with labels.")
 @click.option("--degrade", is_flag=True, help="The images are whole: take from them what the task makes, and measure.")

@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from fewstep.commands.error_messages import refusing
-from fewstep.commands.options import DATASET, ENV, NfeOption
+from fewstep.commands.options import DATASET, ENV, nfe_option
 from fewstep.commands.project import check_folder, context_of, judged_by, model_of
 from fewstep.support.errors import InvalidInput
 from fewstep.support.files import write_json
@@ -22,13 +22,7 @@ if TYPE_CHECKING:
 @click.argument("source")
 @ENV
 @DATASET
-@click.option(
-    "--nfe",
-    cls=NfeOption,
-    multiple=True,
-    type=click.IntRange(1),
-    help="Network evaluations of a model; may be given again.  [default: 1]",
-)
+@nfe_option("Network evaluations of a model; may be given again.  [default: 1]", multiple=True)
 @click.option("--sampler", default=None, help="By default the model's own; a teacher has several.")
 @click.option(
     "--count",

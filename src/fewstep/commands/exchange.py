@@ -8,7 +8,7 @@ import click
 
 from fewstep import load
 from fewstep.commands.error_messages import refusing
-from fewstep.commands.options import DATASET, ENV, MODEL, NfeOption
+from fewstep.commands.options import DATASET, ENV, MODEL, nfe_option
 from fewstep.commands.project import champion_of_project, check_folder, context_of
 from fewstep.pipelines.places import command_of, place_of
 from fewstep.support.errors import InvalidInput
@@ -122,14 +122,7 @@ def _network(model) -> str:
 @click.option(
     "--format", "kind", default="folder", show_default=True, help="folder, pt2 (torch.export), onnx or diffusers."
 )
-@click.option(
-    "--nfe",
-    cls=NfeOption,
-    default=1,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Network evaluations of a program.",
-)
+@nfe_option("Network evaluations of a program.", default=1, show_default=True)
 @click.option("--opset", default=18, show_default=True, help="The version of ONNX's operators, with --format onnx.")
 def export_model(
     target: Path, model: str | None, env: str | None, dataset: str | None, kind: str, nfe: int, opset: int

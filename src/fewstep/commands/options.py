@@ -1,6 +1,6 @@
 """Options that several commands have."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -47,13 +47,15 @@ def given_params(params: str | Mapping[str, Any], params_file: Path | None) -> d
     return cast(dict[str, Any], OmegaConf.to_container(together))
 
 
-class NfeOption(click.Option):
-    """`--nfe`, network evaluations per image. `--steps`, its name before, is taken too, and left out of the help."""
-
-    def __init__(self, param_decls: Any = None, **attrs: Any):
-        super().__init__(["--nfe", "--steps", "nfe"], **attrs)
+class _Renamed(click.Option):
+    """An option whose last spelling is a former name: it is taken too, and left out of the help."""
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """The help's line, without the old name."""
         record = super().get_help_record(ctx)
-        return record and (record[0].replace(", --steps", ""), record[1])
+        return record and (record[0].replace(f", {self.opts[-1]}", ""), record[1])
+
+
+def nfe_option(words: str, **attrs: Any) -> Callable[[Any], Any]:
+    """`--nfe`, network evaluations; formerly `--steps`. words: the help. attrs: of click's option."""
+    return click.option("--nfe", "--steps", "nfe", cls=_Renamed, type=click.IntRange(1), help=words, **attrs)

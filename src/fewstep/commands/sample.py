@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from fewstep.commands.error_messages import refusing
-from fewstep.commands.options import DATASET, ENV, MODEL, NfeOption
+from fewstep.commands.options import DATASET, ENV, MODEL, nfe_option
 from fewstep.commands.project import champion_of_project, check_folder, model_of
 from fewstep.support.errors import InvalidInput
 
@@ -16,14 +16,7 @@ from fewstep.support.errors import InvalidInput
 @ENV
 @DATASET
 @click.option("--n", "--count", "count", default=64, show_default=True, type=click.IntRange(1))
-@click.option(
-    "--nfe",
-    cls=NfeOption,
-    default=1,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Network evaluations per image.",
-)
+@nfe_option("Network evaluations per image.", default=1, show_default=True)
 @click.option("--sampler", default=None, help="By default the model's own; a teacher has several.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--label", default=None, help="A class by its name or number, of a model that was trained with labels.")

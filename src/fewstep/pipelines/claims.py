@@ -22,7 +22,7 @@ class Claims:
     # the claim holds is found before each node, where hashes are compared again.
     @hook_impl(trylast=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        self._held.close()  # of a run of this process that was refused after it had claimed
+        self._held.close()  # of a run of this process that was interrupted
         locks = catalog.load("runs") / "locks"
         made = pipeline.all_outputs()
         with ExitStack() as claims:
