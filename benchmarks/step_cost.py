@@ -37,7 +37,7 @@ from fewstep.networks.released import from_published
 from fewstep.objectives import Batch, Networks, Progress, build_objective
 from fewstep.preconditioning import build_preconditioner, total_derivative
 from fewstep.support.memory import keep_freed_memory
-from fewstep.training.ema import update_average
+from fewstep.training.ema import Average
 from fewstep.training.hyperparameters import TrainingSettings
 from fewstep.training.job import Job
 from fewstep.training.loop import Training
@@ -116,7 +116,7 @@ def step_of(spec: dict, network: nn.Module, shape: tuple, size: int) -> Callable
 def step_costs(rounds: int, spec: dict, shape: tuple, size: int, only: list[str] | None = None) -> dict[str, float]:
     """Of each method's bare step, and of what follows it, in forward passes. only: of these rows."""
     network = build_network(spec, shape).train()
-    average = copy.deepcopy(network).requires_grad_(False)
+    averaged = Average(copy.deepcopy(network).requires_grad_(False))
     optimizer = build_optimizer(network, TrainingSettings(optimizer="radam", learning_rate=1e-6))
     x, c_noise = torch.randn(size, *shape), torch.randn(size)
     steps = {name: step_of(method, network, shape, size) for name, (method, _) in METHODS.items()}
@@ -140,7 +140,7 @@ def step_costs(rounds: int, spec: dict, shape: tuple, size: int, only: list[str]
         "guided denoiser": guidance_of(spec, shape, size),
         "clipping": lambda: nn.utils.clip_grad_norm_(network.parameters(), 1.0, foreach=True),
         "optimiser (RAdam)": optimizer.step,
-        "average": lambda: update_average(average, network, 0.999),
+        "average": lambda: averaged.update(network, 0.999),
     }
     wanted = {"forward", *only} if only else timed.keys()
     return medians(rounds, {name: work for name, work in timed.items() if name in wanted}, "forward")
@@ -283,6 +283,7 @@ def update_speed(rounds: int) -> tuple[int, dict[str, float]]:
     """Weights of CIFAR-10's DDPM++, and how many times faster ours are updated than by default Adam and a loop."""
     network = build_network(**from_published({"model_type": "SongUNet", **DDPMPP}))
     average = copy.deepcopy(network).requires_grad_(False)
+    averaged = Average(average)
     for parameter in network.parameters():
         parameter.grad = torch.randn_like(parameter)
     ours = build_optimizer(network, TrainingSettings(optimizer="adam", learning_rate=1e-6))
@@ -295,10 +296,10 @@ def update_speed(rounds: int) -> tuple[int, dict[str, float]]:
 
     def both():
         ours.step()
-        update_average(average, network, 0.999)
+        averaged.update(network, 0.999)
 
     ways = {"both": both, "default Adam": default.step, "Python loop": loop, "fused Adam": ours.step}
-    times = medians(rounds, ways | {"foreach": lambda: update_average(average, network, 0.999)}, "both")
+    times = medians(rounds, ways | {"foreach": lambda: averaged.update(network, 0.999)}, "both")
     speeds = {
         "together": times["default Adam"] + times["Python loop"],
         "Adam": times["default Adam"] / times["fused Adam"],

@@ -102,6 +102,7 @@ def step_seconds(training: Training, seconds: float, fewest: int = 1, most: floa
 def _seconds_of_step(training: Training) -> float:
     started = time.perf_counter()
     training.make_step()
+    training.report()  # waits for the device
     return time.perf_counter() - started
 
 

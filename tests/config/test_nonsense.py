@@ -89,6 +89,7 @@ def test_what_is_taken_trains_two_steps(config, part, tmp_path):
         try:
             training.make_step()
             training.make_step()
+            training.report()
         except (InvalidInput, Divergence) as refusal:
             print(f"{'.'.join(place)}={value!r}: {refusal}")
 

@@ -273,11 +273,16 @@ def trained(spec: dict, steps: int = STEPS) -> dict:
             return Batch(batch.x0.double(), None if batch.labels is None else batch.labels.double())
 
         training_of.batches = in_double
-        facts = [training_of.make_step() for _ in range(steps)]
+        facts = [reported_step(training_of) for _ in range(steps)]
     found = {name: [fact[name] for fact in facts] for name in ("loss", "grad_norm", "learning_rate")}
     for name, module in [("student", training_of.networks.student), ("average", training_of.average)]:
         found[name] = few(torch.cat([p.flatten() for p in module.parameters()]))
     return found
+
+
+def reported_step(training) -> dict[str, float]:
+    training.make_step()
+    return training.report()
 
 
 def of_training(_) -> dict:

@@ -70,7 +70,7 @@ def test_micro_batches_change_a_step_by_rounding_only(teacher_job, tmp_path):
     losses, gradients = [], []
     for micro in (0, 4):
         training = Training(teacher_job(still, micro_batch_size=micro), tmp_path / str(micro))
-        losses.append(training._accumulate_gradients(training.progress_at(0)).item())
+        losses.append(training._accumulate_gradients(training.progress_at(0))[0].item())
         gradients.append(
             torch.cat([p.grad.flatten() for p in training.networks.student.parameters() if p.grad is not None])
         )
@@ -111,6 +111,7 @@ def test_divergence_names_step_recipe_and_level_and_keeps_the_last_good_checkpoi
         match=r"cd diverged at step 1 \(16 images\).*at levels .*last good checkpoint stays \(step_000000001\)",
     ):
         training.make_step()
+        training.report()
     after = training.state()
     assert all(torch.equal(before[k], after[k]) for k in before)
     assert [p.name for p in checkpoints(tmp_path / "checkpoints")] == ["step_000000001"]
@@ -130,6 +131,7 @@ def test_a_single_sample_that_diverges_is_blamed_by_its_level(student_job, tmp_p
     training.networks.student.c_noise.register_forward_pre_hook(lambda _, given: levels.extend(given[0].tolist()))
     with pytest.raises(Divergence) as caught:
         training.make_step()
+        training.report()
     assert len(set(levels)) > 2 and f"at level {levels[5]:g}. There was no checkpoint yet." in str(caught.value)
 
 
@@ -151,6 +153,7 @@ def test_a_jump_that_diverges_is_blamed_by_its_two_levels(student_job, tmp_path)
     )
     with pytest.raises(Divergence) as caught:
         training.make_step()
+        training.report()
     ((end, start),) = told
     assert f"at levels {end[5]:g}, {start[5]:g}. There was" in str(caught.value)
 
@@ -177,6 +180,7 @@ def test_the_term_of_a_trajectory_that_diverges_is_blamed(student_job, tmp_path,
     monkeypatch.setattr(student, "denoiser", lambda x, s, labels: spoil("score", denoiser(x, s, labels), s))
     with pytest.raises(Divergence) as caught:
         training.make_step()
+        training.report()
     named = told[spoiled]
     assert f"at level{'s' * (len(named) > 1)} {', '.join(named)}. There was" in str(caught.value)
     assert told["jump"] != told["score"]
@@ -189,6 +193,7 @@ def test_where_every_loss_is_finite_and_a_gradient_is_not_the_range_of_all_level
     next(training.networks.student.parameters()).register_hook(lambda gradient: gradient * float("inf"))
     with pytest.raises(Divergence) as caught:
         training.make_step()
+        training.report()
     assert f"at levels {min(levels):g} to {max(levels):g}. There was no" in str(caught.value)
 
 

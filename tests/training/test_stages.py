@@ -72,7 +72,8 @@ def test_a_student_becomes_the_teacher_of_the_next_stage(job_of, tmp_path):
     training = steps(Training(job_of(PD), tmp_path), 2)
     first = {k: v.clone() for k, v in training.networks.student.state_dict().items()}
     assert not any(k.startswith("teacher/") for k in training.state()), "the first teacher is a file"
-    facts = training.make_step()
+    training.make_step()
+    facts = training.report()
     teaching = training.networks.teacher.state_dict()
     assert all(torch.equal(teaching[k], first[k]) for k in first)
     assert all(torch.equal(training.state()[f"teacher/{k}"], first[k]) for k in first)
@@ -126,3 +127,4 @@ def test_a_continuous_method_tells_its_divergence_and_at_which_levels(job_of, tm
     training.networks.student.network.embed.hidden.weight.data[0, 0] = float("inf")
     with pytest.raises(Divergence, match=r"diverged at step 3 .*at levels [\d.e-]+ to [\d.]+\."):
         training.make_step()
+        training.report()

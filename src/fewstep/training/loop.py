@@ -27,11 +27,12 @@ from fewstep.support.errors import Divergence, InvalidInput
 from fewstep.support.memory import keep_freed_memory, naming_lack_of_memory
 from fewstep.training.batches import Batches
 from fewstep.training.checkpoint import flatten, load_newest, newest_whole, part_of, save_checkpoint
-from fewstep.training.ema import update_average
+from fewstep.training.ema import Average, step_unless
 from fewstep.training.job import Job
 from fewstep.training.lock import sole_training
 from fewstep.training.optimizer import build_optimizer, load_optimizer_state, optimizer_state
 from fewstep.training.progress import ProgressLog
+from fewstep.training.soundness import Soundness, blamed_levels
 from fewstep.training.start import check_same_job, start_from
 
 M = TypeVar("M", bound=nn.Module)
@@ -94,13 +95,18 @@ class Training:
             for name in self.step_module.trained
         }
         self.optimizers = self._new_optimizers()
+        self.averages = Average(self.average), Average(self.networks.target)
         self.forward: nn.Module = self.step_module
         if worker.size > 1:
             # Networks have no buffers that change in training, so there is nothing to broadcast.
             self.forward = DistributedDataParallel(
-                self.step_module, broadcast_buffers=False, find_unused_parameters=self.objective.has_idle_modules
+                self.step_module,
+                broadcast_buffers=False,
+                find_unused_parameters=self.objective.has_idle_modules,
+                gradient_as_bucket_view=True,
             )
         self.step, self.seconds = 0, 0.0
+        self.soundness = Soundness(worker.device)
         self.other_numerics: list[dict[str, int]] = []  # of earlier steps, where somebody insisted
         self._resume()
 
@@ -155,41 +161,63 @@ class Training:
             self.parts += [loss.detach().float(), level.detach().float()]
         return loss
 
-    def make_step(self) -> dict[str, float]:
-        """One optimiser step. Returns its loss and gradient norm, averaged over workers.
+    def make_step(self) -> None:
+        """One optimiser step, which reads nothing back from the device.
 
-        Raises Divergence, before any weight has changed, if they are not finite.
+        From the first step on whose gradient is not finite, no weight changes any more: `report` says so.
         """
-        progress, settings = self.progress_at(self.step), self.settings
+        progress = self.progress_at(self.step)
         stage = self.objective.stage(progress)
         if stage.step == 0 and progress.step > 0:
             self._begin_stage()
-        loss = self._accumulate_gradients(progress)
-        # Each optimiser has its own norm: gradients of an adversarial network must not shrink those of the student.
-        norms = {}
-        for name, module in self.step_module.trained.items():
-            norms[name] = nn.utils.clip_grad_norm_(module.parameters(), settings.clip or math.inf, foreach=True)
-        if not all(torch.isfinite(n) for n in (loss, *norms.values())):
-            raise Divergence(
-                f"{self.job.name} diverged at step {self.step} ({progress.images} images): loss {float(loss):g}, "
-                f"gradient norm {float(norms['student']):g}, at {self._blamed_levels()}. "
-                f"{self._kept()} Try a lower learning_rate (now {settings.learning_rate:g}) or precision fp32."
-            )
-        rates = {
-            name: numbers.learning_rate_at(stage.images, stage.total_images)
-            for name, numbers in self.settings_of.items()
-        }
+        loss, seen = self._accumulate_gradients(progress)
+        norms = {name: self._clipped_norm(module) for name, module in self.step_module.trained.items()}
+        self.soundness.note(self.step, loss, norms, seen)
         for name, optimizer in self.optimizers.items():
-            for group in optimizer.param_groups:
-                group["lr"] = rates[name]
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            step_unless(self.soundness.broken, optimizer, self._rate(name, stage))
         self.step += 1
         self._update_averages(progress, stage)
-        return {"loss": float(loss), "grad_norm": float(norms["student"]), "learning_rate": rates["student"]}
 
-    def _accumulate_gradients(self, progress: Progress) -> Tensor:
-        """The mean loss over the global batch; its gradient is in the parameters."""
+    def _clipped_norm(self, module: nn.Module) -> Tensor:
+        """The norm of a module's gradient before it was clipped. Each optimiser has a norm of its own: gradients of an
+        adversarial network must not shrink the student's.
+        """
+        parameters = [p for p in module.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None], foreach=True)
+        norm = norm.to(self.worker.device)  # on the CPU for a module without gradients
+        if self.settings.clip:
+            nn.utils.clip_grads_with_norm_(parameters, self.settings.clip, norm, foreach=True)
+        return norm
+
+    def _rate(self, module: str, stage: Progress) -> float:
+        return self.settings_of[module].learning_rate_at(stage.images, stage.total_images)
+
+    def report(self) -> dict[str, float]:
+        """Loss and gradient norm of the last step, averaged over workers, and its learning rate; each worker calls it.
+
+        Raises Divergence, of the first step whose numbers were not finite: weights are as they were before it.
+        """
+        loss, norm = self.worker.mean(self.soundness.numbers).tolist()
+        broken = bool(self.soundness.broken)
+        if broken or not math.isfinite(loss):
+            raise Divergence(self._what_diverged(loss, norm))
+        last = self.objective.stage(self.progress_at(self.step - 1))
+        return {"loss": loss, "grad_norm": norm, "learning_rate": self._rate("student", last)}
+
+    def _what_diverged(self, loss: float, norm: float) -> str:
+        settings, step = self.settings, int(self.soundness.step)
+        # Each worker has filled in its own rows, the others are 0.
+        seen = self.worker.mean(self.soundness.seen) * self.worker.size
+        return (
+            f"{self.job.name} diverged at step {step} ({self.progress_at(step).images} images): loss {loss:g}, "
+            f"gradient norm {norm:g}, at {blamed_levels(seen)}. "
+            f"{self._kept()} Try a lower learning_rate (now {settings.learning_rate:g}) or precision fp32."
+        )
+
+    def _accumulate_gradients(self, progress: Progress) -> tuple[Tensor, Tensor]:
+        """The mean loss over this worker's share of the batch, whose gradient is in the parameters; and what was seen:
+        [1 + 2 parts, batch], the loss of each sample, then each part of it and its level. Other workers' rows are 0.
+        """
         settings, worker = self.settings, self.worker
         micro_batches = settings.micro_batches(worker.size, self.objective.needs_whole_batch)
         share = settings.batch_size // worker.size
@@ -209,10 +237,9 @@ class Training:
                 loss.backward()
             seen.append(torch.stack([reduce(torch.add, losses.values()).detach().float(), *self.parts]))
             total += losses["student"].detach().float().mean() / micro_batches
-        # Only a divergence needs this, on every worker: rows of other workers stay 0 until they are summed up.
-        self.seen = torch.zeros(len(seen[0]), settings.batch_size, device=worker.device)
-        self.seen[:, worker.rank * share : (worker.rank + 1) * share] = torch.cat(seen, dim=1)
-        return worker.mean(total)
+        rows = torch.zeros(len(seen[0]), settings.batch_size, device=worker.device)
+        rows[:, worker.rank * share : (worker.rank + 1) * share] = torch.cat(seen, dim=1)
+        return total, rows
 
     def _gradients_kept_here(self) -> AbstractContextManager[None]:
         """Workers exchange gradients once a step: after the last micro-batch, and after none before it."""
@@ -223,26 +250,10 @@ class Training:
         return self.settings.precision == "bf16" or (self.settings.precision == "auto" and gpu_has_it)
 
     def _update_averages(self, progress: Progress, stage: Progress):
-        student, target = self.networks.student, self.networks.target
+        student, skip, (average, target) = self.networks.student, self.soundness.broken, self.averages
         if (decay := self.objective.target_decay(progress)) is not None:
-            update_average(target, student, decay)
-        update_average(self.average, student, self.settings.ema_decay_at(stage.images + self.settings.batch_size))
-
-    def _blamed_levels(self) -> str:
-        """Of the first sample that has parts of the loss which are not finite: of these parts.
-
-        A range, where this is so for no sample or for all. A weight of the whole batch spoils every loss, so that the
-        parts are asked first.
-        """
-        seen = self.worker.mean(self.seen) * self.worker.size  # each worker has its own rows, the others are 0
-        bad, levels = ~seen[1::2].isfinite(), seen[2::2]
-        samples = bad.any(0) if bad.any() else ~seen[0].isfinite()
-        if samples.all() or not samples.any():
-            levels = levels[bad.any(1)] if bad.any() else levels
-            return f"levels {levels.min().item():g} to {levels.max().item():g}"
-        bad, levels = bad[:, samples][:, 0], levels[:, samples][:, 0]
-        found = dict.fromkeys(f"{level:g}" for level in (levels[bad] if bad.any() else levels).tolist())
-        return f"level{'s' * (len(found) > 1)} {', '.join(found)}"
+            target.update(student, decay, skip)
+        average.update(student, self.settings.ema_decay_at(stage.images + self.settings.batch_size), skip)
 
     def _kept(self) -> str:
         kept = newest_whole(self.run_dir / "checkpoints")
@@ -346,6 +357,7 @@ def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
     leads, lasts = worker.rank == 0, training.settings.steps
     started, first = time.perf_counter(), training.step
     before = training.seconds
+    intervals = {name: getattr(settings, f"{name}_every") for name in ("progress", "pictures", "checkpoint")}
 
     # In images, not steps: batch sizes need not divide the interval, and the last step always counts.
     def crossed(every: int) -> bool:
@@ -354,10 +366,14 @@ def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
 
     # Workers other than the first only train. What is written is the same for all of them.
     while training.step < lasts:
-        facts = training.make_step()
+        training.make_step()
+        due = {name: crossed(every) for name, every in intervals.items()}
+        if not any(due.values()):
+            continue
+        facts = training.report()
         images, elapsed = training.step * settings.batch_size, time.perf_counter() - started
         training.seconds = before + elapsed
-        if leads and crossed(settings.progress_every):
+        if leads and due["progress"]:
             speed = (training.step - first) * settings.batch_size / elapsed
             log.write(
                 step=training.step,
@@ -367,10 +383,10 @@ def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
                 images_per_second=round(speed, 1) if speed >= 1 else float(f"{speed:.2g}"),
                 **facts,
             )
-        if leads and crossed(settings.pictures_every):
+        if leads and due["pictures"]:
             for nfe in job.recipe.picture_nfe:
                 log.picture(f"samples_nfe{nfe}", images, training.model().sample(nfe, seed=0, indices=range(64)))
-        if leads and (crossed(settings.checkpoint_every)):
+        if leads and due["checkpoint"]:
             training.save()
     if leads:
         training.model().save(run_dir / "model")

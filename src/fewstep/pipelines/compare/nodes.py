@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import cast
 
 from PIL import Image
 
@@ -24,7 +24,6 @@ from fewstep.reporting.plots import cost_plot, ladder_plot
 from fewstep.training.job import Job
 from fewstep.training.recipe import Recipe
 
-T = TypeVar("T")
 CONTEST, CONTESTANT = "_contest", "_contestant"  # after a recipe's name: its student's scores, its student
 
 
@@ -75,8 +74,8 @@ def rank(
 
     entries: {recipe_contest: scores of its student, recipe_contestant: the student}, which belong together.
     """
-    scores = _by_recipe(entries, CONTEST, Evaluation)
-    students = _by_recipe(entries, CONTESTANT, SavedModel)
+    scores = cast("list[Evaluation]", _by_recipe(entries, CONTEST))
+    students = cast("list[SavedModel]", _by_recipe(entries, CONTESTANT))
     together = reference_contest.joined(*scores)
     board = leaderboard(together, students, teacher)
     print(f"\n{leaderboard_table(board)}\n", flush=True)
@@ -85,11 +84,10 @@ def rank(
     return board, ladder, cost_plot(board), sheets
 
 
-def _by_recipe(entries: Mapping[str, object], ending: str, kind: type[T]) -> list[T]:
+def _by_recipe(entries: Mapping[str, object], ending: str) -> list[object]:
     """What has a name of this ending, in the order of the recipes' names."""
     recipes = sorted(name.removesuffix(ending) for name in entries if name.endswith(ending))
-    found = [entries[recipe + ending] for recipe in recipes]
-    return [entry for entry in found if isinstance(entry, kind)]
+    return [entries[recipe + ending] for recipe in recipes]
 
 
 def _experiment(images: ArrayStore) -> str:
