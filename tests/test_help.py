@@ -1,6 +1,8 @@
 """What commands say of themselves."""
 
 import shlex
+import subprocess
+import sys
 
 import click
 import pytest
@@ -11,8 +13,18 @@ from fewstep.cli import cli, main
 
 def tree(command: click.Command, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], click.Command]:
     """Every command below one, groups too, by its words."""
-    below = getattr(command, "commands", {})
-    return {path: command} | {p: c for name, each in below.items() for p, c in tree(each, (*path, name)).items()}
+    found = {path: command}
+    for name, each in below(command).items():
+        found |= tree(each, (*path, name))
+    return found
+
+
+def below(command: click.Command) -> dict[str, click.Command]:
+    """The commands of a group by their names."""
+    if not isinstance(command, click.Group):
+        return {}
+    context = click.Context(command)
+    return {name: command.get_command(context, name) for name in command.list_commands(context)}
 
 
 OURS = {path: command for path, command in tree(main).items() if path}
@@ -35,5 +47,12 @@ def test_a_command_has_a_line_and_examples_that_parse(path, takes):
 @pytest.mark.parametrize("group", [main, cli], ids=["fewstep", "kedro"])
 def test_both_list_what_they_can_do(group):
     listed = CliRunner().invoke(group, ["--help"]).output
-    for name, command in group.commands.items():
+    assert len(below(group)) == len(listed.split("Commands:")[1].strip().splitlines())
+    for name, command in below(group).items():
         assert command.get_short_help_str(60)[:10] in listed and name in listed
+
+
+def test_a_mistyped_command_is_refused_before_the_others_are_imported():
+    code = "import sys; from fewstep.cli import main\ntry: main(['smaple'])\nfinally: print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "No such command 'smaple'" in done.stderr and done.stdout.strip() == "False"

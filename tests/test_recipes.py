@@ -4,12 +4,14 @@ import gc
 import math
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from weakref import WeakSet
 
 import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fewstep import step_cost as trial
 from fewstep.config.parameters import Parameters
@@ -39,6 +41,7 @@ COSTS = {  # of a step, least and most, in --env=test: student 3; target 1; teac
 RECIPES = sorted(p.stem for p in (CONF / "base" / "parameters" / "recipes").glob("*.yml"))
 
 
+@cache
 def parameters(recipe: str, env: str = "test") -> Parameters:
     return RecipeConfigLoader(str(CONF), env=env, runtime_params={"recipe": recipe}, **CONFIG_LOADER_ARGS).parameters
 
@@ -149,7 +152,7 @@ def reported_step(training: Training) -> dict[str, float]:
 def test_a_recipe_trains_in_bf16_and_is_taken_up_in_the_same_bits(recipe, patches, teacher, tmp_path, randomised):
     student, steps, bits = parameters(recipe).student, {}, {}
     for name, precision in (("plain", "fp32"), ("whole", "bf16"), ("broken", "bf16")):
-        rounded = replace(student, training=replace(student.training, precision=precision))
+        rounded = replace(student, training=replace(student.training, precision=precision, batch_size=4))
         job = Job.of(rounded, patches, teacher)
         training = Training(job, tmp_path / name)
         randomised(training.step_module.trained, std=0.1)
@@ -164,6 +167,30 @@ def test_a_recipe_trains_in_bf16_and_is_taken_up_in_the_same_bits(recipe, patche
     assert steps["broken"] == steps["whole"]
     assert all(torch.equal(tensor, bits["broken"][key]) for key, tensor in bits["whole"].items())
     assert not any(tensor.dtype == torch.bfloat16 for tensor in bits["whole"].values())
+
+
+class HostReads(TorchDispatchMode):
+    """Counts how often a value is read from a tensor: on an accelerator the process waits for it."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+        return function(*args, **(kwargs or {}))
+
+
+DRAWN_ON_THE_HOST = {"ctm": 1, "ctm_gan": 1}  # how many steps the solver makes decides what is launched
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_between_two_lines_of_progress_nothing_is_read_from_the_device(recipe, patches, teacher, tmp_path):
+    training = training_of(recipe, patches, teacher, tmp_path)
+    training.make_step()  # the first one looks how many steps the optimiser has made
+    with HostReads() as reads:
+        training.make_step()
+    with HostReads() as others:
+        training.report()
+    assert reads.count == DRAWN_ON_THE_HOST.get(recipe, 0) and others.count > 0
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -8,8 +8,8 @@ from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
 from kedro.utils import load_obj
 
-from fewstep.commands import demo, edit, evaluation, exchange, plan, registry, sample, serve, verify
 from fewstep.commands.error_messages import refusing
+from fewstep.commands.lazy import LazyGroup
 from fewstep.commands.options import given_params, with_params
 from fewstep.commands.project import context_of
 from fewstep.support.errors import InvalidInput
@@ -76,11 +76,20 @@ run.params, run.callback = with_params(kedro_run.params), run_journey
 cli.add_command(refusing(run))
 
 
-@click.group()
+MODULES = {
+    "plan": "plan",
+    "sample": "sample",
+    "edit": "edit",
+    "evaluate": "evaluation",
+    "demo": "demo",
+    "registry": "registry",
+    "import": "exchange",
+    "export": "exchange",
+    "serve": "serve",
+    "verify": "verify",
+}
+
+
+@click.group(cls=LazyGroup, modules={name: f"fewstep.commands.{module}" for name, module in MODULES.items()})
 def main() -> None:
     """Fewstep: what `kedro run` does not do. Each command has a --help with examples."""
-
-
-for module in (plan, sample, edit, evaluation, demo, registry, exchange, serve, verify):
-    for command in module.COMMANDS:
-        main.add_command(command)

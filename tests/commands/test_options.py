@@ -49,7 +49,9 @@ def test_kedro_run_refuses_in_words(words, message, here):
 
 
 @pytest.mark.slow
-def test_a_plan_without_seconds_tries_one_sample(here):
+@pytest.mark.parametrize("size", ["network.channels=64,", pytest.param("", marks=pytest.mark.check)])
+def test_a_plan_without_seconds_tries_one_sample(here, size):
     """With no seconds for trials it tries one sample of each network, of up to 296 million weights."""
-    result = CliRunner().invoke(main, ["plan", "--env=imagenet64", "--params=launch.threads=1", "--seconds=0"])
+    words = ["plan", "--env=imagenet64", f"--params={size}launch.threads=1", "--seconds=0"]
+    result = CliRunner().invoke(main, words)
     assert result.exit_code == 0 and re.search(r"time: .* a step on this machine", result.output), result.output

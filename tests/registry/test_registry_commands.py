@@ -90,16 +90,18 @@ def test_sync_says_which_champion_is_not_here(project, empty_database):
 @pytest.mark.slow
 def test_sync_says_what_is_missing(project):
     shutil.rmtree(project / "data/06_models/digits/cd")
-    assert "dvc pull data/06_models/digits/cd" in typed("registry sync --env=base", 1)
+    assert "dvc pull data/06_models/digits/cd" in typed("registry sync --env=base --recipe=cd", 1)
     shutil.rmtree(project / "data/06_models")
-    assert "dvc pull data/06_models/digits/teacher" in typed("registry sync --env=base", 1)
+    assert "dvc pull data/06_models/digits/teacher" in typed("registry sync --env=base --recipe=cd", 1)
     shutil.rmtree(project / "data/08_reporting")
-    assert "there is no data/08_reporting/digits/cd/registration.json" in typed("registry sync --env=base", 1)
-    assert typed("registry sync --env=moons", 1).endswith("or run: kedro run --env=moons.\n")
+    assert "there is no data/08_reporting/digits/cd/registration.json" in typed(
+        "registry sync --env=base --recipe=cd", 1
+    )
+    assert typed("registry sync --env=moons --recipe=cd", 1).endswith("or run: kedro run --env=moons.\n")
     assert "moons has no registered model. There are models of: digits" in typed("registry promote --env=moons", 1)
-    assert "Did you mean 'moons'" in typed("registry sync --env=mons", 1)
+    assert "Did you mean 'moons'" in typed("registry sync --env=mons --recipe=cd", 1)
     (project / "pyproject.toml").unlink()
-    assert "go to the project's folder" in typed("registry sync", 1)
+    assert "go to the project's folder" in typed("registry sync --recipe=cd", 1)
 
 
 @pytest.mark.slow

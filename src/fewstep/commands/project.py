@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fewstep import load
-from fewstep.pipelines.agreement import check_together
 from fewstep.pipelines.places import command_of, place_of
 from fewstep.support.errors import InvalidInput
 
@@ -79,6 +78,8 @@ def needed(context, name: str, by: str):
 def judged_by(context, by: str) -> tuple:
     """Images and the features that scores of them are measured by, which belong together. by: as in `needed`."""
     found = {name: needed(context, name, by) for name in ("images", "extractor")}
+    from fewstep.pipelines.agreement import check_together
+
     check_together(found, context.catalog, context.config_loader.runtime_params)
     return tuple(found.values())
 

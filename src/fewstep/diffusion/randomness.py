@@ -47,7 +47,11 @@ class StepRandomness:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __post_init__(self):
-        self._generator = torch.Generator(self.device).manual_seed(derive_seed("step", self.seed, self.step))
+        place = self.seed, self.step
+        self._generator = torch.Generator(self.device).manual_seed(derive_seed("step", *place))
+        self._on_host = self._generator
+        if self.device.type != "cpu":
+            self._on_host = torch.Generator().manual_seed(derive_seed("step on the host", *place))
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Standard Gaussian numbers, [rows, *shape]."""
@@ -58,8 +62,8 @@ class StepRandomness:
         return torch.rand(self.global_batch, generator=self._generator, device=self.device)[self.rows]
 
     def shared(self) -> Tensor:
-        """One uniform number in [0, 1) for the whole global batch, []."""
-        return torch.rand((), generator=self._generator, device=self.device)
+        """One uniform number in [0, 1) for the whole global batch, [], on the CPU: reading it waits for no device."""
+        return torch.rand((), generator=self._on_host)
 
     def integers(self, high: int) -> Tensor:
         """Integers in [0, high), [rows]."""

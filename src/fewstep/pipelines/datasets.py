@@ -29,13 +29,6 @@ if TYPE_CHECKING:
 WORKPLACE = ("runs", "tracking", "params:env", "params:launch", "params:fresh")  # what a Workplace is made of
 
 
-def filepath_of(catalog: "CatalogProtocol", name: str) -> Path:
-    """Where the catalog keeps a dataset."""
-    dataset = catalog.get(name)
-    assert dataset is not None
-    return Path(dataset._describe()["filepath"])  # there is no public way to ask
-
-
 class PictureDataset(ImageDataset):
     """A picture that `kedro viz` shows, written whole or not at all."""
 

@@ -22,8 +22,9 @@ from fewstep import budget, data, diffusion, evaluation, networks, preconditioni
 from fewstep.diffusion import randomness
 from fewstep.objectives import Objective
 from fewstep.pipelines.compare import create_pipeline as create_comparison
-from fewstep.pipelines.datasets import PictureDataset, filepath_of
+from fewstep.pipelines.datasets import PictureDataset
 from fewstep.pipelines.journey import STAGES
+from fewstep.pipelines.places import filepath_of
 from fewstep.training.numerics import PARTS
 
 CONF = "conf/base"

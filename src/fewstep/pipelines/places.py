@@ -6,10 +6,16 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from fewstep.pipelines.datasets import filepath_of
 from fewstep.pipelines.params_text import write_params
 
 SILENT = ("base", "local", None)  # configurations that a command need not name
+
+
+def filepath_of(catalog: Any, name: str) -> Path:
+    """Where the catalog keeps a dataset."""
+    dataset = catalog.get(name)
+    assert dataset is not None
+    return Path(dataset._describe()["filepath"])  # there is no public way to ask
 
 
 def place_of(catalog: Any, name: str) -> Path:

@@ -4,7 +4,6 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fewstep.data.space import DataSpace
@@ -22,7 +21,7 @@ def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
 def batch_indices(count: int, seed: int, first: int, size: int) -> np.ndarray:
     """Rows of the images first ... first + size - 1 of an endless shuffled stream, [size]."""
     epochs, places = np.divmod(np.arange(first, first + size), count)
-    return np.array([epoch_order(count, seed, int(e))[p] for e, p in zip(epochs, places, strict=True)])
+    return np.concatenate([epoch_order(count, seed, int(e))[places[epochs == e]] for e in np.unique(epochs)])
 
 
 class Batches:
@@ -45,5 +44,5 @@ class Batches:
         if not self.settings.labels:
             return None
         kept = rng.uniform() >= self.settings.label_dropout
-        labels = F.one_hot(torch.from_numpy(self.labels[indices]), len(self.space.classes))
-        return (labels * kept[:, None]).float().to(device)
+        labels = torch.eye(len(self.space.classes))[torch.from_numpy(self.labels[indices])]
+        return (labels * kept[:, None]).to(device, non_blocking=True)

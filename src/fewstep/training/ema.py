@@ -7,7 +7,7 @@ from torch import Tensor, nn
 class Average:
     """average <- decay average + (1 - decay) module, all parameters in one fused pass.
 
-    It is a step of gradient ascent with weight decay, a + (1 - decay) (w - a), because the fused optimisers are the only
+    It is a step of gradient ascent with weight decay, a + (1 - decay) (w - a), because fused optimisers are the only
     passes over all weights that a flag on the device can skip. Buffers do not change in a training, and stay.
     """
 

@@ -1,6 +1,7 @@
 """Optimisers of one fused pass over all weights, with their state by the parameters' names."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ class RAdam(torch.optim.Adam):
     Its step is Adam's with another learning rate and epsilon, which depend on the number of the step alone.
     """
 
-    def __init__(self, parameters: list[nn.Parameter], **settings):
+    def __init__(self, parameters: list[nn.Parameter], **settings: Any):
         super().__init__(parameters, **settings)
         self._made: int | None = None  # steps; None: not known yet, after state was loaded
 

@@ -10,7 +10,7 @@ class Soundness:
     """What the last step left, or from the first step on whose gradient was not finite, what that one left.
 
     Tensors on the device. broken: 1.0 if there was such a step, else 0.0, as fused optimisers take it (found_inf).
-    numbers: loss and gradient norm of the student, [2]. seen: [1 + 2 parts, batch], see blamed_levels. step: its number.
+    numbers: the student's loss and gradient norm, [2]. seen: [1 + 2 parts, batch], see blamed_levels. step: its number.
     """
 
     def __init__(self, device: torch.device):
