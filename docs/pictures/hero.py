@@ -1,7 +1,7 @@
 """Draws hero.png: samples of the student of digits and of its teacher from the same noise, with speed and score.
 
-python docs/pictures/hero.py [project] [metrics]: a project after `kedro run`, and the scores to print beside the samples
-(by default the project's own).
+python docs/pictures/hero.py [project] [metrics]: a project after `kedro run`, and the file with the scores to print
+beside the samples (by default the project's own).
 """
 
 import json
