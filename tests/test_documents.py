@@ -1,4 +1,4 @@
-"""Every command in a block of the README and docs/, typed in their order in a small copy of the project: minutes."""
+"""Every command in a block of the README and docs/, typed in the order of reading in a small project: minutes."""
 
 import json
 import os
@@ -29,7 +29,8 @@ from fewstep.registry import force, register
 from fewstep.tracking import Backend
 
 PROJECT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", *(f"docs/{file.name}" for file in sorted(PROJECT.glob("docs/*.md"))))
+FIRST = ("README.md", *(f"docs/{name}.md" for name in ("pipelines", "methods", "dvc", "registry", "exchange")))
+DOCUMENTS = tuple(dict.fromkeys([*FIRST, *(f"docs/{file.name}" for file in sorted(PROJECT.glob("docs/*.md")))]))
 NOT_RUN = {
     "make test": "this is one of the tests",
     'pip install -e ".[demo]"': "packages are downloaded",

@@ -16,7 +16,7 @@ TEXT = "\n".join(
     for file in (PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted(PROJECT.glob("docs/*.md")))
 )
 OURS = {"kedro", "fewstep", "make"}  # test_readme
-SYSTEM = {"cp", "export", "git", "mkdir"}
+SYSTEM = {"cp", "export", "git", "mkdir", "source"}
 SPAN = r"`((?:[A-Z_]+=\S+ )?(?:dvc|mlflow|python|pip|ray|curl) [^`]*)`"
 
 

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from fewstep.cli import main, run
@@ -25,7 +26,10 @@ RESULTS = (PROJECT / "docs" / "results.md").read_text()
 CONTRIBUTING = (PROJECT / "CONTRIBUTING.md").read_text()
 PAGES = {file.relative_to(PROJECT).as_posix(): file.read_text() for file in sorted(PROJECT.glob("docs/*.md"))}
 PAGES["CONTRIBUTING.md"] = CONTRIBUTING
-WHOLE = README + CONTRIBUTING  # whose every word of code is looked up
+DEPENDENCIES = PAGES["docs/dependencies.md"]
+LOOKED_UP = ("dependencies", "dvc", "exchange", "glossary", "methods", "pipelines")
+# Whose every word of code is looked up.
+WHOLE = "\n".join([README, CONTRIBUTING, *(PAGES[f"docs/{name}.md"] for name in LOOKED_UP)])
 BLOCKS = re.findall(r"^```\w*\n(.*?)^```", WHOLE, re.DOTALL | re.MULTILINE)
 SPANS = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", WHOLE.replace("```", ""))]
 LINES = [line for block in BLOCKS for line in block.splitlines()]
@@ -44,6 +48,7 @@ MADE = {
     ".venv/ready",
     ".venv/extras",
     "data/01_raw/images",
+    "data/06_models/digits/cd",
     "data/08_reporting/digits/cd/metrics.json",
     "data/08_reporting/digits/comparison/leaderboard.json",
     "src/fewstep/objectives/mine.py",
@@ -191,14 +196,33 @@ def test_the_architecture_names_places_that_there_are():
     assert [name for name in kept if not any((root / name).exists() for root in (PROJECT, SOURCE))] == []
 
 
+FACTS = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text())
+    assert (citation["version"], citation["license"]) == (FACTS["version"], FACTS["license"])
+
+
+def test_the_badge_and_the_workflow_have_the_pythons_that_the_package_takes():
+    low, high = re.search(r"!\[Python 3\.(\d+) to 3\.(\d+)\]", README).groups()
+    assert FACTS["requires-python"] == f">=3.{low},<3.{int(high) + 1}"
+    workflow = yaml.safe_load((PROJECT / ".github/workflows/test.yml").read_text())
+    pythons = [f"3.{minor}" for minor in range(int(low), int(high) + 1)]
+    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == pythons
+
+
+def test_the_readme_is_read_in_a_few_minutes():
+    assert len(README.splitlines()) <= 130
+
+
 def test_every_package_is_named_with_its_reason():
-    facts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    extras = facts["optional-dependencies"]
-    direct = [re.match(r"[\w-]+(\[\w+\])?", each)[0] for each in facts["dependencies"] + extras["test"]]
-    table = README.split("| package |")[1].split("\n\n")[0]
+    extras = FACTS["optional-dependencies"]
+    direct = [re.match(r"[\w-]+(\[\w+\])?", each)[0] for each in FACTS["dependencies"] + extras["test"]]
+    table = DEPENDENCIES.split("| package |")[1].split("\n\n")[0]
     named = [name for row in re.findall(r"^\| (\w.*?) \| \w", table, re.MULTILINE) for name in row.split(", ")]
     assert sorted(named) == sorted(direct)
-    sentence = re.search(r"^Extras: (.*)", README, re.MULTILINE)[1]
+    sentence = re.search(r"^Extras: (.*)", DEPENDENCIES, re.MULTILINE)[1]
     assert set(re.findall(r"`(\w+)` \(", sentence)) == set(extras) - {"test"}
 
 
