@@ -270,7 +270,7 @@ class Evaluation:
     def from_json(cls, facts: Mapping[str, Any]) -> "Evaluation":
         """The inverse of to_json; files of the layouts before it are read too.
 
-        Raises ValueError for what is no evaluation, was changed after it was written, or was written by a newer version.
+        Raises ValueError for what is no evaluation, was changed after it was measured, or is from a newer version.
         """
         check_format(facts, "scores", FORMAT)
         if isinstance(facts, Mapping) and facts.get("format") == FORMAT:
