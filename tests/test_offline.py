@@ -1,7 +1,11 @@
 """The journey makes no attempt to reach beyond the machine, and needs nothing from there."""
 
+import ipaddress
 import os
+import re
+import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -40,6 +44,35 @@ def test_the_journey_and_what_follows_stay_on_the_machine(workers, more, project
     for words in more:
         watched(*words)
     assert [(project.root / page).exists() for page in PAGES[: len(more)]] == [True] * len(more)
+
+
+TRACED = "connect,bind,sendto,sendmsg,sendmmsg"
+CALL = re.compile(r"^\d+ +(\w+)\(.*?(?:inet_addr\(|inet_pton\(AF_INET6, )\"([^\"]+)\"")
+
+
+def addresses_in(trace: Path) -> Counter[tuple[str, str]]:
+    """{(system call, address of the internet): how often} in what strace wrote, those of loopback left out."""
+    calls = (CALL.match(line) for line in trace.read_text(errors="replace").splitlines())
+    found = Counter(call.groups() for call in calls if call)
+    assert found, "the trace has no address at all"
+
+    def beyond(address: str) -> bool:
+        known = ipaddress.ip_address(address)
+        return not (getattr(known, "ipv4_mapped", None) or known).is_loopback
+
+    return Counter({call: often for call, often in found.items() if beyond(call[1])})
+
+
+@pytest.mark.check
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed: it watches system calls")
+def test_no_system_call_of_two_workers_goes_beyond_the_machine(project, tmp_path):
+    trace = tmp_path / "trace"
+    watch = ("strace", "-f", "--seccomp-bpf", "-qq", "-e", f"trace={TRACED}", "-e", "signal=none", "-o", str(trace))
+    workers = "--params=launch.workers=2,launch.threads=1"
+    code, output = project.run("kedro", "run", "--env=test", "--pipelines=ingest,teacher", workers, wrapper=watch)
+    assert code == 0, output
+    assert [call for call in addresses_in(trace) if call[0] != "bind"] == []
+    print(addresses_in(trace))
 
 
 def test_the_watch_sees_an_attempt(tmp_path):

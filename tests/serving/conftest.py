@@ -40,6 +40,6 @@ def serve(start, finished_model):
     def served(most_bytes: int, size: int | None = None) -> int:
         generator = Generator().serve(finished_model(labels=True).load())
         generator.served.queue.size = size or generator.served.queue.size
-        return start(Application(lambda requests: generator.predict(None, requests), most_bytes))
+        return start(Application(generator.answer, most_bytes))
 
     return served

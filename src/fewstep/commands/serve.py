@@ -38,7 +38,7 @@ def serve(model: str | None, env: str | None, dataset: str | None, host: str, po
 
     model = model or champion_of_project(env, dataset)
     generator = Generator().serve(*_loaded(model))
-    application = Application(lambda requests: generator.predict(None, requests), max_body * MIB)
+    application = Application(generator.answer, max_body * MIB)
     click.echo(f"{model} is served at http://{host}:{port}/invocations")
     uvicorn.run(application, host=host, port=port, lifespan="off", log_level="warning", access_log=False)
 

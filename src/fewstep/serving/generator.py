@@ -63,15 +63,22 @@ class Generator(PythonModel):
         return self
 
     def predict(self, context, model_input: list[Request], params=None):
-        """A dictionary for each request: images (base64 PNGs) or points, and how they were made."""
-        if any(request.reload is True for request in model_input):
+        """As MLflow calls it, which has validated the requests."""
+        return self.answer(model_input)
+
+    def answer(self, asked: list[Request]) -> list[dict]:
+        """A dictionary for each request: images (base64 PNGs) or points, and how they were made.
+
+        Raises Refusal for what cannot be answered.
+        """
+        if any(request.reload is True for request in asked):
             self._reload()
         elif os.environ.get(FOLLOW) and time.monotonic() > self.looked + EVERY:
             self.looked = time.monotonic()
             threading.Thread(target=self._follow, daemon=True).start()  # no caller waits for a registry
         served = self.served
         model = served.queue.model
-        requests = checked(model_input, model)
+        requests = checked(asked, model)
         edits = [order_of(request, model) if request.edit else None for request in requests]
         made = served.queue([_ordered(request, edit, model) for request, edit in zip(requests, edits, strict=True)])
         return [_answer(served, *answered) for answered in zip(requests, edits, made, strict=True)]

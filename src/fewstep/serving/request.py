@@ -16,11 +16,11 @@ from fewstep.support.validation import error_of
 
 MOST_IMAGES, MOST_NFE = 256, 64  # in one call, of one image
 MOST_EVALUATIONS = 1024  # in one call, images x NFE: 256 images at 4 NFE, or 16 at 64
+LARGEST_SEED = 10**18
 
 
 # Looked up among the model's classes. MLflow's schema has no type for "a word or a number".
 Label = Annotated[str | None, PlainValidator(lambda value: value)]
-Seed = Annotated[int, Field(ge=-(10**18), le=10**18)]
 
 
 class Wrong(str):
@@ -40,7 +40,7 @@ class EditRequest(BaseModel):
     first: float | None = None
     last: float | None = None
     frames: int | None = Field(None, ge=2, le=MOST_IMAGES)
-    to: Seed | None = None
+    to: int | None = Field(None, ge=-LARGEST_SEED, le=LARGEST_SEED)
 
     @property
     def count(self) -> int:
@@ -60,7 +60,7 @@ class Request(BaseModel):
 
     num_images: int = 1
     nfe: int = Field(1, validation_alias=AliasChoices("nfe", "steps"))
-    seed: Seed = 0
+    seed: int = Field(0, ge=-LARGEST_SEED, le=LARGEST_SEED)
     label: Label = None
     edit: EditRequest | None = None
     reload: bool = False
