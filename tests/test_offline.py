@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import sys
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -46,33 +46,41 @@ def test_the_journey_and_what_follows_stay_on_the_machine(workers, more, project
     assert [(project.root / page).exists() for page in PAGES[: len(more)]] == [True] * len(more)
 
 
-TRACED = "connect,bind,sendto,sendmsg,sendmmsg"
-CALL = re.compile(r"^\d+ +(\w+)\(.*?(?:inet_addr\(|inet_pton\(AF_INET6, )\"([^\"]+)\"")
+TRACED = "connect,bind,listen,sendto,sendmsg,sendmmsg"
+CALL = re.compile(r"^\d+ +(\w+)\(\d+<\w+:\[(\d+)\]>(.*)")
+ADDRESS = re.compile(r"(?:inet_addr\(|inet_pton\(AF_INET6, )\"([^\"]+)\"")
 
 
-def addresses_in(trace: Path) -> Counter[tuple[str, str]]:
-    """{(system call, address of the internet): how often} in what strace wrote, those of loopback left out."""
-    calls = (CALL.match(line) for line in trace.read_text(errors="replace").splitlines())
-    found = Counter(call.groups() for call in calls if call)
-    assert found, "the trace has no address at all"
+def beyond_loopback(trace: Path) -> dict[str, list[str]]:
+    """{system call: addresses beyond loopback that it was given} in what strace wrote; of listen those bound before."""
+    found, bound = defaultdict(list), {}
+    for line in trace.read_text(errors="replace").splitlines():
+        if call := CALL.match(line):
+            name, socket, words = call.groups()
+            address = ADDRESS.search(words)
+            if name == "bind" and address:
+                bound[socket] = address[1]
+            given = bound.get(socket) if name == "listen" else address and address[1]
+            if given:
+                found[name].append(given)
+    assert found["connect"] and found["listen"], "the trace has no address at all"
+    return {name: [each for each in given if not is_loopback(each)] for name, given in found.items()}
 
-    def beyond(address: str) -> bool:
-        known = ipaddress.ip_address(address)
-        return not (getattr(known, "ipv4_mapped", None) or known).is_loopback
 
-    return Counter({call: often for call, often in found.items() if beyond(call[1])})
+def is_loopback(address: str) -> bool:
+    known = ipaddress.ip_address(address)
+    return (getattr(known, "ipv4_mapped", None) or known).is_loopback
 
 
 @pytest.mark.check
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed: it watches system calls")
 def test_no_system_call_of_two_workers_goes_beyond_the_machine(project, tmp_path):
     trace = tmp_path / "trace"
-    watch = ("strace", "-f", "--seccomp-bpf", "-qq", "-e", f"trace={TRACED}", "-e", "signal=none", "-o", str(trace))
+    watch = (*"strace -f -y --seccomp-bpf -qq -e signal=none -e".split(), f"trace={TRACED}", "-o", str(trace))
     workers = "--params=launch.workers=2,launch.threads=1"
     code, output = project.run("kedro", "run", "--env=test", "--pipelines=ingest,teacher", workers, wrapper=watch)
     assert code == 0, output
-    assert [call for call in addresses_in(trace) if call[0] != "bind"] == []
-    print(addresses_in(trace))
+    print(beyond_loopback(trace))
 
 
 def test_the_watch_sees_an_attempt(tmp_path):

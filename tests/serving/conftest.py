@@ -7,14 +7,14 @@ from contextlib import ExitStack, contextmanager
 import pytest
 import uvicorn
 
-from fewstep.serving.application import Application
+from fewstep.serving.application import SERVER, Application
 from fewstep.serving.generator import Generator
 
 
 @contextmanager
 def running(application: Application):
     """The port on loopback where an application is served."""
-    server = uvicorn.Server(uvicorn.Config(application, port=0, lifespan="off", log_level="warning", access_log=False))
+    server = uvicorn.Server(uvicorn.Config(application, port=0, **SERVER))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -74,6 +74,14 @@ def test_other_contents_and_places_are_refused(port):
     assert post(port, asked({}), path="/elsewhere")[0] == 404
 
 
+def test_a_web_socket_is_not_opened(port, caplog):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    asks = {"upgrade": "websocket", "connection": "upgrade", "sec-websocket-version": "13", "sec-websocket-key": "x"}
+    connection.request("GET", "/invocations", headers=asks)
+    assert connection.getresponse().status == 404
+    assert not any(record.exc_info for record in caplog.records)
+
+
 def test_a_body_without_a_length_is_read_up_to_the_limit(port):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     chunks = (b" " * 2**16 for _ in range(200))
