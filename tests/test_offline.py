@@ -46,7 +46,7 @@ def test_the_journey_and_what_follows_stay_on_the_machine(workers, more, project
     assert [(project.root / page).exists() for page in PAGES[: len(more)]] == [True] * len(more)
 
 
-TRACED = "connect,bind,listen,sendto,sendmsg,sendmmsg"
+STRACE = "strace -f -y --seccomp-bpf -qq -e signal=none -e trace=connect,bind,listen,sendto,sendmsg,sendmmsg -o"
 CALL = re.compile(r"^\d+ +(\w+)\(\d+<\w+:\[(\d+)\]>(.*)")
 ADDRESS = re.compile(r"(?:inet_addr\(|inet_pton\(AF_INET6, )\"([^\"]+)\"")
 
@@ -76,9 +76,8 @@ def is_loopback(address: str) -> bool:
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed: it watches system calls")
 def test_no_system_call_of_two_workers_goes_beyond_the_machine(project, tmp_path):
     trace = tmp_path / "trace"
-    watch = (*"strace -f -y --seccomp-bpf -qq -e signal=none -e".split(), f"trace={TRACED}", "-o", str(trace))
-    workers = "--params=launch.workers=2,launch.threads=1"
-    code, output = project.run("kedro", "run", "--env=test", "--pipelines=ingest,teacher", workers, wrapper=watch)
+    words = (*JOURNEY, "--pipelines=ingest,teacher", "--params=launch.workers=2,launch.threads=1")
+    code, output = project.run(*words, wrapper=(*STRACE.split(), str(trace)))
     assert code == 0, output
     print(beyond_loopback(trace))
 
