@@ -8,6 +8,7 @@ import pytest
 import uvicorn
 
 from fewstep.serving.application import SERVER, Application
+from fewstep.serving.batching import Pace
 from fewstep.serving.generator import Generator
 
 
@@ -35,11 +36,11 @@ def start():
 
 @pytest.fixture
 def serve(start, finished_model):
-    """A function that serves a model, (most bytes of a body, images in a batch) -> port."""
+    """A function that serves a model, (most bytes of a body, pace) -> port."""
 
-    def served(most_bytes: int, size: int | None = None) -> int:
+    def served(most_bytes: int, pace: Pace | None = None) -> int:
         generator = Generator().serve(finished_model(labels=True).load())
-        generator.served.queue.size = size or generator.served.queue.size
+        generator.served.queue.pace = pace or generator.served.queue.pace
         return start(Application(generator.answer, most_bytes))
 
     return served

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fewstep.serving.application import MOST_BYTES
+from fewstep.serving.batching import Pace
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 pytestmark = pytest.mark.slow
@@ -19,7 +20,7 @@ def benchmark(monkeypatch):
 
 
 def test_everybody_is_answered_beside_slow_ones(benchmark, serve):
-    load, port = benchmark("serving_load"), serve(MOST_BYTES, size=16)
+    load, port = benchmark("serving_load"), serve(MOST_BYTES, Pace(16, 64))
     slow, small = load.slow_bodies(8, 8) * 3, [(load.SMALL, load.JSON)] * 40
     quick, late = load.beside(port, slow, lambda: load.crowd(port, 4, small))
     assert [status for status, *_ in (*quick, *late)] == [200] * (len(small) + len(slow))

@@ -35,7 +35,9 @@ def serve(model: str | None, env: str | None, dataset: str | None, host: str, po
 
     from fewstep.serving.application import SERVER, Application
     from fewstep.serving.generator import Generator
+    from fewstep.support.memory import share_freed_memory
 
+    share_freed_memory()
     model = model or champion_of_project(env, dataset)
     generator = Generator().serve(*_loaded(model))
     application = Application(generator.answer, max_body * MIB)

@@ -14,9 +14,21 @@ import torch
 from fewstep.models.model import Model
 
 T = TypeVar("T")
-TURN = 4  # evaluations of a turn on the device, in batches: what a small request waits for at most
+SECONDS = 0.2  # of a turn on the device, about: a small request waits for one or two of them
 LARGEST, GAIN = 256, 1.1  # a batch is doubled while that makes the model this many times faster
 ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Pace:
+    """size: images in a batch at most. turn: evaluations in one turn on the device at most, or those of one image."""
+
+    size: int
+    turn: int
+
+    def room(self, nfe: int) -> int:
+        """Images in a turn, of so many evaluations each."""
+        return max(1, min(self.size, self.turn // nfe))
 
 
 @dataclass(frozen=True)
@@ -87,18 +99,18 @@ class Waiting:
 class BatchQueue:
     """A model that any number of threads may call. Orders that wait share batches.
 
-    size: images in a batch; by default the fastest size is measured. A turn on the device is one batch of at most
-    TURN x size evaluations. Calls take turns, so that a small one never waits for the whole of a large one: the one
-    that came first has half of the evaluations, and those with the fewest left have the other half.
+    pace: measured by default, so that a turn, one batch, takes SECONDS at most. Calls take turns, so that a small one
+    never waits for the whole of a large one: the one that came first has half of the evaluations, and those with the
+    fewest left have the other half.
     """
 
-    def __init__(self, model: Model, size: int | None = None):
+    def __init__(self, model: Model, pace: Pace | None = None):
         self.model = model
         self._arrived: SimpleQueue[Waiting] = SimpleQueue()
         self._waiting: list[Waiting] = []  # known to the worker alone, whoever came first is first
         self._owed = 0  # evaluations, of a batch each, that the others get before the first has its next turn
         self._worker = ThreadPoolExecutor(1)  # one, so that torch keeps one team of threads
-        self.size = size or self.alone(best_size, partial(speed, model))
+        self.pace = pace or self.alone(best_pace, partial(speed, model))
 
     def __call__(self, orders: Sequence[Order | OwnOrder]) -> list[np.ndarray]:
         """The images of each order, [count, ...] stored values."""
@@ -148,7 +160,7 @@ class BatchQueue:
         First as many of the first as there is room for, then of others like it, those of the smallest calls before the
         rest.
         """
-        room = max(1, min(self.size, TURN * self.size // first.order.nfe))
+        room = self.pace.room(first.order.nfe)
         others = [each for each in self._waiting if each is not first and each.kind and each.kind == first.kind]
         shares = []
         for each in (first, *sorted(others, key=lambda each: each.call.left)):
@@ -179,25 +191,28 @@ class BatchQueue:
         return self.model.sample(first.order.nfe, seeds, indices, given)
 
 
-def best_size(speed_at: Callable[[int], float], largest: int = LARGEST) -> int:
-    """The smallest power of 2 at which doubling the batch hardly gives more images per second."""
+def best_pace(speed_at: Callable[[int], float], largest: int = LARGEST) -> Pace:
+    """Batches of the smallest power of 2 at which twice as many are hardly faster, or take longer than SECONDS.
+
+    speed_at: evaluations per second in batches of a size.
+    """
     size, best = 1, speed_at(1)
     while size < largest:
         try:
             doubled = speed_at(2 * size)
         except torch.OutOfMemoryError:
             break
-        if doubled < GAIN * best:
+        if doubled < GAIN * best or 2 * size > SECONDS * doubled:
             break
         size, best = 2 * size, doubled
-    return size
+    return Pace(size, max(size, int(SECONDS * best)))
 
 
 def speed(model: Model, size: int) -> float:
-    """Images per second in batches of this size, the best of several rounds."""
-    times = []
+    """Evaluations per second in batches of this size, the best of several rounds."""
+    nfe, times = 1 if model.samplers[0] == "multistep" else 3, []
     for _ in range(ROUNDS):
         started = time.perf_counter()
-        model.sample(1 if model.samplers[0] == "multistep" else 3, 0, range(size))
+        model.sample(nfe, 0, range(size))
         times.append(time.perf_counter() - started)
-    return size / min(times)
+    return nfe * size / min(times)
