@@ -138,7 +138,7 @@ def main() -> None:
 
 
 def size_of(generator) -> int:
-    return generator.unwrap_python_model().served.queue.size
+    return generator.unwrap_python_model().served.queue.pace.size
 
 
 if __name__ == "__main__":

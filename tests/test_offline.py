@@ -1,7 +1,11 @@
 """The journey makes no attempt to reach beyond the machine, and needs nothing from there."""
 
+import ipaddress
 import os
+import re
+import shutil
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -40,6 +44,42 @@ def test_the_journey_and_what_follows_stay_on_the_machine(workers, more, project
     for words in more:
         watched(*words)
     assert [(project.root / page).exists() for page in PAGES[: len(more)]] == [True] * len(more)
+
+
+STRACE = "strace -f -y --seccomp-bpf -qq -e signal=none -e trace=connect,bind,listen,sendto,sendmsg,sendmmsg -o"
+CALL = re.compile(r"^\d+ +(\w+)\(\d+<\w+:\[(\d+)\]>(.*)")
+ADDRESS = re.compile(r"(?:inet_addr\(|inet_pton\(AF_INET6, )\"([^\"]+)\"")
+
+
+def beyond_loopback(trace: Path) -> dict[str, list[str]]:
+    """{system call: addresses beyond loopback that it was given} in what strace wrote; of listen those bound before."""
+    found, bound = defaultdict(list), {}
+    for line in trace.read_text(errors="replace").splitlines():
+        if call := CALL.match(line):
+            name, socket, words = call.groups()
+            address = ADDRESS.search(words)
+            if name == "bind" and address:
+                bound[socket] = address[1]
+            given = bound.get(socket) if name == "listen" else address and address[1]
+            if given:
+                found[name].append(given)
+    assert found["connect"] and found["listen"], "the trace has no address at all"
+    return {name: [each for each in given if not is_loopback(each)] for name, given in found.items()}
+
+
+def is_loopback(address: str) -> bool:
+    known = ipaddress.ip_address(address)
+    return (getattr(known, "ipv4_mapped", None) or known).is_loopback
+
+
+@pytest.mark.check
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed: it watches system calls")
+def test_no_system_call_of_two_workers_goes_beyond_the_machine(project, tmp_path):
+    trace = tmp_path / "trace"
+    words = (*JOURNEY, "--pipelines=ingest,teacher", "--params=launch.workers=2,launch.threads=1")
+    code, output = project.run(*words, wrapper=(*STRACE.split(), str(trace)))
+    assert code == 0, output
+    print(beyond_loopback(trace))
 
 
 def test_the_watch_sees_an_attempt(tmp_path):

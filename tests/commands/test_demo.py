@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -57,6 +58,32 @@ def test_what_is_painted_becomes_one_of_the_label(model):
     for function in paint:
         three, four = (function.fn(edit, 0, 1, label) for label in (3, 4))
         assert three.tobytes() != four.tobytes()
+
+
+def test_what_is_uploaded_is_looked_at_before_its_pixels_are_read(model, tmp_path):
+    gr = pytest.importorskip("gradio", reason="of the extra 'demo': it is the page")
+    from gradio.components.image_editor import EditorData
+    from gradio.data_classes import FileData
+
+    from fewstep.commands.page import build_page
+
+    page = build_page(Studio(str(model.folder)))
+    canvases = [block for block in page.blocks.values() if isinstance(block, gr.ImageEditor)]
+    assert len(canvases) == 2
+    Image.new("L", (320, 200), 7).save(tmp_path / "small.png")
+    Image.new("1", (4097, 4096)).save(tmp_path / "large.png")
+    (tmp_path / "page.png").write_text("<html>")
+    for canvas in canvases:
+
+        def seen(name: str, canvas=canvas):
+            given = FileData(path=str(tmp_path / name), orig_name=name)
+            return canvas.preprocess(EditorData(background=given, layers=[], composite=given))
+
+        assert seen("small.png")["background"].size == (320, 200)
+        with pytest.raises(gr.Error, match=r"it has 4,097 x 4,096 pixels, and at most 16,777,216 are taken"):
+            seen("large.png")
+        with pytest.raises(gr.Error, match="the picture cannot be read"):
+            seen("page.png")
 
 
 @contextmanager
@@ -122,6 +149,23 @@ def pixels(picture: Image.Image) -> np.ndarray:
 def seen(place: str) -> np.ndarray:
     """Of a picture on the page."""
     return pixels(Image.open(urllib.request.urlopen(place)))
+
+
+@pytest.mark.check
+def test_a_large_file_is_refused(model, tmp_path):
+    pytest.importorskip("gradio", reason="of the extra 'demo': it is the page")
+    edges = b'--edge\r\ncontent-disposition: form-data; name="files"; filename="x.png"\r\n\r\n', b"\r\n--edge--\r\n"
+    kind = {"content-type": "multipart/form-data; boundary=edge"}
+    with served("--model", model.folder, folder=tmp_path) as address:
+        for size, status in ((2**10, 200), (2**24 + 1, 413)):
+            body = edges[0] + bytes(size) + edges[1]
+            request = urllib.request.Request(f"{address}/gradio_api/upload", body, kind)
+            try:
+                found = urllib.request.urlopen(request).status
+            except urllib.error.HTTPError as problem:
+                found, said = problem.code, problem.read().decode()
+            assert found == status
+    assert said == "File size exceeded maximum allowed size of 16777216 bytes."
 
 
 @pytest.mark.check

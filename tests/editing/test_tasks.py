@@ -11,6 +11,7 @@ from PIL import Image
 from fewstep.data.space import DataSpace
 from fewstep.diffusion.randomness import SampleRandomness
 from fewstep.editing import TASKS, build_task, edit_images, image_ends, interpolate, seed_ends, try_pair
+from fewstep.editing.edit_order import EditOrder, carry_out, edited_part
 from fewstep.editing.image_files import as_picture, find_mask, read_images
 from fewstep.editing.interpolation import KnownNoise
 from fewstep.editing.measures import psnr
@@ -94,6 +95,22 @@ def test_interpolation_begins_and_ends_with_the_samples_of_its_seeds(student, nf
         assert np.abs(decoded[::5] - model.sample(nfe, 3, range(2))).max() <= 1
         labels = labels_of(3) if model.spec.labels else None  # those of the first seed, all the way
         assert np.abs(decoded[4::5] - model.sample(nfe, 8, range(2), labels)).max() <= 1
+
+
+def test_an_order_in_parts_is_the_whole(student, stored):
+    model = student()
+    for name in TASKS:
+        given = None if name == "interpolate" else stored
+        order = EditOrder(name, build_task(name), given, 2, seed=3, other_seed=8)
+        whole = carry_out(order, model).edited.astype(int)
+        assert len(whole) == order.count
+        parts = [edited_part(order, model, range(first, first + 2)) for first in range(0, order.count, 2)]
+        assert np.abs(np.concatenate(parts) - whole).max() <= 1
+    labelled, order = student(labels=True), EditOrder("interpolate", build_task("interpolate"), None, 2, 3, 8, label=1)
+    assert (
+        np.abs(carry_out(order, labelled).edited[2:4].astype(int) - edited_part(order, labelled, range(2, 4))).max()
+        <= 1
+    )
 
 
 class Classes(torch.nn.Module):

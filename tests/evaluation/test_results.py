@@ -81,6 +81,16 @@ def test_scores_of_before_are_read():
     assert Evaluation.from_json({**OLD, "extractor": None}).primary == "wasserstein"
 
 
+def test_changed_scores_are_refused():
+    facts = through_json(evaluation().to_json())
+    better = through_json(facts)
+    better["rows"][0]["scores"]["fid_digits"]["values"][0] -= 1e-12
+    unsealed = {name: value for name, value in facts.items() if name != "seal"}
+    for changed in (better, unsealed, facts | {"models": {}}, facts | {"levels": "search"}, facts | {"seal": None}):
+        with pytest.raises(ValueError, match="these scores were changed after they were measured"):
+            Evaluation.from_json(changed)
+
+
 @pytest.mark.parametrize(
     ("facts", "words"),
     [

@@ -3,15 +3,19 @@
 import json
 import math
 import pickle
+import resource
 import sys
 import types
 import zlib
 from collections import OrderedDict
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+
+from fewstep.exchange import export_model
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "networks"
 
@@ -110,3 +114,32 @@ def network_pickle(nvidia, tmp_path):
         return path
 
     return write
+
+
+@contextmanager
+def files_of_at_most(size: int):
+    """Whatever writes more bytes to a file of this process fails in the middle, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def whole_or_not_at_all(tmp_path):
+    """A function of (model, format): an export that fails leaves an older one as it is, and else nothing."""
+
+    def contents():
+        return {file: file.is_file() and file.read_bytes() for file in tmp_path.rglob("*")}
+
+    def check(model, kind):
+        export_model(model, tmp_path / "out", kind)
+        before = contents()
+        for name in ("out", "new"):
+            with files_of_at_most(20_000), pytest.raises((OSError, RuntimeError)):
+                export_model(model, tmp_path / name, kind)
+            assert contents() == before
+
+    return check

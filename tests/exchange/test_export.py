@@ -122,6 +122,14 @@ def test_onnx_of_each_opset(model, tmp_path, opset):
     assert (torch.from_numpy(images) - Program(given, 1)(*noise)).abs().max() < 1e-4
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["folder", "pt2", "onnx"])
+def test_a_failure_in_the_middle_leaves_what_was_there(model, whole_or_not_at_all, kind):
+    if kind == "onnx":
+        pytest.importorskip("onnxscript", reason="of the extra 'export': it writes ONNX")
+    whole_or_not_at_all(model(), kind)
+
+
 def test_other_formats_are_named(model, tmp_path):
     with pytest.raises(ValueError, match=r"no format 'pt'. Did you mean 'pt2'"):
         export_model(model(), tmp_path / "x", "pt")

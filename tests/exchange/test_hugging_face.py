@@ -71,6 +71,17 @@ def test_several_steps_at_the_levels_that_the_folder_names(model, tmp_path, pipe
     assert (images - (x / 2 + 0.5).clamp(0, 1)).abs().max() < 1e-4
 
 
+def test_a_failure_in_the_middle_leaves_what_was_there(model, whole_or_not_at_all):
+    whole_or_not_at_all(model(), "diffusers")
+
+
+def test_a_folder_of_something_else_is_left_alone(model, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"is not empty and holds no model_index.json, so it is left alone"):
+        export_model(model(), tmp_path, "diffusers")
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
+
+
 @pytest.mark.parametrize("changes", KINDS)
 @pytest.mark.parametrize("labels", [False, True])
 def test_a_folder_comes_back_as_the_same_student(model, tmp_path, labels, changes):

@@ -3,10 +3,13 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from fewstep.evaluation.results import Evaluation
 
 pytestmark = pytest.mark.slow
 
@@ -76,10 +79,21 @@ def test_the_report_is_on_the_version_whichever_was_made_first(trained):
 
 def test_a_report_of_other_scores_is_refused(trained, folder):
     before = (folder / "scores.json").read_text()
-    (folder / "scores.json").write_text(json.dumps(json.loads(before) | {"models": {}}))
+    others = replace(Evaluation.from_json(json.loads(before)), models={})
+    (folder / "scores.json").write_text(json.dumps(others.to_json()))
     code, output = trained.run("kedro", "run", "--env=test", "--pipelines=report")
     (folder / "scores.json").write_text(before)
     assert code != 0 and "kedro run --env=test --pipelines=evaluate" in output
+
+
+def test_changed_scores_are_refused(trained, folder):
+    before = (folder / "scores.json").read_text()
+    facts = json.loads(before)
+    facts["rows"][0]["scores"][facts["primary"]]["values"][0] = 0.0
+    (folder / "scores.json").write_text(json.dumps(facts))
+    code, output = trained.run("kedro", "run", "--env=test", "--pipelines=register")
+    (folder / "scores.json").write_text(before)
+    assert code != 0 and "scores.json is damaged (these scores were changed after they were measured" in output
 
 
 @pytest.mark.check

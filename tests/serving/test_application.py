@@ -7,28 +7,17 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import uvicorn
 
-from fewstep.serving.application import Application, Refused, requests_of
-from fewstep.serving.generator import Generator
+from fewstep.serving.application import HELD, MOST_VALUES, Application, Refused, requests_of
 
 pytestmark = pytest.mark.slow
 LIMIT = 2**20
 
 
 @pytest.fixture
-def port(finished_model):
+def port(serve):
     """Where a model is served on loopback."""
-    generator = Generator().serve(finished_model(labels=True).load())
-    application = Application(lambda requests: generator.predict(None, requests), LIMIT)
-    server = uvicorn.Server(uvicorn.Config(application, port=0, lifespan="off", log_level="warning", access_log=False))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    thread.join(20)
+    return serve(LIMIT)
 
 
 def post(port, body, kind="application/json", path="/invocations", method="POST"):
@@ -55,7 +44,12 @@ def test_it_answers_as_mlflows_server_does(port):
     ("body", "status", "words"),
     [
         (b"[" * 5000 + b"]" * 5000, 400, "nested so deeply"),
-        (b'{"inputs": ' + b"9" * 100_000 + b"}", 400, "must be JSON"),
+        (b'{"inputs": ' + b"9" * 100_000 + b"}", 400, "too many digits"),
+        (b'{"inputs": [' + b"{}," * MOST_VALUES + b"{}]}", 400, "a body must have at most 65,536 values, got 131,"),
+        (asked({"\ud800": 1}), 400, "the names of fields must be text"),
+        (asked(*[{}] * 257), 400, "one call must have at most 256 requests, got 257"),
+        (asked({"seed": 10**400}), 400, "seed must be at most 1e+18, got 1000"),
+        (asked({"edit": {"task": "interpolate", "to": -(10**19)}}), 400, "edit.to must be at least -1e+18, got -1000"),
         (b"x" * (LIMIT + 1), 413, "at most 1,048,576 bytes"),
         (b" " * 10 * LIMIT, 413, "at most 1,048,576 bytes"),
         (b'{"inputs": [{"' + b"x" * (LIMIT // 2) + b'": 1}]}', 400, "no field"),
@@ -80,6 +74,14 @@ def test_other_contents_and_places_are_refused(port):
     assert post(port, asked({}), path="/elsewhere")[0] == 404
 
 
+def test_a_web_socket_is_not_opened(port, caplog):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    asks = {"upgrade": "websocket", "connection": "upgrade", "sec-websocket-version": "13", "sec-websocket-key": "x"}
+    connection.request("GET", "/invocations", headers=asks)
+    assert connection.getresponse().status == 404
+    assert not any(record.exc_info for record in caplog.records)
+
+
 def test_a_body_without_a_length_is_read_up_to_the_limit(port):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     chunks = (b" " * 2**16 for _ in range(200))
@@ -96,24 +98,31 @@ def test_many_callers_beside_large_ones_are_all_answered(port):
         assert {each.result()[0] for each in bad} == {400}
 
 
-def test_more_calls_than_it_holds_are_refused():
+@pytest.mark.parametrize(("limits", "fits"), [({"most_waiting": 1}, 1), ({"most_bytes": len(asked({}))}, HELD)])
+def test_more_calls_or_bytes_than_it_holds_are_refused(start, limits, fits):
     free = threading.Event()
-    application = Application(lambda requests: free.wait(20) and [], most_waiting=1)
-    server = uvicorn.Server(uvicorn.Config(application, port=0, lifespan="off", log_level="warning", access_log=False))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    with ThreadPoolExecutor(1) as callers:
-        first = callers.submit(post, port, asked({}))
-        while not application._waiting:
+    port = start(application := Application(lambda requests: free.wait(20) and [], **limits))
+    with ThreadPoolExecutor(fits) as callers:
+        held = [callers.submit(post, port, asked({})) for _ in range(fits)]
+        while application._waiting < fits:
             time.sleep(0.01)
         assert post(port, asked({}))[0] == 503
         free.set()
-        assert first.result() == (200, {"predictions": []})
-    server.should_exit = True
-    thread.join(20)
+        assert {each.result()[0] for each in held} == {200}
+
+
+def test_as_many_calls_as_it_holds_are_made_at_once(start):
+    """A slow one keeps no thread from the others, however few processors there are."""
+    everyone = threading.Barrier(40)
+    port = start(Application(lambda requests: everyone.wait(20) is None or []))
+    with ThreadPoolExecutor(40) as callers:
+        assert {each.result()[0] for each in [callers.submit(post, port, asked({})) for _ in range(40)]} == {200}
+
+
+def test_whatever_is_sent_is_one_line_of_the_log(port, caplog):
+    status, found = post(port, asked({"label": "one\ntwo\ud800"}))
+    assert status == 400 and "one" in found["message"]
+    assert [record.getMessage().isprintable() for record in caplog.records] == [True]
 
 
 def test_requests_keep_their_own_mistakes():

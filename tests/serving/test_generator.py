@@ -26,7 +26,7 @@ from fewstep.data.space import DataSpace
 from fewstep.editing import edit_images
 from fewstep.editing.tasks import Inpaint
 from fewstep.registry import force, register, rollback
-from fewstep.serving.edit_requests import edited
+from fewstep.serving.edit_requests import order_of
 from fewstep.serving.request import BadRequest, Request
 
 CHAMPION = "models:/fewstep-digits@champion"
@@ -142,7 +142,7 @@ def test_points_are_not_edited():
     for mask in (None, "center", encoded(np.zeros((8, 8), np.uint8))):
         request = Request(edit={"task": "inpaint", "mask": mask})
         with pytest.raises(BadRequest, match="edit: moons are points: only images can be edited"):
-            edited(model, request)
+            order_of(request, model)
 
 
 def test_a_refusal_is_a_sentence_without_the_request(served):

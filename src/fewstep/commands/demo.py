@@ -28,11 +28,12 @@ def demo(model: str | None, env: str | None, dataset: str | None, teacher: str |
     """
     if not find_spec("gradio"):
         raise InvalidInput("the demo needs the package gradio: pip install 'fewstep[demo]'")
-    from fewstep.commands.demo_studio import Studio
+    from fewstep.commands.demo_studio import MOST_BYTES, Studio
     from fewstep.commands.page import build_page, theme
 
     page = build_page(Studio(model or champion_of_project(env, dataset), teacher))
-    page.launch(server_name=host, server_port=port, share=False, footer_links=[], theme=theme(), ssr_mode=False)
+    looks = {"footer_links": [], "theme": theme(), "ssr_mode": False}
+    page.launch(server_name=host, server_port=port, share=False, max_file_size=MOST_BYTES, **looks)
 
 
 COMMANDS = (refusing(demo),)

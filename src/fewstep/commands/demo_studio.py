@@ -3,12 +3,14 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from PIL import Image
 
 from fewstep import load
+from fewstep.data.decoding import named, open_picture
 from fewstep.editing import build_task, check_teacher, edit_images, interpolate, seed_ends
 from fewstep.editing.image_files import as_picture
 from fewstep.editing.tasks import Interpolate, Task
@@ -20,6 +22,7 @@ from fewstep.tracking import Backend
 
 log = logging.getLogger(__name__)
 
+MOST_BYTES, MOST_PIXELS = 2**24, 2**24  # of a file that is uploaded, of its picture
 PIXELS = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's kinds, by channels
 SHOWN = 320  # pixels of a picture's side on the page, at least
 
@@ -141,6 +144,16 @@ class Studio:
         except UserError as problem:
             log.warning("no teacher beside the student: %s", problem)
             return None
+
+
+def check_upload(file: Path | BinaryIO) -> None:
+    """Raise InvalidInput for what is no picture, or one of too many pixels, before any is read: a small file can hold
+    very many.
+    """
+    with named("the picture"), open_picture(file) as image:
+        width, height = image.size
+        if width * height > MOST_PIXELS:
+            raise InvalidInput(f"it has {width:,} x {height:,} pixels, and at most {MOST_PIXELS:,} are taken")
 
 
 def _told(model: Model, label: int | None) -> torch.Tensor | None:

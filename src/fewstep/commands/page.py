@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import gradio as gr  # pyright: ignore[reportMissingImports] (of the extra "demo")
 import numpy as np
 
-from fewstep.commands.demo_studio import Studio
+from fewstep.commands.demo_studio import Studio, check_upload
 from fewstep.data.classes import numbered
 from fewstep.support.errors import UserError
 
@@ -126,8 +128,19 @@ def theme() -> gr.themes.Base:
     return gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 
 
-def _show(function: Callable, inputs: list, output, events: Sequence) -> None:
-    """What the function makes, at once after these events; what a person can mend is shown."""
+def looking_first(read: Callable) -> Callable:
+    """How an editor reads a picture, once its size was looked at. The picture: its bytes, or where they are."""
+
+    def look_and_read(file, *more, **options):
+        if file is not None:
+            shown(check_upload)(BytesIO(file) if isinstance(file, bytes) else Path(file.path))
+        return read(file, *more, **options)
+
+    return look_and_read
+
+
+def shown(function: Callable) -> Callable:
+    """The function, whose sentences about what a person can mend are shown on the page."""
 
     def call(*given):
         try:
@@ -135,7 +148,13 @@ def _show(function: Callable, inputs: list, output, events: Sequence) -> None:
         except UserError as problem:
             raise gr.Error(str(problem), print_exception=False) from None
 
-    gr.on(events, call, inputs, output, show_progress="hidden", trigger_mode="always_last", api_visibility="private")
+    return call
+
+
+def _show(function: Callable, inputs: list, output, events: Sequence) -> None:
+    """What the function makes, at once after these events."""
+    how = {"show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
+    gr.on(events, shown(function), inputs, output, **how)
 
 
 def _drawing(studio: Studio) -> Callable:
@@ -156,4 +175,7 @@ def _picture(label: str) -> gr.Image:
 
 def _canvas(studio: Studio, label: str) -> gr.ImageEditor:
     size = studio.draw(0, 1).size
-    return gr.ImageEditor(label=label, layers=False, sources=["upload"], canvas_size=size, **EXACT)
+    canvas = gr.ImageEditor(label=label, layers=False, sources=["upload"], canvas_size=size, **EXACT)
+    # of this one alone: Gradio writes a file of types beside the source of a class of ours
+    canvas.convert_and_format_image = looking_first(canvas.convert_and_format_image)
+    return canvas

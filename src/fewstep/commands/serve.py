@@ -33,14 +33,16 @@ def serve(model: str | None, env: str | None, dataset: str | None, host: str, po
     """
     import uvicorn
 
-    from fewstep.serving.application import Application
+    from fewstep.serving.application import SERVER, Application
     from fewstep.serving.generator import Generator
+    from fewstep.support.memory import share_freed_memory
 
+    share_freed_memory()
     model = model or champion_of_project(env, dataset)
     generator = Generator().serve(*_loaded(model))
-    application = Application(lambda requests: generator.predict(None, requests), max_body * MIB)
+    application = Application(generator.answer, max_body * MIB)
     click.echo(f"{model} is served at http://{host}:{port}/invocations")
-    uvicorn.run(application, host=host, port=port, lifespan="off", log_level="warning", access_log=False)
+    uvicorn.run(application, host=host, port=port, **SERVER)
 
 
 def _loaded(place: str):

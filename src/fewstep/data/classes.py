@@ -1,9 +1,9 @@
 """Classes by their names and numbers, as a person writes and reads them."""
 
-import difflib
 from collections.abc import Sequence
 
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, shown
+from fewstep.support.names import nearest
 
 SHOWN, ENDS, SMALLEST = 20, 3, 5  # classes in a list: as many at most, else so many at each end, and the smallest
 
@@ -26,7 +26,7 @@ def class_number(given: object, classes: Sequence[str]) -> int:
         raise InvalidInput(f"label {given!r} can mean {len(meant)} classes: write {ways}.")
     allowed = "the name or the number of a class"
     raise InvalidInput(
-        f"label must be {allowed}, got {given!r}.{_nearest(given, classes)} Classes: {class_list(classes)}.",
+        f"label must be {allowed}, got {shown(given)}.{_nearest(given, classes)} Classes: {class_list(classes)}.",
         field="label",
         value=given,
         allowed=allowed,
@@ -71,5 +71,5 @@ def _nearest(given: object, classes: Sequence[str]) -> str:
     """A question after the class whose name has this word in it, or is spelt much like it."""
     word, names = str(given).lower(), [name.lower() for name in classes]
     holding = sorted((name for name in names if word in name), key=len)
-    near = [] if isinstance(given, int) else holding or difflib.get_close_matches(word, names, n=1)
-    return f" Did you mean {numbered(names.index(near[0]), classes)}?" if near else ""
+    near = None if isinstance(given, int) else next(iter(holding), None) or nearest(word, names)
+    return f" Did you mean {numbered(names.index(near), classes)}?" if near else ""

@@ -24,10 +24,11 @@ def spherical(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
     return per_sample(weights[0], a) * a + per_sample(weights[1].where(~flat, share), b) * b
 
 
-def strip(a: Tensor, b: Tensor, frames: int) -> Tensor:
-    """Frames from a to b for each pair, both ends included: [B, ...] -> [B * frames, ...]."""
-    share = torch.linspace(0, 1, frames, dtype=torch.float64).repeat(len(a))
-    return spherical(a.repeat_interleave(frames, 0), b.repeat_interleave(frames, 0), share)
+def strip(a: Tensor, b: Tensor, frames: int, part: slice = slice(None)) -> Tensor:
+    """Frames from a to b for each pair, both ends included: [B, ...] -> [B * frames, ...]; or a part of each strip."""
+    share = torch.linspace(0, 1, frames, dtype=torch.float64)[part]
+    count = len(share)
+    return spherical(a.repeat_interleave(count, 0), b.repeat_interleave(count, 0), share.repeat(len(a)))
 
 
 class KnownNoise:
@@ -46,16 +47,16 @@ class KnownNoise:
 
 
 class StripRandomness:
-    """The random numbers of frames: each noise is interpolated between those of the two ends."""
+    """The random numbers of frames: each noise is interpolated between those of the two ends. part: of each strip."""
 
-    def __init__(self, ends: Sequence[SampleRandomness | KnownNoise], frames: int):
-        self.device, self._ends, self._frames = ends[0].device, ends, frames
+    def __init__(self, ends: Sequence[SampleRandomness | KnownNoise], frames: int, part: slice = slice(None)):
+        self.device, self._ends, self._frames, self._part = ends[0].device, ends, frames, part
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Standard Gaussian noise, [B * frames, *shape]: the next draw of each end, and noises between them."""
         first, last = (end.normal(shape) for end in self._ends)
-        return strip(first, last, self._frames)
+        return strip(first, last, self._frames, self._part)
 
     def integers(self, high: int) -> Tensor:
         """Integers in [0, high), [B * frames]: those of the first end, for all frames."""
-        return self._ends[0].integers(high).repeat_interleave(self._frames)
+        return self._ends[0].integers(high).repeat_interleave(len(range(self._frames)[self._part]))

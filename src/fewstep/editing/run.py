@@ -68,29 +68,30 @@ def interpolate(
     ends: Sequence[SampleRandomness | KnownNoise],
     nfe: int,
     labels: Tensor | None = None,
+    part: slice = slice(None),
 ) -> Tensor:
     """Frames between two ends of B samples each, [B * frames, ...]. nfe: evaluations per image.
 
     ends: seed_ends or image_ends, which give the noises. labels: [B], for all frames of a pair; or [2, B], one for each
     end, between which the one-hot labels are interpolated. If not given, the first end draws them, which must then have
-    a seed.
+    a seed. part: these of the frames of each pair alone, as they are among all.
     """
     check_model(model, task, nfe)
-    rng, levels = StripRandomness(ends, task.frames), levels_of(model, task, nfe)
+    rng, levels = StripRandomness(ends, task.frames, part), levels_of(model, task, nfe)
     noise = rng.normal(model.space.shape)
     if labels is not None:
-        labels = _mixed(model, labels, task) if labels.ndim == 2 else labels.repeat_interleave(task.frames)
+        shares = torch.linspace(0, 1, task.frames, device=model.device)[part]
+        labels = _mixed(model, labels, shares) if labels.ndim == 2 else labels.repeat_interleave(len(shares))
     function, boundary = model.conditioned(labels, rng), model.function.boundary
     return sample_multistep(function, noise, levels, rng, boundary=boundary)
 
 
-def _mixed(model: Model, labels: Tensor, task: Interpolate) -> Tensor:
-    """One-hot labels from the class of one end to that of the other in even steps, [B * frames, classes]."""
+def _mixed(model: Model, labels: Tensor, shares: Tensor) -> Tensor:
+    """One-hot labels between the class of one end and that of the other, [2, B] -> [B * shares, classes]."""
     rng = SampleRandomness(0, range(labels.shape[1]), model.device)
     told = [model.one_hot(end, rng) for end in labels]
-    first, last = (end.repeat_interleave(task.frames, 0) for end in told if end is not None)
-    share = torch.linspace(0, 1, task.frames, device=model.device).repeat(labels.shape[1])[:, None]
-    return torch.lerp(first, last, share)
+    first, last = (end.repeat_interleave(len(shares), 0) for end in told if end is not None)
+    return torch.lerp(first, last, shares.repeat(labels.shape[1])[:, None])
 
 
 def seed_ends(model: Model, seeds: Sequence[int], count: int = 1) -> list[SampleRandomness]:

@@ -10,8 +10,9 @@ import numpy as np
 from fewstep.evaluation import FULL_SEEDS
 from fewstep.evaluation.interval import interval
 from fewstep.support.errors import InvalidInput
+from fewstep.support.tensor_files import seal
 
-FORMAT = 1  # of the JSON; files without a number are of the layout before, which had no primary score
+FORMAT = 2  # of the JSON: sealed since 2; files without a number are of the first layout, which had no primary score
 COMPARED = {
     "data_sha256": "data hash",
     "extractor": "extractor",
@@ -262,15 +263,18 @@ class Evaluation:
             "models": dict(self.models),
         }
         facts |= {"levels": self.levels} if self.levels else {}
-        return facts | ({"budget": asdict(self.budget)} if self.budget else {})
+        facts |= {"budget": asdict(self.budget)} if self.budget else {}
+        return {**facts, "seal": seal(facts)}
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> "Evaluation":
-        """The inverse of to_json; files of the layout before it are read too.
+        """The inverse of to_json; files of the layouts before it are read too.
 
-        Raises ValueError for what is no evaluation, or was written by a newer version.
+        Raises ValueError for what is no evaluation, was changed after it was measured, or is from a newer version.
         """
-        check_format(facts, "scores")
+        check_format(facts, "scores", FORMAT)
+        if isinstance(facts, Mapping) and facts.get("format") == FORMAT:
+            check_seal(facts)
         try:
             measurement = Measurement.from_json(facts)
             rows = tuple(Row.from_json(row) for row in facts["rows"])
@@ -301,11 +305,17 @@ def incomparable(here: str, there: str, difference: str) -> str:
     return f"scores of {here} (here) and of {there} (there) cannot be compared: {difference}. Evaluate both again."
 
 
-def check_format(facts: Mapping[str, Any], what: str) -> None:
+def check_format(facts: Mapping[str, Any], what: str, newest: int) -> None:
     """Raise ValueError if JSON was written by a newer version."""
     number = facts.get("format", 0) if isinstance(facts, Mapping) else 0
-    if number not in range(FORMAT + 1):
-        raise InvalidInput(f"{what} of format {number}, from a newer version of Fewstep: this one reads up to {FORMAT}")
+    if number not in range(newest + 1):
+        raise InvalidInput(f"{what} of format {number}, from a newer version of Fewstep: this one reads up to {newest}")
+
+
+def check_seal(facts: Mapping[str, Any]) -> None:
+    """Raise ValueError if scores are not those that were written."""
+    if facts.get("seal") != seal({name: value for name, value in facts.items() if name != "seal"}):
+        raise InvalidInput("these scores were changed after they were measured: their seal differs")
 
 
 def _flat_means(scores: Scores, at: str) -> dict[str, float]:

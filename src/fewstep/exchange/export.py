@@ -3,6 +3,7 @@
 import json
 import shutil
 from importlib.util import find_spec
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from fewstep.diffusion.solvers import euler_step, heun_step
 from fewstep.exchange.hugging_face import write_diffusers
 from fewstep.models.model import Model
 from fewstep.support.errors import InvalidInput
+from fewstep.support.files import replaced_file, replaced_with_company
 from fewstep.support.names import check_name
 
 ONNX_NEEDS = ("onnx", "onnxscript")
@@ -79,7 +81,7 @@ def check_format(kind: str, opset: int = OPSET) -> None:
 
 
 def export_model(model: Model, target: Path | str, kind: str, nfe: int = 1, opset: int = OPSET) -> Path:
-    """Write a model as one of FORMATS; nothing is written where check_format refuses.
+    """Write a model as one of FORMATS, whole or not at all; nothing is written where check_format refuses.
 
     nfe: evaluations of a program. opset: the version of ONNX's operators.
     """
@@ -101,15 +103,24 @@ def _pt2(model: Model, target: Path, nfe: int, *_: int) -> None:
         "space": model.space.to_dict(),
         "sha256": model.sha256,
     }
-    torch.export.save(_traced(program, model), target, extra_files={"model.json": json.dumps(facts)})
+    made = BytesIO()  # on a full disk torch's own writer ends the process
+    torch.export.save(_traced(program, model), made, extra_files={"model.json": json.dumps(facts)})
+    with replaced_file(target) as partial:
+        partial.write_bytes(made.getbuffer())
 
 
 def _onnx(model: Model, target: Path, nfe: int, opset: int) -> None:
     """One file, but for weights that a file of ONNX cannot hold: these lie beside it."""
     program = Program(model, nfe).eval()
-    large = sum(weights.numel() * weights.itemsize for weights in program.parameters()) > ONNX_HOLDS
-    names = {"output_names": ["samples"], "external_data": large}
-    torch.onnx.export(_traced(program, model), f=target, dynamo=True, opset_version=opset, **names)
+    names = {"output_names": ["samples"], "external_data": _size(program) > ONNX_HOLDS}
+    traced = _traced(program, model)
+    with replaced_with_company(target, _size(program)) as partial:
+        torch.onnx.export(traced, f=partial, dynamo=True, opset_version=opset, **names)
+
+
+def _size(program: Program) -> int:
+    """Bytes of its weights."""
+    return sum(weights.nbytes for weights in program.parameters())
 
 
 def _traced(program: Program, model: Model) -> torch.export.ExportedProgram:

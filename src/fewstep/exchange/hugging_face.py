@@ -18,6 +18,7 @@ from fewstep.networks import Network, build_network, settings_of
 from fewstep.networks.layers import GroupNorm
 from fewstep.support.errors import InvalidInput
 from fewstep.support.file_kinds import SAFETENSORS, check_file_kind
+from fewstep.support.files import replaced_folder, sync_file, write_facts
 
 # What a UNet2DModel has no setting for, as it is there.
 FIXED = {
@@ -33,13 +34,16 @@ DEFAULTS = {"center_input_sample": False, "act_fn": "silu", "mid_block_scale_fac
 DEFAULTS |= {"class_embed_type": None, "mid_block_type": "UNetMidBlock2D"}
 COUNTS = ("sample_size", "in_channels", "layers_per_block", "norm_num_groups")
 TIMESTEPS = 1001  # of the scheduler, which counts levels: so fine that a student's lie on it to a percent
-WEIGHTS = "diffusion_pytorch_model.safetensors"
+INDEX, WEIGHTS = "model_index.json", "diffusion_pytorch_model.safetensors"
 PARTS = {"unet": ["diffusers", "UNet2DModel"], "scheduler": ["diffusers", "CMStochasticIterativeScheduler"]}
 PIPELINE = {"_class_name": "ConsistencyModelPipeline", "_diffusers_version": "0.42.1", **PARTS}
 
 
 def write_diffusers(model: Model, target: Path) -> None:
-    """The folder that ConsistencyModelPipeline.from_pretrained loads. ValueError for what it cannot hold."""
+    """The folder that ConsistencyModelPipeline.from_pretrained loads, in place of an older one, whole or not at all.
+
+    ValueError for what it cannot hold, and where another folder is in the way.
+    """
     settings, shape = settings_of(model.spec.network), model.space.shape
     if problems := [*_unlike_theirs(model), *_unheld(settings, model.function.network, shape)]:
         raise InvalidInput(f"diffusers cannot hold this model: {'; '.join(problems)}.")
@@ -48,16 +52,15 @@ def write_diffusers(model: Model, target: Path) -> None:
     scheduler |= {"sigma_min": model.function.boundary, "sigma_max": SIGMA_MAX, "sigma_data": SIGMA_DATA}
     scheduler |= {"s_noise": 1.0, "clip_denoised": False}
     facts = {"name": model.spec.name, "sha256": model.sha256, "timesteps": _timesteps(model)}
-    for name, content in (
-        ("model_index.json", PIPELINE),
-        ("unet/config.json", config),
-        ("scheduler/scheduler_config.json", scheduler),
-        ("fewstep.json", facts),
-    ):
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        (target / name).write_text(json.dumps(content, indent=2) + "\n")
+    parts = {INDEX: PIPELINE, "unet/config.json": config, "scheduler/scheduler_config.json": scheduler}
     weights = to_theirs(model.function.network.state_dict(), _modules(settings, shape))
-    save_file(weights, target / "unet" / WEIGHTS, {"format": "pt"})
+    size = sum(tensor.nbytes for tensor in weights.values())
+    with replaced_folder(target, INDEX, size) as partial:
+        for name, content in (parts | {"fewstep.json": facts}).items():
+            (partial / name).parent.mkdir(exist_ok=True)
+            write_facts(partial / name, content)
+        save_file(weights, partial / "unet" / WEIGHTS, {"format": "pt"})
+        sync_file(partial / "unet" / WEIGHTS)
 
 
 def import_diffusers(folder: Path | str, name: str, dataset: str, *, levels: Levels | None = None) -> Model:

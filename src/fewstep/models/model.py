@@ -39,7 +39,7 @@ from fewstep.preconditioning import PRECONDITIONERS, Preconditioner, build_preco
 from fewstep.samplers import DENOISER_SAMPLERS, count_levels, sample_gamma, sample_multistep
 from fewstep.samplers.level_checks import check_levels
 from fewstep.support.device import best_device
-from fewstep.support.errors import InvalidInput, UserError
+from fewstep.support.errors import InvalidInput, UserError, shown
 from fewstep.support.files import naming_full_disk, replaced_folder, restore_replaced, write_facts
 from fewstep.support.names import check_name
 from fewstep.support.tensor_files import hash_tensors, write_tensors
@@ -197,7 +197,8 @@ class Model:
     def class_of(self, label: int | str) -> int:
         """The number of a class by its name or number. ValueError for one that it does not know, as class_number."""
         if not self.spec.labels:
-            raise InvalidInput(f"label must be left out, got {label!r}: {self.spec.name} was trained without labels.")
+            why = f"{self.spec.name} was trained without labels"
+            raise InvalidInput(f"label must be left out, got {shown(label)}: {why}.")
         return class_number(label, self.space.classes)
 
     def save(self, folder: Path) -> "SavedModel":

@@ -14,7 +14,7 @@ from PIL import Image
 
 from fewstep.evaluation.features.choice import CHOICE
 from fewstep.pictures.files import write_pictures
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, UserError
 from fewstep.support.files import copy_folder, move_folder, replaced_file, replaced_folder, write_json, write_text
 
 if TYPE_CHECKING:
@@ -178,9 +178,8 @@ def read_json(file: Path, typed: Callable[[Any], Any]) -> Any:
     try:
         return typed(json.loads(file.read_text()))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as problem:
-        raise InvalidInput(
-            f"{file} is damaged ({problem!r}). Restore it (dvc checkout), or make it again."
-        ) from problem
+        why = str(problem) if isinstance(problem, UserError) else repr(problem)
+        raise InvalidInput(f"{file} is damaged ({why}). Restore it (dvc checkout), or make it again.") from problem
 
 
 class WorkplaceDataset(AbstractDataset):

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fewstep.evaluation.results import FORMAT, Evaluation, Floor, Measurement, Row, TrainingBudget, check_format
+from fewstep.evaluation.results import Evaluation, Floor, Measurement, Row, TrainingBudget, check_format
 from fewstep.models.model import SavedModel
 from fewstep.reporting.published_results import published_results
 from fewstep.reporting.table import aligned, caption, cell
 from fewstep.support.errors import InvalidInput
 
+FORMAT = 1  # of the JSON; files without a number are of the layout before
 COST = ("images", "steps", "seconds", "parameters", "taught")
 
 
@@ -106,7 +107,7 @@ class Leaderboard:
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> "Leaderboard":
         """The inverse of to_json; the layout before it, which called the primary score "score", is read too."""
-        check_format(facts, "a leaderboard")
+        check_format(facts, "a leaderboard", FORMAT)
         return cls(
             Measurement.from_json(facts),
             facts["primary"] if "primary" in facts else facts["score"],

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
-from fewstep.editing import build_task, levels_of
-from fewstep.editing.edit_order import EditOrder, carry_out
+from fewstep.editing import build_task
+from fewstep.editing.edit_order import EditOrder, check_order
 from fewstep.editing.image_files import read_image, read_mask
 from fewstep.editing.projection import MASKS
 from fewstep.models.model import Model
@@ -20,8 +19,8 @@ from fewstep.support.errors import InvalidInput
 OPTIONS = ("factor", "level", "first", "last", "frames")
 
 
-def edited(model: Model, request: Request) -> np.ndarray:
-    """The edited images, uint8 [N, C, H, W]. Raises BadRequest for options or images that do not fit the task."""
+def order_of(request: Request, model: Model) -> EditOrder:
+    """The edit that is asked for. Raises BadRequest for options or images that do not fit the task."""
     asked, seed = request.edit, request.seed
     assert asked is not None
     options = _options(asked)
@@ -34,17 +33,11 @@ def edited(model: Model, request: Request) -> np.ndarray:
         images = [read_image(_opened(picture, model, n), n, model.space, task.factor) for n, picture in named]
         other = seed + 1 if asked.to is None else asked.to
         given = np.stack(images) if images else None
-        return carry_out(
-            EditOrder(asked.task, task, given, request.nfe, seed, other, request.class_number), model
-        ).edited
+        order = EditOrder(asked.task, task, given, request.nfe, seed, other, request.class_number)
+        check_order(order, model)
     except InvalidInput as problem:
         raise BadRequest(f"edit: {problem}") from None
-
-
-def edit_levels(model: Model, request: Request) -> Tensor:
-    """The noise levels of an edit: those of the task, or else of the model."""
-    assert request.edit is not None
-    return levels_of(model, build_task(request.edit.task, _options(request.edit)), request.nfe)
+    return order
 
 
 def _options(asked: EditRequest) -> dict[str, Any]:

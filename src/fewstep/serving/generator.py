@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import mlflow
@@ -14,12 +15,14 @@ import numpy as np
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel
 
+from fewstep.editing import levels_of
+from fewstep.editing.edit_order import EditOrder, edited_part
 from fewstep.editing.image_files import as_picture
 from fewstep.models.model import Model, SavedModel
 from fewstep.registry.package import SEAL, seals_of
 from fewstep.registry.versions import check_files, get_version, load_newer
-from fewstep.serving.batching import BatchQueue, Order
-from fewstep.serving.edit_requests import edit_levels, edited
+from fewstep.serving.batching import BatchQueue, Order, OwnOrder
+from fewstep.serving.edit_requests import order_of
 from fewstep.serving.request import BadRequest, NotReloaded, Request, checked
 from fewstep.support.errors import InvalidInput, UserError
 from fewstep.tracking.backend import Backend
@@ -60,18 +63,25 @@ class Generator(PythonModel):
         return self
 
     def predict(self, context, model_input: list[Request], params=None):
-        """A dictionary for each request: images (base64 PNGs) or points, and how they were made."""
-        if any(request.reload is True for request in model_input):
+        """As MLflow calls it, which has validated the requests."""
+        return self.answer(model_input)
+
+    def answer(self, asked: list[Request]) -> list[dict]:
+        """A dictionary for each request: images (base64 PNGs) or points, and how they were made.
+
+        Raises Refusal for what cannot be answered.
+        """
+        if any(request.reload is True for request in asked):
             self._reload()
         elif os.environ.get(FOLLOW) and time.monotonic() > self.looked + EVERY:
             self.looked = time.monotonic()
             threading.Thread(target=self._follow, daemon=True).start()  # no caller waits for a registry
         served = self.served
-        requests = checked(model_input, served.queue.model)
-        edits = {n: served.queue.alone(edited, served.queue.model, r) for n, r in enumerate(requests) if r.edit}
-        drawn = [r for r in requests if not r.edit]
-        made = iter(served.queue([Order(r.num_images, r.nfe, r.seed, r.class_number) for r in drawn]))
-        return [_answer(served, r, edits[n] if n in edits else next(made)) for n, r in enumerate(requests)]
+        model = served.queue.model
+        requests = checked(asked, model)
+        edits = [order_of(request, model) if request.edit else None for request in requests]
+        made = served.queue([_ordered(request, edit, model) for request, edit in zip(requests, edits, strict=True)])
+        return [_answer(served, *answered) for answered in zip(requests, edits, made, strict=True)]
 
     def _follow(self) -> None:
         """Reload in the background. No caller waits for it, so a failure goes to the log."""
@@ -100,14 +110,21 @@ class Generator(PythonModel):
                 log.warning("%s: version %s is served now, as %s", now.name, number, alias)
 
 
-def _answer(served: Served, request: Request, samples: np.ndarray) -> dict:
+def _ordered(request: Request, edit: EditOrder | None, model: Model) -> Order | OwnOrder:
+    """What a request has to wait for."""
+    if edit is None:
+        return Order(request.num_images, request.nfe, request.seed, request.class_number)
+    return OwnOrder(edit.count, edit.nfe, partial(edited_part, edit, model))
+
+
+def _answer(served: Served, request: Request, edit: EditOrder | None, made: np.ndarray) -> dict:
     model = served.queue.model
-    shown = {"points": samples.tolist()} if model.space.kind == "points" else {"images": [_png(i) for i in samples]}
+    shown = {"points": made.tolist()} if model.space.kind == "points" else {"images": [_png(i) for i in made]}
     # "steps" is the former name of "nfe", for callers from before.
     asked = {"nfe": request.nfe, "steps": request.nfe, "seed": request.seed, "label": request.class_number}
     if request.class_number is not None:
         asked["class"] = model.space.classes[request.class_number]
-    levels = edit_levels(model, request) if request.edit else model.levels(request.nfe)
+    levels = levels_of(model, edit.task, edit.nfe) if edit else model.levels(request.nfe)
     made_by = {"model_sha256": model.sha256, "model": served.name, "version": served.number}
     return {**shown, **asked, "levels": levels.tolist(), **made_by}
 

@@ -10,12 +10,13 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PlainValidator,
 
 from fewstep.editing.tasks import Interpolate
 from fewstep.models.model import Model
-from fewstep.support.errors import InvalidInput, UserError
+from fewstep.support.errors import InvalidInput, UserError, shown
 from fewstep.support.names import check_name
 from fewstep.support.validation import error_of
 
 MOST_IMAGES, MOST_NFE = 256, 64  # in one call, of one image
 MOST_EVALUATIONS = 1024  # in one call, images x NFE: 256 images at 4 NFE, or 16 at 64
+LARGEST_SEED = 10**18
 
 
 # Looked up among the model's classes. MLflow's schema has no type for "a word or a number".
@@ -39,7 +40,7 @@ class EditRequest(BaseModel):
     first: float | None = None
     last: float | None = None
     frames: int | None = Field(None, ge=2, le=MOST_IMAGES)
-    to: int | None = None
+    to: int | None = Field(None, ge=-LARGEST_SEED, le=LARGEST_SEED)
 
     @property
     def count(self) -> int:
@@ -59,7 +60,7 @@ class Request(BaseModel):
 
     num_images: int = 1
     nfe: int = Field(1, validation_alias=AliasChoices("nfe", "steps"))
-    seed: int = 0
+    seed: int = Field(0, ge=-LARGEST_SEED, le=LARGEST_SEED)
     label: Label = None
     edit: EditRequest | None = None
     reload: bool = False
@@ -131,7 +132,7 @@ def _checked(request: Request, model: Model) -> Request:
     check_fields(request)
     for name, most in (("num_images", MOST_IMAGES), ("nfe", MOST_NFE)):
         if not 1 <= getattr(request, name) <= most:
-            raise BadRequest(f"{name} must be between 1 and {most}, got {getattr(request, name)}")
+            raise BadRequest(f"{name} must be between 1 and {most}, got {shown(getattr(request, name))}")
     try:
         model.levels(request.nfe)
     except InvalidInput as problem:

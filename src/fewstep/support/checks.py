@@ -41,7 +41,10 @@ class Range:
     def __call__(self, value: Any, owner: Any = None) -> str | None:
         if not isinstance(value, Real) or isinstance(value, bool):
             return "a number"
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number beyond them
+            return "finite"
         if not math.isfinite(number):
             return "finite"
         low, high = (getattr(owner, end) if isinstance(end, str) else end for end in (self.low, self.high))

@@ -5,6 +5,12 @@ from typing import Any, Self
 LONGEST = 200  # letters of a value that is shown
 
 
+def shown(value: object) -> str:
+    """A value as a message has it: the beginning of a long one."""
+    words = repr(value)
+    return words if len(words) <= LONGEST else f"{words[:LONGEST]}..."
+
+
 class UserError(Exception):
     """A sentence about what the user can put right.
 
@@ -19,9 +25,7 @@ class UserError(Exception):
     @classmethod
     def of(cls, field: str, value: object, allowed: str) -> Self:
         """The error of one parameter: "clip must be at least 0, got -1"."""
-        shown = repr(value)
-        shown = shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}..."
-        return cls(f"{field} must be {allowed}, got {shown}", field=field, value=value, allowed=allowed)
+        return cls(f"{field} must be {allowed}, got {shown(value)}", field=field, value=value, allowed=allowed)
 
     def inside(self, place: str) -> Self:
         """The same error, with the section of its parameter: "training.clip must be at least 0, got -1"."""

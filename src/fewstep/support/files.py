@@ -55,9 +55,7 @@ def naming_full_disk(what: str, place: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        number = next(
-            (n for n in OUT_OF_SPACE if getattr(error, "errno", None) == n or f"os error {n})" in str(error)), None
-        )
+        number = _out_of_space_number(error)
         if number is None:
             raise
         raise StorageError(
@@ -85,6 +83,21 @@ def replaced_file(file: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def replaced_with_company(file: Path, needed_bytes: int = 0) -> Iterator[Path]:
+    """A place for a file of this name in an empty folder beside it, whose files take their places when the block ends.
+
+    For libraries that write several files, or keep the name in them. The file itself is moved last; nothing is moved
+    if the block fails. Raises StorageError as replaced_folder does.
+    """
+    with _naming_refusal(file, needed_bytes), _own_place(file, Path.mkdir) as partial:
+        _check_room(file, needed_bytes)
+        yield partial / file.name
+        for made in sorted(partial.iterdir(), key=lambda made: made.name == file.name):
+            sync_file(made)
+            os.replace(made, file.with_name(made.name))
+
+
+@contextmanager
 def replaced_folder(folder: Path, marker: str | None, needed_bytes: int) -> Iterator[Path]:
     """An empty folder beside `folder` that takes its place when the block ends, and is removed if it fails.
 
@@ -96,8 +109,7 @@ def replaced_folder(folder: Path, marker: str | None, needed_bytes: int) -> Iter
     check_replaceable(folder, marker)
     restore_replaced(folder)
     with _naming_refusal(folder, needed_bytes), _own_place(folder, Path.mkdir) as partial:
-        if shutil.disk_usage(folder.parent).free < needed_bytes:
-            raise _out_of_space(folder, needed_bytes)
+        _check_room(folder, needed_bytes)
         yield partial
         _swap(folder, partial)
 
@@ -229,12 +241,17 @@ def _naming_refusal(place: Path, needed_bytes: int) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except OSError as error:
-        if error.errno in OUT_OF_SPACE:
+    except (OSError, SafetensorError) as error:
+        if _out_of_space_number(error):
             raise _out_of_space(place, needed_bytes) from error
-        if error.errno in REFUSED and _is_beside(place, error.filename):
+        if isinstance(error, OSError) and error.errno in REFUSED and _is_beside(place, error.filename):
             raise StorageError(f"{place} cannot be written: {error.strerror}. {KEPT}", error.errno) from error
         raise
+
+
+def _out_of_space_number(error: Exception) -> int | None:
+    """The number in OUT_OF_SPACE of an error, whichever library raised it."""
+    return next((n for n in OUT_OF_SPACE if getattr(error, "errno", None) == n or f"os error {n})" in str(error)), None)
 
 
 def _is_beside(place: Path, name: object) -> bool:
@@ -242,6 +259,11 @@ def _is_beside(place: Path, name: object) -> bool:
     return isinstance(name, str | Path) and (
         Path(name).name.startswith(f".{place.name}.") or Path(name) in (place, *place.parents)
     )
+
+
+def _check_room(place: Path, needed_bytes: int) -> None:
+    if shutil.disk_usage(place.parent).free < needed_bytes:
+        raise _out_of_space(place, needed_bytes)
 
 
 def _out_of_space(place: Path, needed_bytes: int) -> StorageError:

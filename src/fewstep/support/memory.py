@@ -10,7 +10,7 @@ import torch
 
 from fewstep.support.errors import OutOfMemory
 
-MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # of glibc's mallopt
+MMAP_THRESHOLD, TRIM_THRESHOLD, ARENA_MAX = -3, -1, -8  # of glibc's mallopt
 PIECE, REST = 2**30, 2**31 - 1
 
 
@@ -21,8 +21,20 @@ def keep_freed_memory() -> bool:
     Otherwise glibc gives activations back to the system after each pass, and the next one spends up to a third of its
     time on the page faults that bring them back: docs/results.md.
     """
+    return _tell_glibc(MMAP_THRESHOLD, PIECE) and _tell_glibc(TRIM_THRESHOLD, REST)
+
+
+def share_freed_memory() -> bool:
+    """Have what one thread of this process frees used by the others, and say whether it is: glibc alone is told.
+
+    Otherwise each of a server's threads keeps the most that it ever needed.
+    """
+    return _tell_glibc(ARENA_MAX, 1)
+
+
+def _tell_glibc(option: int, value: int) -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    return mallopt is not None and bool(mallopt(MMAP_THRESHOLD, PIECE) and mallopt(TRIM_THRESHOLD, REST))
+    return mallopt is not None and bool(mallopt(option, value))
 
 
 @contextmanager

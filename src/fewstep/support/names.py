@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from inspect import Parameter, signature
 from typing import Any
 
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import LONGEST, InvalidInput, shown
 
 
 def check_name(what: str, name: object, allowed: Iterable[str], of: str = "") -> str:
@@ -16,10 +16,16 @@ def check_name(what: str, name: object, allowed: Iterable[str], of: str = "") ->
     allowed = sorted(allowed)
     if isinstance(name, str) and name in allowed:
         return name
-    near = difflib.get_close_matches(str(name), allowed, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    near = nearest(str(name), allowed)
+    hint = f" Did you mean {near!r}?" if near else ""
     owner, names = f" of {of}" if of else "", ", ".join(allowed)
-    raise InvalidInput(f"There is no {what} {name!r}{owner}.{hint} Allowed: {names}.", value=name, allowed=names)
+    raise InvalidInput(f"There is no {what} {shown(name)}{owner}.{hint} Allowed: {names}.", value=name, allowed=names)
+
+
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """The name that is spelt much like this word, if there is one."""
+    found = difflib.get_close_matches(word, names, n=1) if len(word) <= LONGEST else []
+    return found[0] if found else None
 
 
 def check_arguments(of: str, function: Callable[..., Any], given: Iterable[str], bound: Iterable[str] = ()) -> None:
