@@ -3,8 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
+INSTALL := $(PIP) --require-hashes --requirement
+LOCKS := requirements.lock requirements-cuda.lock requirements-extras.lock
 
-.PHONY: run test test-fast check dvc ui
+.PHONY: run test test-fast check dvc ui lock audit sbom
 
 export DO_NOT_TRACK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
@@ -28,14 +31,27 @@ ui: .venv/ready
 	@echo "Runs are under Experiments, once 'Model training' is chosen at the top left."
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --port 5000
 
-.venv/ready: requirements.lock pyproject.toml
+lock: .venv/extras
+	$(BIN)/python tools/lock.py
+
+audit: .venv/extras
+	$(BIN)/pip-audit --progress-spinner off --disable-pip --require-hashes $(LOCKS:%=--requirement %)
+
+sbom: .venv/extras
+	@mkdir -p dist
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file dist/sbom.json $(BIN)/python
+
+.venv/ready: requirements.lock requirements-cuda.lock pyproject.toml
 	@$(PYTHON) -c "import sys; v = sys.version_info; \
 	sys.exit(0 if (3, 11) <= v < (3, 14) else f'Python 3.11 to 3.13 is needed, and $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12')"
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(INSTALL) requirements.lock
+	@# PyTorch comes with CUDA or without, as pip's indexes have it.
+	if grep -q "^Requires-Dist: nvidia" .venv/lib/python3.*/site-packages/torch-*.dist-info/METADATA; \
+	then $(INSTALL) requirements-cuda.lock; fi
+	$(PIP) --no-build-isolation --editable .
 	touch $@
 
 .venv/extras: requirements-extras.lock .venv/ready
-	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-extras.lock
+	$(INSTALL) requirements-extras.lock
 	touch $@
