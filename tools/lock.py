@@ -46,7 +46,7 @@ def compiled(known: list[str], source: str | Path, *options: str) -> list[str]:
 def with_cpu_builds(torch: str, former: list[str]) -> str:
     """PyTorch's entry with the hashes of its builds without CUDA, too: pip takes one where its indexes have one.
 
-    former: the entries of the present locks. Where PyTorch's index does not answer, PyTorch keeps its hashes from there.
+    former: the entries of the present locks, whose hashes stay where PyTorch's index does not answer.
     """
     pin = torch.split()[0]
     try:
