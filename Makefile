@@ -35,11 +35,12 @@ lock: .venv/extras
 	$(BIN)/python tools/lock.py
 
 audit: .venv/extras
-	$(BIN)/pip-audit --progress-spinner off --disable-pip --require-hashes $(LOCKS:%=--requirement %)
+	$(BIN)/pip-audit --strict --progress-spinner off --disable-pip --require-hashes $(LOCKS:%=--requirement %)
 
 sbom: .venv/extras
 	@mkdir -p dist
-	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file dist/sbom.json $(BIN)/python
+	cat requirements.lock requirements-cuda.lock | \
+	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-file dist/sbom.json -
 
 .venv/ready: requirements.lock requirements-cuda.lock pyproject.toml
 	@$(PYTHON) -c "import sys; v = sys.version_info; \
