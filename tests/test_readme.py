@@ -43,6 +43,7 @@ MADE = {
     ".venv/bin/activate",
     ".venv/ready",
     ".venv/extras",
+    "dist/sbom.json",
     "data/01_raw/images",
     "data/08_reporting/digits/cd/metrics.json",
     "data/08_reporting/digits/comparison/leaderboard.json",
