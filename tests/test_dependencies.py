@@ -22,21 +22,11 @@ ENTRY = re.compile(rf"^([\w.-]+)==([\w.!]+)(?: ; ([^\\\n]+))?(?: \\\n    {HASH})
 
 # As the packages call them: by expression, by classifier, or in words.
 PERMISSIVE = {
-    *(
-        "0BSD",
-        "BSD",
-        "BSD License",
-        "3-Clause BSD License",
-        "BSD-2-Clause",
-        "BSD-3-Clause",
-        "BSL-1.0",
-        "CC0-1.0",
-        "CNRI-Python",
-    ),
+    *("0BSD", "BSD", "BSD License", "3-Clause BSD License", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0"),
     *("Apache 2.0", "Apache License 2.0", "Apache Software License", "Apache Software License (Apache 2.0)"),
-    *("Apache-2.0", "Apache-2.0 WITH LLVM-exception", "ISC License (ISCL)", "MIT", "MIT License", "MIT-0", "MIT-CMU"),
-    *("MPL-2.0", "Mozilla Public License 2.0 (MPL 2.0)", "PSF-2.0", "Python Software Foundation License", "Zlib"),
-    "Zope Public License",
+    *("Apache-2.0", "Apache-2.0 WITH LLVM-exception", "CNRI-Python", "ISC License (ISCL)", "MIT", "MIT License"),
+    *("MIT-0", "MIT-CMU", "MPL-2.0", "Mozilla Public License 2.0 (MPL 2.0)", "PSF-2.0", "Zlib", "Zope Public License"),
+    "Python Software Foundation License",
 }
 OTHERS = {
     "asyncssh": "EPL-2.0, of two to choose from; a library of DVC, which runs as a program of its own",
