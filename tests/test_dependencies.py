@@ -16,9 +16,9 @@ import pytest
 from packaging.markers import Marker
 
 PROJECT = Path(__file__).parents[1]
-LOCK, CUDA, EXTRAS = LOCKS = [PROJECT / f"requirements{part}.lock" for part in ("", "-cuda", "-extras")]
+LOCK, CPU, CUDA, EXTRAS = LOCKS = [PROJECT / f"requirements{part}.lock" for part in ("", "-cpu", "-cuda", "-extras")]
 HASH = r"--hash=sha256:[0-9a-f]{64}"
-ENTRY = re.compile(rf"^([\w.-]+)==([\w.!]+)(?: ; ([^\\\n]+))?(?: \\\n    {HASH})+\n    # via .*\n", re.MULTILINE)
+ENTRY = re.compile(rf"^([\w.-]+)==([\w.!+]+)(?: ; ([^\\\n]+))?(?: \\\n    {HASH})+\n(?:    # via .*\n)?", re.MULTILINE)
 
 # As the packages call them: by expression, by classifier, or in words.
 PERMISSIVE = {
@@ -53,26 +53,30 @@ def test_every_package_has_one_version_and_the_hashes_of_its_files(lock):
     assert ENTRY.sub("", rest) == ""
 
 
-def test_no_package_is_in_two_locks():
-    names = [name for lock in LOCKS for name, *_ in ENTRY.findall(lock.read_text())]
+def test_no_package_is_in_two_locks_but_pytorch_of_one_release():
+    names = [name for lock in (LOCK, CUDA, EXTRAS) for name, *_ in ENTRY.findall(lock.read_text())]
     assert sorted(set(names)) == sorted(names)
+    assert pins(CPU) == {"torch": f"{pins(LOCK)['torch']}+cpu"}
 
 
-@pytest.mark.parametrize("needs_cuda", [False, True])
-def test_make_installs_by_hash_and_cuda_where_pytorch_needs_it(needs_cuda, tmp_path):
-    """Make's own commands, with a pip that writes down what it is asked for."""
-    for file in ("Makefile", "pyproject.toml", *(lock.name for lock in LOCKS)):
+@pytest.mark.parametrize("cuda", [False, True])
+def test_make_installs_by_hash_and_pytorch_with_what_it_needs(cuda, tmp_path):
+    """Make's own commands, with a pip that writes down what it is asked for.
+
+    cuda: pip finds no build of PyTorch without CUDA.
+    """
+    for file in ("pyproject.toml", *(lock.name for lock in LOCKS)):
         (tmp_path / file).touch()
     shutil.copy(PROJECT / "Makefile", tmp_path)
     pip, torch = tmp_path / ".venv/bin/pip", tmp_path / ".venv/lib/python3.11/site-packages/torch-2.13.0.dist-info"
     torch.mkdir(parents=True)
     pip.parent.mkdir()
-    (torch / "METADATA").write_text("Requires-Dist: sympy\n" + "Requires-Dist: nvidia-nvtx\n" * needs_cuda)
-    pip.write_text('#!/bin/sh\necho "$@" >> asked\n')
+    (torch / "METADATA").write_text("Requires-Dist: sympy\n" + "Requires-Dist: nvidia-nvtx\n" * cuda)
+    pip.write_text('#!/bin/sh\necho "$@" >> asked\n' + f'case "$@" in *{CPU.name}) exit 1;; esac\n' * cuda)
     pip.chmod(0o755)
     subprocess.run(["make", "PYTHON=true", ".venv/extras"], cwd=tmp_path, capture_output=True, check=True)
-    base, *cuda, ours, extras = (tmp_path / "asked").read_text().splitlines()
-    for asked, lock in zip([base, *cuda, extras], LOCKS if needs_cuda else [LOCK, EXTRAS], strict=True):
+    *locked, ours, extras = (tmp_path / "asked").read_text().splitlines()
+    for asked, lock in zip([*locked, extras], [CPU, LOCK, *[CUDA] * cuda, EXTRAS], strict=True):
         assert asked.endswith(f" --no-deps --require-hashes --requirement {lock.name}")
     assert ours.endswith(" --no-deps --no-build-isolation --editable .")
 
@@ -139,6 +143,9 @@ def test_make_audit_knows_of_no_vulnerability():
     assert said.returncode == 0, said.stdout + said.stderr
 
 
+WITHOUT_CUDA = "torch==2.13.0+cpu" + "".join(f" \\\n    --hash=sha256:{digit * 64}" for digit in "12") + "\n"
+
+
 @pytest.fixture
 def writer(tmp_path, monkeypatch):
     """tools/lock.py, with an index of PyTorch's builds without CUDA that has two files, of hashes 1... and 2..."""
@@ -160,20 +167,17 @@ def writer(tmp_path, monkeypatch):
         server.shutdown()
 
 
-def entry(digits: str, version: str = "2.13.0") -> str:
-    hashes = "".join(f" \\\n    --hash=sha256:{digit * 64}" for digit in digits)
-    return f"torch=={version}{hashes}\n    # via fewstep\n"
+@pytest.mark.check
+def test_the_lock_has_each_build_of_pytorch_without_cuda(writer):
+    assert writer.without_cuda("torch==2.13.0 \\\n") == [WITHOUT_CUDA]
 
 
 @pytest.mark.check
-def test_pytorch_gets_the_hashes_of_its_builds_without_cuda(writer):
-    assert writer.with_cpu_builds(entry("9"), []) == entry("129")
-
-
-@pytest.mark.check
-def test_pytorch_keeps_its_hashes_while_its_index_does_not_answer(writer, monkeypatch, capsys):
+def test_the_lock_of_this_release_stays_while_pytorchs_index_does_not_answer(writer, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(writer, "CPU_INDEX", "http://127.0.0.1:9")
-    assert writer.with_cpu_builds(entry("9"), [entry("129")]) == entry("129")
-    assert "does not answer: torch==2.13.0 keeps the hashes that it has." in capsys.readouterr().out
+    monkeypatch.setattr(writer, "CPU", tmp_path / "requirements-cpu.lock")
+    writer.CPU.write_text(writer.HEAD + WITHOUT_CUDA)
+    assert writer.without_cuda("torch==2.13.0 \\\n") == [WITHOUT_CUDA]
+    assert "does not answer: requirements-cpu.lock stays as it is." in capsys.readouterr().out
     with pytest.raises(subprocess.CalledProcessError):
-        writer.with_cpu_builds(entry("9", "2.14.0"), [entry("129")])
+        writer.without_cuda("torch==2.14.0 \\\n")
