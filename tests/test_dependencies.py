@@ -174,6 +174,7 @@ def test_the_lock_has_each_build_of_pytorch_without_cuda(writer):
 
 @pytest.mark.check
 def test_the_lock_of_this_release_stays_while_pytorchs_index_does_not_answer(writer, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     monkeypatch.setattr(writer, "CPU_INDEX", "http://127.0.0.1:9")
     monkeypatch.setattr(writer, "CPU", tmp_path / "requirements-cpu.lock")
     writer.CPU.write_text(writer.HEAD + WITHOUT_CUDA)
