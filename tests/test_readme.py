@@ -47,6 +47,7 @@ MADE = {
     ".venv/bin/activate",
     ".venv/ready",
     ".venv/extras",
+    "dist/sbom.json",
     "data/01_raw/images",
     "data/06_models/digits/cd",
     "data/08_reporting/digits/cd/metrics.json",
