@@ -3,10 +3,14 @@
 import json
 import re
 import shutil
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from kedro.framework.startup import bootstrap_project
 
+from fewstep.cli import cli
 from fewstep.pipelines.config_loader import RecipeConfigLoader
 from fewstep.settings import CONFIG_LOADER_ARGS
 from fewstep.support.errors import InvalidInput
@@ -307,11 +311,13 @@ def test_a_wrong_parameter_is_named_in_full_with_what_is_allowed(given, message)
 
 
 def refused(project, *words: str) -> str:
-    """What a command that has to fail printed: words, and no traceback."""
-    code, output = project.run("kedro", "run", "--env=test", *words)
-    assert code != 0, output
-    assert "Traceback" not in output and re.search(r"^Error: ", output, re.MULTILINE), output
-    return output
+    """What a command that has to fail printed: words, and no traceback. It runs in this process, to save imports."""
+    with chdir(project.root):
+        bootstrap_project(project.root)
+        result = CliRunner().invoke(cli, ["run", "--env=test", *words])
+    assert isinstance(result.exception, SystemExit) and result.exit_code != 0, result.output
+    assert "Traceback" not in result.output and re.search(r"^Error: ", result.output, re.MULTILINE), result.output
+    return result.output
 
 
 def made(project) -> list[Path]:
