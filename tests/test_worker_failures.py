@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fewstep.data.decoding import BrokenPicture
-from fewstep.launch import _given_up, describe_failure, rebuild_failure
+from fewstep.launch import _given_up, _left_alone, describe_failure, rebuild_failure
 from fewstep.support.errors import Divergence, InvalidInput, OutOfMemory, StorageError, Unreachable, UserError
 from fewstep.support.memory import naming_lack_of_memory
 
@@ -85,3 +85,15 @@ def test_workers_that_are_killed_again_and_again_are_a_machine_without_memory():
     assert type(given_up) is OutOfMemory and "micro_batch_size" in str(given_up)
     given_up = _given_up(job, failed(first=RuntimeError("size mismatch")))
     assert type(given_up) is RuntimeError and not isinstance(given_up, UserError)
+
+
+def test_a_leader_that_is_killed_is_a_machine_without_memory():
+    from ray.exceptions import ActorDiedError, GetTimeoutError
+    from ray.exceptions import OutOfMemoryError as RaysOutOfMemory
+
+    job = SimpleNamespace(name="cd")
+    for killed in (RaysOutOfMemory("7 workers were killed.\nmany lines"), ActorDiedError()):
+        told = _left_alone(job, killed)
+        assert type(told) is OutOfMemory and "The same command goes on" in str(told) and "many lines" not in str(told)
+    other = GetTimeoutError("late")
+    assert _left_alone(job, other) is other

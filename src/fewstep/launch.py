@@ -174,6 +174,7 @@ def _leave_out_dashboard():
 def _fit(job: Job, run_dir: Path, launched: Path, settings: LaunchSettings):
     """launched: a folder for what Ray keeps, and for failure.json, in which a worker says why it gave up."""
     import ray
+    from ray.exceptions import RayError
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
@@ -198,6 +199,8 @@ def _fit(job: Job, run_dir: Path, launched: Path, settings: LaunchSettings):
     except TrainingFailedError as error:
         _raise_failure(launched)
         raise _given_up(job, error) from error
+    except RayError as error:
+        raise _left_alone(job, error) from error
     _raise_failure(launched)
 
 
@@ -214,6 +217,20 @@ def _given_up(job: Job, error: Exception) -> Exception:
             f"from its last checkpoint. What the last one left: {error}"
         )
     return RuntimeError(f"the workers of {job.name} failed {RESTARTS + 1} times. What the last one left: {error}")
+
+
+def _left_alone(job: Job, error: Exception) -> Exception:
+    """What is raised if not a worker but the process of Ray that leads them was ended from outside."""
+    from ray.exceptions import OutOfMemoryError, RayActorError
+
+    if not isinstance(error, OutOfMemoryError | RayActorError):
+        return error
+    first = next(iter(str(error).splitlines()), "").strip()
+    return OutOfMemory(
+        f"the process of Ray that leads the training of {job.name} was ended from outside, which Ray or the system does "
+        "if the machine's memory runs out, whichever program has taken it. The same command goes on from the last "
+        f"checkpoint. If this happens again, end other programs or set a smaller training.micro_batch_size. Ray: {first}"
+    )
 
 
 def share_threads(settings: LaunchSettings, gpu: bool, machines: list[dict[str, float]]) -> int:

@@ -174,9 +174,9 @@ def test_the_best_batch_is_where_more_at_once_is_no_faster_or_takes_too_long():
             raise torch.OutOfMemoryError
         return 1000 * size
 
-    assert best_pace(lambda size: 1000 * min(size, 6)) == Pace(8, 600)
-    assert best_pace(lambda size: 500.0) == Pace(1, 50)
-    assert best_pace(lambda size: 1000.0 * size, largest=32) == Pace(32, 3200)
-    assert best_pace(lambda size: size / (0.021 + 0.01 * size)) == Pace(4, 6)  # 8 would take 0.101 s
+    assert best_pace(lambda size: 1000 * min(size, 6)) == Pace(8, 1200)
+    assert best_pace(lambda size: 500.0) == Pace(1, 100)
+    assert best_pace(lambda size: 1000.0 * size, largest=32) == Pace(32, 6400)
+    assert best_pace(lambda size: size / (0.041 + 0.02 * size)) == Pace(4, 6)  # 8 would take 0.201 s
     assert best_pace(lambda size: 0.5 * size) == Pace(1, 1)
-    assert best_pace(full) == Pace(4, 400)
+    assert best_pace(full) == Pace(4, 800)
