@@ -227,9 +227,10 @@ def _left_alone(job: Job, error: Exception) -> Exception:
         return error
     first = next(iter(str(error).splitlines()), "").strip()
     return OutOfMemory(
-        f"the process of Ray that leads the training of {job.name} was ended from outside, which Ray or the system does "
-        "if the machine's memory runs out, whichever program has taken it. The same command goes on from the last "
-        f"checkpoint. If this happens again, end other programs or set a smaller training.micro_batch_size. Ray: {first}"
+        f"the process of Ray that leads the training of {job.name} was ended from outside, as Ray or the system does if "
+        "the machine's memory runs out, whichever program has taken it. The same command goes on from the last "
+        "checkpoint. If this happens again, end other programs or set a smaller training.micro_batch_size. "
+        f"Ray: {first}"
     )
 
 
