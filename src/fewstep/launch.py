@@ -108,8 +108,8 @@ def _train_here(job, run_dir, settings):
 def connect():
     """Join the cluster of RAY_ADDRESS, or start Ray on this machine; once per process."""
     # Ray reads these when it is imported. The health check finds a dead worker within half a second; `uv run` must not
-    # build another environment for workers; workers without GPUs may still see the machine's. At Ray's own niceness of
-    # 15 a training makes a fifteenth of its steps while one other process is busy.
+    # build another environment for workers; workers without GPUs may still see the machine's GPUs. At Ray's own
+    # niceness of 15 a training makes a fifteenth of its steps while one other process is busy.
     os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
@@ -227,8 +227,8 @@ def _left_alone(job: Job, error: Exception) -> Exception:
         return error
     first = next(iter(str(error).splitlines()), "").strip()
     return OutOfMemory(
-        f"the process of Ray that leads the training of {job.name} was ended from outside, as Ray or the system does if "
-        "the machine's memory runs out, whichever program has taken it. The same command goes on from the last "
+        f"the process of Ray that leads the training of {job.name} was ended from outside, as Ray or the system does "
+        "if the machine's memory runs out, whichever program has taken it. The same command goes on from the last "
         "checkpoint. If this happens again, end other programs or set a smaller training.micro_batch_size. "
         f"Ray: {first}"
     )

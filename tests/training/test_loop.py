@@ -117,6 +117,29 @@ def test_divergence_names_step_recipe_and_level_and_keeps_the_last_good_checkpoi
     assert [p.name for p in checkpoints(tmp_path / "checkpoints")] == ["step_000000001"]
 
 
+@pytest.mark.parametrize("spoiled", ["gradient", "loss"])
+def test_steps_after_a_divergence_change_nothing_and_the_first_is_named(student_job, tmp_path, spoiled):
+    training = Training(student_job({"target_ema": 0.9}), tmp_path)
+    training.make_step()
+    before = {k: v.clone() for k, v in training.state().items()}
+    gradients = training._accumulate_gradients
+
+    def broken(progress):
+        loss, seen = gradients(progress)
+        if spoiled == "gradient":
+            next(training.networks.student.parameters()).grad.view(-1)[0] = float("nan")
+        return (loss * float("inf") if spoiled == "loss" else loss), seen
+
+    training._accumulate_gradients = broken
+    training.make_step()
+    training._accumulate_gradients = gradients
+    for _ in range(3):
+        training.make_step()
+    assert all(torch.equal(before[k], after) for k, after in training.state().items())
+    with pytest.raises(Divergence, match=r"diverged at step 1 \(16 images\)"):
+        training.report()
+
+
 @pytest.mark.parametrize("micro", [0, 4])
 def test_a_single_sample_that_diverges_is_blamed_by_its_level(student_job, tmp_path, micro):
     training = Training(student_job({"target_ema": 0.9}, micro_batch_size=micro), tmp_path)

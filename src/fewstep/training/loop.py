@@ -5,7 +5,6 @@ ends in the same bits, and a run on two workers is the run on one up to rounding
 """
 
 import copy
-import math
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -164,7 +163,7 @@ class Training:
     def make_step(self) -> None:
         """One optimiser step, which reads nothing back from the device.
 
-        From the first step on whose gradient is not finite, no weight changes any more: `report` says so.
+        Once a loss or a gradient is not finite, no weight changes any more, and `report` raises Divergence.
         """
         progress = self.progress_at(self.step)
         stage = self.objective.stage(progress)
@@ -193,13 +192,12 @@ class Training:
         return self.settings_of[module].learning_rate_at(stage.images, stage.total_images)
 
     def report(self) -> dict[str, float]:
-        """Loss and gradient norm of the last step, averaged over workers, and its learning rate; each worker calls it.
+        """Loss, gradient norm and learning rate of the last step, read from the device.
 
-        Raises Divergence, of the first step whose numbers were not finite: weights are as they were before it.
+        Raises Divergence, on every worker, if the numbers of a step were not finite: weights are as before that step.
         """
-        loss, norm = self.worker.mean(self.soundness.numbers).tolist()
-        broken = bool(self.soundness.broken)
-        if broken or not math.isfinite(loss):
+        loss, norm = self.soundness.numbers.tolist()
+        if self.soundness.broken:
             raise Divergence(self._what_diverged(loss, norm))
         last = self.objective.stage(self.progress_at(self.step - 1))
         return {"loss": loss, "grad_norm": norm, "learning_rate": self._rate("student", last)}
@@ -215,8 +213,8 @@ class Training:
         )
 
     def _accumulate_gradients(self, progress: Progress) -> tuple[Tensor, Tensor]:
-        """The mean loss over this worker's share of the batch, whose gradient is in the parameters; and what was seen:
-        [1 + 2 parts, batch], the loss of each sample, then each part of it and its level. Other workers' rows are 0.
+        """The mean loss over the global batch, whose gradient is in the parameters; and what this worker saw, [1 + 2
+        parts, batch]: the loss of each sample, then each part of it and its level. Other workers' rows are 0.
         """
         settings, worker = self.settings, self.worker
         micro_batches = settings.micro_batches(worker.size, self.objective.needs_whole_batch)
@@ -239,7 +237,7 @@ class Training:
             total += losses["student"].detach().float().mean() / micro_batches
         rows = torch.zeros(len(seen[0]), settings.batch_size, device=worker.device)
         rows[:, worker.rank * share : (worker.rank + 1) * share] = torch.cat(seen, dim=1)
-        return total, rows
+        return worker.mean(total), rows
 
     def _gradients_kept_here(self) -> AbstractContextManager[None]:
         """Workers exchange gradients once a step: after the last micro-batch, and after none before it."""

@@ -12,20 +12,24 @@ LARGE = 1e12  # beside which the root of a second moment is nothing
 
 
 class RAdam(torch.optim.Adam):
-    """Rectified Adam: Liu et al. 2020, Algorithm 2, as a fused pass of Adam, which torch's own RAdam has not.
+    """Rectified Adam: Liu et al. 2020, Algorithm 2. PyTorch's own RAdam has no fused pass, and Adam has.
 
-    Its step is Adam's with another learning rate and epsilon, which depend on the number of the step alone.
+    A step of RAdam is Adam's with another learning rate and epsilon, which depend on the number of the step alone.
     """
 
     def __init__(self, parameters: list[nn.Parameter], **settings: Any):
         super().__init__(parameters, **settings)
         self._made: int | None = None  # steps; None: not known yet, after state was loaded
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self._made = None
+
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
         (group,) = self.param_groups
         if all(p.grad is None for p in group["params"]):
-            return  # an idle module's
+            return  # the module was idle
         if self._made is None:
             self._made = int(max((float(state["step"]) for state in self.state.values() if state), default=0))
         self._made += 1
@@ -52,7 +56,7 @@ CLASSES = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "radam": RAdam}
 
 
 def build_optimizer(module: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """Of all parameters that are trained."""
+    """The optimiser of all trained parameters."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     return CLASSES[settings.optimizer](
         parameters, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=True

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Soundness:
-    """What the last step left, or from the first step on whose gradient was not finite, what that one left.
+    """The numbers of the last step or, if there was one, of the first step whose loss or gradient was not finite.
 
     Tensors on the device. broken: 1.0 if there was such a step, else 0.0, as fused optimisers take it (found_inf).
     numbers: the student's loss and gradient norm, [2]. seen: [1 + 2 parts, batch], see blamed_levels. step: its number.
@@ -19,7 +19,9 @@ class Soundness:
         self.numbers, self.seen = torch.zeros(2, device=device), torch.zeros(0, 0, device=device)
 
     def note(self, step: int, loss: Tensor, norms: Mapping[str, Tensor], seen: Tensor) -> None:
-        """Of a step. norms: {module: norm of its gradient}, which all workers share, so that all of them stop."""
+        """Take the numbers of a step. loss, norms ({module: norm of its gradient}): the same on all workers, so that
+        all of them stop.
+        """
         before = self.broken > 0
         numbers = torch.stack([loss, norms["student"].float()])
         self.step = torch.where(before, self.step, step)
@@ -28,12 +30,12 @@ class Soundness:
             self.seen = torch.where(before, self.seen, seen)
         elif not before:  # the first step, or a method whose losses get other parts on its way: rare enough to look
             self.seen = seen
-        finite = torch.stack(list(norms.values())).isfinite().all()
+        finite = torch.stack([loss.double(), *(norm.double() for norm in norms.values())]).isfinite().all()
         self.broken = torch.maximum(self.broken, 1.0 - finite.float())
 
 
 def blamed_levels(seen: Tensor) -> str:
-    """Of the first sample that has parts of the loss which are not finite: the levels of these parts, in words.
+    """The levels to blame, in words: those of the parts that are not finite in the first sample that has such parts.
 
     seen: [1 + 2 parts, batch]: the loss of each sample, then each part of it, followed by the part's level. A range, if
     no sample is to blame or all are. A weight of the whole batch spoils every loss, so the parts are asked first.
