@@ -1,6 +1,7 @@
 """`fewstep demo`: a page where a moved slider makes a new image (the extra "demo")."""
 
 from importlib.util import find_spec
+from typing import Any
 
 import click
 
@@ -32,7 +33,7 @@ def demo(model: str | None, env: str | None, dataset: str | None, teacher: str |
     from fewstep.commands.page import build_page, theme
 
     page = build_page(Studio(model or champion_of_project(env, dataset), teacher))
-    looks = {"footer_links": [], "theme": theme(), "ssr_mode": False}
+    looks: dict[str, Any] = {"footer_links": [], "theme": theme(), "ssr_mode": False}
     page.launch(server_name=host, server_port=port, share=False, max_file_size=MOST_BYTES, **looks)
 
 

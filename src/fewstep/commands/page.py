@@ -153,7 +153,7 @@ def shown(function: Callable) -> Callable:
 
 def _show(function: Callable, inputs: list, output, events: Sequence) -> None:
     """What the function makes, at once after these events."""
-    how = {"show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
+    how: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
     gr.on(events, shown(function), inputs, output, **how)
 
 

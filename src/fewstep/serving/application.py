@@ -18,8 +18,9 @@ MOST_WAITING = 512  # calls at once, whose bodies have as many bytes together as
 HELD = 16
 MOST_VALUES = 2**16  # in a body: JSON of three bytes a value takes a hundred times as much when it is parsed
 LONGEST = 300  # characters of a message: it may name a field that the caller has sent
-SERVER = {"lifespan": "off", "ws": "none", "log_level": "warning", "access_log": False}  # how uvicorn is to run it
 SHAPE = '{"inputs": [{"num_images": 1, "nfe": 1}]}'
+# How uvicorn is to run it.
+SERVER: dict[str, Any] = {"lifespan": "off", "ws": "none", "log_level": "warning", "access_log": False}
 log = logging.getLogger(__name__)
 
 Message = dict[str, Any]
