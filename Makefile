@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+PORT ?= 5000
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 INSTALL := $(PIP) --require-hashes --requirement
@@ -29,7 +30,7 @@ dvc: .venv/ready
 
 ui: .venv/ready
 	@echo "Runs are under Experiments, once 'Model training' is chosen at the top left."
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --port 5000
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --workers 1 --port $(PORT)
 
 lock: .venv/extras
 	$(BIN)/python tools/lock.py

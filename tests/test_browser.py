@@ -55,7 +55,7 @@ def address(trained):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    words = re.search(r"^\t\$\(BIN\)/(mlflow ui .*) --port \d+$", MAKEFILE, re.MULTILINE)[1].split()
+    words = re.search(r"^\t\$\(BIN\)/(mlflow ui .*) --port \$\(PORT\)$", MAKEFILE, re.MULTILINE)[1].split()
     with (trained.root / "ui.log").open("wb") as log:
         process = subprocess.Popen(
             [trained.BIN / words[0], *words[1:], "--port", port],

@@ -8,6 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import fewstep
 from fewstep.cli import cli, main
 
 
@@ -50,6 +51,12 @@ def test_both_list_what_they_can_do(group):
     assert len(below(group)) == len(listed.split("Commands:")[1].strip().splitlines())
     for name, command in below(group).items():
         assert command.get_short_help_str(60)[:10] in listed and name in listed
+
+
+def test_the_version_is_told_and_the_package_runs_as_a_module():
+    told = CliRunner().invoke(main, ["--version"]).output
+    done = subprocess.run([sys.executable, "-m", "fewstep", "--version"], capture_output=True, text=True, check=True)
+    assert fewstep.__version__ in told and fewstep.__version__ in done.stdout
 
 
 def test_a_mistyped_command_is_refused_before_the_others_are_imported():

@@ -8,6 +8,7 @@ from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
 from kedro.utils import load_obj
 
+from fewstep import __version__
 from fewstep.commands.error_messages import refusing
 from fewstep.commands.lazy import LazyGroup
 from fewstep.commands.options import given_params, with_params
@@ -90,6 +91,7 @@ MODULES = {
 }
 
 
+@click.version_option(__version__, prog_name="fewstep")
 @click.group(cls=LazyGroup, modules={name: f"fewstep.commands.{module}" for name, module in MODULES.items()})
 def main() -> None:
     """Fewstep: what `kedro run` does not do. Each command has a --help with examples."""

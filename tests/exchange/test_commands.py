@@ -34,6 +34,11 @@ def test_a_format_opset_or_folder_that_is_not_there_is_told_before_the_model_is_
         f"export {out} --model {tmp_path}/none --format onnx --opset 99", 1
     )
     assert "no format 'onx'. Did you mean 'onnx'" in typed(f"export {out} --model {tmp_path}/none --format onx", 1)
+    onnx = f"export {tmp_path}/x.ONNX --model {tmp_path}/none --opset 99"
+    assert "opset must be between 18 and 23, got 99" in typed(onnx, 1)
+    assert "--opset is for --format onnx, and the format is pt2" in typed(
+        f"export {tmp_path}/x.pt2 --model {tmp_path}/none --opset 20", 1
+    )
     assert "there is no folder" in typed(f"export {tmp_path}/nowhere/x --model {tmp_path}/none --format pt2", 1)
     assert "none" in typed(f"export {out} --model {tmp_path}/none", 1)
 

@@ -104,6 +104,21 @@ def test_sync_says_what_is_missing(project):
     assert "go to the project's folder" in typed("registry sync --recipe=cd", 1)
 
 
+def test_the_list_has_every_version_with_its_aliases_and_score(project):
+    lines = [line.split("  ") for line in typed("registry list --env=base", 0).splitlines()]
+    (student, *told), (teacher, *_) = lines
+    assert (student, teacher) == ("fewstep-digits", "fewstep-digits-teacher")
+    assert told[:3] == ["1", "cd", "challenger, champion"] and told[3].endswith(" 26")
+    found = json.loads(typed("registry list --env=base --json", 0))
+    assert [(each["name"], each["version"]) for each in found] == [(student, 1), (teacher, 1)]
+
+
+def test_the_list_of_a_project_without_a_registry_says_how_to_make_one(here, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert typed("registry list", 0) == "no model is registered yet: kedro run makes one.\n"
+    assert not (here / "mlflow.db").exists()
+
+
 @pytest.mark.slow
 def test_a_forced_promotion_its_history_and_the_way_back(project, backend, finished_model, scores):
     register(finished_model(1), scores(30.0), backend)

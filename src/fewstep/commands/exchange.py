@@ -120,18 +120,21 @@ def _network(model) -> str:
 @ENV
 @DATASET
 @click.option(
-    "--format", "kind", default="folder", show_default=True, help="folder, pt2 (torch.export), onnx or diffusers."
+    "--format",
+    "kind",
+    default=None,
+    help="folder, pt2 (torch.export), onnx or diffusers.  [default: what TARGET ends with, .pt2 or .onnx, else folder]",
 )
 @nfe_option("Network evaluations of a program.", default=1, show_default=True)
 @click.option("--opset", default=18, show_default=True, help="The version of ONNX's operators, with --format onnx.")
 def export_model(
-    target: Path, model: str | None, env: str | None, dataset: str | None, kind: str, nfe: int, opset: int
+    target: Path, model: str | None, env: str | None, dataset: str | None, kind: str | None, nfe: int, opset: int
 ) -> None:
     """Write a model to TARGET for other programs: a folder, a program of torch.export, ONNX, or diffusers.
 
     \b
-        fewstep export digits.pt2 --model models:/fewstep-digits@champion --format pt2
-        fewstep export digits.onnx --model data/06_models/digits/cd --format onnx --opset 20
+        fewstep export digits.pt2 --model models:/fewstep-digits@champion
+        fewstep export digits.onnx --model data/06_models/digits/cd --opset 20
         fewstep export student --model data/06_models/digits/cd
     """
     from fewstep.exchange import check_format
@@ -140,6 +143,7 @@ def export_model(
     if target.exists():
         raise InvalidInput(f"{target} already exists: name another place.")
     check_folder(target)
+    kind = kind or {".pt2": "pt2", ".onnx": "onnx"}.get(target.suffix.lower(), "folder")
     check_format(kind, opset)
     click.echo(f"{kind} in {write(load(model or champion_of_project(env, dataset)), target, kind, nfe, opset)}")
 

@@ -1,12 +1,14 @@
 """`fewstep registry`: versions of models, and which of them is champion."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from fewstep.commands.error_messages import refusing
 from fewstep.commands.options import DATASET, ENV
-from fewstep.commands.project import contexts_of, judged_by, others_with, registered_project
+from fewstep.commands.project import context_of, contexts_of, judged_by, others_with, registered_project
 from fewstep.pipelines.places import command_of, place_of
 from fewstep.support.errors import InvalidInput
 
@@ -19,6 +21,7 @@ def registry() -> None:
     """Promote a registered model, roll back, list who was champion.
 
     \b
+        fewstep registry list
         fewstep registry history
         fewstep registry rollback --reason "blurred eights"
     """
@@ -66,6 +69,29 @@ def sync(env: str | None, dataset: str | None, recipe: str | None) -> None:
         was = f"version {moves['moves'][-1]['to']}, which was," if moves and moves["moves"] else "the one that was"
         click.echo(f"{name} has no champion: {was} is not among these records. fewstep registry promote")
         click.echo("Or, at a commit that has it (git log dvc.lock): dvc pull dvc.yaml && fewstep registry sync")
+
+
+@click.command(name="list")
+@ENV
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def list_versions(env: str | None, as_json: bool) -> None:
+    """List every registered version, of every data set: its recipe, aliases and the score that the gate judges by.
+
+    \b
+        fewstep registry list
+    """
+    from fewstep.registry import listed
+
+    found = listed(context_of(env).catalog.load("tracking"))
+    if as_json:
+        click.echo(json.dumps([{**asdict(each), "made": each.made.isoformat()} for each in found], indent=2))
+        return
+    if not found:
+        click.echo("no model is registered yet: kedro run makes one.")
+    for each in found:
+        score = f"{each.score} {each.value:.4g}" if each.value is not None else "no score"
+        aliases = ", ".join(each.aliases) or "no alias"
+        click.echo(f"{each.name}  {each.version}  {each.recipe}  {aliases}  {score}  {each.made:%Y-%m-%d %H:%M}")
 
 
 @click.command()
@@ -140,7 +166,7 @@ def promote(env: str | None, dataset: str | None, version: int | None, forced: b
     click.echo(f"{name}: version {version} is champion, forced")
 
 
-for command in (sync, history, rollback, promote):
+for command in (list_versions, sync, history, rollback, promote):
     registry.add_command(refusing(command))
 COMMANDS = (registry,)
 
