@@ -82,9 +82,7 @@ def test_all_that_is_kept_is_cached(stages, name):
     """What a run makes is below data/, and none of it is git's."""
     assert stages[name].outs and all(out.use_cache and out.def_path.startswith("data/") for out in stages[name].outs)
     metrics = {out.def_path.rsplit("/", 1)[1] for out in stages[name].outs if out.metric}
-    assert metrics == {"evaluate": {"metrics.json"}, "register": {"registration.json"}}.get(
-        name, {"leaderboard.json"} if name == "leaderboard" else set()
-    )
+    assert metrics == {"evaluate": {"metrics.json"}, "leaderboard": {"leaderboard.json"}}.get(name, set())
 
 
 def test_git_sees_nothing_of_what_stages_make(stages):

@@ -28,7 +28,7 @@ from fewstep.pipelines.places import filepath_of
 from fewstep.training.numerics import PARTS
 
 CONF = "conf/base"
-METRICS = {"metrics", "registration", "leaderboard"}  # shown by `dvc metrics show`
+METRICS = {"metrics", "leaderboard"}  # shown by `dvc metrics show`
 # What the parameters of a training are made of. Other parameters are sections of a file, or keys in one.
 TRAINED = {"teacher": ("teacher", "network"), "student": ("network", "recipes.{recipe}")}
 
