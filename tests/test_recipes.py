@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fewstep import step_cost as trial
 from fewstep.config.parameters import Parameters
+from fewstep.data import expected_space
 from fewstep.diffusion.levels import karras_levels
 from fewstep.diffusion.randomness import StepRandomness
 from fewstep.models.model import SavedModel
@@ -240,7 +241,13 @@ def test_every_recipe_file_holds_the_recipe_of_its_name():
 
 @pytest.mark.parametrize("env", OVERLAYS)
 def test_every_overlay_has_every_recipe(env):
-    assert [parameters(recipe, env).student.objective.name for recipe in RECIPES]
+    found = parameters(RECIPES[0], env)
+    assert sorted(found.students) == RECIPES
+    for student in found.students.values():  # of which only the chosen one was tried on the data
+        if space := expected_space(found.data.source, found.dataset):
+            student.check_fits(space, found.teacher, workers=1)
+        else:
+            student.check_labels(found.teacher)
 
 
 @pytest.mark.parametrize(

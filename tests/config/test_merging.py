@@ -61,7 +61,8 @@ def renamed(tmp_path_factory):
 @pytest.mark.parametrize("env", OVERLAYS)
 def test_a_new_recipe_is_one_file_in_every_overlay(env, renamed):
     """Its labels, its flips and what it shows while it trains are those of the others."""
-    mine, pd = renamed(env, "mine").student, renamed(env, "pd").student
+    found = renamed(env, "mine")
+    mine, pd = found.student, found.students["pd"]
     shared = ("labels", "label_dropout", "flips", "checkpoint_every", "progress_every", "pictures_every")
     assert [getattr(mine.training, key) for key in shared] == [getattr(pd.training, key) for key in shared]
 
