@@ -51,7 +51,7 @@ def forwards_an_image(model: Model, rounds: int) -> tuple[float, float]:
     ratios, bare = [], []
     for _ in range(rounds + 1):  # the first warms up
         bare.append(seconds_of(lambda: model.function.network(x, level, labels)))
-        ratios.append(seconds_of(lambda: model.sample(1, 0, range(BATCH))) / bare[-1])
+        ratios.append(seconds_of(lambda: model.sample(nfe=1, seed=0, indices=range(BATCH))) / bare[-1])
     return statistics.median(ratios[1:]), statistics.median(bare[1:])
 
 
@@ -62,7 +62,7 @@ def generate(folder: str, count: int, threads: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as place:
 
         def make(indices):
-            return model.sample(1, 0, indices)
+            return model.sample(nfe=1, seed=0, indices=indices)
 
         seconds = seconds_of(lambda: stream(make, model.space, count, f"{place}/all.npy", {}, LARGER))
     return seconds, peak_bytes() / 2**20

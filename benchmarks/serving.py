@@ -121,7 +121,7 @@ def main() -> None:
         try:
             bare = median(forward_of(model), options.rounds)
             ways = {
-                "Model.sample": lambda: model.sample(1, 1, range(1)),
+                "Model.sample": lambda: model.sample(nfe=1, seed=1, indices=range(1)),
                 "generator in Python": lambda: generator.predict([{"num_images": 1, "nfe": 1, "seed": 1}]),
                 "request": server.caller(),
             }

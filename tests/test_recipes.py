@@ -201,7 +201,7 @@ def test_a_recipe_trains_and_its_model_samples(recipe, patches, teacher, tmp_pat
     model = training.model().save(tmp_path / "model").load("cpu")
     assert model.samplers[0] == training.objective.sampler
     for nfe in (1, 2, 4):
-        assert len(model.levels(nfe)) == nfe and model.sample(nfe, 0, range(2)).shape == (2, 3, 16, 16)
+        assert len(model.levels(nfe)) == nfe and model.sample(nfe=nfe, seed=0, indices=range(2)).shape == (2, 3, 16, 16)
 
 
 def from_elsewhere(teacher, **changes):

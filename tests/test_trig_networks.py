@@ -48,7 +48,12 @@ def test_students_begin_as_its_function_and_train(recipe, job_of, teacher, tmp_p
     with torch.no_grad():
         torch.testing.assert_close(first(x, sigma), teacher.load("cpu").function(x, sigma), rtol=1e-4, atol=1e-4)
     student = SavedModel.open(train(job, tmp_path / "run")).load("cpu")
-    assert student.spec.network["c_noise"] == "angle" and student.sample(2, 0, range(2)).shape == (2, 1, 8, 8)
+    assert student.spec.network["c_noise"] == "angle" and student.sample(nfe=2, seed=0, indices=range(2)).shape == (
+        2,
+        1,
+        8,
+        8,
+    )
     moved = [not torch.equal(a, b) for a, b in zip(first.parameters(), student.function.parameters(), strict=True)]
     assert sum(moved) > len(moved) / 2
 

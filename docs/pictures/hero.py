@@ -29,7 +29,7 @@ def main(project: str = ".", metrics: str | None = None):
     scores = json.loads(Path(metrics or data / "08_reporting/digits/cd/metrics.json").read_text())
     rows = []
     for model, title, nfe in ROWS:
-        samples = fewstep.load(str(data / "06_models/digits" / model)).sample(nfe, seed=0, indices=range(COLUMNS))
+        samples = fewstep.load(str(data / "06_models/digits" / model)).sample(COLUMNS, nfe=nfe, seed=0)
         rows.append((words(scores, model, title, nfe), samples))
     facts = PngInfo()
     facts.add_text("Description", "\n".join(text.replace("\n", ": ") for text, _ in rows))

@@ -20,7 +20,7 @@ NFE, GAMMAS, SEEDS = (1, 2, 4), (0.0, 0.5, 1.0), (0, 1, 2)
 def main(model="data/06_models/labels/ctm", images="data/02_intermediate/labels/images"):
     student, store = Model.load(model), ArrayStore.open(images)
     labels, noises = (x.flatten() for x in torch.meshgrid(torch.arange(10), torch.arange(10), indexing="ij"))
-    samples = student.sample(2, 0, noises.tolist(), labels)
+    samples = student.sample(nfe=2, seed=0, indices=noises.tolist(), labels=labels)
     rows = [(str(label), samples[labels == label]) for label in range(10)]
     sheet(rows, columns=10).save(FOLDER / "labels.png")
     settings = [setting for gamma in GAMMAS for setting in sampling_settings(student, "gamma", NFE, gamma)]

@@ -74,8 +74,7 @@ class RunChecks:
             uri = catalog.load("registration")["uri"]
             print(
                 f"next: make ui (runs and pictures), {self._command(catalog, 'promote')} (three seeds, and the "
-                f'gate), or in Python: fewstep.load("{uri}").sample(nfe=1, seed=0, '
-                "indices=range(16))"
+                f'gate), or in Python: fewstep.load("{uri}").sample(16, nfe=1, seed=0)'
             )
 
     def _check_parameters(self) -> None:

@@ -198,7 +198,7 @@ def test_painting_over_a_picture_makes_that_part_anew(page, model, tmp_path):
     paint(page)
     (place,) = page.wait(f"(now => now.length == 1 && now)({SHOWN})")
     page.picture(tmp_path / "inpainted.png")
-    before, after = model.sample(1, 0, range(1))[0, 0], seen(place)
+    before, after = model.sample(nfe=1, seed=0, indices=range(1))[0, 0], seen(place)
     painted = np.zeros((8, 8), bool)
     painted[1:6, 1:7] = True
     assert np.array_equal(after[~painted], before[~painted])
@@ -247,4 +247,4 @@ def test_another_champion_is_shown(way, every, make, backend, scores, open_page,
         page.read("fewstep-digits version 2", "label")
         (place,) = page.wait(f"(now => now.length == 1 && now[0] != '{before}' && now)({SHOWN})")
         page.picture(tmp_path / "promoted.png")
-        assert np.array_equal(seen(place), other.sample(1, 0, range(1))[0, 0])
+        assert np.array_equal(seen(place), other.sample(nfe=1, seed=0, indices=range(1))[0, 0])

@@ -27,8 +27,12 @@ def small(picture):
 def test_pictures_are_those_of_the_models(studio):
     student, teacher = studio.served.student, studio.served.teacher
     assert studio.draw(5, 2, 3).size == (320, 320)
-    assert (small(studio.draw(5, 2, 3)) == student.sample(2, 5, range(1), torch.tensor([3]))[0, 0]).all()
-    assert (small(studio.draw_teacher(5, 9, 3)) == teacher.sample(9, 5, range(1))[0, 0]).all()  # knows no labels
+    assert (
+        small(studio.draw(5, 2, 3)) == student.sample(nfe=2, seed=5, indices=range(1), labels=torch.tensor([3]))[0, 0]
+    ).all()
+    assert (
+        small(studio.draw_teacher(5, 9, 3)) == teacher.sample(nfe=9, seed=5, indices=range(1))[0, 0]
+    ).all()  # knows no labels
     assert studio.labels == tuple("0123456789")
     assert "teacher `" in studio.words()
     strip = studio.interpolate(1, 2, 4, 1, 3)

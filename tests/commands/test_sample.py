@@ -30,14 +30,14 @@ def test_a_picture_is_made_batch_by_batch(make, tmp_path):
         watch.remove()
     assert sizes == [2, 2, 1]
     drawn = np.asarray(Image.open(file)).astype(int)
-    assert np.abs(drawn - tile(model.sample(1, 0, range(5)))).max() <= 1
+    assert np.abs(drawn - tile(model.sample(nfe=1, seed=0, indices=range(5)))).max() <= 1
 
 
 def test_a_class_is_asked_for_by_name_or_number(make, tmp_path):
     folder = str(make("cd", labels=True).folder)
     for label, file in (("7", "number.npy"), ("#7", "also.npy")):
         typed([str(tmp_path / file), "--model", folder, "--n", "3", "--label", label], 0)
-    expected = SavedModel.open(folder).load().sample(1, 0, range(3), torch.full((3,), 7))
+    expected = SavedModel.open(folder).load().sample(nfe=1, seed=0, indices=range(3), labels=torch.full((3,), 7))
     assert all((np.load(tmp_path / file) == expected).all() for file in ("number.npy", "also.npy"))
     told = typed([str(tmp_path / "x.png"), "--model", folder, "--label", "seven"], 1)
     assert "label must be the name or the number of a class, got 'seven'. Classes: 0, 1, 2, 3" in told

@@ -92,9 +92,9 @@ def test_interpolation_begins_and_ends_with_the_samples_of_its_seeds(student, nf
         frames = interpolate(model, build_task("interpolate", {"frames": 5}), seed_ends(model, (3, 8), 2), nfe)
         assert frames.shape == (10, 3, 8, 8)
         decoded = SPACE.decode(frames).astype(int)
-        assert np.abs(decoded[::5] - model.sample(nfe, 3, range(2))).max() <= 1
+        assert np.abs(decoded[::5] - model.sample(nfe=nfe, seed=3, indices=range(2))).max() <= 1
         labels = labels_of(3) if model.spec.labels else None  # those of the first seed, all the way
-        assert np.abs(decoded[4::5] - model.sample(nfe, 8, range(2), labels)).max() <= 1
+        assert np.abs(decoded[4::5] - model.sample(nfe=nfe, seed=8, indices=range(2), labels=labels)).max() <= 1
 
 
 def test_an_order_in_parts_is_the_whole(student, stored):
@@ -196,7 +196,7 @@ def test_a_trajectory_is_edited_by_its_multistep_sampler(student, stored):
     assert torch.equal(edited[..., known], SPACE.encode(stored)[..., known])
     frames = interpolate(model, build_task("interpolate", {"frames": 2}), seed_ends(model, (3, 8)), 2)
     for frame, seed in zip(SPACE.decode(frames).astype(int), (3, 8), strict=True):
-        assert np.abs(frame - model.sample(2, seed, [0], sampler="multistep")[0]).max() <= 1
+        assert np.abs(frame - model.sample(nfe=2, seed=seed, indices=[0], sampler="multistep")[0]).max() <= 1
 
 
 def labels_of(seed):

@@ -152,7 +152,10 @@ def test_a_class_conditional_model_is_asked_for_its_classes_in_turn(digits, extr
     (found,) = sampling_settings(model, "euler", [1])
     assert found.classes == 10
     labels = torch.tensor([8, 9, 0])
-    assert np.array_equal(found.generate(1, range(8, 11)), model.sample(1, 1, range(8, 11), labels, "euler"))
+    assert np.array_equal(
+        found.generate(1, range(8, 11)),
+        model.sample(nfe=1, seed=1, indices=range(8, 11), labels=labels, sampler="euler"),
+    )
 
     real, of = digits.images("heldout"), np.array(digits.labels("heldout"))
     places = [np.flatnonzero(of == label) for label in range(10)]
@@ -197,5 +200,7 @@ def test_rungs_of_a_model_have_its_levels_and_its_samples(moons_store, draw_mode
         ("teacher", "heun", 3, 2),
         ("teacher", "heun", 5, 3),
     ]
-    assert np.array_equal(found[1].generate(1, np.arange(4)), model.sample(5, 1, range(4), sampler="heun"))
+    assert np.array_equal(
+        found[1].generate(1, np.arange(4)), model.sample(nfe=5, seed=1, indices=range(4), sampler="heun")
+    )
     evaluate(found, moons_store, None, count=10, seeds=[0])

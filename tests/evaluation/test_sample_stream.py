@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from functools import partial
 
 import numpy as np
 import pytest
@@ -18,6 +17,11 @@ SPEC = {
     "preconditioning": {"name": "consistency"},
     "labels": False,
 }
+
+
+def samples_of(model, **how):
+    """A function of indices, as the stream calls it."""
+    return lambda indices: model.sample(indices=indices, **how)
 
 
 @pytest.fixture
@@ -42,7 +46,7 @@ def leaving(generate, batches):
 
 
 def test_the_batch_changes_no_image_by_more_than_a_grey_level(model, tmp_path):
-    generate = partial(model.sample, 2, 7)
+    generate = samples_of(model, nfe=2, seed=7)
     arrays = [stream(generate, SPACE, 13, tmp_path / f"{b}.npy", {}, batch_size=b) for b in (1, 5, 13)]
     for array in arrays:
         assert array.shape == (13, 1, 8, 8) and array.dtype == np.uint8
@@ -51,7 +55,7 @@ def test_the_batch_changes_no_image_by_more_than_a_grey_level(model, tmp_path):
 
 
 def test_what_was_left_is_taken_up_whatever_the_batches(model, tmp_path):
-    generate, path, said = partial(model.sample, 1, 7), tmp_path / "samples.npy", []
+    generate, path, said = samples_of(model, nfe=1, seed=7), tmp_path / "samples.npy", []
     with pytest.raises(Interrupted):
         stream(leaving(generate, 2), SPACE, 20, path, {"seed": 7}, batch_size=4)
     assert not path.exists()
@@ -67,13 +71,13 @@ def test_what_was_left_is_taken_up_whatever_the_batches(model, tmp_path):
 
 def test_what_something_else_left_is_not_taken_up(model, tmp_path):
     with pytest.raises(Interrupted):
-        stream(leaving(partial(model.sample, 1, 7), 2), SPACE, 20, tmp_path / "a.npy", {"seed": 7}, 4)
-    found = stream(partial(model.sample, 1, 8), SPACE, 20, tmp_path / "a.npy", {"seed": 8}, 4)
-    assert np.abs(found.astype(int) - model.sample(1, 8, range(20))).max() <= 1
+        stream(leaving(samples_of(model, nfe=1, seed=7), 2), SPACE, 20, tmp_path / "a.npy", {"seed": 7}, 4)
+    found = stream(samples_of(model, nfe=1, seed=8), SPACE, 20, tmp_path / "a.npy", {"seed": 8}, 4)
+    assert np.abs(found.astype(int) - model.sample(nfe=1, seed=8, indices=range(20))).max() <= 1
 
 
 def test_an_interrupted_run_leaves_an_older_file_alone(model, tmp_path):
-    generate = partial(model.sample, 1, 7)
+    generate = samples_of(model, nfe=1, seed=7)
     older = np.array(stream(generate, SPACE, 3, tmp_path / "a.npy", {}))
     with pytest.raises(Interrupted):
         stream(leaving(generate, 1), SPACE, 20, tmp_path / "a.npy", {}, 4)

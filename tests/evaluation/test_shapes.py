@@ -31,7 +31,7 @@ def test_images_of_other_shapes_go_all_the_way(mode, size, shown, small_job, tmp
     model = SavedModel.open(train(job, tmp_path / "run")).load()
     (picture,) = (tmp_path / "run" / "pictures").glob("*.png")
     assert Image.open(picture).mode == shown
-    samples = model.sample(3, 0, range(12), [model.class_of("b")] * 12)
+    samples = model.sample(nfe=3, seed=0, indices=range(12), labels=[model.class_of("b")] * 12)
     assert samples.shape == (12, *store.space.shape)
     scores = evaluate_given(samples, "given", store, make_extractor(store, tmp_path / "extractor"), count=12, seeds=[0])
     assert all(math.isfinite(score.mean) for score in scores.rows[0].scores.values())

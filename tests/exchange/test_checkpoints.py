@@ -57,18 +57,18 @@ def test_nvidia(reference, network_pickle, tmp_path, family):
     assert_same(raw(model, theirs.inputs["noise_labels"], theirs.inputs["x"], labels), expected)
     assert not any("augment" in name for name in model.function.state_dict()), "a student would have idle weights"
     assert model.samplers[0] == "heun"
-    samples = model.sample(3, 0, range(2))
+    samples = model.sample(nfe=3, seed=0, indices=range(2))
     assert samples.shape == (2, 3, 16, 16)
-    assert np.array_equal(samples, Model.load(tmp_path / "model").sample(3, 0, range(2)))
+    assert np.array_equal(samples, Model.load(tmp_path / "model").sample(nfe=3, seed=0, indices=range(2)))
 
 
 def test_guidance_is_for_imported_models_whose_file_says_that_labels_were_hidden(reference, network_pickle):
     theirs = reference("adm")
     silent = import_nvidia(network_pickle(theirs), "teacher", "cifar10")
     with pytest.raises(ValueError, match="^guidance must be 1, got 2: .* was not trained with hidden labels"):
-        silent.sample(3, 0, range(1), guidance=2.0)
+        silent.sample(nfe=3, seed=0, indices=range(1), guidance=2.0)
     theirs.config["label_dropout"] = 0.1
-    import_nvidia(network_pickle(theirs), "teacher", "cifar10").sample(3, 0, range(1), guidance=2.0)
+    import_nvidia(network_pickle(theirs), "teacher", "cifar10").sample(nfe=3, seed=0, indices=range(1), guidance=2.0)
 
 
 def test_a_consistency_model_of_nvidias_format_keeps_its_boundary(reference, network_pickle, tmp_path):

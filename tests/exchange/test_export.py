@@ -36,7 +36,7 @@ def inputs(model, program, count):
 
 
 def assert_pictures(model, images, nfe, count):
-    expected = torch.from_numpy(model.sample(nfe, 5, range(count)).copy())
+    expected = torch.from_numpy(model.sample(nfe=nfe, seed=5, indices=range(count)).copy())
     pictures = ((images + 1) * 127.5).round().clamp(0, 255)
     assert (pictures - expected).abs().max() <= 1  # grey level
     assert (pictures == expected).float().mean() > 0.99

@@ -92,7 +92,9 @@ def test_a_folder_comes_back_as_the_same_student(model, tmp_path, labels, change
         .load("cpu")
     )
     assert (back.sha256, back.samplers[0]) == (ours.sha256, "multistep")
-    assert (back.sample(2, 3, range(4), levels=[80.0, 3.0]) == ours.sample(2, 3, range(4))).all()
+    assert (
+        back.sample(nfe=2, seed=3, indices=range(4), levels=[80.0, 3.0]) == ours.sample(nfe=2, seed=3, indices=range(4))
+    ).all()
 
 
 def test_the_folders_that_are_published_leave_much_to_defaults(model, tmp_path):

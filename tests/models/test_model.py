@@ -34,15 +34,15 @@ def saved(model, tmp_path):
 def test_a_saved_model_is_the_same_function(model, saved):
     again = Model.load(saved.folder)
     assert again.spec == SPEC and again.space == SPACE and again.sha256 == model.sha256
-    assert np.array_equal(again.sample(2, seed=0, indices=range(5)), model.sample(2, seed=0, indices=range(5)))
+    assert np.array_equal(again.sample(nfe=2, seed=0, indices=range(5)), model.sample(nfe=2, seed=0, indices=range(5)))
 
 
 def test_a_sample_depends_on_its_index_and_seed_not_on_its_batch(model):
-    whole = model.sample(2, seed=3, indices=range(6))
-    part = model.sample(2, seed=3, indices=[4, 5])
+    whole = model.sample(nfe=2, seed=3, indices=range(6))
+    part = model.sample(nfe=2, seed=3, indices=[4, 5])
     assert whole.dtype == np.uint8 and whole.shape == (6, 1, 8, 8)
     assert np.abs(whole[4:].astype(int) - part).max() <= 1
-    assert not np.array_equal(whole, model.sample(2, seed=4, indices=range(6)))
+    assert not np.array_equal(whole, model.sample(nfe=2, seed=4, indices=range(6)))
 
 
 def test_levels_come_from_the_description_or_the_grid(model):
@@ -63,23 +63,23 @@ def test_the_sampler_that_a_method_names_comes_first_and_has_the_levels_of_the_d
 
 
 def test_labels_are_obeyed_or_refused(model):
-    sevens, ones = (model.sample(1, 0, range(3), labels=torch.full((3,), k)) for k in (7, 1))
+    sevens, ones = (model.sample(nfe=1, seed=0, indices=range(3), labels=torch.full((3,), k)) for k in (7, 1))
     assert not np.array_equal(sevens, ones)
     with pytest.raises(ValueError, match="between 0 and 9"):
-        model.sample(1, 0, range(1), labels=torch.tensor([10]))
+        model.sample(nfe=1, seed=0, indices=range(1), labels=torch.tensor([10]))
     spec = replace(SPEC, labels=False)
     unlabelled = Model(build_function(spec, SPACE), SPACE, spec)
     with pytest.raises(ValueError, match="trained without labels"):
-        unlabelled.sample(1, 0, range(1), labels=torch.tensor([1]))
+        unlabelled.sample(nfe=1, seed=0, indices=range(1), labels=torch.tensor([1]))
 
 
 def test_wrong_samplers_and_nfe_are_refused(model):
     with pytest.raises(ValueError, match="no sampler of this model 'heun'"):
-        model.sample(3, 0, range(1), sampler="heun")
+        model.sample(nfe=3, seed=0, indices=range(1), sampler="heun")
     with pytest.raises(ValueError, match="at least 1"):
-        model.sample(0, 0, range(1))
+        model.sample(nfe=0, seed=0, indices=range(1))
     with pytest.raises(ValueError, match="^gamma must be 0 with multistep, got 0.5: only the sampler gamma uses it"):
-        model.sample(2, 0, range(1), gamma=0.5)
+        model.sample(nfe=2, seed=0, indices=range(1), gamma=0.5)
     teacher = Model(model.function, SPACE, EDM)
     with pytest.raises(ValueError, match="odd"):
         teacher.levels(4, "heun")
@@ -90,11 +90,11 @@ def test_wrong_samplers_and_nfe_are_refused(model):
 def test_every_sampler_spends_what_was_asked_and_knows_no_batch(model, sampler):
     teacher = Model(model.function, SPACE, EDM)
     with count_evaluations(teacher.function) as counted:
-        whole = teacher.sample(9, seed=3, indices=range(6), sampler=sampler)
+        whole = teacher.sample(nfe=9, seed=3, indices=range(6), sampler=sampler)
     assert counted.samples == 9 * 6
-    part = teacher.sample(9, seed=3, indices=[4, 5], sampler=sampler)
+    part = teacher.sample(nfe=9, seed=3, indices=[4, 5], sampler=sampler)
     assert np.abs(whole[4:].astype(int) - part).max() <= 1
-    assert not np.array_equal(whole, teacher.sample(9, seed=4, indices=range(6), sampler=sampler))
+    assert not np.array_equal(whole, teacher.sample(nfe=9, seed=4, indices=range(6), sampler=sampler))
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_a_trajectory_jumps_at_any_gamma_and_is_sampled_as_a_denoiser_too(trajec
 
     def sample(nfe=2, **how):
         with count_evaluations(trajectory.function) as counted:
-            drawn = trajectory.sample(nfe, 0, range(3), labels=torch.tensor([1, 2, 3]), **how)
+            drawn = trajectory.sample(nfe=nfe, seed=0, indices=range(3), labels=torch.tensor([1, 2, 3]), **how)
         assert counted.samples == 3 * nfe
         return drawn
 
@@ -122,7 +122,7 @@ def test_a_trajectory_jumps_at_any_gamma_and_is_sampled_as_a_denoiser_too(trajec
         sample(9, sampler=name)
     (rung,) = sampling_settings(trajectory, "gamma", [2], 0.5)
     assert rung.sampler == "gamma_0.5" and not np.array_equal(
-        rung.generate(0, range(3)), trajectory.sample(2, 0, range(3))
+        rung.generate(0, range(3)), trajectory.sample(nfe=2, seed=0, indices=range(3))
     )
     euler = sample(2, sampler="euler", levels=levels)
     assert not np.array_equal(euler, whole), "it is the score that it follows"
@@ -133,7 +133,9 @@ def test_guidance_strengthens_labels_in_one_pass_of_two_batches(trajectory):
 
     def sample(guidance, nfe=3):
         with count_evaluations(trajectory.function) as counted:
-            drawn = trajectory.sample(nfe, 0, range(3), labels=labels, sampler="heun", guidance=guidance)
+            drawn = trajectory.sample(
+                nfe=nfe, seed=0, indices=range(3), labels=labels, sampler="heun", guidance=guidance
+            )
         return drawn, counted
 
     plain, once = sample(1.0)
@@ -141,12 +143,14 @@ def test_guidance_strengthens_labels_in_one_pass_of_two_batches(trajectory):
     assert (once.calls, once.samples, twice.calls, twice.samples) == (3, 9, 3, 18)
     assert not np.array_equal(plain, strong)
     with pytest.raises(ValueError, match=r"^guidance must be 1, got 2: cd was not trained with a range .*heun"):
-        trajectory.sample(2, 0, range(3), guidance=2.0)
+        trajectory.sample(nfe=2, seed=0, indices=range(3), guidance=2.0)
     always, imported = Provenance(training={"label_dropout": 0.0}), Provenance(source="x.pkl")
     for changes in ({"provenance": always}, {"provenance": imported}, {"labels": False}):
         other = replace(trajectory.spec, **changes)
         with pytest.raises(ValueError, match="^guidance must be 1, got 2: cd was not trained with hidden labels"):
-            Model(trajectory.function, SPACE, other).sample(3, 0, range(3), sampler="heun", guidance=2.0)
+            Model(trajectory.function, SPACE, other).sample(
+                nfe=3, seed=0, indices=range(3), sampler="heun", guidance=2.0
+            )
 
 
 @pytest.mark.parametrize("sampler", ["gamma", "multistep"])
@@ -157,7 +161,9 @@ def test_a_student_of_several_strengths_is_told_one_by_the_length_of_its_label(t
     learned.function.register_forward_pre_hook(lambda _, inputs: told.append(inputs[2]))
 
     def sample(guidance):
-        return learned.sample(2, 0, range(2), labels=torch.tensor([1, 7]), sampler=sampler, guidance=guidance)
+        return learned.sample(
+            nfe=2, seed=0, indices=range(2), labels=torch.tensor([1, 7]), sampler=sampler, guidance=guidance
+        )
 
     plain, strong = sample(1.0), sample(2.5)
     one_hot = torch.eye(10)[[1, 7]]
@@ -170,17 +176,17 @@ def test_a_student_of_several_strengths_is_told_one_by_the_length_of_its_label(t
 @pytest.mark.parametrize("levels", [[80.0, 90.0], [90.0], [80.0, 0.002], [float("nan")]])
 def test_levels_outside_of_what_was_trained_are_refused(model, levels):
     with pytest.raises(ValueError, match="above 0.002, at most 80"):
-        model.sample(len(levels), 0, range(1), levels=levels)
+        model.sample(nfe=len(levels), seed=0, indices=range(1), levels=levels)
 
 
 def test_a_model_whose_boundary_is_0_takes_none_below_sigma_min_and_as_many_as_the_evaluations(model):
     teacher = Model(model.function, SPACE, EDM)
     teacher = replace(teacher, function=build_function(teacher.spec, SPACE))
-    teacher.sample(2, 0, range(1), sampler="euler", levels=[80.0, 0.002])
+    teacher.sample(nfe=2, seed=0, indices=range(1), sampler="euler", levels=[80.0, 0.002])
     with pytest.raises(ValueError, match="above 0.002, at most 80"):
-        teacher.sample(2, 0, range(1), sampler="euler", levels=[80.0, 0.001])
+        teacher.sample(nfe=2, seed=0, indices=range(1), sampler="euler", levels=[80.0, 0.001])
     with pytest.raises(ValueError, match=r"^there must be 3 levels for these evaluations, got \[80.0\]"):
-        teacher.sample(5, 0, range(1), sampler="heun", levels=[80.0])
+        teacher.sample(nfe=5, seed=0, indices=range(1), sampler="heun", levels=[80.0])
 
 
 def test_saving_keeps_the_older_model_until_the_new_one_is_whole(model, tmp_path, monkeypatch):
@@ -206,7 +212,7 @@ def test_a_folder_of_other_things_is_not_replaced_by_a_model(model, tmp_path):
 def test_the_nearest_sampler_is_named(model):
     teacher = Model(model.function, SPACE, EDM)
     with pytest.raises(ValueError, match="Did you mean 'dpm_solver_3'"):
-        teacher.sample(3, 0, range(1), sampler="dpm_solver3")
+        teacher.sample(nfe=3, seed=0, indices=range(1), sampler="dpm_solver3")
 
 
 def tamper(folder, name, change):
@@ -343,3 +349,10 @@ def test_a_class_by_its_name_or_number(model):
     unlabelled = Model(model.function, SPACE, replace(SPEC, labels=False))
     with pytest.raises(ValueError, match="label must be left out, got 3: cd was trained without labels"):
         unlabelled.class_of(3)
+
+
+def test_samples_have_defaults_and_indices_the_last_word(model):
+    first = model.sample()
+    assert first.shape == (16, *SPACE.shape) and np.array_equal(first, model.sample(16, nfe=1, seed=0))
+    assert np.array_equal(model.sample(3, 2), model.sample(nfe=2, indices=range(3)))
+    assert np.array_equal(first[[4, 7]], model.sample(indices=[4, 7])) and len(first.to_pil()) == 16

@@ -131,7 +131,9 @@ def test_a_model_is_saved_from_memory_or_from_its_folder(draw_model, tmp_path):
         dataset.save(given)
         found = dataset.load()
         assert (found.folder, found.sha256) == (tmp_path / "cd", model.sha256)
-    assert np.array_equal(found.load("cpu").sample(1, 0, range(2)), model.sample(1, 0, range(2)))
+    assert np.array_equal(
+        found.load("cpu").sample(nfe=1, seed=0, indices=range(2)), model.sample(nfe=1, seed=0, indices=range(2))
+    )
 
 
 def test_a_workplace_is_made_of_what_the_catalog_says_when_it_is_asked_for(tmp_path):

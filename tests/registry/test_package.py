@@ -93,7 +93,7 @@ def test_the_versions_own_code_serves_whatever_is_installed(package, tmp_path):
     found = served(sys.executable, place, tmp_path, PYTHONPATH=str(other.parent))
     assert found["from"] == str(place / PACKAGE / "fewstep" / "__init__.py")
     assert set(found["used"]) == {"fewstep", *({"pillow": "PIL"}.get(name, name) for name in NEEDED)}
-    assert np.array_equal(decoded(found["images"][0][0]), folder.load().sample(2, 3, range(1))[0, 0])
+    assert np.array_equal(decoded(found["images"][0][0]), folder.load().sample(nfe=2, seed=3, indices=range(1))[0, 0])
 
 
 @pytest.mark.slow
@@ -173,4 +173,4 @@ def test_an_environment_of_its_requirements_serves_a_version(package, tmp_path):
     listed = subprocess.run([python, "-m", "pip", "list"], capture_output=True, text=True, check=True).stdout
     assert not [name for name in OURS if name in listed]
     found = served(python, place, tmp_path)
-    assert np.array_equal(decoded(found["images"][0][0]), folder.load().sample(2, 3, range(1))[0, 0])
+    assert np.array_equal(decoded(found["images"][0][0]), folder.load().sample(nfe=2, seed=3, indices=range(1))[0, 0])

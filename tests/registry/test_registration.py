@@ -365,7 +365,9 @@ def test_a_registered_model_gives_the_arrays_of_the_model(backend, finished_mode
     saved = finished_model()
     register(saved, scores(26.0), backend)
     model = load_registered("models:/fewstep-digits/1", backend)
-    assert np.array_equal(model.sample(2, 5, range(3)), saved.load().sample(2, 5, range(3)))
+    assert np.array_equal(
+        model.sample(nfe=2, seed=5, indices=range(3)), saved.load().sample(nfe=2, seed=5, indices=range(3))
+    )
     with pytest.raises(ValueError, match=r"@best is not in the registry at sqlite"):
         load_registered("models:/fewstep-digits@best", backend)
     with pytest.raises(ValueError, match=r"must be given as models:.NAME@champion .*, got models:.fewstep-digits"):
@@ -386,7 +388,7 @@ def test_a_generator_answers_requests_and_refuses_bad_ones(finished_model, tmp_p
     write_package(model, tmp_path / "package")
     generator = pyfunc.load_model(str(tmp_path / "package" / "pyfunc"))
     first, second = generator.predict([{"num_images": 2, "nfe": 2, "seed": 3, "label": 4}, {"seed": 1}])
-    expected = model.load().sample(2, 3, range(2), [4, 4])
+    expected = model.load().sample(nfe=2, seed=3, indices=range(2), labels=[4, 4])
     assert np.array_equal([decoded(picture) for picture in first["images"]], expected[:, 0])
     assert (first["nfe"], first["seed"], first["label"], len(first["levels"])) == (2, 3, 4, 2)
     assert len(second["images"]) == 1
@@ -413,4 +415,4 @@ def test_a_fresh_python_in_the_project_folder_finds_the_champion(backend, finish
     said = subprocess.run([sys.executable, "-c", code], cwd=place, env=os.environ, capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
     pictures = [decoded(picture) for picture in json.loads(said.stdout)[0]["images"]]
-    assert np.array_equal(pictures, model.load().sample(1, 0, range(16))[:, 0])
+    assert np.array_equal(pictures, model.load().sample(nfe=1, seed=0, indices=range(16))[:, 0])

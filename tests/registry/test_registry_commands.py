@@ -53,7 +53,7 @@ def test_sync_makes_a_lost_version_again(project, empty_database):
     ]
     assert typed("registry sync --env=base", 0) == told
     registered = fewstep.load("models:/fewstep-digits@champion")
-    assert registered.sample(1, 0, range(2)).shape == (2, 1, 8, 8)
+    assert registered.sample(nfe=1, seed=0, indices=range(2)).shape == (2, 1, 8, 8)
     assert fewstep.load("data/06_models/digits/cd").sha256 == registered.sha256
 
 
@@ -177,7 +177,7 @@ def test_sample_draws_a_sheet(project):
     typed("sample sheet.png --model=models:/fewstep-digits@champion --steps=2 --count=8", 0)
     assert Image.open(project / "sheet.png").width > 8 * 48
     typed("sample all.npy --model=models:/fewstep-digits@champion --steps=2 --n=8 --batch-size=3", 0)
-    made = fewstep.load("models:/fewstep-digits@champion").sample(2, 0, range(8))
+    made = fewstep.load("models:/fewstep-digits@champion").sample(nfe=2, seed=0, indices=range(8))
     assert np.abs(np.load(project / "all.npy").astype(int) - made).max() <= 1
     assert "no sampler of this model 'heun'" in typed("sample a.npy --model=models:/fewstep-digits/1 --sampler=heun", 1)
     assert "trained without labels" in typed("sample sheet.png --model=models:/fewstep-digits/1 --label=3", 1)

@@ -27,7 +27,7 @@ def sizes_of(model):
 
 def alone(model, order):
     labels = None if order.label is None else [order.label] * order.count
-    return model.sample(order.nfe, order.seed, range(order.count), labels).astype(int)
+    return model.sample(nfe=order.nfe, seed=order.seed, indices=range(order.count), labels=labels).astype(int)
 
 
 def test_what_waits_is_made_together_and_is_what_each_alone_would_get(model):
@@ -129,12 +129,12 @@ def ask_while_busy(queue, calls):
 
 def own(model, count, nfe=1):
     """An order of images that nobody else's batch makes."""
-    return OwnOrder(count, nfe, lambda part: model.sample(nfe, 9, part))
+    return OwnOrder(count, nfe, lambda part: model.sample(nfe=nfe, seed=9, indices=part))
 
 
 def test_an_order_of_its_own_is_made_in_parts(model):
     queue, parts = BatchQueue(model, Pace(4, 16)), []
-    order = OwnOrder(10, 8, lambda part: parts.append(part) or model.sample(8, 3, part))
+    order = OwnOrder(10, 8, lambda part: parts.append(part) or model.sample(nfe=8, seed=3, indices=part))
     (made,) = queue([order])
     assert [len(part) for part in parts] == [2] * 5
     assert np.abs(made - alone(model, Order(10, 8, 3))).max() <= 1

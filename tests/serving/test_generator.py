@@ -77,13 +77,13 @@ def test_pictures_and_what_made_them(served):
     assert status == 200, answer
     first, second = json.loads(answer)["predictions"]
     model = folder.load()
-    assert np.array_equal(decoded(first), model.sample(2, 7, range(3), [4] * 3)[:, 0])
+    assert np.array_equal(decoded(first), model.sample(nfe=2, seed=7, indices=range(3), labels=[4] * 3)[:, 0])
     made_by = {"nfe": 2, "seed": 7, "label": 4, "levels": model.levels(2).tolist(), "model_sha256": model.sha256}
     assert {key: first[key] for key in made_by} == made_by
     assert (first["model"], first["version"], first["class"]) == ("fewstep-digits", 1, "4")
     (named,) = json.loads(post(asked({"num_images": 3, "nfe": 2, "seed": 7, "label": "4"}))[1])["predictions"]
     assert named == first
-    assert np.array_equal(decoded(second), model.sample(1, 0, range(1))[:, 0])
+    assert np.array_equal(decoded(second), model.sample(nfe=1, seed=0, indices=range(1))[:, 0])
 
 
 def test_many_pictures_are_those_of_smaller_requests(served):
@@ -132,7 +132,7 @@ def test_steps_is_another_name_of_nfe(served):
     folder, post = served
     (answer,) = json.loads(post(asked({"steps": 2, "seed": 7, "label": 4}))[1])["predictions"]
     assert (answer["nfe"], answer["steps"]) == (2, 2)
-    assert np.array_equal(decoded(answer), folder.load().sample(2, 7, range(1), [4])[:, 0])
+    assert np.array_equal(decoded(answer), folder.load().sample(nfe=2, seed=7, indices=range(1), labels=[4])[:, 0])
     status, said = post(asked({"steps": 2, "nfe": 1}))
     assert (status, "no field 'steps'" in said) == (400, True)
 
@@ -249,7 +249,7 @@ def test_a_reload_serves_the_version_that_holds_the_followed_alias(
     assert "trained without labels" in answer(reload=True, label=4)[1]["message"]  # a request to the new version
     (second,) = answer(seed=5)[1]["predictions"]
     assert second["version"] == 2
-    assert np.array_equal(decoded(second), other.load().sample(1, 5, range(1))[:, 0])
+    assert np.array_equal(decoded(second), other.load().sample(nfe=1, seed=5, indices=range(1))[:, 0])
 
     rollback(backend, "fewstep-digits")
     source = backend.client().get_model_version("fewstep-digits", "1").source
@@ -315,7 +315,7 @@ def test_the_server_as_it_is_started(server, backend, finished_model, scores):
     ask, _, folder = server
     (answer,) = ask({"num_images": 2, "seed": 1})
     assert answer["version"] == 1
-    assert np.array_equal(decoded(answer), folder.load().sample(1, 1, range(2))[:, 0])
+    assert np.array_equal(decoded(answer), folder.load().sample(nfe=1, seed=1, indices=range(2))[:, 0])
     with pytest.raises(urllib.error.HTTPError, match="400"):
         ask({"num_images": 10**6})
     register(finished_model(1), scores(20.0), backend)
@@ -338,7 +338,9 @@ def test_two_thousand_requests_sixteen_at_a_time(server):
     for request, (answer,) in zip(requests, answers, strict=True):
         key = tuple(request.values())
         if key not in known:
-            known[key] = model.sample(request["nfe"], request["seed"], range(request["num_images"]))[:, 0]
+            known[key] = model.sample(nfe=request["nfe"], seed=request["seed"], indices=range(request["num_images"]))[
+                :, 0
+            ]
         assert abs(decoded(answer).astype(int) - known[key]).max() <= 1
 
 

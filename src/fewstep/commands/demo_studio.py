@@ -115,7 +115,7 @@ class Studio:
         return width, height
 
     def _sample(self, model: Model, nfe: int, seed: int, label: int | None) -> np.ndarray:
-        return model.sample(nfe, seed, range(1), _told(model, label))
+        return model.sample(nfe=nfe, seed=seed, indices=range(1), labels=_told(model, label))
 
     def _edit(self, task: Task, picture: Image.Image, steps: int, seed: int, label: int | None) -> Image.Image:
         student = self.served.student

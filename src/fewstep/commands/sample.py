@@ -66,7 +66,9 @@ def sample(
 
     def generate(indices):
         labels = None if number is None else torch.full((len(indices),), number)
-        return generator.sample(nfe, seed, indices, labels, sampler, gamma=gamma, guidance=guidance)
+        return generator.sample(
+            nfe=nfe, seed=seed, indices=indices, labels=labels, sampler=sampler, gamma=gamma, guidance=guidance
+        )
 
     if output.suffix == ".npy":
         levels = generator.levels(nfe, sampler).tolist()

@@ -38,7 +38,7 @@ def sampling_settings(model: Model, sampler: str, nfes: Iterable[int], gamma: fl
     def setting(nfe: int) -> SamplingSetting:
         def generate(seed: int, indices: np.ndarray) -> np.ndarray:
             labels = asked_labels(indices, classes)
-            return model.sample(nfe, seed, indices, labels, sampler, gamma=gamma)
+            return model.sample(nfe=nfe, seed=seed, indices=indices, labels=labels, sampler=sampler, gamma=gamma)
 
         levels = model.levels(nfe, sampler).tolist()
         return SamplingSetting(model.spec.name, name, nfe, levels, generate, model.function, classes)

@@ -80,6 +80,10 @@ def kept_levels(
     return levels_from_json(known["levels"])
 
 
+def _generate(model: Model, nfe: int, levels: list[float], indices: Sequence[int]) -> np.ndarray:
+    return model.sample(nfe=nfe, seed=SEED, indices=indices, levels=levels)
+
+
 def _distance(model: Model, judge: Judge, nfe: int, levels: list[float], count: int, batch_size: int) -> float:
-    generate = partial(model.sample, nfe, SEED, levels=[SIGMA_MAX, *levels])
+    generate = partial(_generate, model, nfe, [SIGMA_MAX, *levels])
     return judge.distance(in_batches(generate, count, batch_size), seed=0)

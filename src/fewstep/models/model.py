@@ -33,6 +33,7 @@ from fewstep.models.description import (
     read_description,
     shapes_of,
 )
+from fewstep.models.samples import Samples
 from fewstep.models.spec import Levels, ModelSpec
 from fewstep.networks import build_network
 from fewstep.preconditioning import PRECONDITIONERS, Preconditioner, build_preconditioner
@@ -96,38 +97,41 @@ class Model:
     @torch.inference_mode()
     def sample(
         self,
-        nfe: int,
-        seed: int | Sequence[int],
-        indices: Sequence[int] | np.ndarray,
-        labels: Tensor | np.ndarray | None = None,
+        count: int = 16,
+        nfe: int = 1,
+        seed: int | Sequence[int] = 0,
+        labels: Tensor | np.ndarray | Sequence[int] | None = None,
+        *,
+        indices: Sequence[int] | np.ndarray | None = None,
         sampler: str | None = None,
         levels: Sequence[float] | Tensor | None = None,
         gamma: float = 0.0,
         guidance: float = 1.0,
-    ) -> np.ndarray:
+    ) -> Samples:
         """Samples of stored values (uint8 [B, C, H, W], or float32 [B, D]).
 
-        seed, indices: a sample is a function of the seed (one of all, or each its own) and its index, whatever the
-        batch. labels: [B] class
-        indices; a class-conditional model draws them where they are not given. gamma: of the sampler of this name.
+        count: how many. nfe: network evaluations of each. A sample is a function of the seed (one for all, or each its
+        own) and its index, whatever the batch; indices: those of the samples that are wanted, by default range(count).
+        labels: [B] class indices; a class-conditional model draws them if they are not given. gamma: of the sampler of
+        this name.
         guidance: strength of the labels, 1 as trained: of a student within the range that its recipe had; where a
         denoiser is sampled any, and each of its evaluations is of two batches in one.
         """
         sampler = self._sampler(sampler)
         levels = self.levels(nfe, sampler) if levels is None else self.check_levels(levels, count_levels(sampler, nfe))
-        rng = SampleRandomness(seed, indices, self.device)
+        rng = SampleRandomness(seed, range(count) if indices is None else indices, self.device)
         noise = rng.normal(self.space.shape)
         if gamma and sampler != "gamma":
             raise InvalidInput(f"gamma must be 0 with {sampler}, got {gamma:g}: only the sampler gamma uses it.")
         if sampler in DENOISER_SAMPLERS:
             x = DENOISER_SAMPLERS[sampler](self.denoiser(labels, rng, guidance), noise, levels, rng)
-            return self.space.decode(x)
+            return self.space.decode(x).view(Samples)
         function, boundary = self.conditioned(labels, rng, guidance), self.function.boundary
         if sampler == "gamma":
             x = sample_gamma(function, noise, levels, rng, gamma, boundary=boundary)
         else:
             x = sample_multistep(function, noise, levels, rng, boundary=boundary)
-        return self.space.decode(x)
+        return self.space.decode(x).view(Samples)
 
     @property
     def device(self) -> torch.device:

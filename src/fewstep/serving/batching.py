@@ -188,7 +188,7 @@ class BatchQueue:
         ]
         seeds, indices, labels = zip(*rows, strict=True)
         given = None if labels[0] is None else torch.tensor(labels)
-        return self.model.sample(first.order.nfe, seeds, indices, given)
+        return self.model.sample(nfe=first.order.nfe, seed=seeds, indices=indices, labels=given)
 
 
 def best_pace(speed_at: Callable[[int], float], largest: int = LARGEST) -> Pace:
@@ -213,6 +213,6 @@ def speed(model: Model, size: int) -> float:
     nfe, times = 1 if model.samplers[0] == "multistep" else 3, []
     for _ in range(ROUNDS):
         started = time.perf_counter()
-        model.sample(nfe, 0, range(size))
+        model.sample(nfe=nfe, seed=0, indices=range(size))
         times.append(time.perf_counter() - started)
     return nfe * size / min(times)

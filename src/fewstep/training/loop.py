@@ -383,7 +383,7 @@ def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
             )
         if leads and due["pictures"]:
             for nfe in job.recipe.picture_nfe:
-                log.picture(f"samples_nfe{nfe}", images, training.model().sample(nfe, seed=0, indices=range(64)))
+                log.picture(f"samples_nfe{nfe}", images, training.model().sample(nfe=nfe, seed=0, indices=range(64)))
         if leads and due["checkpoint"]:
             training.save()
     if leads:
