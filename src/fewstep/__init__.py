@@ -1,4 +1,4 @@
-"""Fewstep: one house for consistency models."""
+"""Fewstep trains, distills, judges and ships image generators of one to four network calls."""
 
 import os
 

@@ -251,6 +251,7 @@ def _naming_refusal(place: Path, needed_bytes: int) -> Iterator[None]:
 
 def _out_of_space_number(error: Exception) -> int | None:
     """The number in OUT_OF_SPACE of an error, whichever library raised it."""
+    # safetensors raises one class for all that fails, without errno: the system's number stands only in its text.
     return next((n for n in OUT_OF_SPACE if getattr(error, "errno", None) == n or f"os error {n})" in str(error)), None)
 
 
