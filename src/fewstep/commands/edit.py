@@ -42,7 +42,7 @@ def edit(task, output, model, env, dataset, images, nfe, seed, label, degrade, t
     """
     from fewstep.editing import build_task, draw_gallery, write_edited
     from fewstep.editing.edit_order import EditOrder, carry_out
-    from fewstep.pictures.files import save_picture
+    from fewstep.pictures.saving import save_picture
 
     _check_place(Path(output) / ("interpolate_images" if task == "interpolate" else task), images)
     _check_options(task, images, degrade, to, teacher)

@@ -54,7 +54,7 @@ def sample(
     from fewstep.console import progress_bar
     from fewstep.evaluation.sample_stream import in_batches, stream
     from fewstep.pictures.drawing import draw
-    from fewstep.pictures.files import save_picture
+    from fewstep.pictures.saving import save_picture
 
     check_output(output)
     model = model or champion_of_project(env, dataset)
@@ -81,7 +81,7 @@ def sample(
 
 def _classes(model) -> list[str]:
     """The number and name of each class that can be asked for."""
-    from fewstep.data.classes import numbered
+    from fewstep.data.class_names import numbered
 
     classes = model.space.classes
     if not model.spec.labels:

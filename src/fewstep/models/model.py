@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fewstep.data.classes import class_number
+from fewstep.data.class_names import class_number
 from fewstep.data.space import DataSpace
 from fewstep.diffusion.functions import Randomness
 from fewstep.diffusion.guidance import guided
