@@ -1,6 +1,7 @@
 """`fewstep sample`: pictures of a model's samples, or arrays of them."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,6 +9,11 @@ from fewstep.commands.error_messages import refusing
 from fewstep.commands.options import DATASET, ENV, MODEL, nfe_option
 from fewstep.commands.project import champion_of_project, check_folder, model_of
 from fewstep.support.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fewstep.models.model import Model
 
 
 @click.command()
@@ -38,7 +44,7 @@ def sample(
     guidance: float,
     gamma: float,
     batch_size: int,
-):
+) -> None:
     """Draw samples of a registered model: a picture of them (.png), or all of them as an array (.npy).
 
     An array is written batch by batch, and an interrupted one is taken up by the same command.
@@ -64,7 +70,7 @@ def sample(
         return
     number = None if label is None else generator.class_of(label)
 
-    def generate(indices):
+    def generate(indices: "np.ndarray") -> "np.ndarray":
         labels = None if number is None else torch.full((len(indices),), number)
         return generator.sample(nfe, seed, indices, labels, sampler, gamma=gamma, guidance=guidance)
 
@@ -79,7 +85,7 @@ def sample(
     click.echo(f"{count} samples in {output}")
 
 
-def _classes(model) -> list[str]:
+def _classes(model: "Model") -> list[str]:
     """The number and name of each class that can be asked for."""
     from fewstep.data.class_names import numbered
 
