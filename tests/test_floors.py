@@ -44,6 +44,22 @@ def test_every_import_is_of_a_declared_dependency():
     assert [name for name in sorted(others) if not makers.get(name, {name}) & declared] == []
 
 
+SHARED_NAMES = {
+    "__init__",
+    "nodes",  # of Kedro's pipelines, as Kedro lays them out
+    "pipeline",
+    "edm",  # a preconditioner and a layout of data: each is named in a configuration as its module is
+}
+
+
+def test_two_modules_have_two_names():
+    places: dict[str, list[str]] = {}
+    for file in sorted((PROJECT / "src" / "fewstep").rglob("*.py")):
+        places.setdefault(file.stem, []).append(str(file.relative_to(PROJECT)))
+    shared = {name: files for name, files in places.items() if len(files) > 1}
+    assert shared.keys() == SHARED_NAMES, {name: shared.get(name) for name in shared.keys() ^ SHARED_NAMES}
+
+
 @pytest.mark.slow
 def test_the_mathematics_runs_without_the_frameworks():
     code = (

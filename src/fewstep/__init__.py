@@ -1,6 +1,11 @@
-"""Fewstep: one house for consistency models."""
+"""Fewstep trains, distills, judges and ships image generators of one to four network calls."""
 
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fewstep.models.model import Model
+    from fewstep.tracking.backend import Backend
 
 __version__ = "0.1.0"
 
@@ -16,7 +21,7 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 
-def load(place: str, backend=None):
+def load(place: str, backend: "Backend | None" = None) -> "Model":
     """The model of a folder, `models:/fewstep-digits@champion` or `models:/fewstep-digits/2`, to `sample` from.
 
     backend: where MLflow keeps the registry; by default MLFLOW_TRACKING_URI or the working folder's mlflow.db. Raises

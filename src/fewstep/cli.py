@@ -1,6 +1,7 @@
 """The entry: what `kedro` has in this project, and `fewstep`."""
 
 import copy
+from typing import Any
 
 import click
 from kedro.framework.cli.project import run as kedro_run
@@ -25,7 +26,7 @@ def cli() -> None:
     """Commands of this project."""
 
 
-def check_known(**options) -> None:
+def check_known(**options: Any) -> None:
     """Raise InvalidInput for a runner, pipelines, nodes and data sets that `kedro run` was given and are not there."""
     check_runner(options["runner"] or RUNNERS[0], options["runner_params"] or {})
     names = [*filter(None, (options["pipeline"], *(options["pipelines"] or ())))]
@@ -55,7 +56,7 @@ def check_runner(name: str, arguments: dict) -> None:
     check_arguments(f"the runner {name}", runner, arguments)
 
 
-def run_journey(**options) -> None:
+def run_journey(**options: Any) -> None:
     """What `kedro run` does; without pipelines, those of the journey that the chosen recipe needs."""
     options["params"] = given_params(options["params"], options.pop("params_file"))
     check_known(**options)

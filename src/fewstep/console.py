@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 
@@ -17,7 +17,7 @@ class Lines:
         self.first: tuple[float, float] | None = None
         self.spoke_at, self.spoke_of = time.monotonic(), 0.0
 
-    def __call__(self, done: float, total: float, note: str = ""):
+    def __call__(self, done: float, total: float, note: str = "") -> None:
         now, fraction = time.monotonic(), done / max(total, 1)
         self.first = self.first or (now, fraction)
         if fraction < self.spoke_of + 0.1 and now < self.spoke_at + 30 and (fraction < 1 or self.spoke_of >= 1):
@@ -29,7 +29,7 @@ class Lines:
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator:
+def progress_bar(title: str) -> Generator[Callable[..., None]]:
     """A function of (done, total, note) that shows how far a long step is."""
     if not sys.stdout.isatty():
         yield Lines(title)

@@ -4,6 +4,8 @@ from typing import Any
 
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
 
 from fewstep.config.parameters import DataParameters, EvaluationParameters
 from fewstep.data import expected_space
@@ -29,11 +31,11 @@ class RunChecks:
         self.params: dict[str, Any] = {}  # of the command line
 
     @hook_impl
-    def after_catalog_created(self, catalog):
+    def after_catalog_created(self, catalog: CatalogProtocol) -> None:
         catalog["workplace"] = WorkplaceDataset(catalog)
 
     @hook_impl
-    def before_pipeline_run(self, run_params, pipeline, catalog):
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         self.catalog, self.pipeline, self.params = catalog, pipeline, run_params["runtime_params"] or {}
         self.recipes = [catalog.load(name) for name in sorted(pipeline.inputs()) if _is_recipe(name)]
         for recipe in self.recipes:
@@ -46,13 +48,13 @@ class RunChecks:
             self._check_data()
 
     @hook_impl
-    def after_dataset_saved(self, dataset_name):
+    def after_dataset_saved(self, dataset_name: str) -> None:
         if dataset_name == "images":
             self._check_disk("images")
             self._check_data()
 
     @hook_impl
-    def before_node_run(self, catalog, inputs):
+    def before_node_run(self, catalog: CatalogProtocol, inputs: dict[str, Any]) -> dict[str, Any]:
         """What was made in this run meets what was there. A report of another model is left out, and said so."""
         found = {name: it for name, it in inputs.items() if is_linked(name) or _is_recipe(name)}
         left_out = {"report": None} if any(each.of == "report" for each in disagreements(found)) else {}
@@ -65,7 +67,7 @@ class RunChecks:
         return left_out
 
     @hook_impl
-    def after_pipeline_run(self, run_params, pipeline, catalog):
+    def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         made = pipeline.all_outputs()
         for name in SHOWN:
             if name in made:

@@ -96,7 +96,7 @@ def launch(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
     return run_dir / "model"
 
 
-def _train_here(job, run_dir, settings):
+def _train_here(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
     import torch
 
     from fewstep.training.loop import Worker, train
@@ -159,6 +159,7 @@ def _leave_out_dashboard():
     """Ray starts its process without a dashboard too, only to ask clouds' metadata services where it runs, with usage
     statistics off as well. In its place stands an address that refuses, so that those who ask for it need not wait.
     """
+    # Private: no public option of ray.init, and no variable, leaves this process out.
     from ray._private import ray_constants
     from ray._private.node import Node
 

@@ -1,8 +1,8 @@
 """Kedro's settings of the project."""
 
 from fewstep.hooks import RunChecks
-from fewstep.pipelines.claims import Claims
 from fewstep.pipelines.config_loader import Context, RecipeConfigLoader
+from fewstep.pipelines.run_claims import Claims
 
 HOOKS = (RunChecks(), Claims())
 CONFIG_LOADER_CLASS = RecipeConfigLoader

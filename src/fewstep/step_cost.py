@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -83,7 +83,7 @@ def passes_of_a_sample(job: Job, device: torch.device) -> float:
 
 
 @contextmanager
-def trial_of(job: Job, batch: int, device: torch.device) -> Iterator[Training]:
+def trial_of(job: Job, batch: int, device: torch.device) -> Generator[Training]:
     """The training of a job, by one worker that takes so many samples at once; nothing is kept of it."""
     numbers = replace(job.recipe.training, batch_size=batch, micro_batch_size=0)
     with TemporaryDirectory() as folder:
@@ -107,7 +107,7 @@ def _seconds_of_step(training: Training) -> float:
 
 
 @contextmanager
-def cpu_threads(count: int) -> Iterator[None]:
+def cpu_threads(count: int) -> Generator[None]:
     """So many threads for torch's operations, meanwhile."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
@@ -118,12 +118,12 @@ def cpu_threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def _keeping(training: Training) -> Iterator[dict[int, int]]:
+def _keeping(training: Training) -> Generator[dict[int, int]]:
     """{place in memory: bytes} of what autograd keeps meanwhile, beside the weights."""
     known = {p.untyped_storage().data_ptr() for p in training.step_module.parameters()}
     kept: dict[int, int] = {}
 
-    def keep(tensor):
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in known:
             kept[storage.data_ptr()] = storage.nbytes()

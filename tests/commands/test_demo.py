@@ -171,7 +171,7 @@ def test_a_large_file_is_refused(model, tmp_path):
 @pytest.mark.check
 def test_a_moved_slider_makes_other_pictures(page, tmp_path):
     words = page.value("document.body.innerText")
-    assert "seed" in words and "steps (network evaluations)" in words
+    assert "seed" in words and "network evaluations (NFE)" in words
     before = page.value(SHOWN)
     x, y = place_of(page, "document.querySelectorAll('input[type=range]')[0]")
     page.click(x, y)

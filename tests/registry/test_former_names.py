@@ -10,7 +10,7 @@ from click.testing import CliRunner
 import fewstep
 from fewstep.cli import main
 from fewstep.models.model import Model
-from fewstep.registry import history, load_registered, names, register, register_teacher, registered_name, sync
+from fewstep.registry import history, load_registered, model_names, register, register_teacher, registered_name, sync
 from fewstep.registry.package import CODE_SEAL, PACKAGE, PACKAGE_SEAL
 
 OLD = "models:/onestep-digits@champion"
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 def old_record(backend, finished_model, scores, monkeypatch):
     """The record of a student and its teacher in a registry as it was then."""
     with monkeypatch.context() as then:
-        then.setattr(names, "PREFIX", names.FORMERLY)
+        then.setattr(model_names, "PREFIX", model_names.FORMERLY)
         teacher = register_teacher(finished_model(teacher=True), scores(26.0), backend)
         record = register(finished_model(), scores(26.0), backend, teacher=teacher)
     client = backend.client()

@@ -75,9 +75,9 @@ class Studio:
         beside = f"its teacher `{served.teacher.sha256[:12]}`" if served.teacher else "no teacher beside it"
         return f"**{version}**{followed}: {student.spec.name}, `{student.sha256[:12]}`, {beside}"
 
-    def draw(self, seed: int, steps: int, label: int | None = None) -> Image.Image:
+    def draw(self, seed: int, nfe: int, label: int | None = None) -> Image.Image:
         """The student's picture of a seed."""
-        return shown(self._sample(self.served.student, steps, seed, label)[0])
+        return shown(self._sample(self.served.student, nfe, seed, label)[0])
 
     def draw_teacher(self, seed: int, nfe: int, label: int | None = None) -> Image.Image | None:
         """The teacher's, from the same noise. nfe: odd, for Heun."""
@@ -85,21 +85,21 @@ class Studio:
         return teacher and shown(self._sample(teacher, nfe, seed, label)[0])
 
     def inpaint(
-        self, picture: Image.Image, missing: np.ndarray, steps: int, seed: int, label: int | None = None
+        self, picture: Image.Image, missing: np.ndarray, nfe: int, seed: int, label: int | None = None
     ) -> Image.Image:
         """picture: as drawn here, or of the model's size. missing: [H, W] of any size, above 0 where painted over."""
         mask = Image.fromarray(np.where(missing > 0, 255, 0).astype(np.uint8)).resize(self._size, Image.Resampling.BOX)
         covered = torch.from_numpy(np.asarray(mask) >= 64)  # a quarter of a pixel is enough
-        return self._edit(build_task("inpaint", {"mask": covered}), picture, steps, seed, label)
+        return self._edit(build_task("inpaint", {"mask": covered}), picture, nfe, seed, label)
 
-    def stroke(self, painting: Image.Image, steps: int, seed: int, label: int | None = None) -> Image.Image:
+    def stroke(self, painting: Image.Image, nfe: int, seed: int, label: int | None = None) -> Image.Image:
         """An image after a painting."""
-        return self._edit(build_task("stroke"), painting, steps, seed, label)
+        return self._edit(build_task("stroke"), painting, nfe, seed, label)
 
-    def interpolate(self, seed: int, other: int, frames: int, steps: int, label: int | None = None) -> Image.Image:
+    def interpolate(self, seed: int, other: int, frames: int, nfe: int, label: int | None = None) -> Image.Image:
         """A strip of images from one seed's to another's."""
         student, task = self.served.student, Interpolate(frames=frames)
-        made = interpolate(student, task, seed_ends(student, (seed, other)), steps, _told(student, label))
+        made = interpolate(student, task, seed_ends(student, (seed, other)), nfe, _told(student, label))
         return shown(np.concatenate(list(student.space.decode(made)), axis=2))
 
     @property
@@ -117,11 +117,11 @@ class Studio:
     def _sample(self, model: Model, nfe: int, seed: int, label: int | None) -> np.ndarray:
         return model.sample(nfe=nfe, seed=seed, indices=range(1), labels=_told(model, label))
 
-    def _edit(self, task: Task, picture: Image.Image, steps: int, seed: int, label: int | None) -> Image.Image:
+    def _edit(self, task: Task, picture: Image.Image, nfe: int, seed: int, label: int | None) -> Image.Image:
         student = self.served.student
         small = picture.convert(PIXELS[student.space.shape[0]]).resize(self._size, Image.Resampling.BOX)
         given = np.asarray(small).reshape(1, *small.size[::-1], -1).transpose(0, 3, 1, 2)
-        edited = edit_images(student, task, student.space.encode(given), steps, seed, _told(student, label))
+        edited = edit_images(student, task, student.space.encode(given), nfe, seed, _told(student, label))
         return shown(student.space.decode(edited)[0])
 
     def _beside(self, student: Model, number: int | None) -> Pair:

@@ -1,6 +1,8 @@
 """`fewstep edit`: tasks of editing on pictures in files."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -9,6 +11,11 @@ from fewstep.commands.error_messages import refusing
 from fewstep.commands.options import DATASET, ENV, MODEL, nfe_option
 from fewstep.commands.project import champion_of_project, model_of
 from fewstep.support.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from fewstep.data import DataSpace
+    from fewstep.editing.tasks import Task
+    from fewstep.models.model import Model
 
 
 @click.command()
@@ -30,7 +37,21 @@ from fewstep.support.errors import InvalidInput
 @click.option("--frames", default=None, type=int, help="interpolate: how many, both ends among them.")
 @click.option("--to", default=None, type=int, help="interpolate: the seed at the other end.  [default: seed + 1]")
 @click.option("--teacher", default=None, help="interpolate between two images: what carries them to noise.")
-def edit(task, output, model, env, dataset, images, nfe, seed, label, degrade, to, teacher, **options) -> None:
+def edit(
+    task: str,
+    output: str,
+    model: str | None,
+    env: str | None,
+    dataset: str | None,
+    images: tuple[str, ...],
+    nfe: int,
+    seed: int,
+    label: str | None,
+    degrade: bool,
+    to: int | None,
+    teacher: str | None,
+    **options: Any,
+) -> None:
     """Edit images by a student: inpaint, colorize, superresolve, stroke, denoise or interpolate.
 
     The folder OUTPUT gets the edited images and sheet.png, before and after. interpolate has two seeds, or two images.
@@ -42,7 +63,7 @@ def edit(task, output, model, env, dataset, images, nfe, seed, label, degrade, t
     """
     from fewstep.editing import build_task, draw_gallery, write_edited
     from fewstep.editing.edit_order import EditOrder, carry_out
-    from fewstep.pictures.files import save_picture
+    from fewstep.pictures.saving import save_picture
 
     _check_place(Path(output) / ("interpolate_images" if task == "interpolate" else task), images)
     _check_options(task, images, degrade, to, teacher)
@@ -59,7 +80,7 @@ def edit(task, output, model, env, dataset, images, nfe, seed, label, degrade, t
     click.echo(f"{len(trial.edited)} images and sheet.png in {output}")
 
 
-def _beside(student, teacher: str | None):
+def _beside(student: "Model", teacher: str | None) -> "Model | None":
     """The teacher that was named, if one was; a line says so where another one taught the student."""
     if not teacher:
         return None
@@ -69,14 +90,14 @@ def _beside(student, teacher: str | None):
     return model
 
 
-def _check_place(edited: Path, images) -> None:
+def _check_place(edited: Path, images: Sequence[str]) -> None:
     """Raise ValueError where images are in the folder that the edited ones are written to."""
     place = edited.resolve()
     if any(place in (Path(image).resolve(), Path(image).resolve().parent) for image in images):
         raise InvalidInput(f"OUTPUT must not be the folder of the images, got {place}.")
 
 
-def _read(sources, task, space) -> tuple[list[str], np.ndarray | None]:
+def _read(sources: Sequence[str], task: "Task", space: "DataSpace") -> tuple[list[str], np.ndarray | None]:
     """Names and images of pictures, or folders of them, that the task is given."""
     from fewstep.editing import read_images
 
@@ -85,7 +106,7 @@ def _read(sources, task, space) -> tuple[list[str], np.ndarray | None]:
     return [name for names, _ in found for name in names], np.concatenate([i for _, i in found]) if found else None
 
 
-def _check_options(task: str, images, degrade: bool, to: int | None, teacher: str | None) -> None:
+def _check_options(task: str, images: Sequence[str], degrade: bool, to: int | None, teacher: str | None) -> None:
     """Raise ValueError for what this task, of these images, has no use for."""
     between = task == "interpolate"
     options = (  # what it is called, whether it is given, whether it has a use, and where it has one

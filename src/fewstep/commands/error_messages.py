@@ -5,6 +5,7 @@ import errno
 import os
 import traceback
 from collections.abc import Callable, Iterator
+from typing import IO, Any
 
 import click
 from kedro.config import MissingConfigException
@@ -22,7 +23,7 @@ MACHINE += (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 class Message(click.ClickException):
     """An error that the user can put right, as one line."""
 
-    def show(self, file=None) -> None:
+    def show(self, file: IO[Any] | None = None) -> None:
         if os.environ.get(TRACEBACK) == "1":
             _print_traceback(self.__cause__)
         click.secho(f"Error: {self.message}", fg="red", err=True)
@@ -31,7 +32,7 @@ class Message(click.ClickException):
 class Bug(click.ClickException):
     """Any other error: its traceback, and where to report it."""
 
-    def show(self, file=None) -> None:
+    def show(self, file: IO[Any] | None = None) -> None:
         _print_traceback(self.__cause__)
         click.echo(f"This is a bug in Fewstep {fewstep.__version__}. Please report it to {TRACKER}.", err=True)
 
@@ -42,7 +43,7 @@ def refusing(command: click.Command, check: Callable[..., None] = lambda **_: No
     own = command.callback
     assert own is not None
 
-    def callback(*args, **kwargs):
+    def callback(*args: Any, **kwargs: Any) -> Any:
         try:
             check(**kwargs)
             return own(*args, **kwargs)

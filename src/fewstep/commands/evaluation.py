@@ -2,8 +2,9 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -15,6 +16,8 @@ from fewstep.support.errors import InvalidInput
 from fewstep.support.files import write_json
 
 if TYPE_CHECKING:
+    from fewstep.data.store import ArrayStore
+    from fewstep.evaluation.features import Extractor
     from fewstep.evaluation.results import Evaluation
 
 
@@ -42,7 +45,15 @@ if TYPE_CHECKING:
 )
 @click.option("--output", default=None, type=click.Path(path_type=Path, dir_okay=False), help="Keep scores.json here.")
 def evaluate(
-    source: str, env: str | None, dataset: str | None, nfe, sampler, count, seeds, beside, output: Path | None
+    source: str,
+    env: str | None,
+    dataset: str | None,
+    nfe: tuple[int, ...],
+    sampler: str | None,
+    count: int | None,
+    seeds: tuple[int, ...],
+    beside: tuple[Path, ...],
+    output: Path | None,
 ) -> None:
     """Scores of a registered model, of a finished model's folder, of pictures (a folder, a zip, a tar), or of
     samples (.npy, .npz).
@@ -64,19 +75,18 @@ def evaluate(
     usual = (
         others[0].measurement if others else measurement_of(images, extractor, evaluation.count, evaluation.full_seeds)
     )
-    sizes = {"count": count or usual.count, "seeds": seeds or usual.seeds}
+    sizes: dict[str, Any] = {"count": count or usual.count, "seeds": seeds or usual.seeds}
     of_model = source.startswith("models:/") or (Path(source) / "model.json").is_file()
-    if not of_model:
-        if nfe or sampler:
-            raise InvalidInput(f"--nfe and --sampler are for models, and {source} holds samples: leave them out.")
-        samples = _samples(Path(source).expanduser(), images)
-        if not count:
-            sizes["count"] = min(sizes["count"], len(samples) // len(sizes["seeds"]))
+    if not of_model and (nfe or sampler):
+        raise InvalidInput(f"--nfe and --sampler are for models, and {source} holds samples: leave them out.")
+    samples = None if of_model else _samples(Path(source).expanduser(), images)
+    if samples is not None and not count:
+        sizes["count"] = min(sizes["count"], len(samples) // len(sizes["seeds"]))
     measured = measurement_of(images, extractor, **sizes)
     for file, other in zip(beside, others, strict=True):  # before any work
         if found := measured.difference(other.measurement):
             raise InvalidInput(incomparable(source, str(file), found))
-    if of_model:
+    if samples is None:
         found = _of_model(source, images, extractor, nfe or (1,), sampler, evaluation.batch_size, sizes)
     else:
         found = evaluate_given(samples, Path(source).name, images, extractor, **sizes)
@@ -94,7 +104,15 @@ def _read_scores(file: Path) -> "Evaluation":
         raise InvalidInput(f"--beside must be a scores.json, got {file} ({problem}).") from None
 
 
-def _of_model(source: str, images, extractor, nfe, sampler, batch_size: int, sizes: dict) -> "Evaluation":
+def _of_model(
+    source: str,
+    images: "ArrayStore",
+    extractor: "Extractor | None",
+    nfe: Sequence[int],
+    sampler: str | None,
+    batch_size: int,
+    sizes: dict[str, Any],
+) -> "Evaluation":
     from fewstep.console import progress_bar
     from fewstep.evaluation.ladder import evaluate
     from fewstep.evaluation.sampling import sampling_settings
@@ -114,7 +132,7 @@ def _of_model(source: str, images, extractor, nfe, sampler, batch_size: int, siz
         return evaluate(settings, images, extractor, **sizes, batch_size=batch_size, on_progress=bar)
 
 
-def _samples(source: Path, images) -> np.ndarray:
+def _samples(source: Path, images: "ArrayStore") -> np.ndarray:
     """Those of an array, or of pictures read as the data's own were. ValueError where they are of another kind."""
     from fewstep.data.given import read_given, reader_for
     from fewstep.data.store import DTYPES

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,10 @@ from fewstep.commands.options import DATASET, ENV, MODEL, nfe_option
 from fewstep.commands.project import champion_of_project, check_folder, context_of
 from fewstep.pipelines.places import command_of, place_of
 from fewstep.support.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from fewstep.data.store import ArrayStore
+    from fewstep.models.model import Model, SavedModel
 
 
 @click.command(name="import")
@@ -73,7 +78,7 @@ def import_model(
         click.echo(_network(saved))
 
 
-def _saved(model, target: Path):
+def _saved(model: "Model", target: Path) -> "SavedModel":
     target.parent.mkdir(parents=True, exist_ok=True)
     return model.save(target)
 
@@ -90,7 +95,7 @@ def _options(config: Path | None) -> dict | None:
         raise InvalidInput(f"--config {config} cannot be read as JSON: {problem}") from None
 
 
-def _beside(model, images, env: str | None):
+def _beside(model: "Model", images: "ArrayStore", env: str | None) -> "Model":
     """The model as one of these data: their hash, their names of classes. ValueError where they do not fit."""
     mine, theirs = model.space, images.space
     if mine.shape != theirs.shape:
@@ -106,7 +111,7 @@ def _beside(model, images, env: str | None):
     return replace(model, space=space, spec=replace(model.spec, data_sha256=images.sha256))
 
 
-def _network(model) -> str:
+def _network(model: "SavedModel") -> str:
     from omegaconf import OmegaConf
 
     from fewstep.networks import settings_of

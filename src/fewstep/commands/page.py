@@ -8,12 +8,13 @@ from typing import Any
 
 import gradio as gr  # pyright: ignore[reportMissingImports] (of the extra "demo")
 import numpy as np
+from PIL import Image
 
 from fewstep.commands.demo_studio import Studio, check_upload
-from fewstep.data.classes import numbered
+from fewstep.data.class_names import numbered
 from fewstep.support.errors import UserError
 
-LARGEST_SEED, MOST_STEPS, MOST_FRAMES, TEACHER_NFE, ANY = 9999, 10, 16, 35, -1
+LARGEST_SEED, MOST_NFE, MOST_FRAMES, TEACHER_NFE, ANY = 9999, 10, 16, 35, -1
 EVERY = 10  # seconds from one look at the registry to the next
 EXACT: dict[str, Any] = {"type": "pil", "format": "png"}  # WebP, otherwise sent, changes pixels that are to stay
 
@@ -23,13 +24,13 @@ class Controls:
     """What every tab looks at. fresh: the page is new, or another version is served."""
 
     seed: gr.Slider
-    steps: gr.Slider
+    nfe: gr.Slider
     label: gr.Dropdown
     fresh: Sequence
 
     @property
     def values(self) -> list:
-        return [self.seed, self.steps, self.label]
+        return [self.seed, self.nfe, self.label]
 
 
 def build_page(studio: Studio) -> gr.Blocks:
@@ -40,11 +41,11 @@ def build_page(studio: Studio) -> gr.Blocks:
             again = gr.Button("reload the model", scale=0)
         with gr.Row():
             seed = gr.Slider(0, LARGEST_SEED, 0, step=1, label="seed")
-            steps = gr.Slider(1, MOST_STEPS, 1, step=1, label="steps (network evaluations)")
+            nfe = gr.Slider(1, MOST_NFE, 1, step=1, label="network evaluations (NFE)")
             label = _labels(studio)
         _show(studio.reload, [], words, [again.click, gr.Timer(EVERY).tick, page.load])
         _show(lambda: _labels(studio), [], label, [words.change])
-        controls = Controls(seed, steps, label, [page.load, words.change])
+        controls = Controls(seed, nfe, label, [page.load, words.change])
         for name, fill in TABS.items():
             with gr.Tab(name):
                 fill(studio, controls)
@@ -64,7 +65,7 @@ def _make(studio: Studio, controls: Controls) -> None:
     _show(_drawing(studio), controls.values, made, [*_changes(controls.values), *controls.fresh])
     who = [controls.seed, controls.label]
 
-    def teach(seed, label):
+    def teach(seed: int, label: int) -> Image.Image | None:
         return studio.draw_teacher(int(seed), TEACHER_NFE, _label(label))
 
     _show(teach, who, taught, [*_changes(who), *controls.fresh])
@@ -74,23 +75,24 @@ def _inpaint(studio: Studio, controls: Controls) -> None:
     with gr.Row():
         canvas, made = _canvas(studio, "paint over what is to be made anew"), _picture("inpainted")
 
-    def inpaint(edit, seed, steps, label):
-        # of another seed: that of the picture would make it once more
-        missing = painted_over(edit) if edit and edit["background"] else None
-        if missing is None:
+    def inpaint(edit: dict[str, Any] | None, seed: int, nfe: int, label: int) -> Image.Image | None:
+        if not edit or not edit["background"] or (missing := painted_over(edit)) is None:
             return None
-        return studio.inpaint(edit["background"], missing, int(steps), int(seed) + 1, _label(label))
+        # of another seed: that of the picture would make it once more
+        return studio.inpaint(edit["background"], missing, int(nfe), int(seed) + 1, _label(label))
 
     _show(_drawing(studio), controls.values, canvas, [*_changes([controls.seed, controls.label]), *controls.fresh])
-    _show(inpaint, [canvas, *controls.values], made, [canvas.input, *_changes([canvas, controls.steps])])
+    _show(inpaint, [canvas, *controls.values], made, [canvas.input, *_changes([canvas, controls.nfe])])
 
 
 def _stroke(studio: Studio, controls: Controls) -> None:
     with gr.Row():
         canvas, made = _canvas(studio, "paint, and it becomes an image"), _picture("after the painting")
 
-    def stroke(edit, seed, steps, label):
-        return edit and edit["composite"] and studio.stroke(edit["composite"], int(steps), int(seed), _label(label))
+    def stroke(edit: dict[str, Any] | None, seed: int, nfe: int, label: int) -> Image.Image | None:
+        if not edit or not edit["composite"]:
+            return None
+        return studio.stroke(edit["composite"], int(nfe), int(seed), _label(label))
 
     _show(_drawing(studio), controls.values, canvas, controls.fresh)
     _show(stroke, [canvas, *controls.values], made, [canvas.input, *_changes([canvas, *controls.values])])
@@ -102,8 +104,8 @@ def _interpolate(studio: Studio, controls: Controls) -> None:
         frames = gr.Slider(2, MOST_FRAMES, 8, step=1, label="frames")
     strip = _picture("from one seed to the other")
 
-    def interpolate(seed, steps, label, other, frames):
-        return studio.interpolate(int(seed), int(other), int(frames), int(steps), _label(label))
+    def interpolate(seed: int, nfe: int, label: int, other: int, frames: int) -> Image.Image:
+        return studio.interpolate(int(seed), int(other), int(frames), int(nfe), _label(label))
 
     inputs = [*controls.values, other, frames]
     _show(interpolate, inputs, strip, [*_changes(inputs), *controls.fresh])
@@ -131,7 +133,7 @@ def theme() -> gr.themes.Base:
 def looking_first(read: Callable) -> Callable:
     """How an editor reads a picture, once its size was looked at. The picture: its bytes, or where they are."""
 
-    def look_and_read(file, *more, **options):
+    def look_and_read(file: Any, *more: Any, **options: Any) -> Any:
         if file is not None:
             shown(check_upload)(BytesIO(file) if isinstance(file, bytes) else Path(file.path))
         return read(file, *more, **options)
@@ -142,7 +144,7 @@ def looking_first(read: Callable) -> Callable:
 def shown(function: Callable) -> Callable:
     """The function, whose sentences about what a person can mend are shown on the page."""
 
-    def call(*given):
+    def call(*given: Any) -> Any:
         try:
             return function(*given)
         except UserError as problem:
@@ -151,21 +153,21 @@ def shown(function: Callable) -> Callable:
     return call
 
 
-def _show(function: Callable, inputs: list, output, events: Sequence) -> None:
+def _show(function: Callable, inputs: list, output: gr.components.Component, events: Sequence) -> None:
     """What the function makes, at once after these events."""
     how: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
     gr.on(events, shown(function), inputs, output, **how)
 
 
 def _drawing(studio: Studio) -> Callable:
-    return lambda seed, steps, label: studio.draw(int(seed), int(steps), _label(label))
+    return lambda seed, nfe, label: studio.draw(int(seed), int(nfe), _label(label))
 
 
 def _changes(components: Sequence) -> list:
     return [component.change for component in components]
 
 
-def _label(number) -> int | None:
+def _label(number: int) -> int | None:
     return None if number == ANY else int(number)
 
 

@@ -16,10 +16,13 @@ from fewstep.pipelines.places import command_of
 from fewstep.support.errors import InvalidInput, UserError
 
 if TYPE_CHECKING:
+    from kedro.io import CatalogProtocol
+
     from fewstep.config.parameters import Parameters
     from fewstep.data.store import ArrayStore
     from fewstep.launch import LaunchSettings
     from fewstep.models.model import SavedModel
+    from fewstep.step_cost import Cost
     from fewstep.training.job import Job
     from fewstep.training.recipe import Recipe
 
@@ -71,7 +74,7 @@ def plan(env: str | None, params: str, params_file: Path | None, steps: int, sec
 plan.params = with_params(plan.params)
 
 
-def _stages(names: list[str], catalog) -> Iterator[str]:
+def _stages(names: list[str], catalog: "CatalogProtocol") -> Iterator[str]:
     """Each with its inputs: there, made by a stage before it, or missing."""
     from kedro.framework.project import pipelines
 
@@ -86,7 +89,7 @@ def _stages(names: list[str], catalog) -> Iterator[str]:
         yield f"{name:9} {', '.join(states) or 'no inputs'} -> {', '.join(outputs) or 'the tracking store'}"
 
 
-def _data(given: "Parameters", catalog) -> Iterator[str]:
+def _data(given: "Parameters", catalog: "CatalogProtocol") -> Iterator[str]:
     """What was found when they were ingested, or where they will come from."""
     from fewstep.data import describe
 
@@ -109,7 +112,9 @@ def _differences(given: "Parameters", base: "Parameters") -> Iterator[str]:
         yield "none"
 
 
-def _jobs(roles: list[str], given: "Parameters", catalog, folder: Path) -> "Iterator[tuple[str, Job]]":
+def _jobs(
+    roles: list[str], given: "Parameters", catalog: "CatalogProtocol", folder: Path
+) -> "Iterator[tuple[str, Job]]":
     """Each training, on data and from a teacher that are random where they are not there yet."""
     from fewstep.training.job import Job
 
@@ -195,7 +200,7 @@ def waiting_threads(threads: int, together: float, alone: float, steps: int) -> 
         )
 
 
-def _fitting(cost, whole: int, size: int) -> int:
+def _fitting(cost: "Cost", whole: int, size: int) -> int:
     """The most samples at once, whole halved, that fit on a GPU of this size."""
     while whole > 1 and whole % 2 == 0 and (cost.gpu(whole) or 10**9) > size:
         whole //= 2

@@ -2,13 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fewstep import load
 from fewstep.pipelines.places import command_of, place_of
 from fewstep.support.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from fewstep.data.store import ArrayStore
+    from fewstep.evaluation.features import Extractor
+    from fewstep.models.model import Model
     from fewstep.pipelines.config_loader import Context
 
 LONGEST = 200  # bytes of a file's name: partial files have longer ones
@@ -65,7 +68,7 @@ def champion_of_project(env: str | None = None, dataset: str | None = None) -> s
     return f"models:/{registered_project(env, dataset)[1]}@champion"
 
 
-def needed(context, name: str, by: str):
+def needed(context: "Context", name: str, by: str) -> Any:
     """What ingest makes under a name; ValueError with its command where it is not there. by: as "scores need"."""
     if not context.catalog.exists(name):
         make = command_of("ingest", context.typed.env)
@@ -75,16 +78,16 @@ def needed(context, name: str, by: str):
     return context.catalog.load(name)
 
 
-def judged_by(context, by: str) -> tuple:
+def judged_by(context: "Context", by: str) -> "tuple[ArrayStore, Extractor]":
     """Images and the features that scores of them are measured by, which belong together. by: as in `needed`."""
     found = {name: needed(context, name, by) for name in ("images", "extractor")}
     from fewstep.pipelines.agreement import check_together
 
     check_together(found, context.catalog, context.config_loader.runtime_params)
-    return tuple(found.values())
+    return found["images"], found["extractor"]
 
 
-def others_with(context, name: str) -> list[str]:
+def others_with(context: "Context", name: str) -> list[str]:
     """The data sets that have what this one lacks."""
     parts, dataset = list(place_of(context.catalog, name).parts), context.typed.dataset
     place = parts.index(dataset)
@@ -101,6 +104,6 @@ def check_folder(file: Path) -> None:
         raise InvalidInput(f"there is no folder {file.parent} to write {file.name} to: make it, or name another place.")
 
 
-def model_of(place: str):
+def model_of(place: str) -> "Model":
     """A registered model, or that of a folder, on the best device there is."""
     return load(place)

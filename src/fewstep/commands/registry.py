@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from fewstep.commands.options import DATASET, ENV
 from fewstep.commands.project import context_of, contexts_of, judged_by, others_with, registered_project
 from fewstep.pipelines.places import command_of, place_of
 from fewstep.support.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from kedro.io import CatalogProtocol
 
 SHOWN = {"sheet": "scores", "ladder": "scores", "report": "report"}  # and what names the weights that it is of
 REASON = click.option("--reason", default="", help="Kept in the history.")
@@ -171,14 +175,14 @@ for command in (list_versions, sync, history, rollback, promote):
 COMMANDS = (registry,)
 
 
-def _models(catalog) -> list[tuple]:
+def _models(catalog: "CatalogProtocol") -> list[tuple]:
     """Records and folders: the student's, with what shows it, and its teacher's where it has one."""
     record = catalog.load("registration")
     taught_by = [(record["teacher"], place_of(catalog, "teacher"))] if "teacher" in record else []
     return [*taught_by, (record, place_of(catalog, "student"), *_shown(catalog))]
 
 
-def _shown(catalog) -> list[Path]:
+def _shown(catalog: "CatalogProtocol") -> list[Path]:
     """What shows a registered student and is here, where what it was made with names the same weights."""
     sha256 = catalog.load("registration")["model_sha256"]
     return [
@@ -188,7 +192,7 @@ def _shown(catalog) -> list[Path]:
     ]
 
 
-def _keep_moves(catalog, name: str) -> None:
+def _keep_moves(catalog: "CatalogProtocol", name: str) -> None:
     from fewstep.registry import history as moves_of
 
     catalog.save("promotions", {"name": name, "moves": moves_of(catalog.load("tracking"), name)})

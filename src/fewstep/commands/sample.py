@@ -1,6 +1,7 @@
 """`fewstep sample`: pictures of a model's samples, or arrays of them."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,6 +9,11 @@ from fewstep.commands.error_messages import refusing
 from fewstep.commands.options import DATASET, ENV, MODEL, nfe_option
 from fewstep.commands.project import champion_of_project, check_folder, model_of
 from fewstep.support.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fewstep.models.model import Model
 
 
 @click.command()
@@ -38,7 +44,7 @@ def sample(
     guidance: float,
     gamma: float,
     batch_size: int,
-):
+) -> None:
     """Draw samples of a registered model: a picture of them (.png), or all of them as an array (.npy).
 
     An array is written batch by batch, and an interrupted one is taken up by the same command.
@@ -54,7 +60,7 @@ def sample(
     from fewstep.console import progress_bar
     from fewstep.evaluation.sample_stream import in_batches, stream
     from fewstep.pictures.drawing import draw
-    from fewstep.pictures.files import save_picture
+    from fewstep.pictures.saving import save_picture
 
     check_output(output)
     model = model or champion_of_project(env, dataset)
@@ -64,7 +70,7 @@ def sample(
         return
     number = None if label is None else generator.class_of(label)
 
-    def generate(indices):
+    def generate(indices: "np.ndarray") -> "np.ndarray":
         labels = None if number is None else torch.full((len(indices),), number)
         return generator.sample(
             nfe=nfe, seed=seed, indices=indices, labels=labels, sampler=sampler, gamma=gamma, guidance=guidance
@@ -81,9 +87,9 @@ def sample(
     click.echo(f"{count} samples in {output}")
 
 
-def _classes(model) -> list[str]:
+def _classes(model: "Model") -> list[str]:
     """The number and name of each class that can be asked for."""
-    from fewstep.data.classes import numbered
+    from fewstep.data.class_names import numbered
 
     classes = model.space.classes
     if not model.spec.labels:

@@ -81,7 +81,7 @@ def _check_agreement(name: str, catalog: Any) -> None:
 
 
 def _versions(catalog: Any) -> Iterator[Check]:
-    from fewstep.registry.names import model_name, teacher_name
+    from fewstep.registry.model_names import model_name, teacher_name
     from fewstep.registry.versions import load_version
 
     backend, dataset = catalog.load("tracking"), catalog.load("params:dataset")

@@ -53,6 +53,7 @@ def line_of(file: Path, names: list[str]) -> int | None:
 
 def _explain(problem: MarkedYAMLError, lines: list[str]) -> str:
     """Where and what, in our words."""
+    # PyYAML has one class for all that its scanner finds, and one for its parser: only their words tell faults apart.
     place, context, said = problem.problem_mark, problem.context_mark, str(problem.problem)
     if place is None:
         return said

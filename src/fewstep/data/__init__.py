@@ -8,7 +8,6 @@ from typing import Any, cast
 import numpy as np
 
 from fewstep.data.cifar10 import Cifar10
-from fewstep.data.description import counted, describe
 from fewstep.data.digits import Digits
 from fewstep.data.folder import Folder
 from fewstep.data.moons import Moons
@@ -18,6 +17,7 @@ from fewstep.data.source import Source, Survey
 from fewstep.data.space import SCALES, DataSpace
 from fewstep.data.split import stored_positions, stratified_split
 from fewstep.data.store import ArrayStore, write_store
+from fewstep.data.summary import counted, describe
 from fewstep.support.checks import above, between, check_value, inside, optional, whole
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name

@@ -1,5 +1,6 @@
 """From an encoded picture to uint8 [C, H, W]: whatever its depth, palette, transparency or orientation."""
 
+from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, cast
@@ -23,7 +24,7 @@ class BrokenPicture(InvalidInput):
 
 
 @contextmanager
-def named(name: str):
+def named(name: str) -> Generator[None]:
     """What goes wrong while reading a picture comes out as BrokenPicture with its name."""
     try:
         yield

@@ -3,7 +3,7 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -153,7 +153,7 @@ def _stream(columns: dict[str, str], most_bytes: int) -> Iterator[Picture]:
 
 
 @contextmanager
-def _naming(path: str) -> Iterator[None]:
+def _naming(path: str) -> Generator[None]:
     """What goes wrong while a file is read comes out with its name, and with what the file is instead."""
     import pyarrow as pa
 

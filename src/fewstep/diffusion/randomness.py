@@ -1,7 +1,7 @@
 """Random numbers as functions of their place, never of what was drawn before."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -19,7 +19,7 @@ def derive_seed(*place: int | str) -> int:
 
 
 @contextmanager
-def seeded_dropout(seed: int, device: torch.device) -> Iterator[None]:
+def seeded_dropout(seed: int, device: torch.device) -> Generator[None]:
     """Dropout masks within are a function of seed, on CPU and CUDA alike; generators around it are left as they were.
 
     Two forward passes of one network, each in a context of its own with the same seed, share their masks.

@@ -17,7 +17,7 @@ from fewstep.editing.projection import Projection
 from fewstep.editing.run import check_model, check_teacher, edit_images, image_ends, interpolate, seed_ends
 from fewstep.editing.tasks import Interpolate, Task
 from fewstep.models.model import Model
-from fewstep.pictures.files import write_pictures
+from fewstep.pictures.saving import write_pictures
 from fewstep.pictures.sheets import sheet
 from fewstep.support.errors import InvalidInput
 

@@ -89,7 +89,7 @@ class Colorize(Task):
 class Superresolve(Task):
     """Add detail to an image of which only means of patches are known. factor: the side of a patch, in pixels."""
 
-    factor: int = 2
+    factor: int = 2  # pyright: ignore[reportIncompatibleVariableOverride] (an option of this task alone)
 
     def check(self, space: DataSpace) -> None:
         super().check(space)

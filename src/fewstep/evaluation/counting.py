@@ -1,6 +1,6 @@
 """Network evaluations, counted where they happen."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class Evaluations:
 
 
 @contextmanager
-def count_evaluations(function: nn.Module) -> Iterator[Evaluations]:
+def count_evaluations(function: nn.Module) -> Generator[Evaluations]:
     """Count the evaluations of a function (x [B, ...], ...) -> [B, ...] that happen inside the block."""
     counted = Evaluations()
 

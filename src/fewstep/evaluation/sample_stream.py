@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def stream(
 
 
 @contextmanager
-def _sole_writer(path: Path) -> Iterator[None]:
+def _sole_writer(path: Path) -> Generator[None]:
     """Lock the name of a file. The system releases the lock when the process ends, even if it is killed."""
     from filelock import FileLock, Timeout
 

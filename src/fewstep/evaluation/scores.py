@@ -1,6 +1,6 @@
 """Scores of generated images against a reference, as torch-fidelity computes them, from features computed once."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +21,7 @@ MANIFOLD = 10_000  # images that precision and recall look at on either side, at
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> Generator[None]:
     """Use one thread. Matrices as small as these gain little from a second one, and lose much on a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,7 +1,7 @@
 """Published checkpoints as models of ours: a teacher (EDM) or a student (CD, CT, ECT)."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -87,13 +87,13 @@ def import_nvidia(
     return _model(network.tensors(), {"model_type": network.kind, **options}, kind, name, dataset, path)
 
 
-def _is_plain(value) -> bool:
+def _is_plain(value: object) -> bool:
     """Whether it is a number that a network may have, a word, or a list of such."""
     values = value if isinstance(value, list | tuple) else [value]
     return all((isinstance(v, int) and abs(v) <= MOST) or isinstance(v, float | str | None) for v in values)
 
 
-def _kind(wrapper: Part, teacher: bool, path) -> dict:
+def _kind(wrapper: Part, teacher: bool, path: Path | str) -> dict:
     """How NVIDIA's network becomes a function, and what samples it."""
     if wrapper.kind == "EDMPrecond":  # ECT's first networks too: their boundary is at 0
         return TEACHER if teacher else {**TEACHER, "sampler": "multistep"}
@@ -119,7 +119,9 @@ def sampled(kind: dict, levels: Levels | None) -> dict:
     return {**kind, "levels": chosen}
 
 
-def _model(weights: Mapping[str, Tensor], config: Mapping, kind: dict, name: str, dataset: str, path) -> Model:
+def _model(
+    weights: Mapping[str, Tensor], config: Mapping, kind: dict, name: str, dataset: str, path: Path | str
+) -> Model:
     hidden = config.get("label_dropout")  # NVIDIA's networks hide labels themselves
     trained = {"label_dropout": float(hidden)} if hidden else None
     return model_of(*_unaugmented(*_checked(weights, config, path)), kind, name, dataset, path, trained)
@@ -131,7 +133,7 @@ def model_of(
     kind: dict,
     name: str,
     dataset: str,
-    path,
+    path: Path | str,
     trained: dict | None = None,
 ) -> Model:
     """The finished model of {spec, shape, num_classes} with these weights.
@@ -154,7 +156,7 @@ def model_of(
 
 
 @contextmanager
-def _naming_configuration(path: Path | str) -> Iterator[None]:
+def _naming_configuration(path: Path | str) -> Generator[None]:
     """What a configuration from elsewhere makes go wrong, with the name of its file."""
     try:
         yield
@@ -162,7 +164,7 @@ def _naming_configuration(path: Path | str) -> Iterator[None]:
         raise InvalidInput(f"{path} has a configuration that fits no network: {problem}") from None
 
 
-def _checked(weights: Mapping[str, Tensor], config: Mapping, path) -> tuple[dict, dict[str, Tensor]]:
+def _checked(weights: Mapping[str, Tensor], config: Mapping, path: Path | str) -> tuple[dict, dict[str, Tensor]]:
     """Our settings of the network, and the weights by our names; nothing is built that is larger than the file."""
     with _naming_configuration(path):
         published = from_published(config)
@@ -194,7 +196,7 @@ def too_large(spec: Mapping, num_classes: int, weights: Mapping[str, Tensor]) ->
     return None
 
 
-def _fitting(weights: Mapping[str, Tensor], path) -> dict:
+def _fitting(weights: Mapping[str, Tensor], path: Path | str) -> dict:
     """The released configuration whose network has these parameters."""
     problems = []
     for released, config in OPENAI.items():

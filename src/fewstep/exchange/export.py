@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from fewstep.diffusion.functions import ConsistencyFunction, Denoiser, Jump
 from fewstep.diffusion.solvers import euler_step, heun_step
 from fewstep.exchange.hugging_face import write_diffusers
 from fewstep.models.model import Model
@@ -40,7 +41,7 @@ class Program(nn.Module):
         solve = {"multistep": self._multistep, "gamma": self._jumps}.get(self.sampler, self._ode)
         return solve(lambda x, sigma, *ends: self.function(x, sigma, labels, *ends), noise) / self.scale
 
-    def _multistep(self, consistency, noise: Tensor) -> Tensor:
+    def _multistep(self, consistency: ConsistencyFunction, noise: Tensor) -> Tensor:
         """As samplers.sample_multistep, with nothing that a tracer cannot follow."""
         x, boundary = self.levels[0] * noise[0], self.function.boundary
         for number, level in enumerate(self.levels):
@@ -49,14 +50,14 @@ class Program(nn.Module):
             x = consistency(x, _batch(level, x))
         return x
 
-    def _jumps(self, jump, noise: Tensor) -> Tensor:
+    def _jumps(self, jump: Jump, noise: Tensor) -> Tensor:
         """As samplers.sample_gamma at gamma 0: no noise but the first."""
         x = self.levels[0] * noise[0]
         for level, level_next in pairwise([*self.levels, self.function.boundary]):
             x = jump(x, _batch(level, x), _batch(level_next, x))
         return x
 
-    def _ode(self, denoiser, noise: Tensor) -> Tensor:
+    def _ode(self, denoiser: Denoiser, noise: Tensor) -> Tensor:
         """As samplers.sample_heun and sample_euler."""
         x = self.levels[0] * noise[0]
         for level, level_next in pairwise([*self.levels, 0.0]):

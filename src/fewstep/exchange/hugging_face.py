@@ -103,7 +103,7 @@ def import_diffusers(folder: Path | str, name: str, dataset: str, *, levels: Lev
     return model_of(published, weights, sampled(kind, levels), name, dataset, folder / "unet" / WEIGHTS)
 
 
-def unet_config(settings: Mapping, network: Network, shape) -> dict:
+def unet_config(settings: Mapping, network: Network, shape: Sequence[int]) -> dict:
     """The arguments of a UNet2DModel for a network of these full settings."""
     widths = [int(settings["channels"] * mult) for mult in settings["channel_mult"]]
     attends = [(shape[1] >> level) in settings["attn_resolutions"] for level in range(len(widths))]
@@ -182,7 +182,7 @@ def _names(key: str, modules: Mapping[str, str]) -> list[str]:
     return [".".join(filter(None, (modules[ours], name, leaf))) for name in layers]
 
 
-def _modules(settings: Mapping, shape) -> dict[str, str]:
+def _modules(settings: Mapping, shape: Sequence[int]) -> dict[str, str]:
     """{module of ours: theirs}."""
     levels, blocks = len(settings["channel_mult"]), settings["num_blocks"]
     sizes = [f"{shape[1] >> level}x{shape[2] >> level}" for level in range(levels)]
@@ -212,7 +212,7 @@ def _unlike_theirs(model: Model) -> list[str]:
     return problems
 
 
-def _unheld(settings: Mapping, network: Network, shape) -> list[str]:
+def _unheld(settings: Mapping, network: Network, shape: Sequence[int]) -> list[str]:
     """Why a UNet2DModel is no such network."""
     if settings["name"] != "unet":
         return [f"the network {settings['name']!r} is no U-Net"]

@@ -9,7 +9,7 @@ import pickle
 import sys
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -149,6 +149,8 @@ def _check_keys(keys: Iterable) -> None:
             raise Refused(f"a {type(key).__name__} is a key in it, and only texts and numbers are")
 
 
+# Private: pickle has no public interpreter in Python, and that in C calls no method for an opcode.
+# pyright: reportPrivateUsage=false
 class _Reader(pickle._Unpickler):
     """In Python, where an opcode can be watched."""
 
@@ -221,12 +223,12 @@ def _purse(file_size: int) -> Callable[[str, int], None]:
 def _known(spend: Callable[[str, int], None]) -> dict[tuple[str, str], Any]:
     """All that a pickle may call, fresh objects of our own, so that none can be changed for the next file."""
 
-    def rebuilt(storage, offset, size, stride, *_) -> Tensor:
+    def rebuilt(storage: Tensor, offset: int, size: Sequence[int], stride: Sequence[int], *_: Any) -> Tensor:
         view = torch.as_strided(storage, size, stride, offset)  # checks the bounds, and takes no memory
         spend("numbers", view.numel() * view.itemsize)
         return view
 
-    def parameter(data, *_) -> Tensor:
+    def parameter(data: Tensor, *_: Any) -> Tensor:
         return data
 
     def storage(content: bytes) -> Tensor:
@@ -244,12 +246,12 @@ def _known(spend: Callable[[str, int], None]) -> dict[tuple[str, str], Any]:
         part.__setstate__(meta["state"])
         return part
 
-    def sizes(values=()) -> tuple:
+    def sizes(values: Sequence[int] = ()) -> tuple:
         spend("sizes", len(values))
         return tuple(values)
 
     def mapping() -> type[dict]:
-        def start(self, given=()) -> None:
+        def start(self: dict[Any, Any], given: Any = ()) -> None:
             spend("entries", len(given))
             _check_keys(pair[0] for pair in ([] if isinstance(given, dict) else given))
             dict.__init__(self, given)

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fewstep.data.classes import class_number
+from fewstep.data.class_names import class_number
 from fewstep.data.space import DataSpace
 from fewstep.diffusion.functions import Randomness
 from fewstep.diffusion.guidance import guided
@@ -209,7 +209,7 @@ class Model:
         """Write the folder, replacing an older model."""
         weights = self.function.state_dict()
         saved = SavedModel(folder, self.space, self.spec, self.sha256)
-        saved._write(sum(t.nbytes for t in weights.values()), lambda file: write_tensors(file, weights))
+        _write(saved, sum(t.nbytes for t in weights.values()), lambda file: write_tensors(file, weights))
         return saved
 
     @classmethod
@@ -282,13 +282,15 @@ class SavedModel:
     def save(self, folder: Path) -> "SavedModel":
         """A copy in another folder, with this description, replacing an older model."""
         source, copied = self.folder / WEIGHTS, replace(self, folder=folder)
-        copied._write(source.stat().st_size, lambda file: shutil.copyfile(source, file))
+        _write(copied, source.stat().st_size, lambda file: shutil.copyfile(source, file))
         return copied
 
-    def _write(self, size: int, write_weights: Callable[[Path], object]) -> None:
-        with naming_full_disk("the model", self.folder), replaced_folder(self.folder, DESCRIPTION, size) as partial:
-            write_weights(partial / WEIGHTS)
-            write_facts(partial / DESCRIPTION, describe(self.spec, self.space, self.sha256))
+
+def _write(saved: SavedModel, size: int, write_weights: Callable[[Path], object]) -> None:
+    """Its folder, replacing an older model. size: bytes of the weights."""
+    with naming_full_disk("the model", saved.folder), replaced_folder(saved.folder, DESCRIPTION, size) as partial:
+        write_weights(partial / WEIGHTS)
+        write_facts(partial / DESCRIPTION, describe(saved.spec, saved.space, saved.sha256))
 
 
 def student_levels(nfe: int) -> Tensor:

@@ -1,5 +1,5 @@
 # A rule takes what its torch function takes, whatever that is: the table checks rules, not their signatures.
-# pyright: reportMissingParameterType=false, reportMissingTypeArgument=false
+# pyright: reportMissingParameterType=false, reportMissingTypeArgument=false, reportPrivateUsage=false
 """How a tangent passes each layer: rules (function, *primals, **options) -> output, carry.
 
 function: the torch function as the network calls it. The output is the plain call's, graph included. carry takes the
@@ -84,6 +84,7 @@ def attention(function, q, k, v, mask=None, dropout_p=0.0, is_causal=False, *, s
 
 def _attended(function, q, k, v, scale):
     """The plain call's output, and the attention weights where it has them."""
+    # Private: torch has no public way to ask which kernel a call takes, nor for the weights that one of them makes.
     plain = q.dtype.itemsize > 2 and not torch.is_autocast_enabled(q.device.type)
     if plain and torch._fused_sdp_choice(q, k, v, scale=scale) == SDPBackend.MATH.value:
         return torch._scaled_dot_product_attention_math(q, k, v, scale=scale)

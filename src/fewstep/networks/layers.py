@@ -45,9 +45,9 @@ def initialised(layer: Layer, init: Init, gain: float = 1.0) -> Layer:
 class Linear(nn.Linear):
     """A linear layer that stays out of autocast: what carries time keeps its precision."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            return super().forward(x.to(self.weight.dtype))
+    def forward(self, input: Tensor) -> Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.to(self.weight.dtype))
 
 
 def conv(inputs: int, outputs: int, kernel: int, init: Init, gain: float = 1.0, **options: int) -> nn.Conv2d:

@@ -68,7 +68,9 @@ class RecipeConfigLoader(OmegaConfigLoader):
         return sorted(self._merged["recipes"])
 
     # Kedro has no public way to say how files are read and merged, and of both methods that follow one rule alone.
-    def _read_dir_configs(self, conf_path: str, patterns: Iterable[str], key: str, *rest: Any) -> dict[Path, Any]:
+    def _read_dir_configs(  # pyright: ignore[reportIncompatibleMethodOverride] (the rest is Kedro's own)
+        self, conf_path: str, patterns: Iterable[str], key: str, *rest: Any
+    ) -> dict[Path, Any]:
         """The files of one folder. A missing conf/local says nothing, as an empty one does."""
         if not Path(conf_path).is_dir():
             return {}
@@ -107,7 +109,7 @@ def _explain(problem: Exception, files: Iterable[Path]) -> str:
 class Context(KedroContext):
     """Kedro's context, whose parameters are the typed sections themselves, so that nodes get them as they are."""
 
-    config_loader: RecipeConfigLoader  # as settings.py says
+    config_loader: RecipeConfigLoader  # pyright: ignore[reportIncompatibleVariableOverride] (as settings.py says)
 
     @property
     def typed(self) -> Parameters:

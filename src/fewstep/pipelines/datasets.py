@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
+
+# Kedro-Viz knows a preview by the name of its type, and kedro_datasets has these types in no public module.
 from kedro_datasets._typing import ImagePreview, JSONPreview
 from kedro_datasets.pillow import ImageDataset
 from PIL import Image
 
 from fewstep.evaluation.features.choice import CHOICE
-from fewstep.pictures.files import write_pictures
+from fewstep.pictures.saving import write_pictures
 from fewstep.support.errors import InvalidInput, UserError
 from fewstep.support.files import copy_folder, move_folder, replaced_file, replaced_folder, write_json, write_text
 

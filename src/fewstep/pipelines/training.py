@@ -10,6 +10,7 @@ from fewstep.models.model import SavedModel
 from fewstep.pipelines.workplace import Workplace
 from fewstep.support.processes import ended_by_sigterm
 from fewstep.tracking import Follower, git_state, open_run, run_tags
+from fewstep.tracking.follow import Picture
 from fewstep.training.job import Job
 from fewstep.training.lock import clear
 from fewstep.training.run_folder import find_run_folder
@@ -32,7 +33,7 @@ def run_training(job: Job, experiment: str, workplace: Workplace) -> SavedModel:
     with ended_by_sigterm(), progress_bar(job.name) as bar, run:
         run.attach(Path(job.data) / DESCRIPTION)  # what the data are, and what was found in their source
 
-        def show(entries, pictures):
+        def show(entries: list[dict], pictures: list[Picture]) -> None:
             for entry in entries[-1:]:
                 speed = entry["images_per_second"]
                 note = f"{speed:{'.0f' if speed >= 10 else '.2g'}} images/s, loss {entry['loss']:.4g}"

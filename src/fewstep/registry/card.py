@@ -4,7 +4,7 @@ import json
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from fewstep.data.classes import class_list
+from fewstep.data.class_names import class_list
 from fewstep.evaluation import FULL_SEEDS
 from fewstep.evaluation.interval import interval
 

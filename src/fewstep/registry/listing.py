@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from fewstep.registry.names import FORMERLY, PREFIX
+from fewstep.registry.model_names import FORMERLY, PREFIX
 from fewstep.registry.versions import facts_of
 from fewstep.tracking.backend import Backend
 

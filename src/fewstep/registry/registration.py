@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fewstep.evaluation.results import Evaluation
 from fewstep.models.model import SavedModel
 from fewstep.registry.champion_log import DECIDED, append, move, moves_of, point
-from fewstep.registry.names import model_name, renamed, teacher_name
+from fewstep.registry.model_names import model_name, renamed, teacher_name
 from fewstep.registry.record import FACTS, facts_for
 from fewstep.registry.versions import (
     create_version,

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,7 +61,7 @@ def create_version(
 
 
 @contextmanager
-def packaged(model: "SavedModel", levels: dict | None) -> Iterator[Path]:
+def packaged(model: "SavedModel", levels: dict | None) -> Generator[Path]:
     """The files of a version, in a temporary folder.
 
     levels: those at which the model was scored; a folder from DVC may have others. None: the model's own.
@@ -143,7 +143,7 @@ def load_version(version: "ModelVersion", backend: Backend) -> "Model":
 
 
 @contextmanager
-def _folder_of(version: "ModelVersion", backend: Backend) -> Iterator[Path]:
+def _folder_of(version: "ModelVersion", backend: Backend) -> Generator[Path]:
     """The folder of a version's files: their own if it is on this machine, else a temporary copy from the server."""
     if urlsplit(source := _source_of(version)).scheme in ("", "file"):
         yield Path(source.removeprefix("file://"))

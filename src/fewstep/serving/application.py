@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -87,7 +87,7 @@ class Application:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._answer_to, body)
 
     @contextmanager
-    def _place(self, size: int) -> Iterator[None]:
+    def _place(self, size: int) -> Generator[None]:
         """Room for a call whose body has so many bytes. Raises Refused where there is none."""
         if self._waiting >= self._most_waiting or self._held + size > HELD * self._most_bytes:
             raise Refused(503, f"{self._waiting} calls are waiting: ask again later")

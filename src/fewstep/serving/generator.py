@@ -9,11 +9,12 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 from mlflow.exceptions import MlflowException
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from fewstep.editing import levels_of
 from fewstep.editing.edit_order import EditOrder, edited_part
@@ -44,7 +45,7 @@ class Served:
 class Generator(PythonModel):
     """Samples and edits by the model of a version. With FEWSTEP_FOLLOW it follows an alias of the registry."""
 
-    def load_context(self, context) -> None:
+    def load_context(self, context: PythonModelContext) -> None:
         """Raises MlflowException if the files differ from what MLmodel or the registry describes."""
         saved, registered = SavedModel.open(context.artifacts["model"]), context.model_config
         folder = Path(context.artifacts["model"]).parents[1]
@@ -62,7 +63,9 @@ class Generator(PythonModel):
         self.reloading, self.looked = threading.Lock(), time.monotonic()
         return self
 
-    def predict(self, context, model_input: list[Request], params=None):
+    def predict(  # pyright: ignore[reportIncompatibleMethodOverride] (MLflow's own returns nothing)
+        self, context: PythonModelContext | None, model_input: list[Request], params: dict[str, Any] | None = None
+    ):
         """As MLflow calls it, which has validated the requests."""
         return self.answer(model_input)
 

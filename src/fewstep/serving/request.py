@@ -1,12 +1,22 @@
 """Requests to the served generator, and how bad ones are answered."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from mlflow.exceptions import MlflowException
 
 # MLflow's error codes, which its server turns into a status: 400 and 503.
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
 from fewstep.editing.tasks import Interpolate
 from fewstep.models.model import Model
@@ -67,12 +77,12 @@ class Request(BaseModel):
 
     @field_validator("*", mode="wrap")
     @classmethod
-    def _or_wrong(cls, value, validate, info):
+    def _or_wrong(cls, value: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
         try:
             return validate(value)
         except ValidationError as problem:
             first = problem.errors()[0]
-            return Wrong(error_of(".".join([info.field_name, *map(str, first["loc"])]), first))
+            return Wrong(error_of(".".join([str(info.field_name), *map(str, first["loc"])]), first))
 
     @property
     def class_number(self) -> int | None:
@@ -88,7 +98,7 @@ class Request(BaseModel):
 class Refusal(MlflowException, UserError):
     """An error that keeps its message: MLflow's server would put the whole request, with its images, in front of it."""
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         if name != "message" or "message" not in vars(self):
             super().__setattr__(name, value)
 

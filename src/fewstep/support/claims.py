@@ -9,7 +9,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ TAKEN = (errno.EAGAIN, errno.EACCES)
 
 
 @contextmanager
-def claimed(lock: Path, what: str, alone: bool, patience: float = 30.0) -> Iterator[None]:
+def claimed(lock: Path, what: str, alone: bool, patience: float = 30.0) -> Generator[None]:
     """Hold a claim on what a lock file stands for: alone, to make it, or beside others, to use it.
 
     what: its name, for people. patience: seconds to wait for others. Raises InvalidInput that names who holds it then,

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def sync_file(file: Path) -> None:
 
 
 @contextmanager
-def naming_full_disk(what: str, place: Path) -> Iterator[None]:
+def naming_full_disk(what: str, place: Path) -> Generator[None]:
     """Says of an error that the disk is full, whichever library raised it."""
     try:
         yield
@@ -66,7 +66,7 @@ def naming_full_disk(what: str, place: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replaced_file(file: Path) -> Iterator[Path]:
+def replaced_file(file: Path) -> Generator[Path]:
     """An empty file beside `file`, which takes its place when the block ends, and is removed if it fails.
 
     It ends as `file` does, so that libraries know the format. What is no file, such as /dev/stdout, is written as it
@@ -83,7 +83,7 @@ def replaced_file(file: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replaced_with_company(file: Path, needed_bytes: int = 0) -> Iterator[Path]:
+def replaced_with_company(file: Path, needed_bytes: int = 0) -> Generator[Path]:
     """A place for a file of this name in an empty folder beside it, whose files take their places when the block ends.
 
     For libraries that write several files, or keep the name in them. The file itself is moved last; nothing is moved
@@ -98,7 +98,7 @@ def replaced_with_company(file: Path, needed_bytes: int = 0) -> Iterator[Path]:
 
 
 @contextmanager
-def replaced_folder(folder: Path, marker: str | None, needed_bytes: int) -> Iterator[Path]:
+def replaced_folder(folder: Path, marker: str | None, needed_bytes: int) -> Generator[Path]:
     """An empty folder beside `folder` that takes its place when the block ends, and is removed if it fails.
 
     marker: the file by which an older folder of this kind is known; None: any is replaced. Raises ValueError where
@@ -169,7 +169,7 @@ def _swap(folder: Path, partial: Path) -> None:
 
 
 @contextmanager
-def _own_place(target: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+def _own_place(target: Path, make: Callable[[Path], None]) -> Generator[Path]:
     """A new hidden file or folder beside the target, gone when the block ends; what dead processes left goes before."""
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in target.parent.glob(f".{glob.escape(target.name)}.*.partial*"):
@@ -216,7 +216,7 @@ def _try_lock(descriptor: int) -> bool:
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def _alone_in(folder: Path) -> Generator[None]:
     """Nobody else replaces what is in a folder meanwhile."""
     held = os.open(folder, os.O_RDONLY)
     try:
@@ -235,7 +235,7 @@ def _remove(place: Path) -> None:
 
 
 @contextmanager
-def _naming_refusal(place: Path, needed_bytes: int) -> Iterator[None]:
+def _naming_refusal(place: Path, needed_bytes: int) -> Generator[None]:
     """What the system says against writing to a place, in words."""
     try:
         yield
@@ -251,6 +251,7 @@ def _naming_refusal(place: Path, needed_bytes: int) -> Iterator[None]:
 
 def _out_of_space_number(error: Exception) -> int | None:
     """The number in OUT_OF_SPACE of an error, whichever library raised it."""
+    # safetensors raises one class for all that fails, without errno: the system's number stands only in its text.
     return next((n for n in OUT_OF_SPACE if getattr(error, "errno", None) == n or f"os error {n})" in str(error)), None)
 
 

@@ -2,7 +2,7 @@
 
 import ctypes
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
 
@@ -38,7 +38,7 @@ def _tell_glibc(option: int, value: int) -> bool:
 
 
 @contextmanager
-def naming_lack_of_memory(what: str, advice: str) -> Iterator[None]:
+def naming_lack_of_memory(what: str, advice: str) -> Generator[None]:
     """Raise OutOfMemory where there is too little memory for `what`, on the GPU or on the machine.
 
     advice: what to set, as a sentence.

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,7 +25,7 @@ _watches: list["subprocess.Popen[bytes]"] = []  # a pipe that is collected is cl
 
 
 @contextmanager
-def ended_by_sigterm() -> Iterator[None]:
+def ended_by_sigterm() -> Generator[None]:
     """SIGTERM leaves the block as Ctrl-C does, by an exception, so that whoever is around it can say how it ended."""
     if threading.current_thread() is not threading.main_thread():
         yield  # Python hands signals to the main thread alone

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +105,7 @@ class Backend:
         return client
 
     @contextmanager
-    def asked_for(self, what: str) -> Iterator[None]:
+    def asked_for(self, what: str) -> Generator[None]:
         """What MLflow says instead of an answer, in words: a ConnectionError where it is away, else a ValueError."""
         from mlflow.exceptions import MlflowException
 
@@ -120,7 +120,7 @@ class Backend:
             raise InvalidInput(f"{what} cannot be read in the registry at {self.address}: {words}") from problem
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> Generator[None]:
         """Nobody else moves a champion meanwhile, in any process on this machine; of a server nobody can say so."""
         from filelock import FileLock
 

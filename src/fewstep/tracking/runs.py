@@ -67,7 +67,7 @@ def _read_state(path: Path) -> dict | None:
         state = json.loads(path.read_text())
         wrong = [key for key, kind in STATE.items() if not isinstance(state[key], kind)]
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as problem:
-        wrong = [repr(problem)]
+        state, wrong = None, [repr(problem)]
     if wrong:
         log.warning("%s is damaged (%s): this work is logged as a new run.", path, ", ".join(wrong))
         return None

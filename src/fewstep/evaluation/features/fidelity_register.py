@@ -39,8 +39,8 @@ def register_extractor(extractor: Extractor) -> str:
         def can_be_compiled():
             return False
 
-        def forward(self, images: Tensor):
-            found = dict(zip(self.get_provided_features_list(), self.network(images), strict=True))
+        def forward(self, input: Tensor):
+            found = dict(zip(self.get_provided_features_list(), self.network(input), strict=True))
             return tuple(found[name] for name in self.features_list)
 
     earlier = FEATURE_EXTRACTORS_REGISTRY.get(extractor.name)

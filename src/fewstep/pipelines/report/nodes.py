@@ -15,7 +15,7 @@ from fewstep.evaluation.results import Evaluation
 from fewstep.evaluation.sampling import journey_settings, settings_by_sampler
 from fewstep.evaluation.student_levels import StudentLevels
 from fewstep.models.model import Model, SavedModel
-from fewstep.pictures.files import write_pictures
+from fewstep.pictures.saving import write_pictures
 from fewstep.pipelines.teachers import teacher_of
 from fewstep.pipelines.workplace import Workplace
 from fewstep.registry import attach

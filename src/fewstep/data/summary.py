@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fewstep.data.classes import class_counts, class_list, numbered
+from fewstep.data.class_names import class_counts, class_list, numbered
 from fewstep.data.store import ArrayStore
 
 CHANNELS = {1: "1 channel (grayscale)", 3: "3 channels (RGB)", 4: "4 channels (RGBA)"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fewstep.data.classes import class_counts, class_list, class_number
+from fewstep.data.class_names import class_counts, class_list, class_number
 from fewstep.support.errors import InvalidInput
 
 DIGITS, MANY = tuple("0123456789"), tuple(f"c{number}" for number in range(1000))
