@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fewstep.pipelines.config_loader import RecipeConfigLoader
+from fewstep.pipelines.params_text import read_params
 from fewstep.settings import CONFIG_LOADER_ARGS
 from fewstep.support.errors import InvalidInput
 
@@ -76,6 +77,14 @@ def test_params_have_the_last_word(conf):
     write(conf / "local" / "parameters.yml", "recipe: ect\n")
     found = loader(recipe="ct")
     assert (found.parameters.recipe, found["catalog"]["student"]["filepath"]) == ("ct", "data/06_models/digits/ct")
+
+
+@pytest.mark.parametrize("place", ["teacher.training.imagess", "recipes.ect.seeds", "dat", "student.levelz"])
+def test_null_for_a_parameter_that_there_is_not_is_refused(place, conf):
+    with pytest.raises(ValueError, match=f"There is no parameter '{place.rpartition('.')[2]}'"):
+        loader(**read_params(f"{place}=null"))["parameters"]
+    for known in ("teacher.training.images", "recipes.ect.seed", "student.levels", "network.dropout", "levels.2"):
+        loader(**read_params(f"{known.replace('levels.2', 'student.levels.2')}=null"))["parameters"]
 
 
 def test_a_number_may_name_a_data_set(conf):

@@ -1,5 +1,6 @@
 """Every parameter of the project, typed: what conf/ may say. A wrong one fails here, before any work."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Annotated, Any, Literal
 
@@ -243,6 +244,24 @@ def explain(error: Any) -> str:
     if not error["loc"]:
         return str(ours)
     return str(ours.inside(name)) if isinstance(ours, UserError) else f"{name}: {ours}"
+
+
+def check_removed(below: Mapping[str, Any], over: Mapping[str, Any], place: tuple[str, ...] = ()) -> None:
+    """Raise InvalidInput for null in place of a parameter that there is not, which would remove nothing in silence."""
+    for name, value in over.items():
+        inside = below.get(name)
+        if isinstance(value, Mapping):
+            check_removed(inside if isinstance(inside, Mapping) else {}, value, (*place, str(name)))
+        elif value is None and name not in below and (known := _known(place)):
+            check_name("parameter", name, {*known, *map(str, below)}, ".".join(place))
+
+
+def _known(place: tuple[str, ...]) -> list[str]:
+    """The names that files may say at a place; none where that depends on what is chosen there."""
+    try:
+        return _names(["students", *place[1:]] if place[:1] == ("recipes",) else list(place))
+    except TypeError:
+        return []
 
 
 def _names(place: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException, UnsupportedInterpolationType
 
 from fewstep.config.merging import chosen, overlaid
-from fewstep.config.parameters import Parameters, checked
+from fewstep.config.parameters import Parameters, check_removed, checked
 from fewstep.config.yaml_files import check_file, line_of
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
@@ -56,7 +56,9 @@ class RecipeConfigLoader(OmegaConfigLoader):
         return {**config, **names, "env": self.env or self.default_run_env}
 
     def _merge_parameters(self) -> dict[str, Any]:
-        return overlaid(super().__getitem__("parameters"), self.runtime_params or {})
+        below, over = super().__getitem__("parameters"), self.runtime_params or {}
+        check_removed(below, over)
+        return overlaid(below, over)
 
     @cached_property
     def parameters(self) -> Parameters:
