@@ -119,6 +119,11 @@ class TestFolders:
         put(tmp_path / "boat" / "0.png")
         assert listed(tmp_path)[0].layout == "classes"
 
+    def test_classes_whose_names_have_such_words_are_classes(self, tmp_path):
+        for name in ("toy_train", "crash_test"):
+            put(tmp_path / name / "0.png")
+        assert listed(tmp_path)[0].classes == ("crash_test", "toy_train")
+
     def test_classes_sort_as_numbers_and_an_empty_one_keeps_its_own(self, tmp_path):
         for name in ("0", "1", "10", "2"):
             put(tmp_path / name / "a.png")

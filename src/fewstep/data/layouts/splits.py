@@ -19,10 +19,10 @@ HELDOUT = ("test", "testing", "val", "valid", "validation", "dev", "eval", "eval
 def read(tree: FileTree, naming: Naming) -> Listing | None:
     """Pictures of all splits, those for training first; what is in none of them is left out."""
     names = natural_order({class_of(file) or "" for file in tree.pictures()})
-    if len(names) > 1 and all(map(split_of, names)):  # also seg_train and seg_test, train2017 and val2017
-        train, heldout = ([name for name in names if side(split_of(name) or "")] for side in (is_train, is_heldout))
-    else:
-        train, heldout = ([name for name in names if side(name)] for side in (is_train, is_heldout))
+    longer = len(names) > 1 and all(map(split_of, names)) and len(set(map(_rest_of, names))) == 1
+    says = {name: split_of(name) or "" if longer else name for name in names}
+    train = [name for name in names if is_train(says[name])]
+    heldout = [name for name in names if is_heldout(says[name])]
     if not train or (len(heldout) == 0 and len(names) > 1):
         return None
     train, heldout = ([_unwrapped(tree, name) for name in names] for names in (train, heldout))
@@ -48,8 +48,17 @@ def is_heldout(name: str) -> bool:
 
 def split_of(name: str) -> str | None:
     """The split that a name says: "test" of the shard test-00000-of-00002.tar, of the array x_test, of test2017."""
-    splits = {part for part in re.split("[-_. 0-9]", name.lower()) if is_train(part) or is_heldout(part)}
+    splits = {part for part in _parts(name) if is_train(part) or is_heldout(part)}
     return splits.pop() if len(splits) == 1 else None
+
+
+def _rest_of(name: str) -> tuple[str, ...]:
+    """What a name says beside its split: "seg" of seg_train and seg_test, nothing of train2017 and val."""
+    return tuple(part for part in _parts(name) if part and part != split_of(name))
+
+
+def _parts(name: str) -> list[str]:
+    return re.split("[-_. 0-9]", name.lower())
 
 
 def _unwrapped(tree: FileTree, name: str) -> str:
