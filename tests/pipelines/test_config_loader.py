@@ -1,5 +1,6 @@
 """What conf/ says, wherever it says it: recipe and dataset have one value for parameters and catalog alike."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -83,8 +84,17 @@ def test_params_have_the_last_word(conf):
 def test_null_for_a_parameter_that_there_is_not_is_refused(place, conf):
     with pytest.raises(ValueError, match=f"There is no parameter '{place.rpartition('.')[2]}'"):
         loader(**read_params(f"{place}=null"))["parameters"]
-    for known in ("teacher.training.images", "recipes.ect.seed", "student.levels", "network.dropout", "levels.2"):
-        loader(**read_params(f"{known.replace('levels.2', 'student.levels.2')}=null"))["parameters"]
+    write(conf / "local" / "parameters.yml", json.dumps(read_params(f"{place}=null")))
+    with pytest.raises(ValueError, match=f"There is no parameter '{place.rpartition('.')[2]}'"):
+        loader()["parameters"]
+
+
+@pytest.mark.parametrize(
+    "place", ["teacher.training.images", "recipes.ect.seed", "recipes.every.levels", "student.levels.2", "data.scale"]
+)
+def test_null_takes_away_whatever_parameter_there_is(place, conf):
+    write(conf / "local" / "parameters.yml", json.dumps(read_params(f"{place}=null")))
+    loader(**read_params(f"{place}=null"))["parameters"]
 
 
 def test_a_number_may_name_a_data_set(conf):

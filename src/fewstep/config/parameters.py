@@ -246,20 +246,21 @@ def explain(error: Any) -> str:
     return str(ours.inside(name)) if isinstance(ours, UserError) else f"{name}: {ours}"
 
 
-def check_removed(below: Mapping[str, Any], over: Mapping[str, Any], place: tuple[str, ...] = ()) -> None:
+def check_removed(over: Mapping[str, Any], place: tuple[str, ...] = ()) -> None:
     """Raise InvalidInput for null in place of a parameter that there is not, which would remove nothing in silence."""
     for name, value in over.items():
-        inside = below.get(name)
         if isinstance(value, Mapping):
-            check_removed(inside if isinstance(inside, Mapping) else {}, value, (*place, str(name)))
-        elif value is None and name not in below and (known := _known(place)):
-            check_name("parameter", name, {*known, *map(str, below)}, ".".join(place))
+            check_removed(value, (*place, str(name)))
+        elif value is None and (known := _known(place)):
+            check_name("parameter", name, known, ".".join(place))
 
 
 def _known(place: tuple[str, ...]) -> list[str]:
     """The names that files may say at a place; none where that depends on what is chosen there."""
     try:
-        return _names(["students", *place[1:]] if place[:1] == ("recipes",) else list(place))
+        if place[:1] == ("recipes",):
+            return _names(["students", *place[1:]]) if len(place) > 1 else []
+        return [*_names(list(place)), *(() if place else ("recipes",))]
     except TypeError:
         return []
 
