@@ -4,6 +4,7 @@ import gzip
 import io
 import tarfile
 import zipfile
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -46,6 +47,20 @@ def test_an_archive_is_what_its_folder_is(tmp_path, folder):
             archive.add(folder, ".")
     for place in places:
         assert ingest({"name": "folder", "path": str(place)}, tmp_path / "out").sha256 == expected.sha256, place
+
+
+def test_of_members_of_one_name_the_last_is_read_and_the_others_are_said(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped_twice, tarfile.open(tmp_path / "a.tar", "w") as tarred:
+        for content in (b"first", png()):
+            with pytest.warns(UserWarning, match="Duplicate name") if content != b"first" else nullcontext():
+                zipped_twice.writestr("0.png", content)
+            info = tarfile.TarInfo("0.png")
+            info.size = len(content)
+            tarred.addfile(info, io.BytesIO(content))
+    for path in (tmp_path / "a.zip", tmp_path / "a.tar"):
+        tree = open_tree(path)
+        assert tree.read("0.png") == png()
+        assert tree.left_out == {"members that a later one of the same name replaces": (1, f"{path}/0.png")}
 
 
 def test_no_path_leads_out_and_no_link_is_followed(tmp_path):

@@ -244,5 +244,8 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_read(tmp_path, siz
     with pytest.raises(ValueError, match=words):
         ingest({"name": "folder", "path": str(tmp_path / "in"), "resolution": 8}, tmp_path / "out")
     assert time.monotonic() - began < 5
+    (tmp_path / "in" / "bomb.png").write_bytes(png_of(2**31 - 1, 2**31 - 1))
+    with pytest.raises(ValueError, match=r"its first bytes promise more pixels than can be read \(178,956,970\)"):
+        ingest({"name": "folder", "path": str(tmp_path / "in"), "resolution": 8}, tmp_path / "out")
     with pytest.raises(ValueError, match="most_pixels must be between 1 and"):
         ingest({"name": "folder", "path": str(tmp_path / "in"), "most_pixels": 10**12}, tmp_path / "out")

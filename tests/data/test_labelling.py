@@ -33,7 +33,8 @@ def test_numbers_and_words(values, classes, labels, names):
     [
         ([0, "a"], (), "must be all numbers or all words"),
         (["a", "c"], ("a", "b"), "the label 'c' is none of the classes: a, b"),
-        ([0, 2], ("a", "b"), "labels must be between 0 and 1, got 0 to 2"),
+        ([0, 2], ("a", "b"), r"0 and 1 \(the classes are a, b\)"),
+        (["a", ""], (), "1 of 2 rows have no label"),
         ([0, None], (), "1 of 2 rows have no label"),
         ([0, 10**9], (), "labels must be between 0 and 1,019, got 0 to 1,000,000,000"),
         (["caf\udce9"], (), "is not UTF-8"),
@@ -46,6 +47,7 @@ def test_what_cannot_be_labels(values, classes, words):
 
 def test_a_column_is_chosen_asked_about_or_left_out():
     assert Naming().choose_column(["file_name", "label", "class"], "x") == "label"
+    assert Naming().choose_column(["File", "Label", "Class"], "x") == "Label"
     assert Naming().choose_column(["file_name", "kind"], "x") is None
     assert Naming("kind").choose_column(["file_name", "kind", "label"], "x") == "kind"
     assert Naming("none").choose_column(["label"], "x") is None

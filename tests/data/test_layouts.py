@@ -104,6 +104,26 @@ class TestFolders:
         with pytest.raises(ValueError, match="val has the class images, and train has none of its classes"):
             listed(tmp_path)
 
+    @pytest.mark.parametrize(
+        "train, heldout",
+        [("seg_train/seg_train", "seg_test/seg_test"), ("train2017", "val2017"), ("pets-train", "pets-test")],
+    )
+    def test_splits_in_longer_names(self, tmp_path, train, heldout):
+        for split in (train, heldout):
+            for name in ("cat", "dog"):
+                put(tmp_path / split / name / "0.png")
+        listing, _ = listed(tmp_path)
+        assert (listing.layout, listing.classes) == ("splits", ("cat", "dog"))
+        assert listing.heldout.tolist() == [False, False, True, True]
+        assert names_of(tmp_path)[0] == f"{tmp_path}/{train}/cat/0.png"
+        put(tmp_path / "boat" / "0.png")
+        assert listed(tmp_path)[0].layout == "classes"
+
+    def test_classes_whose_names_have_such_words_are_classes(self, tmp_path):
+        for name in ("toy_train", "crash_test"):
+            put(tmp_path / name / "0.png")
+        assert listed(tmp_path)[0].classes == ("crash_test", "toy_train")
+
     def test_classes_sort_as_numbers_and_an_empty_one_keeps_its_own(self, tmp_path):
         for name in ("0", "1", "10", "2"):
             put(tmp_path / name / "a.png")
@@ -137,9 +157,16 @@ class TestFolders:
 
     def test_a_class_that_is_no_text_is_refused_before_work(self, tmp_path):
         put(tmp_path / "in" / "dog" / "0.png")
-        put(tmp_path / "in" / os.fsdecode(b"caf\xe9") / "0.png")
-        with pytest.raises(ValueError, match=r"the name of the class 'caf\\udce9' is not UTF-8. Rename it"):
-            ingest({"name": "folder", "path": str(tmp_path / "in")}, tmp_path / "out")
+        for number, (name, words) in enumerate(
+            (
+                (os.fsdecode(b"caf\xe9"), r"'caf\\udce9' is not UTF-8"),
+                ("a\x1b[2J\n", r"'a\\x1b\[2J\\n' is no text that can be shown"),
+            )
+        ):
+            put(tmp_path / f"{number}" / name / "0.png")
+            put(tmp_path / f"{number}" / "dog" / "0.png")
+            with pytest.raises(ValueError, match=f"the name of the class {words}. Rename it"):
+                ingest({"name": "folder", "path": str(tmp_path / f"{number}")}, tmp_path / "out")
 
 
 class TestIndexes:
@@ -176,6 +203,12 @@ class TestIndexes:
         put(tmp_path / "dog" / "0.png")
         put(tmp_path / "dataset.json", b'{"name": "pets"}')
         assert listed(tmp_path)[0].layout == "classes"
+
+    def test_numbered_pictures_with_another_index_are_refused(self, tmp_path):
+        put(tmp_path / "00000" / "img00000000.png")
+        put(tmp_path / "dataset.json", b"[]")
+        with pytest.raises(ValueError, match=r"dataset\.json must hold .*file, number"):
+            listed(tmp_path)
 
     def metadata(self, folder, rows):
         for row in rows:
@@ -217,6 +250,18 @@ class TestIndexes:
         listing, _ = listed(tmp_path)
         assert (listing.layout, list(listing.left_out)) == ("flat", ["files that are no pictures (.csv)"])
 
+    def test_what_is_wrong_in_metadata_is_said_with_its_place(self, tmp_path):
+        for i in range(2):
+            put(tmp_path / f"{i}.png")
+        put(tmp_path / "metadata.csv", b"file_name,Label\n0.png,\n1.png,cat\n")
+        with pytest.raises(ValueError, match="1 of 2 rows have no label"):
+            listed(tmp_path)
+        (tmp_path / "metadata.csv").unlink()
+        for text, words in (("{bad", "line 3, column 2: Expecting"), ("[1]", "line 3 is no object")):
+            put(tmp_path / "metadata.jsonl", f'{{"file_name": "0.png", "label": 1}}\n\n{text}\n'.encode())
+            with pytest.raises(ValueError, match=words):
+                listed(tmp_path)
+
     def shard(self, numbers, label):
         return {
             f"{i:04d}.{end}": content
@@ -240,6 +285,14 @@ class TestIndexes:
         assert listing.left_out == {"files that are no pictures (.txt)": (12, f"{tmp_path}/test-0000.tar/0009.txt")}
         one, _ = listed(tmp_path / "train-0001.tar")
         assert (one.layout, one.heldout, len(one.labels)) == ("webdataset", None, 3)
+
+    def test_a_row_of_webdataset_has_one_picture(self, tmp_path):
+        tar_of(tmp_path / "a.tar", {"0.rgb.png": encoded(0), "0.cls": b"1", "1.rgb.png": encoded(1), "1.cls": b"0"})
+        assert listed(tmp_path / "a.tar")[0].labels.tolist() == [1, 0]
+        tar_of(tmp_path / "b.tar", {"0.input.png": encoded(0), "0.target.png": encoded(1), "0.cls": b"1"})
+        with pytest.raises(ValueError, match=r"b\.tar/0 has several pictures \(0\.input\.png, 0\.target\.png\)"):
+            listed(tmp_path / "b.tar")
+        assert len(listed(tmp_path / "b.tar", layout="flat")[0].labels) == 2
 
     def test_a_tar_of_folders_is_no_webdataset(self, tmp_path):
         tar_of(tmp_path / "a.tar", {"pets/cat/0.png": encoded(0), "pets/dog/0.png": encoded(1)})
@@ -292,7 +345,7 @@ class TestArrays:
             ({"x": PIXELS, "y": LABELS / 2}, "y must hold whole numbers, got float64"),
             ({"x": np.array([None, 1], object)}, "it holds Python objects, which are pickles"),
             ({"x": np.asfortranarray(PIXELS)}, "save np.ascontiguousarray of it"),
-            ({"mu": np.zeros(3)}, "holds arrays that are no images"),
+            ({"mu": np.zeros(3)}, r"holds arrays that are no images: .*mu is float64 \[3\]\. Images are uint8"),
             ({"a": PIXELS[0]}, "holds arrays that are no images"),
         ],
     )
@@ -315,6 +368,18 @@ class TestArrays:
         (tmp_path / "a.npy").write_bytes(content[:-300])
         with pytest.raises(ValueError, match=r"a\.npy cannot be read: it ends in row 10 of 12"):
             listed(tmp_path / "a.npy")
+
+    @pytest.mark.parametrize("shape", [(10**12, 8, 8, 3), (10**12, 2**40, 2**40, 3), (-1, 8, 8, 3)])
+    def test_a_header_that_says_too_much_is_refused_before_memory_is_asked_for(self, tmp_path, shape):
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        content = header.getvalue() + PIXELS.tobytes()
+        put(tmp_path / "a.npy", content)
+        with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
+            archive.writestr("images.npy", content)
+        for place in (tmp_path / "a.npy", tmp_path / "b.npz"):
+            with pytest.raises(ValueError, match=r"(a\.npy|images) cannot be read: it(s shape is| ends in row)"):
+                listed(place)
 
 
 class TestCifar:
@@ -402,3 +467,9 @@ def test_the_same_pictures_have_the_same_hash_in_every_layout(tmp_path):
     sources += [{"name": "folder", "path": str(tmp_path / name)} for name in ("edm", "shard.tar", "a.npz")]
     hashes = [ingest({**source, "classes": NAMES}, tmp_path / "out").sha256 for source in sources]
     assert len(set(hashes)) == 1
+
+
+@pytest.mark.parametrize("path", ["", " "])
+def test_no_path_is_not_the_folder_one_is_in(path):
+    with pytest.raises(ValueError, match="path must be a path, got"):
+        load_source({"name": "folder", "path": path})

@@ -58,7 +58,7 @@ def test_class_names_come_from_the_parameter_or_are_numbers(tmp_path):
     assert run(tmp_path).space.classes == ("0", "1")
     assert run(tmp_path, classes=["a", "b"]).space.classes == ("a", "b")
     assert run(tmp_path, label_column="fine").space.classes == ("0", "1", "2", "3")
-    with pytest.raises(ValueError, match="labels must be between 0 and 0, got 0 to 1"):
+    with pytest.raises(ValueError, match="labels must be between 0 and 0 .the classes are a., got 0 to 1"):
         run(tmp_path, classes=["a"])
 
 
@@ -202,6 +202,9 @@ def test_no_other_format_is_opened(tmp_path, kind):
 def test_files_that_are_not_there_or_no_parquet(tmp_path):
     with pytest.raises(ValueError, match="no file matches"):
         run(tmp_path)
+    for nothing in ("", [], [""]):
+        with pytest.raises(ValueError, match="parquet: train must be a path or a pattern, .*and not empty"):
+            run(tmp_path, train=nothing)
     (tmp_path / "train.parquet").write_text("text")
     with pytest.raises(ValueError, match=r"train\.parquet cannot be read as a Parquet file"):
         run(tmp_path)

@@ -1,11 +1,13 @@
 """What conf/ says, wherever it says it: recipe and dataset have one value for parameters and catalog alike."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 from fewstep.pipelines.config_loader import RecipeConfigLoader
+from fewstep.pipelines.params_text import read_params
 from fewstep.settings import CONFIG_LOADER_ARGS
 from fewstep.support.errors import InvalidInput
 
@@ -76,6 +78,23 @@ def test_params_have_the_last_word(conf):
     write(conf / "local" / "parameters.yml", "recipe: ect\n")
     found = loader(recipe="ct")
     assert (found.parameters.recipe, found["catalog"]["student"]["filepath"]) == ("ct", "data/06_models/digits/ct")
+
+
+@pytest.mark.parametrize("place", ["teacher.training.imagess", "recipes.ect.seeds", "dat", "student.levelz"])
+def test_null_for_a_parameter_that_there_is_not_is_refused(place, conf):
+    with pytest.raises(ValueError, match=f"There is no parameter '{place.rpartition('.')[2]}'"):
+        loader(**read_params(f"{place}=null"))["parameters"]
+    write(conf / "local" / "parameters.yml", json.dumps(read_params(f"{place}=null")))
+    with pytest.raises(ValueError, match=f"There is no parameter '{place.rpartition('.')[2]}'"):
+        loader()["parameters"]
+
+
+@pytest.mark.parametrize(
+    "place", ["teacher.training.images", "recipes.ect.seed", "recipes.every.levels", "student.levels.2", "data.scale"]
+)
+def test_null_takes_away_whatever_parameter_there_is(place, conf):
+    write(conf / "local" / "parameters.yml", json.dumps(read_params(f"{place}=null")))
+    loader(**read_params(f"{place}=null"))["parameters"]
 
 
 def test_a_number_may_name_a_data_set(conf):

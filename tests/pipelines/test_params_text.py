@@ -44,6 +44,7 @@ def test_what_is_written_is_read_as_the_same(text):
 WRONG = {
     "recipe": "--params must be name=value, or several with commas between them, got 'recipe'.",
     "=3": "--params must be name=value, or several with commas between them, got '=3'.",
+    "recipe=ect,teacher.training.imagess=": "teacher.training.imagess has no value. Give it one, or write teacher.",
     "network.channel_mult=[1,2": "the value of network.channel_mult cannot be read, got '[1,2'. Close its brackets",
     "data.source.path=@x": "the value of data.source.path cannot be read, got '@x'.",
     "data.source.path='x": 'the value of data.source.path cannot be read, got "\'x".',

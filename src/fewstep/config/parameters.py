@@ -1,5 +1,6 @@
 """Every parameter of the project, typed: what conf/ may say. A wrong one fails here, before any work."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Annotated, Any, Literal
 
@@ -243,6 +244,25 @@ def explain(error: Any) -> str:
     if not error["loc"]:
         return str(ours)
     return str(ours.inside(name)) if isinstance(ours, UserError) else f"{name}: {ours}"
+
+
+def check_removed(over: Mapping[str, Any], place: tuple[str, ...] = ()) -> None:
+    """Raise InvalidInput for null in place of a parameter that there is not, which would remove nothing in silence."""
+    for name, value in over.items():
+        if isinstance(value, Mapping):
+            check_removed(value, (*place, str(name)))
+        elif value is None and (known := _known(place)):
+            check_name("parameter", name, known, ".".join(place))
+
+
+def _known(place: tuple[str, ...]) -> list[str]:
+    """The names that files may say at a place; none where that depends on what is chosen there."""
+    try:
+        if place[:1] == ("recipes",):
+            return _names(["students", *place[1:]]) if len(place) > 1 else []
+        return [*_names(list(place)), *(() if place else ("recipes",))]
+    except TypeError:
+        return []
 
 
 def _names(place: list[str]) -> list[str]:

@@ -57,7 +57,7 @@ def zip_tree(path: Path) -> FileTree:
     except DAMAGED as error:
         raise _unreadable(path, "zip", error) from error
     infos = {info.filename.replace("\\", "/"): info for info in archive.infolist()}
-    members = [(name, info.is_dir(), _why_not_in_zip(info)) for name, info in infos.items()]
+    members = [(info.filename.replace("\\", "/"), info.is_dir(), _why_not_in_zip(info)) for info in archive.infolist()]
     kept, folders, left_out = _members(path, members)
     for name in kept.values():
         if infos[name].flag_bits & 1:
@@ -79,17 +79,17 @@ def tar_tree(path: Path) -> FileTree:
     unpacked = next(
         (_unpacked(path, opener) for start, opener in PACKED.items() if _head(path).startswith(start)), None
     )
-    places, members = dict[str, tuple[int, int]](), dict[str, tuple[bool, str | None]]()
+    places, members = dict[str, tuple[int, int]](), list[tuple[str, bool, str | None]]()
     try:
         with unpacked or open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
             for info in archive:
                 places[info.name] = info.offset_data, info.size
-                members[info.name] = info.isdir(), _why_not_in_tar(info)
+                members.append((info.name, info.isdir(), _why_not_in_tar(info)))
                 cast(Any, archive).members = []  # which would keep all of them
             content = io.FileIO(os.dup(file.fileno())) if unpacked else None
     except (tarfile.TarError, *DAMAGED) as error:
         raise _unreadable(path, "tar", error) from error
-    kept, folders, left_out = _members(path, ((name, *facts) for name, facts in members.items()))
+    kept, folders, left_out = _members(path, members)
 
     def open_file(name: str) -> IO[bytes]:
         start, size = places[kept[name]]
@@ -155,6 +155,8 @@ def _members(
             if is_folder:
                 folders.add(inner)
             else:
+                if inner in kept:
+                    add_left_out(left_out, "members that a later one of the same name replaces", f"{path}/{name}")
                 kept[inner] = name
     return kept, frozenset(folders), left_out
 

@@ -1,5 +1,6 @@
 """From an encoded picture to uint8 [C, H, W]: whatever its depth, palette, transparency or orientation."""
 
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -17,6 +18,8 @@ FILTERS = {"lanczos": Image.Resampling.LANCZOS, "box": Image.Resampling.BOX}
 DEEP = ("I;16", "I;16B", "I")
 MODES = (*DEEP, "1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 ORIENTATION = 0x0112
+MOST_PIXELS = 178_956_970  # that PIL reads, with a warning from half of them on
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # check_size has the last word
 
 
 class BrokenPicture(InvalidInput):
@@ -38,6 +41,8 @@ def open_picture(file: IO[bytes] | Path) -> ImageFile.ImageFile:
     """A picture whose pixels are not read yet. Raises InvalidInput where it is of none of FORMATS."""
     try:
         return Image.open(file, formats=tuple(FORMATS))
+    except Image.DecompressionBombError:
+        raise InvalidInput(f"its first bytes promise more pixels than can be read ({MOST_PIXELS:,})") from None
     except UnidentifiedImageError:
         with file.open("rb") if isinstance(file, Path) else nullcontext(file) as content:
             content.seek(0)

@@ -64,7 +64,7 @@ class EncodedPictures:
         check_name("mode", self.mode, pictures.CHANNELS, "pictures")
         check_name("resampling", self.resampling, pictures.FILTERS, "pictures")
         check_fields(self, resolution=optional(_sides), skip_broken=instance_of(bool, "true or false"))
-        check_fields(self, most_pixels=whole(between(1, 178_956_970)))  # PIL reads none of more
+        check_fields(self, most_pixels=whole(between(1, pictures.MOST_PIXELS)))
         if isinstance(self.resolution, list):
             object.__setattr__(self, "resolution", tuple(self.resolution))
         try:

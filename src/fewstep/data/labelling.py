@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fewstep.support.errors import InvalidInput
+from fewstep.support.names import printable
 
 COLUMNS = ("label", "labels", "class", "class_label", "class_name", "cls", "category", "target")
 NONE = "none"  # in place of a column: read without labels
@@ -33,12 +34,18 @@ class Naming:
             if self.column not in names:
                 raise InvalidInput(f"{place} has no label column {self.column!r}; it has {', '.join(names)}.")
             return self.column
-        return the_only([name for name in COLUMNS if name in names], place)
+        return the_only(called_as_labels(names), place)
+
+
+def called_as_labels(names: Iterable[str]) -> list[str]:
+    """Those that are called as columns of labels are, "Label" among them, the most usual first."""
+    found = [name for name in names if name.lower() in COLUMNS]
+    return sorted(found, key=lambda name: COLUMNS.index(name.lower()))
 
 
 def the_only(candidates: Sequence[str], place: str) -> str | None:
     """The column of labels, None where there is none. Raises ValueError that names the candidates of several."""
-    if len(candidates) > 1 and candidates[0] != "label":
+    if len(candidates) > 1 and candidates[0].lower() != "label":
         shown = f"{', '.join(candidates[:-1])} or {candidates[-1]}"
         raise InvalidInput(f"{place} has several columns of labels. Set label_column: {shown} ({NONE}: no labels).")
     return candidates[0] if candidates else None
@@ -68,6 +75,7 @@ def number_labels(values: Sequence[Value], classes: Sequence[str], place: str) -
     classes: names that are known, of the numbers in turn; by default numbers are called after themselves, and words
     are classes in natural order. Raises ValueError for labels beyond the classes, or that only some rows have.
     """
+    values = [None if value == "" else value for value in values]
     present = [value for value in values if value is not None]
     words = [value for value in present if isinstance(value, str)]
     if words and len(words) < len(present):
@@ -94,8 +102,9 @@ def check_numbers(labels: np.ndarray, classes: Sequence[str], place: str) -> tup
             f"rows out, or set label_column: {NONE}."
         )
     if labels.min() < 0 or labels.max() >= most:
+        known = f" (the classes are {_short(classes)})" if classes else ""
         raise InvalidInput(
-            f"{place}: labels must be between 0 and {most - 1:,}, got {labels.min():,} to {labels.max():,}."
+            f"{place}: labels must be between 0 and {most - 1:,}{known}, got {labels.min():,} to {labels.max():,}."
         )
     check_class_names(classes, place)
     return labels.astype(np.int64), tuple(classes) or tuple(map(str, range(labels.max() + 1)))
@@ -104,10 +113,9 @@ def check_numbers(labels: np.ndarray, classes: Sequence[str], place: str) -> tup
 def check_class_names(classes: Iterable[str], place: str) -> None:
     """Raise ValueError for a name that is no text in UTF-8, and so could not be written with the data."""
     for name in classes:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise InvalidInput(f"{place}: the name of the class {name!r} is not UTF-8. Rename it.") from None
+        if printable(name) != name:
+            kind = "not UTF-8" if any("\ud800" <= sign <= "\udfff" for sign in name) else "no text that can be shown"
+            raise InvalidInput(f"{place}: the name of the class {name!r} is {kind}. Rename it.")
 
 
 def _short(classes: Sequence[str]) -> str:

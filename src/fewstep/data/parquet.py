@@ -77,6 +77,8 @@ class Parquet(EncodedPictures):
 
 def _expand(what: str, patterns: str | Sequence[str]) -> list[str]:
     files: list[str] = []
+    if "" in patterns or not (patterns or what == "test"):
+        raise InvalidInput(f"parquet: {what} must be a path or a pattern, or a list of them, and not empty.")
     for pattern in patterns:
         place = Path(pattern).expanduser()
         found = sorted(glob.glob(str(place / "*.parquet" if place.is_dir() else place), recursive=True))

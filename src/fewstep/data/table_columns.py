@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from fewstep.data.formats import SUFFIXES
-from fewstep.data.labelling import COLUMNS, NONE, Naming, the_only
+from fewstep.data.labelling import NONE, Naming, called_as_labels, the_only
 from fewstep.support.errors import InvalidInput
 
 IMAGES = ("image", "img", *(suffix[1:] for suffix in SUFFIXES))  # img2dataset calls its column jpg, png or webp
@@ -49,10 +49,10 @@ def label_column(schema: pa.Schema, naming: Naming, place: str) -> str | None:
         return naming.column
     fitting = [name for name in schema.names if holds_labels(schema.field(name).type)]
     declared = [name for name, feature in features(schema).items() if feature.get("_type") == "ClassLabel"]
-    called = [name for name in COLUMNS if name in fitting]
+    called = called_as_labels(fitting)
     candidates = [name for name in declared if name in fitting]
-    for name in COLUMNS if not (candidates or called) else ():
-        if name in schema.names and not holds_pictures(schema.field(name).type):
+    for name in called_as_labels(schema.names) if not (candidates or called) else ():
+        if not holds_pictures(schema.field(name).type):
             _check_labels(schema, name, place)  # it is called as labels are, and cannot be read as such
     return the_only(["label"] if "label" in called else candidates or called, place)
 

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException, UnsupportedInterpolationType
 
 from fewstep.config.merging import chosen, overlaid
-from fewstep.config.parameters import Parameters, checked
+from fewstep.config.parameters import Parameters, check_removed, checked
 from fewstep.config.yaml_files import check_file, line_of
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
@@ -56,7 +56,9 @@ class RecipeConfigLoader(OmegaConfigLoader):
         return {**config, **names, "env": self.env or self.default_run_env}
 
     def _merge_parameters(self) -> dict[str, Any]:
-        return overlaid(super().__getitem__("parameters"), self.runtime_params or {})
+        given = self.runtime_params or {}
+        check_removed(given)
+        return overlaid(super().__getitem__("parameters"), given)
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -88,9 +90,11 @@ class RecipeConfigLoader(OmegaConfigLoader):
             if key != "parameters":
                 return super()._merge_and_resolve(key, config_per_file)
             together = OmegaConf.merge(*config_per_file.values()) if config_per_file else OmegaConf.create()
-            return cast(dict[str, Any], OmegaConf.to_container(together, resolve=True))
+            found = cast(dict[str, Any], OmegaConf.to_container(together, resolve=True))
         except (OmegaConfBaseException, UnsupportedInterpolationType) as problem:
             raise InvalidInput(_explain(problem, config_per_file)) from problem
+        check_removed(found)
+        return found
 
     @staticmethod
     def _soft_merge(config: dict, env_config: dict, env_path: str | None = None) -> dict[str, Any]:

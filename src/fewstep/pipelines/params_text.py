@@ -19,13 +19,18 @@ def read_params(text: str) -> dict[str, Any]:
     """The parameters of a text, nested: {"network": {"channel_mult": [1, 2]}, "recipe": "ect"}.
 
     A comma inside of brackets or quotes belongs to a value, and so does one that no `name=` follows: paths may have
-    commas. Values are YAML. Raises ValueError for an item that is no `name=value`, and for a value that is no YAML.
+    commas. Values are YAML. Raises ValueError for an item that is no `name=value`, and for a value that is
+    empty or no YAML.
     """
     found = OmegaConf.create()
     for item in _items(text):
         name, sign, value = item.partition("=")
         if not sign or not name.strip():
             raise InvalidInput(f"--params must be name=value, or several with commas between them, got {item!r}.")
+        if not value.strip():
+            raise InvalidInput(
+                f"--params: {name.strip()} has no value. Give it one, or write {name.strip()}=null for its default."
+            )
         try:
             found.merge_with_dotlist([f"{name.strip()}={value.strip()}"])
         except (YAMLError, ValueError) as problem:

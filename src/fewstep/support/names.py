@@ -36,5 +36,7 @@ def check_arguments(of: str, function: Callable[..., Any], given: Iterable[str],
 
 
 def printable(name: str) -> str:
-    """The name of a file as text that any file or terminal takes: bytes that are not UTF-8 are written as \\udcff."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+    """The name of a file as text that any file or terminal takes: bytes that are not UTF-8 are written as \\udcff, and
+    control characters as \\x1b."""
+    shown = "".join(sign if sign.isprintable() or ord(sign) > 159 else ascii(sign)[1:-1] for sign in name)
+    return shown.encode("utf-8", "backslashreplace").decode("utf-8")

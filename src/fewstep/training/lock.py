@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from fewstep.support.errors import InvalidInput
 
 
 @contextmanager
-def sole_training(run_dir: Path, patience: float = 30.0) -> Iterator[None]:
+def sole_training(run_dir: Path, patience: float = 30.0) -> Generator[None]:
     """Hold the run folder. The system gives it free when the process ends, however it ends.
 
     patience: seconds to wait for a training that is about to end, as orphans of a killed run do. Raises ValueError that

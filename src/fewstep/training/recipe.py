@@ -1,6 +1,6 @@
 """A recipe: one way to train, and whether it fits its data, its teacher and the workers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -161,7 +161,7 @@ class Recipe:
             )
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
+    def _named(self) -> Generator[None]:
         """Errors begin with its name."""
         try:
             yield

@@ -1,5 +1,7 @@
 """NumPy arrays of images: .npz with images and labels (OpenAI's samples, MedMNIST), or .npy beside each other."""
 
+import math
+import os
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -60,7 +62,7 @@ class Array:
 
     def _parts(self, count: int) -> Iterator[bytes]:
         """Its bytes in so many parts of one size."""
-        size = int(np.prod(self.shape)) * self.dtype.itemsize // max(count, 1)
+        size = math.prod(self.shape) * self.dtype.itemsize // max(count, 1)
         try:
             with self.stream() as file:
                 _header(file)
@@ -105,6 +107,13 @@ def pixels_file(pixels: np.ndarray) -> IO[bytes]:
     )
 
 
+def in_words(tree: FileTree) -> str:
+    """What the first arrays of a place are."""
+    found = [array for group in _groups(tree) for array in group]
+    words = ", ".join(f"{array.name} is {array.dtype} {list(array.shape)}" for array in found[:3])
+    return f"{words} and {len(found) - 3:,} more" if len(found) > 3 else words
+
+
 def _groups(tree: FileTree) -> Iterator[list[Array]]:
     """Arrays that belong together: those of an .npz, and the .npy files of the place."""
     for file in tree.files:
@@ -123,16 +132,22 @@ def _members(tree: FileTree, file: str) -> Iterator[Array]:
     for member in archive.namelist():
         if member.endswith(".npy"):
             key, side = member[:-4], split_of(file.rpartition("/")[2])
-            stream = partial(archive.open, member)
-            yield _array(f"{tree.name(file)}, {key}", f"{side}_{key}" if side else key, stream)
+            stream, size = partial(archive.open, member), archive.getinfo(member).file_size
+            yield _array(f"{tree.name(file)}, {key}", f"{side}_{key}" if side else key, stream, size)
 
 
-def _array(name: str, key: str, stream: Callable[[], IO[bytes]]) -> Array:
+def _array(name: str, key: str, stream: Callable[[], IO[bytes]], size: int | None = None) -> Array:
+    """The array of a file. size: its bytes, where they are known without reading to its end."""
     try:
         with stream() as file:
             shape, dtype = _header(file)
+            start = file.tell()
+            left = (file.seek(0, os.SEEK_END) if size is None else size) - start
     except DAMAGED as error:
         raise unreadable(name, stream, error, NUMPY) from error
+    row = math.prod(shape[1:]) * dtype.itemsize
+    if shape and shape[0] * row > left:  # before memory is asked for as many rows as the header says
+        raise InvalidInput(f"{name} cannot be read: it ends in row {left // row:,} of {shape[0]:,}.")
     return Array(name, key, shape, dtype, stream)
 
 
@@ -145,6 +160,8 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     shape, fortran, dtype = readers[version](file)
     if dtype.hasobject:
         raise InvalidInput("it holds Python objects, which are pickles and are not opened")
+    if any(side < 0 for side in shape):
+        raise InvalidInput(f"its shape is {list(shape)}")
     if fortran and len(shape) > 1:
         raise InvalidInput("its columns come first (Fortran order); save np.ascontiguousarray of it")
     return shape, dtype
@@ -156,7 +173,7 @@ def _pairs(group: list[Array], naming: Naming) -> Iterator[tuple[Array, Array | 
         arrays = [array for array in group if split_of(array.key) == side]
         labels = _choose_labels(arrays, naming)
         if images := _choose_images(arrays):
-            if labels is not None and np.prod(labels.shape) != images.shape[0]:
+            if labels is not None and math.prod(labels.shape) != images.shape[0]:
                 raise InvalidInput(
                     f"{labels.name} must hold one number for each of the {images.shape[0]:,} images of {images.name}, "
                     f"got the shape {list(labels.shape)}."

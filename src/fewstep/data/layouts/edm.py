@@ -22,6 +22,8 @@ def read(tree: FileTree, naming: Naming) -> Listing | None:
     facts = _index(tree)
     if facts is None and not (files and all(map(NUMBERED.fullmatch, files))):
         return None
+    if facts is None and INDEX in tree.files:
+        raise InvalidInput(f"{tree.name(INDEX)} must hold {PAIRS}.")
     labels = _labels(tree, files, (facts or {}).get("labels"))
     return list_files(tree, files, labels, naming.classes, also_read=[INDEX])
 

@@ -62,12 +62,19 @@ def _read_table(tree: FileTree, table: str) -> list[dict[str, Any]]:
         text = tree.read(table).decode("utf-8-sig")
         if table.endswith(".csv"):
             return _with_numbers(list(csv.DictReader(io.StringIO(text), restkey="")))
-        rows = [json.loads(line) for line in text.split("\n") if line.strip()]
-        if not all(isinstance(row, dict) for row in rows):
-            raise InvalidInput("a line is no object")
-        return rows
+        return [_object(line, number) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     except (ValueError, csv.Error) as error:
         raise InvalidInput(f"{tree.name(table)} cannot be read ({error}).") from error
+
+
+def _object(line: str, number: int) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InvalidInput(f"line {number}, column {error.colno}: {error.msg}") from error
+    if not isinstance(row, dict):
+        raise InvalidInput(f"line {number} is no object")
+    return row
 
 
 def _with_numbers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -19,10 +19,13 @@ HELDOUT = ("test", "testing", "val", "valid", "validation", "dev", "eval", "eval
 def read(tree: FileTree, naming: Naming) -> Listing | None:
     """Pictures of all splits, those for training first; what is in none of them is left out."""
     names = natural_order({class_of(file) or "" for file in tree.pictures()})
-    train = [name for name in names if is_train(name)]
-    heldout = [name for name in names if is_heldout(name)]
+    longer = len(names) > 1 and all(map(split_of, names)) and len(set(map(_rest_of, names))) == 1
+    says = {name: split_of(name) or "" if longer else name for name in names}
+    train = [name for name in names if is_train(says[name])]
+    heldout = [name for name in names if is_heldout(says[name])]
     if not train or (len(heldout) == 0 and len(names) > 1):
         return None
+    train, heldout = ([_unwrapped(tree, name) for name in names] for names in (train, heldout))
     parts = {name: tree.below(name) for name in (*train, *heldout)}
     found = {name: _labelled(part, naming) for name, part in parts.items()}
     heldout = _comparable(found, train, heldout)
@@ -44,9 +47,27 @@ def is_heldout(name: str) -> bool:
 
 
 def split_of(name: str) -> str | None:
-    """The split that the name of a shard or an array says: "test" of test-00000-of-00002.tar and of x_test."""
-    splits = {part for part in re.split("[-_.]", name.lower()) if is_train(part) or is_heldout(part)}
+    """The split that a name says: "test" of the shard test-00000-of-00002.tar, of the array x_test, of test2017."""
+    splits = {part for part in _parts(name) if is_train(part) or is_heldout(part)}
     return splits.pop() if len(splits) == 1 else None
+
+
+def _rest_of(name: str) -> tuple[str, ...]:
+    """What a name says beside its split: "seg" of seg_train and seg_test, nothing of train2017 and val."""
+    return tuple(part for part in _parts(name) if part and part != split_of(name))
+
+
+def _parts(name: str) -> list[str]:
+    return re.split("[-_. 0-9]", name.lower())
+
+
+def _unwrapped(tree: FileTree, name: str) -> str:
+    """The folder of a split, which archives often put in another one that is called alike: seg_train/seg_train."""
+    part = tree.below(name)
+    inside = {class_of(file) for file in part.pictures()}
+    if len(inside) == 1 and (only := inside.pop()) and split_of(only) == split_of(name):
+        return f"{name}/{only}"
+    return name
 
 
 def _labelled(part: FileTree, naming: Naming) -> list[tuple[str, str | None]]:
@@ -66,6 +87,6 @@ def _comparable(found: dict[str, list[tuple[str, str | None]]], train: list[str]
     if wrong := next((name for name in heldout if name not in kept and found[name][0][1] is not None), None):
         raise InvalidInput(
             f"{wrong} has the class {found[wrong][0][1]}, and {train[0]} has none of its classes. Sort both into the "
-            "same classes, or set layout: flat to read all without labels."
+            f"same classes, take {wrong} away, or set layout: flat to read all without labels."
         )
     return kept

@@ -4,12 +4,12 @@ import posixpath
 
 from fewstep.data.file_tree import FileTree
 from fewstep.data.formats import NOT_READ, WORDS, suffix_of
+from fewstep.data.layouts import arrays
 from fewstep.support.errors import InvalidInput
 
 DATASET_TOOL = "with EDM's dataset_tool.py (--source=FOLDER --dest=images.zip), and give the zip"
 AS_PNG = "write its pictures as PNG into a folder for each class"
 AS_NPZ = "save images and labels as arrays: np.savez('images.npz', images=..., labels=...)"
-KINDS_OF_ARRAYS = "images are uint8, [N, H, W, C], [N, C, H, W] or [N, H, W]"
 KNOWN = {  # the end of a file's name, or all of it: (what it is, what to do with its FOLDER or with the FILE)
     "data.mdb": ("an lmdb, as LSUN comes", f"convert it {DATASET_TOOL}"),
     "dataset_dict.json": (
@@ -23,7 +23,8 @@ KNOWN = {  # the end of a file's name, or all of it: (what it is, what to do wit
     ".arrow": ("Arrow files", "datasets.Dataset.from_file('FILE').to_parquet('train.parquet')"),
     ".parquet": (
         "Parquet files",
-        "set data.source.name=parquet, data.source.train='FOLDER/train*', and data.source.test if there is one",
+        "set data.source.name=parquet, data.source.train='FILE' (a pattern such as 'FOLDER/train*' names several), and "
+        "data.source.test if there is one",
     ),
     ".tfrecord": ("TFRecords", f"{AS_PNG}, by tf.data.TFRecordDataset"),
     ".tfrecords": ("TFRecords", f"{AS_PNG}, by tf.data.TFRecordDataset"),
@@ -40,8 +41,6 @@ KNOWN = {  # the end of a file's name, or all of it: (what it is, what to do wit
     ".7z": ("a 7z archive", "unpack it and give the folder"),
     ".zip": ("zip archives", "give the path of one, or unpack them"),
     ".tar": ("tar archives of another layout than WebDataset's", "give the path of one, or unpack them"),
-    ".npy": ("arrays that are no images", KINDS_OF_ARRAYS),
-    ".npz": ("arrays that are no images", KINDS_OF_ARRAYS),
 }
 
 
@@ -54,6 +53,11 @@ def no_pictures(tree: FileTree) -> InvalidInput:
             for word, place in places.items():
                 remedy = remedy.replace(word, place)
             return InvalidInput(f"{tree.place} holds {what} ({file}): this is not read as it is. Instead: {remedy}.")
+    if found := arrays.in_words(tree):
+        return InvalidInput(
+            f"{tree.place} holds arrays that are no images: {found}. Images are uint8, [N, H, W, C], [N, C, H, W] or "
+            "[N, H, W], with 1, 3 or 4 channels."
+        )
     others = [file for file in tree.files if suffix_of(file) in NOT_READ]
     if others:
         return InvalidInput(

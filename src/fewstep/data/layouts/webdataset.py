@@ -12,7 +12,7 @@ import numpy as np
 from fewstep.data.archives import open_tree
 from fewstep.data.encoded import Listing, Picture
 from fewstep.data.file_tree import FileTree
-from fewstep.data.formats import SUFFIXES
+from fewstep.data.formats import SUFFIXES, suffix_of
 from fewstep.data.labelling import Naming, Value, number_labels
 from fewstep.data.layouts.splits import is_heldout, split_of
 from fewstep.data.source import Found
@@ -76,9 +76,12 @@ def _rows(shard: FileTree, naming: Naming) -> Iterator[Row]:
         members.setdefault(key, {})[end] = file
     side = split_of(Path(shard.place).name) or split_of(Path(shard.place).parent.name)
     for key, ends in members.items():
-        pictures = [file for end, file in ends.items() if f".{end}" in SUFFIXES]
+        pictures = [file for file in ends.values() if suffix_of(file) in SUFFIXES]
         if len(pictures) > 1:
-            raise InvalidInput(f"{shard.name(key)} has several pictures ({', '.join(pictures)}): which is meant?")
+            raise InvalidInput(
+                f"{shard.name(key)} has several pictures ({', '.join(pictures)}), and a row has one. Keep one of them, "
+                "or set layout: flat to read all pictures without labels."
+            )
         if pictures:
             yield Row(shard, pictures[0], _label(shard, ends, naming), bool(side and is_heldout(side)))
 
