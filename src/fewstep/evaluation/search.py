@@ -80,7 +80,7 @@ def kept_levels(
     return levels_from_json(known["levels"])
 
 
-def _generate(model: Model, nfe: int, levels: list[float], indices: Sequence[int]) -> np.ndarray:
+def _generate(model: Model, nfe: int, levels: list[float], indices: np.ndarray) -> np.ndarray:
     return model.sample(nfe=nfe, seed=SEED, indices=indices, levels=levels)
 
 

@@ -54,6 +54,9 @@ def build_function(spec: ModelSpec, space: DataSpace) -> Preconditioner:
     return build_preconditioner(spec.preconditioning, network, SIGMA_DATA)
 
 
+Labels = Tensor | np.ndarray | Sequence[int]  # of samples: numbers of their classes, [B]
+
+
 @dataclass(frozen=True)
 class Model:
     """A trained function of (x, sigma, labels), the space of its data, and its description."""
@@ -100,7 +103,7 @@ class Model:
         count: int = 16,
         nfe: int = 1,
         seed: int | Sequence[int] = 0,
-        labels: Tensor | np.ndarray | Sequence[int] | None = None,
+        labels: Labels | None = None,
         *,
         indices: Sequence[int] | np.ndarray | None = None,
         sampler: str | None = None,
@@ -138,7 +141,7 @@ class Model:
         """Where its weights are."""
         return next(self.function.parameters()).device
 
-    def conditioned(self, labels: Tensor | np.ndarray | None, rng: Randomness, guidance: float = 1.0):
+    def conditioned(self, labels: Labels | None, rng: Randomness, guidance: float = 1.0):
         """The function of (x, sigma) with these labels, [B]; a class-conditional model has them drawn otherwise.
 
         A trajectory's is one of (x, sigma, sigma_next) too. guidance: a strength that the student was told in training.
@@ -150,7 +153,7 @@ class Model:
             one_hot = guidance * one_hot
         return lambda x, sigma, *sigma_next: self.function(x, sigma, one_hot, *sigma_next)
 
-    def denoiser(self, labels: Tensor | np.ndarray | None, rng: Randomness, guidance: float = 1.0):
+    def denoiser(self, labels: Labels | None, rng: Randomness, guidance: float = 1.0):
         """The denoiser of (x, sigma) with these labels, as conditioned has them, of this strength."""
         if guidance != 1 and not self.spec.knows_no_label:
             raise InvalidInput(
@@ -184,7 +187,7 @@ class Model:
     def _sampler(self, name: str | None) -> str:
         return check_name("sampler of this model", name or self.samplers[0], self.samplers)
 
-    def one_hot(self, labels: Tensor | np.ndarray | None, rng: Randomness) -> Tensor | None:
+    def one_hot(self, labels: Labels | None, rng: Randomness) -> Tensor | None:
         """What the function is told of labels, [B] -> [B, classes]; mixtures, [B, classes], stay as they are."""
         if not self.spec.labels:
             if labels is not None:
