@@ -3,10 +3,10 @@
 from fewstep.registry.champion_log import champion_of, history
 from fewstep.registry.exam import Exam, make_exam
 from fewstep.registry.gate import Rules, decide
-from fewstep.registry.listing import listed
 from fewstep.registry.model_names import meant_dataset, registered_name, trained_with
 from fewstep.registry.promotion import force, promote, rollback
 from fewstep.registry.registration import attach, load_registered, register, register_teacher, sync
+from fewstep.registry.version_list import listed
 from fewstep.registry.versions import load_newer
 
 __all__ = [
