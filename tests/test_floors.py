@@ -46,6 +46,7 @@ def test_every_import_is_of_a_declared_dependency():
 
 SHARED_NAMES = {
     "__init__",
+    "__main__",  # what `python -m` runs
     "nodes",  # of Kedro's pipelines, as Kedro lays them out
     "pipeline",
     "edm",  # a preconditioner and a layout of data: each is named in a configuration as its module is
