@@ -186,6 +186,7 @@ def test_a_divergence_arrives_once_in_the_same_words_and_the_checkpoint_stays(wo
     assert checkpoints(tmp_path / "ray" / "checkpoints")
 
 
+@pytest.mark.check  # a launch takes a quarter of a minute, and each kind of error has a test without one
 def test_a_wrong_value_arrives_in_the_same_words(student, tmp_path, ray_here):
     recipe = student.recipe
     job = replace(student, recipe=replace(recipe, network=recipe.network | {"channels": 8}))
@@ -224,6 +225,7 @@ def test_no_worker_needs_more_than_a_machine_has(workers, threads, gpu, machines
             share_threads(settings, gpu, machines)
 
 
+@pytest.mark.check  # a launch takes a quarter of a minute, and each kind of error has a test without one
 def test_a_full_disk_arrives_in_words_and_the_last_checkpoint_stays(student, small_disk, ray_here):
     disk = small_disk(16 * 2**20)
     Training(student, disk / "run").save()

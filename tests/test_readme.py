@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,12 @@ def parameters(conf: Path, env: str | None = None, given: dict | None = None) ->
     return to_json(RecipeConfigLoader(str(conf), env=env, runtime_params=given or {}, **CONFIG_LOADER_ARGS).parameters)
 
 
+@cache
+def known(conf: Path, env: str | None = None) -> dict:
+    """The parameters of a configuration to which nothing is given."""
+    return parameters(conf, env)
+
+
 def unknown(given: dict, known: object) -> list[str]:
     """Names of parameters that are not among the known ones."""
     if not isinstance(known, dict):
@@ -104,14 +111,14 @@ def test_a_run_names_pipelines_envs_and_parameters_that_there_are(command, conf)
     assert set(asked["pipelines"]) <= set(register_pipelines())
     given = read_params(asked["params"])
     assert parameters(conf, asked["env"], given)
-    assert unknown(given, parameters(conf, asked["env"])) == []
+    assert unknown(given, known(conf, asked["env"])) == []
 
 
 @pytest.mark.parametrize("name, value", settings())
 def test_a_parameter_has_its_name_and_takes_its_value(name, value, conf):
-    name = name if name.split(".")[0] in parameters(conf) else f"student.{name}"
+    name = name if name.split(".")[0] in known(conf) else f"student.{name}"
     asked = read_params(f"{name}={value or 1}")  # a sentence names a parameter alone
-    assert unknown(asked, parameters(conf)) == []
+    assert unknown(asked, known(conf)) == []
     assert not value or parameters(conf, given=asked)
 
 
