@@ -33,11 +33,13 @@ PLACES = {"first": 0.0, "middle": 0.5, "last": 1.0}
 
 def trained(recipe: str, project: Path, images: ArrayStore, folder: str, batch: int) -> Training:
     """A training of a recipe that begins from trained weights. folder: for its run, in which nothing is written."""
-    found = RecipeConfigLoader("conf", env="base", runtime_params={"recipe": recipe}, **CONFIG_LOADER_ARGS).parameters
+    given = {} if recipe == "teacher" else {"recipe": recipe}
+    found = RecipeConfigLoader("conf", env="base", runtime_params=given, **CONFIG_LOADER_ARGS).parameters
     teacher = SavedModel.open(project / "data/06_models/digits/teacher")
-    numbers = replace(found.student.training, batch_size=batch, micro_batch_size=0, precision="fp32")
-    training = Training(Job.of(replace(found.student, training=numbers), images, teacher), Path(folder))
-    for model in ("teacher", "cd"):  # the latter has the last word
+    chosen = found.teacher if recipe == "teacher" else found.student
+    numbers = replace(chosen.training, batch_size=batch, micro_batch_size=0, precision="fp32")
+    training = Training(Job.of(replace(chosen, training=numbers), images, teacher), Path(folder))
+    for model in ("teacher", "cd")[: 1 if recipe == "teacher" else 2]:  # the latter has the last word
         weights = SavedModel.open(project / "data/06_models/digits" / model).load("cpu").function.state_dict()
         networks = {training.networks.student, training.networks.target}
         for network in networks:
@@ -95,7 +97,8 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="*", help="Without it: all that there are.")
     options = parser.parse_args()
     images = ArrayStore.open(options.project / "data/02_intermediate/digits/images")
-    recipes = options.recipes or sorted(p.stem for p in Path("conf/base/parameters/recipes").glob("*.yml"))
+    students = sorted(p.stem for p in Path("conf/base/parameters/recipes").glob("*.yml"))
+    recipes = options.recipes or ["teacher", *students]
     print(f"{'recipe':9}{'place':8}{'bf16':>10}{'of all':>10}{'fp32':>12}{'of all':>12}")
     for recipe in recipes:
         with TemporaryDirectory() as folder:

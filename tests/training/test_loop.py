@@ -240,3 +240,18 @@ def test_a_student_starts_from_its_teachers_weights(student_job, teacher, tmp_pa
 def test_where_the_target_is_the_student_no_copy_is_kept(student_job, tmp_path):
     training = Training(student_job(), tmp_path)
     assert training.networks.target is training.networks.student
+
+
+@pytest.mark.parametrize(
+    ("precision", "used"), [("auto", (True, False)), ("bf16", (True, True)), ("fp32", (False,) * 2)]
+)
+def test_on_a_gpu_auto_is_bf16_for_methods_whose_gradient_bears_it(
+    teacher_job, student_job, tmp_path, monkeypatch, precision, used
+):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    found = []
+    for name, job in (("teacher", teacher_job), ("student", student_job)):
+        training = Training(job(precision=precision), tmp_path / name)
+        training.worker = replace(training.worker, device=torch.device("cuda"))
+        found.append(training._uses_bf16())
+    assert tuple(found) == used

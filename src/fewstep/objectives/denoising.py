@@ -24,6 +24,7 @@ class Denoising(Objective):
 
     preconditioner = "edm"
     sampler = "heun"
+    bears_bf16 = True
 
     def __post_init__(self):
         check_fields(self, **NORMAL)

@@ -62,7 +62,9 @@ class Objective:
     needs_teacher: the loss calls it. second_time: the student's network is told one. sampler: with which the student is
     sampled, if nobody says another.
     has_idle_modules: some extra modules have no part in some steps. needs_whole_batch: the losses of a batch depend on
-    each other, so that a worker's share is not cut into micro-batches.
+    each other, so that a worker's share is not cut into micro-batches. bears_bf16: rounding to bf16 is little beside
+    the gradient at every step (benchmarks/rounding.py), so precision auto uses it; not so for a loss whose signal is
+    the difference of two nearly equal outputs.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -75,6 +77,7 @@ class Objective:
     sampler = "multistep"
     has_idle_modules = False
     needs_whole_batch = False
+    bears_bf16 = False
     distance: str | dict[str, Any] = "l2"
 
     @property

@@ -31,6 +31,7 @@ class ProgressiveDistillation(Objective):
     rho: float = RHO
 
     needs_teacher = True
+    bears_bf16 = True
     preconditioner = "edm"
     sampler = "euler"
 

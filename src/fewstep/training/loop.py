@@ -245,7 +245,8 @@ class Training:
 
     def _uses_bf16(self) -> bool:
         gpu_has_it = self.worker.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return self.settings.precision == "bf16" or (self.settings.precision == "auto" and gpu_has_it)
+        fits = gpu_has_it and self.objective.bears_bf16
+        return self.settings.precision == "bf16" or (self.settings.precision == "auto" and fits)
 
     def _update_averages(self, progress: Progress, stage: Progress):
         student, skip, (average, target) = self.networks.student, self.soundness.broken, self.averages
