@@ -19,8 +19,8 @@ class TrainingSettings:
     gradient accumulation). learning_rate_decay: over the whole training, "linear" to 0, or "constant". ema_halflife:
     images; ema_rampup: the half-life is at most this fraction of the images seen (0: no ramp-up). A method with stages
     warms up, decays and ramps up in each. clip: norm of the gradient, 0 for none. precision: bf16 autocast, fp32, or
-    auto: bf16 on a GPU that has it, if the method's gradient bears its rounding. labels: class-conditional; label_dropout: how often a label is hidden, for
-    guidance. flips: random horizontal flips.
+    auto: bf16 on a GPU that has it, if the method's gradient bears its rounding. labels: class-conditional;
+    label_dropout: how often a label is hidden, for guidance. flips: random horizontal flips.
     *_every: images between two checkpoints, lines of progress, sheets of samples.
     """
 
