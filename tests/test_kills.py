@@ -253,7 +253,7 @@ def ends_in_the_same_bits(recipe: str, project, journey, command: tuple, dataset
     journey(project, command, dataset).end()
     (whole,) = project.glob(f"runs/{dataset}/{recipe}-*")
     whole.rename(whole.with_name(f"undisturbed-{recipe}"))
-    moments = sorted(random.SystemRandom().sample(nfe=range(size // 10, size * 9 // 10), seed=5))
+    moments = sorted(random.SystemRandom().sample(range(size // 10, size * 9 // 10), 5))
     print(f"{recipe}: killed at {moments} images")
     for images in moments:
         run = journey(project, command, dataset)
