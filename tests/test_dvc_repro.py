@@ -18,6 +18,7 @@ COPIED = (
     "conf/**/*.yml",
     "src/**/*.py",
     "src/fewstep/evaluation/**/*.*",
+    "src/fewstep/reporting/*.csv",
     "data/*/digits/.gitignore",
     ".dvc/.gitignore",
     ".dvc/config",
