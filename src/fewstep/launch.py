@@ -109,7 +109,7 @@ def connect():
     """Join the cluster of RAY_ADDRESS, or start Ray on this machine; once per process."""
     # Ray reads these when it is imported. The health check finds a dead worker within half a second; `uv run` must not
     # build another environment for workers; workers without GPUs may still see the machine's GPUs. At Ray's own
-    # niceness of 15 a training makes a fifteenth of its steps while one other process is busy.
+    # niceness of 15 a training almost stands still while one other process is busy (docs/results.md).
     os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")

@@ -12,13 +12,14 @@ from fewstep.data.space import DataSpace
 from fewstep.diffusion.randomness import SampleRandomness
 from fewstep.editing import TASKS, build_task, edit_images, image_ends, interpolate, seed_ends, try_pair
 from fewstep.editing.edit_order import EditOrder, carry_out, edited_part
-from fewstep.editing.image_files import as_picture, find_mask, read_images
+from fewstep.editing.image_files import find_mask, read_images
 from fewstep.editing.interpolation import KnownNoise
 from fewstep.editing.measures import psnr
 from fewstep.editing.projection import known_means
 from fewstep.evaluation.counting import count_evaluations
 from fewstep.models.model import Model
 from fewstep.models.spec import ModelSpec
+from fewstep.pictures.sheets import as_picture
 
 SPACE = DataSpace("colours", "images", (3, 8, 8), 0.66, ("a", "b"))
 SPEC = {

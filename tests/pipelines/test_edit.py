@@ -6,8 +6,8 @@ import pytest
 from fewstep.config.parameters import EditingParameters
 from fewstep.data.space import DataSpace
 from fewstep.editing import build_task, try_task
-from fewstep.editing.image_files import as_picture
 from fewstep.evaluation.student_levels import StudentLevels
+from fewstep.pictures.sheets import as_picture
 from fewstep.pipelines.edit.nodes import edit_gallery
 
 FOUND = {4: (20.0, 3.0, 0.5)}

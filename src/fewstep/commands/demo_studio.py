@@ -12,9 +12,9 @@ from PIL import Image
 from fewstep import load
 from fewstep.data.decoding import named, open_picture
 from fewstep.editing import build_task, check_teacher, edit_images, interpolate, seed_ends
-from fewstep.editing.image_files import as_picture
 from fewstep.editing.tasks import Interpolate, Task
 from fewstep.models.model import Model
+from fewstep.pictures.sheets import as_picture
 from fewstep.registry import load_newer
 from fewstep.registry.versions import get_version
 from fewstep.support.errors import InvalidInput, UserError
@@ -115,7 +115,7 @@ class Studio:
         return width, height
 
     def _sample(self, model: Model, nfe: int, seed: int, label: int | None) -> np.ndarray:
-        return model.sample(nfe=nfe, seed=seed, indices=range(1), labels=_told(model, label))
+        return model.sample(1, nfe, seed, _told(model, label))
 
     def _edit(self, task: Task, picture: Image.Image, nfe: int, seed: int, label: int | None) -> Image.Image:
         student = self.served.student

@@ -11,14 +11,13 @@ from PIL import Image
 from torch import Tensor
 
 from fewstep.diffusion.randomness import SampleRandomness, derive_seed
-from fewstep.editing.image_files import as_picture
 from fewstep.editing.measures import mean, measure, psnr
 from fewstep.editing.projection import Projection
 from fewstep.editing.run import check_model, check_teacher, edit_images, image_ends, interpolate, seed_ends
 from fewstep.editing.tasks import Interpolate, Task
 from fewstep.models.model import Model
 from fewstep.pictures.saving import write_pictures
-from fewstep.pictures.sheets import sheet
+from fewstep.pictures.sheets import as_picture, sheet
 from fewstep.support.errors import InvalidInput
 
 

@@ -6,7 +6,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from fewstep.data.decoding import check_size, named, open_picture
@@ -79,11 +78,6 @@ def find_mask(mask: Tensor | str, size: Sequence[int]) -> Tensor:
     if not 0 < missing.sum() < missing.numel():
         raise InvalidInput(f"{name} must have both white pixels (missing) and black ones (known).")
     return missing
-
-
-def as_picture(image: np.ndarray) -> Image.Image:
-    """uint8 [C, H, W], C 1 (gray), 3 or 4 (with transparency) -> a picture."""
-    return Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
 
 
 def _words(size: Sequence[int]) -> str:

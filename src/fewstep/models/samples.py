@@ -16,22 +16,22 @@ class Samples(np.ndarray):
 
     def to_pil(self) -> "list[Image]":
         """A picture of each sample. Raises ValueError for points."""
-        from PIL import Image
+        from fewstep.pictures.sheets import as_picture
 
-        pixels = np.asarray(self._images()).transpose(0, 2, 3, 1)
-        return [Image.fromarray(each.squeeze(-1) if each.shape[-1] == 1 else each) for each in pixels]
+        return [as_picture(image) for image in self._images()]
 
     def save_grid(self, file: Path | str, columns: int = 8) -> Path:
         """One picture of all samples, row by row, whose format the file's name says. Raises ValueError for points."""
         from PIL import Image
 
+        from fewstep.pictures.saving import save_picture
         from fewstep.pictures.sheets import tile
 
         file = Path(file)
-        Image.fromarray(tile(np.asarray(self._images()), min(columns, len(self)))).save(file)
+        save_picture(Image.fromarray(tile(self._images(), min(columns, len(self)))), file)
         return file
 
-    def _images(self) -> "Samples":
+    def _images(self) -> np.ndarray:
         if self.ndim != 4 or self.dtype != np.uint8:
             raise InvalidInput(f"pictures need images, uint8 [N, C, H, W], got {self.dtype} {list(self.shape)}.")
-        return self
+        return np.asarray(self)

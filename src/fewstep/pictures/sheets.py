@@ -10,6 +10,11 @@ SQUARE, CHECKER = 6, (235, 255)  # pixels and tones of the ground under transpar
 INK, QUIET, PAPER, FRAME = (30, 30, 30), (110, 110, 110), (255, 255, 255), (105, 115, 130)
 
 
+def as_picture(image: np.ndarray) -> Image.Image:
+    """uint8 [C, H, W], C 1 (gray), 3 or 4 (with transparency) -> a picture."""
+    return Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
+
+
 def tile(images: np.ndarray, columns: int = 8, side: int = 48) -> np.ndarray:
     """A grid of uint8 images [N, C, H, W], row by row: uint8 [height, width, 3], or 4 where images are transparent.
 

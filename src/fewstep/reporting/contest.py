@@ -17,11 +17,11 @@ def contest_sheet(
 ) -> Image.Image:
     """Rows of samples from the same noise: the teacher at its most evaluations, each student at its fewest."""
     best = max(reference.rows_of(teacher.spec.name), key=lambda row: row.nfe)
-    samples = teacher.load().sample(nfe=best.nfe, seed=0, indices=range(SHOWN), sampler=best.sampler)
+    samples = teacher.load().sample(SHOWN, best.nfe, sampler=best.sampler)
     rows = [(f"teacher\n{best.nfe} NFE", samples)]
     for student, scores in contestants:
         model = student.load()
         for row in sorted(scores.usual_rows_of(student.spec.name), key=lambda row: row.nfe)[:ROWS]:
-            samples = model.sample(nfe=row.nfe, seed=0, indices=range(SHOWN), levels=row.levels)
+            samples = model.sample(SHOWN, row.nfe, levels=row.levels)
             rows.append((f"{row.model}\n{row.nfe} NFE", samples))
     return draw_rows(rows, f"{teacher.space.name}: the same noise, every method", SHOWN)

@@ -213,6 +213,6 @@ def speed(model: Model, size: int) -> float:
     nfe, times = 1 if model.samplers[0] == "multistep" else 3, []
     for _ in range(ROUNDS):
         started = time.perf_counter()
-        model.sample(nfe=nfe, seed=0, indices=range(size))
+        model.sample(size, nfe)
         times.append(time.perf_counter() - started)
     return nfe * size / min(times)

@@ -18,8 +18,8 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from fewstep.editing import levels_of
 from fewstep.editing.edit_order import EditOrder, edited_part
-from fewstep.editing.image_files import as_picture
 from fewstep.models.model import Model, SavedModel
+from fewstep.pictures.sheets import as_picture
 from fewstep.registry.package import SEAL, seals_of
 from fewstep.registry.versions import check_files, get_version, load_newer
 from fewstep.serving.batching import BatchQueue, Order, OwnOrder

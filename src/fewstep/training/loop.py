@@ -181,11 +181,10 @@ class Training:
         """The norm of a module's gradient before it was clipped. Each optimiser has a norm of its own: gradients of an
         adversarial network must not shrink the student's.
         """
-        parameters = [p for p in module.parameters() if p.grad is not None]
-        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None], foreach=True)
+        norm = nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None], foreach=True)
         norm = norm.to(self.worker.device)  # on the CPU for a module without gradients
         if self.settings.clip:
-            nn.utils.clip_grads_with_norm_(parameters, self.settings.clip, norm, foreach=True)
+            nn.utils.clip_grads_with_norm_(module.parameters(), self.settings.clip, norm, foreach=True)
         return norm
 
     def _rate(self, module: str, stage: Progress) -> float:
@@ -384,7 +383,7 @@ def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
             )
         if leads and due["pictures"]:
             for nfe in job.recipe.picture_nfe:
-                log.picture(f"samples_nfe{nfe}", images, training.model().sample(nfe=nfe, seed=0, indices=range(64)))
+                log.picture(f"samples_nfe{nfe}", images, training.model().sample(64, nfe))
         if leads and due["checkpoint"]:
             training.save()
     if leads:

@@ -83,9 +83,7 @@ def write_report(
         assert judged is not None  # student_nfe always has 1
         parts += [trajectory_part(master, made, seed)] if master else []
         parts += _edited(images, made, master, editing)
-        parts.append(
-            neighbours_part(made.sample(nfe=1, seed=seed, indices=range(8)), images, judged.scores["memorisation"].mean)
-        )
+        parts.append(neighbours_part(made.sample(8, seed=seed), images, judged.scores["memorisation"].mean))
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     more = {"git commit": git_state(".")["git_commit"], "versions": f"Python {platform.python_version()}, {versions}"}
     parts += [scores_part(scores), used_part(scores, models, more)]
