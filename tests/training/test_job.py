@@ -1,6 +1,6 @@
 """The identity of a training."""
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 
 import pytest
 
@@ -8,6 +8,7 @@ import fewstep
 from fewstep.objectives import objective_class, objective_names
 from fewstep.objectives.consistency_training import ConsistencyTraining
 from fewstep.objectives.denoising import Denoising
+from fewstep.support.later import later
 from fewstep.training.hyperparameters import TrainingSettings
 from fewstep.training.job import Job
 from fewstep.training.numerics import PARTS
@@ -74,3 +75,33 @@ def test_data_name_the_run_by_their_content_and_levels_do_not():
     student = Recipe("ct", ConsistencyTraining(), TrainingSettings(images=8), {}, {"name": "consistency"})
     names = {Job(replace(student, levels={2: (level,)}), "data", "d" * 64).run_name for level in (0.5, 1.0)}
     assert len(names) == 1
+
+
+NAMED = {"denoising": "denoising-2f78cdb3a306", "consistency_training": "consistency_training-2943eaba603f"}
+
+
+@dataclass(frozen=True)
+class LaterSettings(TrainingSettings):
+    """Settings of a version to come."""
+
+    foreach: str = later("none")
+
+
+def test_a_setting_that_came_later_names_a_run_only_where_it_is_set():
+    def name(training: TrainingSettings) -> str:
+        return replace(JOB, recipe=replace(RECIPE, training=training)).run_name
+
+    assert (
+        name(LaterSettings(images=8))
+        == name(TrainingSettings(images=8))
+        != name(LaterSettings(images=8, foreach="all"))
+    )
+
+
+@pytest.mark.parametrize("method", [Denoising(), ConsistencyTraining()], ids=NAMED)
+def test_a_new_setting_renames_no_training_of_before(method, monkeypatch):
+    """Whoever adds a setting declares it by `later`, or its default changes what a training is called."""
+    for place, attribute in (*((part, "NUMERICS") for part in PARTS.values()), (type(method), "numerics")):
+        monkeypatch.setattr(place, attribute, 1)
+    recipe = Recipe(method.name, method, TrainingSettings(), {"name": "unet"}, {"name": method.preconditioner})
+    assert Job(recipe, "data", "d" * 64).run_name == NAMED[method.name]

@@ -10,6 +10,7 @@ from fewstep.data.store import ArrayStore
 from fewstep.models.model import SavedModel
 from fewstep.models.spec import ModelSpec, Provenance
 from fewstep.support.errors import InvalidInput
+from fewstep.support.later import without_later
 from fewstep.training.numerics import numerics_of
 from fewstep.training.recipe import Recipe
 
@@ -81,7 +82,11 @@ class Job:
     @property
     def description(self) -> dict[str, Any]:
         """Everything that the weights depend on: contents by their hashes instead of places, code by its numerics."""
-        facts = {key: value for key, value in self.recipe.to_json().items() if key not in HOW}
+        recipe = self.recipe
+        facts = {key: value for key, value in without_later(recipe, recipe.to_json()).items() if key not in HOW}
+        facts |= {
+            part: without_later(getattr(recipe, part), facts[part]) for part in ("objective", "training", "noise")
+        }
         facts["training"] = {k: v for k, v in facts["training"].items() if not k.endswith("_every")}
         facts |= {"data_sha256": self.data_sha256, "teacher_sha256": self.teacher_sha256}
         return json.loads(json.dumps(facts | {"numerics": self.numerics}))
