@@ -15,9 +15,9 @@ import psutil
 import pytest
 import torch
 
-from fewstep.launch import LaunchSettings, check_shared, launch, share_threads
+from fewstep.launch import STARTS, LaunchSettings, _started, check_shared, launch, share_threads
 from fewstep.models.model import SavedModel
-from fewstep.support.errors import FAMILY
+from fewstep.support.errors import FAMILY, Unreachable
 from fewstep.tracking.follow import Progress
 from fewstep.training.checkpoint import checkpoints, load_newest
 from fewstep.training.job import Job
@@ -78,36 +78,9 @@ def same_bits(one: Path, other: Path) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n == "cd" else pytest.mark.check) for n in ["teacher", *RECIPES]]
-)
-def test_two_workers_make_the_steps_of_one(name, job_of, teacher, tmp_path, ray_here):
-    job = job_of(name, None if name == "teacher" else teacher)
-    started = Training(job, tmp_path / "untrained").state()
-    for workers in (1, 2):
-        launch(job, tmp_path / str(workers), LaunchSettings(workers, threads=1, gpu=False))
-    one, two = (Progress(tmp_path / n).read()[0] for n in "12")
-    assert len(one) == STEPS
-    for a, b in zip(one, two, strict=True):
-        assert b["loss"] == pytest.approx(a["loss"], rel=1e-4), a["step"]
-        assert b["grad_norm"] == pytest.approx(a["grad_norm"], rel=1e-3), a["step"]
-    ones, twos = end_of(tmp_path / "1"), end_of(tmp_path / "2")
-    weights = [k for k in ones if not k.startswith("optimizer.")]
-    moved = torch.stack([(ones[k] - started[k]).norm() for k in weights if k in started]).norm()  # pd: a teacher later
-    apart = torch.stack([(ones[k] - twos[k]).norm() for k in weights]).norm()
-    assert moved > 0 and apart < 1e-3 * moved
-
-
-def test_with_and_without_ray_the_bits_are_the_same(student, tmp_path, ray_here):
-    for workers in (0, 1):
-        launch(student, tmp_path / str(workers), LaunchSettings(workers, threads=1, gpu=False))
-    assert same_bits(tmp_path / "0", tmp_path / "1")
-    assert not list((tmp_path / "1").glob("launch-*"))
-
-
 def listening(to: set[tuple[int, str, int]], stop: threading.Event) -> None:
     """(process, address, port) of all that Ray or a process of ours listens at, until it is told to stop."""
-    while not stop.wait(0.05):
+    while not stop.wait(0.2):
         for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
             with suppress(psutil.Error):
                 for socket in process.net_connections():
@@ -115,13 +88,57 @@ def listening(to: set[tuple[int, str, int]], stop: threading.Event) -> None:
                         to.add((process.pid, *socket.laddr))
 
 
-def test_nothing_listens_beyond_loopback(student, tmp_path, ray_here):
-    """Neither Ray nor the sockets of two workers: but for PyTorch's store, by which they find each other."""
-    heard, stop = set(), threading.Event()
-    (watch := threading.Thread(target=listening, args=(heard, stop))).start()
-    launch(student, tmp_path, LaunchSettings(2, threads=1, gpu=False))
+@pytest.fixture(scope="module")
+def launched(student, tmp_path_factory, ray_here):
+    """The student trained without Ray, by one worker and by two: folders "0", "1" and "2"; what listened beside two."""
+    folder, heard, stop = tmp_path_factory.mktemp("launched"), set(), threading.Event()
+    watch = threading.Thread(target=listening, args=(heard, stop))
+    for workers in (0, 1, 2):
+        if workers == 2:
+            watch.start()
+        launch(student, folder / str(workers), LaunchSettings(workers, threads=1, gpu=False))
     stop.set()
     watch.join()
+    return folder, heard
+
+
+def check_same_steps(job: Job, folder: Path):
+    """Two workers have made the steps of one, up to rounding."""
+    started = Training(job, folder / "untrained").state()
+    one, two = (Progress(folder / n).read()[0] for n in "12")
+    assert len(one) == STEPS
+    for a, b in zip(one, two, strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], rel=1e-4), a["step"]
+        assert b["grad_norm"] == pytest.approx(a["grad_norm"], rel=1e-3), a["step"]
+    ones, twos = end_of(folder / "1"), end_of(folder / "2")
+    weights = [k for k in ones if not k.startswith("optimizer.")]
+    moved = torch.stack([(ones[k] - started[k]).norm() for k in weights if k in started]).norm()  # pd: a teacher later
+    apart = torch.stack([(ones[k] - twos[k]).norm() for k in weights]).norm()
+    assert moved > 0 and apart < 1e-3 * moved
+
+
+def test_two_workers_make_the_steps_of_one(student, launched):
+    check_same_steps(student, launched[0])
+
+
+@pytest.mark.check
+@pytest.mark.parametrize("name", ["teacher", *RECIPES])
+def test_two_workers_make_the_steps_of_one_with_every_recipe(name, job_of, teacher, tmp_path, ray_here):
+    job = job_of(name, None if name == "teacher" else teacher)
+    for workers in (1, 2):
+        launch(job, tmp_path / str(workers), LaunchSettings(workers, threads=1, gpu=False))
+    check_same_steps(job, tmp_path)
+
+
+def test_with_and_without_ray_the_bits_are_the_same(launched):
+    folder, _ = launched
+    assert same_bits(folder / "0", folder / "1")
+    assert not list((folder / "1").glob("launch-*"))
+
+
+def test_nothing_listens_beyond_loopback(launched):
+    """Neither Ray nor the sockets of two workers: but for PyTorch's store, by which they find each other."""
+    _, heard = launched
     beyond = {each for each in heard if not each[1].startswith(("127.", "::1", "::ffff:127."))}
     assert len(heard) > 5 and len(beyond) <= 1, beyond  # a TCPStore takes no address: it listens on all of them
 
@@ -138,7 +155,7 @@ def kill_worker_at(run_dir: Path, step: int, killed: list[int]):
 def test_a_killed_worker_is_started_again_and_ends_in_the_same_bits(workers, student, tmp_path, ray_here):
     job = changed(student, images=60 * BATCH, checkpoint_every=7 * BATCH)
     settings = LaunchSettings(workers, threads=1, gpu=False)
-    launch(job, tmp_path / "whole", settings)
+    launch(job, tmp_path / "whole", settings if workers > 1 else replace(settings, workers=0))
     killed: list[int] = []
     killer = threading.Thread(target=kill_worker_at, args=(tmp_path / "killed", 20, killed), daemon=True)
     killer.start()
@@ -246,6 +263,28 @@ def test_more_than_there_is_is_refused_before_work(settings, student, tmp_path, 
     with pytest.raises(ValueError, match=r"workers of \d+ threads need \d+ CPUs, and Ray has .*launch.workers"):
         launch(job, tmp_path / "run", settings)
     assert starts.count == 0 and not list((tmp_path / "run").iterdir())
+
+
+class BusyRay:
+    """ray.init, whose processes do not start in time at first."""
+
+    def __init__(self, slow: int):
+        self.slow = slow
+
+    def __call__(self, **options):
+        self.slow -= 1
+        if self.slow >= 0:
+            raise Exception("The current node timed out during startup.")
+        return options
+
+
+def test_ray_is_started_again_where_a_busy_machine_was_too_slow(monkeypatch):
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    monkeypatch.setattr("ray.init", BusyRay(STARTS - 1))
+    assert _started(None, num_cpus=2) == {"address": None, "num_cpus": 2}
+    monkeypatch.setattr("ray.init", BusyRay(STARTS))
+    with pytest.raises(Unreachable, match=r"within 30 s, 3 times.*launch.workers=0"):
+        _started(None)
 
 
 def test_a_worker_that_cannot_see_the_project_says_so(student, tmp_path, ray_here):

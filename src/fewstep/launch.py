@@ -14,7 +14,7 @@ import tempfile
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from fewstep.support.checks import at_least, check_fields, one_of, up_to, whole
 from fewstep.support.errors import FAMILY, InvalidInput, OutOfMemory, StorageError, Unreachable, UserError, family_of
@@ -23,7 +23,7 @@ from fewstep.support.processes import end_with_this_process, ended_by_sigterm
 from fewstep.training.checkpoint import load_newest
 from fewstep.training.job import Job
 
-RESTARTS = 5
+RESTARTS, STARTS = 5, 3
 ROOM = 64 * 2**20  # bytes
 MOST = 2**16  # workers, or threads of each
 FAILURE = "failure.json"
@@ -120,6 +120,8 @@ def connect():
         # Named for other systems, but heard on each: without clusters Ray listens on loopback alone, and does not ask
         # the network which address this machine has.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        # A process more, which asks whether a cloud is about to take this machine away.
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     import ray
 
     if ray.is_initialized():
@@ -132,12 +134,30 @@ def connect():
     # These options are not allowed when joining a cluster.
     local = {} if address else {"include_dashboard": False, "num_cpus": os.cpu_count()}
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
-    try:
-        started = cast(Any, ray.init(address=address, **quiet, **local))  # on this machine a RayContext
-    except ConnectionError as error:
-        raise Unreachable(f"no Ray cluster answers at {address} (RAY_ADDRESS): {error}") from error
+    started = _started(address, **quiet, **local)
     if not address:  # Ray's agents would outlive a driver that is killed by minutes
         end_with_this_process(started.address_info["session_dir"], "agent")
+
+
+def _started(address: str | None, **options: Any) -> Any:
+    """ray.init, tried again if Ray's own processes take longer than the 30 s that it waits for them, which has no
+    setting: on a busy machine they do. On this machine a RayContext.
+    """
+    import ray
+
+    for _ in range(STARTS):
+        try:
+            return ray.init(address=address, **options)
+        except ConnectionError as error:
+            raise Unreachable(f"no Ray cluster answers at {address} (RAY_ADDRESS): {error}") from error
+        except Exception as error:
+            if type(error) is not Exception:  # Ray has no class for it
+                raise
+            ray.shutdown()
+    raise Unreachable(
+        f"Ray did not start on this machine within 30 s, {STARTS} times: other programs leave it no time. End them, or "
+        "train in this process (launch.workers=0). Nothing is lost."
+    )
 
 
 def check_room() -> None:
