@@ -1,6 +1,7 @@
 import errno
 import json
 import re
+import threading
 
 import pytest
 import torch
@@ -8,7 +9,15 @@ import torch
 from fewstep.support import tensor_files
 from fewstep.support.tensor_files import hash_tensors, write_tensors
 from fewstep.training import checkpoint
-from fewstep.training.checkpoint import FACTS, checkpoints, load_newest, newest_facts, newest_whole, save_checkpoint
+from fewstep.training.checkpoint import (
+    FACTS,
+    Checkpoints,
+    checkpoints,
+    load_newest,
+    newest_facts,
+    newest_whole,
+    save_checkpoint,
+)
 from fewstep.training.checkpoint import TENSORS as TENSOR_FILE
 
 TENSORS = {"a/b": torch.arange(4.0), "optimizer.student/w/step": torch.tensor(3.0)}
@@ -101,3 +110,47 @@ def test_a_full_disk_keeps_what_was_there_and_says_so(tmp_path, monkeypatch, mod
     with pytest.raises(OSError, match=r"disk is full: checkpoint of step 2.*last checkpoint is whole"):
         save_checkpoint(tmp_path, 2, TENSORS, {})
     assert [p.name for p in tmp_path.iterdir()] == ["step_000000001"]
+
+
+@pytest.fixture
+def slow_disk(monkeypatch):
+    """An event without which no tensor reaches the disk."""
+    ready = threading.Event()
+
+    def wait_and_write(path, tensors):
+        assert ready.wait(60)
+        return write_tensors(path, tensors)
+
+    monkeypatch.setattr("fewstep.training.checkpoint.write_tensors", wait_and_write)
+    return ready
+
+
+def test_a_training_goes_on_while_a_checkpoint_is_written_and_it_holds_what_was(tmp_path, slow_disk):
+    weight = torch.zeros(3)
+    with Checkpoints(tmp_path) as written:
+        written.save(1, {"weight": weight}, {"job": {}})
+        weight += 1  # the next step
+        assert newest_whole(tmp_path) is None
+        slow_disk.set()
+        written.save(2, {"weight": weight}, {"job": {}})
+        assert newest_facts(tmp_path)["step"] == 1, "one after the other"
+    tensors, facts = load_newest(tmp_path)
+    assert facts["step"] == 2 and torch.equal(tensors["weight"], torch.ones(3))
+    slow_disk.clear()
+    with pytest.raises(ZeroDivisionError), Checkpoints(tmp_path) as written:
+        written.save(3, {"weight": weight}, {"job": {}})
+        slow_disk.set()
+        1 / 0  # noqa: B018
+    assert newest_facts(tmp_path)["step"] == 3, "a training that fails leaves its last checkpoint whole"
+
+
+def test_a_checkpoint_that_could_not_be_written_stops_the_training(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    written = Checkpoints(tmp_path / "file")
+    written.save(1, TENSORS, {"job": {}})
+    with pytest.raises(OSError, match="file"):
+        written.save(2, TENSORS, {"job": {}})
+    with pytest.raises(ZeroDivisionError), Checkpoints(tmp_path / "file") as written:
+        written.save(3, TENSORS, {"job": {}})
+        1 / 0  # noqa: B018
+    assert "was not written either" in caplog.text, "it does not hide what ended the training"

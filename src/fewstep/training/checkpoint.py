@@ -2,12 +2,16 @@
 
 checkpoint.json says what the tensors come to (sha256), and its seal what it says itself. So a checkpoint that was
 changed, by a hand or by a disk, is told from a whole one, and the one before it is taken.
+
+A training goes on while they are written: `Checkpoints` takes a copy in memory and writes it in a thread.
 """
 
 import json
 import logging
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +42,38 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], facts: 
         write_facts(partial / FACTS, {**facts, "seal": seal(facts)})
     for old in checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
+
+
+class Checkpoints(AbstractContextManager["Checkpoints"]):
+    """The checkpoints that a training writes into a folder, one after the other, in the background.
+
+    As a context: the block ends when all of them are on the disk.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Future[None] | None = None
+
+    def save(self, step: int, tensors: dict[str, Tensor], facts: Facts) -> None:
+        """Begin to write what the tensors are now, once the one before it is written."""
+        self.wait()
+        copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+        self._writing = self._thread.submit(save_checkpoint, self.folder, step, copies, facts)
+
+    def wait(self) -> None:
+        """Return once all of them are on the disk. Raises what save_checkpoint raises."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        try:
+            self.wait()
+        except Exception as problem:
+            if kind is None:
+                raise
+            log.warning("The last checkpoint was not written either: %s", problem)
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -25,7 +25,7 @@ from fewstep.objectives import Batch, Networks, Objective, Progress
 from fewstep.support.errors import Divergence, InvalidInput
 from fewstep.support.memory import keep_freed_memory, naming_lack_of_memory
 from fewstep.training.batches import Batches
-from fewstep.training.checkpoint import flatten, load_newest, newest_whole, part_of, save_checkpoint
+from fewstep.training.checkpoint import Checkpoints, flatten, load_newest, newest_whole, part_of
 from fewstep.training.ema import Average, step_unless
 from fewstep.training.job import Job
 from fewstep.training.lock import sole_training
@@ -105,6 +105,7 @@ class Training:
                 gradient_as_bucket_view=True,
             )
         self.step, self.seconds = 0, 0.0
+        self.checkpoints = Checkpoints(run_dir / "checkpoints")
         self.soundness = Soundness(worker.device)
         self.other_numerics: list[dict[str, int]] = []  # of earlier steps, where somebody insisted
         self._resume()
@@ -254,7 +255,8 @@ class Training:
         average.update(student, self.settings.ema_decay_at(stage.images + self.settings.batch_size), skip)
 
     def _kept(self) -> str:
-        kept = newest_whole(self.run_dir / "checkpoints")
+        self.checkpoints.wait()
+        kept = newest_whole(self.checkpoints.folder)
         return f"The last good checkpoint stays ({kept.name})." if kept else "There was no checkpoint yet."
 
     def state(self) -> dict[str, Tensor]:
@@ -270,13 +272,18 @@ class Training:
         return tensors
 
     def save(self):
-        """A checkpoint of this step."""
+        """A checkpoint of this step, on the disk."""
+        self.begin_to_save()
+        self.checkpoints.wait()
+
+    def begin_to_save(self):
+        """A checkpoint of this step, which is written while the next ones are made."""
         facts = {"job": self.job.description, "seconds": self.seconds, "written_by": self.job.author}
         facts["other_numerics"] = self.other_numerics
-        save_checkpoint(self.run_dir / "checkpoints", self.step, self.state(), facts)
+        self.checkpoints.save(self.step, self.state(), facts)
 
     def _resume(self):
-        found = load_newest(self.run_dir / "checkpoints")
+        found = load_newest(self.checkpoints.folder)
         if found is None:
             return
         tensors, facts = found
@@ -352,9 +359,8 @@ def _at_once(job: Job, worker: Worker) -> str:
 def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
     training = Training(job, run_dir, worker)
     settings, log = training.settings, ProgressLog(run_dir)
-    leads, lasts = worker.rank == 0, training.settings.steps
-    started, first = time.perf_counter(), training.step
-    before = training.seconds
+    leads, lasts = worker.rank == 0, settings.steps
+    started, first, before = time.perf_counter(), training.step, training.seconds
     intervals = {name: getattr(settings, f"{name}_every") for name in ("progress", "pictures", "checkpoint")}
 
     # In images, not steps: batch sizes need not divide the interval, and the last step always counts.
@@ -363,28 +369,29 @@ def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
         return images % every < settings.batch_size or training.step == lasts
 
     # Workers other than the first only train. What is written is the same for all of them.
-    while training.step < lasts:
-        training.make_step()
-        due = {name: crossed(every) for name, every in intervals.items()}
-        if not any(due.values()):
-            continue
-        facts = training.report()
-        images, elapsed = training.step * settings.batch_size, time.perf_counter() - started
-        training.seconds = before + elapsed
-        if leads and due["progress"]:
-            speed = (training.step - first) * settings.batch_size / elapsed
-            log.write(
-                step=training.step,
-                images=images,
-                total_images=lasts * settings.batch_size,
-                seconds=round(training.seconds, 2),
-                images_per_second=round(speed, 1) if speed >= 1 else float(f"{speed:.2g}"),
-                **facts,
-            )
-        if leads and due["pictures"]:
-            for nfe in job.recipe.picture_nfe:
-                log.picture(f"samples_nfe{nfe}", images, training.model().sample(64, nfe))
-        if leads and due["checkpoint"]:
-            training.save()
+    with training.checkpoints:
+        while training.step < lasts:
+            training.make_step()
+            due = {name: crossed(every) for name, every in intervals.items()}
+            if not any(due.values()):
+                continue
+            facts = training.report()
+            images, elapsed = training.step * settings.batch_size, time.perf_counter() - started
+            training.seconds = before + elapsed
+            if leads and due["progress"]:
+                speed = (training.step - first) * settings.batch_size / elapsed
+                log.write(
+                    step=training.step,
+                    images=images,
+                    total_images=lasts * settings.batch_size,
+                    seconds=round(training.seconds, 2),
+                    images_per_second=round(speed, 1) if speed >= 1 else float(f"{speed:.2g}"),
+                    **facts,
+                )
+            if leads and due["pictures"]:
+                for nfe in job.recipe.picture_nfe:
+                    log.picture(f"samples_nfe{nfe}", images, training.model().sample(64, nfe))
+            if leads and due["checkpoint"]:
+                training.begin_to_save()
     if leads:
         training.model().save(run_dir / "model")
