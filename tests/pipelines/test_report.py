@@ -116,4 +116,7 @@ def test_models_and_pictures_of_anyone_are_scored_side_by_side(trained, folder):
     assert code == 1 and "the sample count differs (20 here, 24 there)" in output
     np.save(trained.root / "gray.npy", np.zeros((60, 1, 16, 16), np.uint8))
     code, output = trained.run("fewstep", "evaluate", "gray.npy", "--env", "test")
-    assert code == 1 and "gray.npy has uint8 [60, 1, 16, 16]" in output
+    assert code == 0 and "60 of 60 pictures: " in output, "read in the mode of the data"
+    np.save(trained.root / "small.npy", np.zeros((60, 3, 8, 8), np.uint8))
+    code, output = trained.run("fewstep", "evaluate", "small.npy", "--env", "test")
+    assert code == 1 and re.search(r"small.npy.*8", output), output
