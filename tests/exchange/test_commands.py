@@ -59,7 +59,9 @@ def test_files_become_models_of_the_catalog(here, reference, network_pickle):
     assert student.levels(2).tolist() == [80.0, 1.3824]  # conf/imagenet64
     assert "is not one of the released networks" in typed("import edm.pt --from openai --env lsun256", 1)
     assert "there is no file none.pt" in typed("import none.pt --from openai --env lsun256", 1)
-    assert "--config none.json cannot be read" in typed("import edm.pt --from openai --env lsun256 --config none.json", 1)
+    assert "--config none.json cannot be read" in typed(
+        "import edm.pt --from openai --env lsun256 --config none.json", 1
+    )
     (here / "list.json").write_text("[]")
     told = typed("import edm.pt --from openai --env lsun256 --config list.json", 1)
     assert "--config list.json must hold a JSON object" in told

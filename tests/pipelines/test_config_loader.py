@@ -80,7 +80,18 @@ def test_params_have_the_last_word(conf):
     assert (found.parameters.recipe, found["catalog"]["student"]["filepath"]) == ("ct", "data/06_models/digits/ct")
 
 
-@pytest.mark.parametrize("place", ["teacher.training.imagess", "recipes.ect.seeds", "dat", "student.levelz"])
+UNKNOWN = [
+    "teacher.training.imagess",
+    "recipes.ect.seeds",
+    "dat",
+    "student.levelz",
+    "data.source.pathh",
+    "network.dropoutt",
+]
+UNKNOWN += ["recipes.every.objective.levelz", "teacher.preconditioning.bound"]
+
+
+@pytest.mark.parametrize("place", UNKNOWN)
 def test_null_for_a_parameter_that_there_is_not_is_refused(place, conf):
     with pytest.raises(ValueError, match=f"There is no parameter '{place.rpartition('.')[2]}'"):
         loader(**read_params(f"{place}=null"))["parameters"]
@@ -90,7 +101,11 @@ def test_null_for_a_parameter_that_there_is_not_is_refused(place, conf):
 
 
 @pytest.mark.parametrize(
-    "place", ["teacher.training.images", "recipes.ect.seed", "recipes.every.levels", "student.levels.2", "data.scale"]
+    "place",
+    [
+        *("teacher.training.images", "recipes.ect.seed", "recipes.every.levels", "student.levels.2", "data.scale"),
+        *("data.source.path", "network.dropout", "recipes.every.objective.level_mean"),  # of another source and method
+    ],
 )
 def test_null_takes_away_whatever_parameter_there_is(place, conf):
     write(conf / "local" / "parameters.yml", json.dumps(read_params(f"{place}=null")))

@@ -1,21 +1,25 @@
 """Every parameter of the project, typed: what conf/ may say. A wrong one fails here, before any work."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields, is_dataclass
-from typing import Annotated, Any, Literal
+from inspect import signature
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic import field_validator as check
 
 from fewstep.budget import Budget
 from fewstep.config.recipe_schema import NFE, RecipeParameter, Seed
-from fewstep.data import expected_space, load_source
+from fewstep.data import SOURCES, expected_space, load_source
 from fewstep.data.space import SCALES
 from fewstep.editing import build_task
 from fewstep.evaluation import FULL_SEEDS
 from fewstep.evaluation.features import check_features
 from fewstep.evaluation.scores import FEWEST
 from fewstep.launch import LaunchSettings
+from fewstep.networks import NETWORKS
+from fewstep.objectives import objective_class, objective_names
+from fewstep.preconditioning import PRECONDITIONERS
 from fewstep.registry import Rules
 from fewstep.samplers import DENOISER_SAMPLERS, count_levels
 from fewstep.support.errors import InvalidInput, UserError
@@ -246,6 +250,20 @@ def explain(error: Any) -> str:
     return str(ours.inside(name)) if isinstance(ours, UserError) else f"{name}: {ours}"
 
 
+CHOICES: dict[
+    str, Callable[[], Iterable[Iterable[str]]]
+] = {  # sections with a name: the arguments of each that there is
+    "source": lambda: ([field.name for field in fields(cast(Any, source))] for source in SOURCES.values()),
+    "network": lambda: (_parameters_of(kind.Settings) for kind in NETWORKS.values()),
+    "preconditioning": lambda: (_parameters_of(kind) for kind in PRECONDITIONERS.values()),
+    "objective": lambda: (objective_class(name).constants() for name in objective_names()),
+}
+
+
+def _parameters_of(function: Callable[..., Any]) -> Iterable[str]:
+    return signature(function).parameters
+
+
 def check_removed(over: Mapping[str, Any], place: tuple[str, ...] = ()) -> None:
     """Raise InvalidInput for null in place of a parameter that there is not, which would remove nothing in silence."""
     for name, value in over.items():
@@ -257,6 +275,8 @@ def check_removed(over: Mapping[str, Any], place: tuple[str, ...] = ()) -> None:
 
 def _known(place: tuple[str, ...]) -> list[str]:
     """The names that files may say at a place; none where that depends on what is chosen there."""
+    if place and place[-1] in CHOICES:  # an overlay takes away what the base says of another choice
+        return ["name", *{argument for arguments in CHOICES[place[-1]]() for argument in arguments}]
     try:
         if place[:1] == ("recipes",):
             return _names(["students", *place[1:]]) if len(place) > 1 else []

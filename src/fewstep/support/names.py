@@ -18,7 +18,7 @@ def check_name(what: str, name: object, allowed: Iterable[str], of: str = "") ->
         return name
     near = nearest(str(name), allowed)
     hint = f" Did you mean {near!r}?" if near else ""
-    owner, names = f" of {of}" if of else "", ", ".join(allowed)
+    owner, names = f" of {of}" if of else "", ", ".join(allowed) or "none"
     raise InvalidInput(f"There is no {what} {shown(name)}{owner}.{hint} Allowed: {names}.", value=name, allowed=names)
 
 
