@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -77,9 +78,9 @@ class Resample(nn.Module):
             raise InvalidInput.of("resample_filter", list(resample_filter), "an even number of weights, such as [1, 1]")
         if not sum(resample_filter):
             raise InvalidInput.of("resample_filter", list(resample_filter), "weights whose sum is not 0")
-        line = torch.tensor(resample_filter, dtype=torch.float32)
+        line = np.array(resample_filter, np.float32)  # PyTorch's arithmetic on the meta device takes 2 s to import
         self.kernel: Tensor
-        self.register_buffer("kernel", torch.outer(line, line) / line.sum() ** 2, persistent=False)
+        self.register_buffer("kernel", torch.tensor(np.outer(line, line) / line.sum() ** 2), persistent=False)
         self.padding = (len(resample_filter) - 1) // 2
 
     def kernels(self, x: Tensor) -> Tensor:

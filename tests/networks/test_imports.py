@@ -1,0 +1,19 @@
+"""What a command need not wait for."""
+
+import subprocess
+import sys
+
+
+def test_a_network_without_weights_is_built_without_the_compiler():
+    """Every command checks its parameters by building networks on the meta device, where arithmetic would import the
+    compiler, for 2 s.
+    """
+    code = """
+import sys, torch
+from fewstep.networks import build_network
+with torch.device("meta"):
+    build_network({"name": "unet"}, (3, 16, 16))
+print("torch._dynamo" in sys.modules)
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert told.stdout == "False\n", told
