@@ -2,12 +2,14 @@
 
 import base64
 import json
+import math
 import os
 import shutil
 import subprocess
 import sys
 import time
 import urllib.request
+import zlib
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,6 +20,39 @@ import torch
 
 def pytest_configure(config):
     torch.set_num_threads(1)  # on busy cores two are slower
+
+
+class Reference:
+    """A small network of the authors: its configuration, weights, inputs, outputs and other numbers."""
+
+    FOLDER = Path(__file__).parent / "reference" / "networks"
+
+    def __init__(self, family: str):
+        from safetensors.torch import load_file
+
+        self.facts = json.loads((self.FOLDER / f"small_{family}.json").read_text())
+        self.config, self.tensors = self.facts["config"], load_file(self.FOLDER / f"small_{family}.safetensors")
+        self.buffers, self.inputs, self.output = self.part("buffer"), self.part("input"), self.tensors.get("output")
+        drawn = {name: self.drawn(name, shape) for name, shape in self.facts["parameters"].items()}
+        self.parameters = {name: tensor for name, tensor in drawn.items() if name not in self.buffers}
+
+    def part(self, name: str) -> dict[str, torch.Tensor]:
+        """The tensors whose names begin so, without that."""
+        return {n.removeprefix(f"{name}."): t for n, t in self.tensors.items() if n.startswith(f"{name}.")}
+
+    @staticmethod
+    def drawn(name: str, shape: list[int]) -> torch.Tensor:
+        """A parameter, as the README beside the files has it."""
+        r = torch.randn(shape, generator=torch.Generator().manual_seed(zlib.crc32(name.encode())))
+        if r.ndim > 1:
+            return r / math.sqrt(r[0].numel())
+        return 1 + 0.1 * r if name.endswith("weight") else 0.05 * r
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """The class Reference."""
+    return Reference
 
 
 @pytest.fixture

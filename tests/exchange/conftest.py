@@ -1,49 +1,16 @@
 """Files as their authors write them: the reference networks' names and shapes, with weights drawn by name."""
 
-import json
-import math
 import pickle
 import resource
 import sys
 import types
-import zlib
 from collections import OrderedDict
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from fewstep.exchange import export_model
-
-REFERENCE = Path(__file__).parents[1] / "reference" / "networks"
-
-
-def drawn(name, shape):
-    """As the reference's README has it."""
-    r = torch.randn(shape, generator=torch.Generator().manual_seed(zlib.crc32(name.encode())))
-    if r.ndim > 1:
-        return r / math.sqrt(r[0].numel())
-    return 1 + 0.1 * r if name.endswith("weight") else 0.05 * r
-
-
-class Reference:
-    """A small network of the authors: its configuration, weights, inputs and output."""
-
-    def __init__(self, family):
-        facts = json.loads((REFERENCE / f"small_{family}.json").read_text())
-        tensors = load_file(REFERENCE / f"small_{family}.safetensors")
-        self.config, self.output = facts["config"], tensors["output"]
-        self.parameters = {name: drawn(name, shape) for name, shape in facts["parameters"].items()}
-        self.buffers = {n.removeprefix("buffer."): t for n, t in tensors.items() if n.startswith("buffer.")}
-        self.parameters = {n: t for n, t in self.parameters.items() if n not in self.buffers}
-        self.inputs = {n.removeprefix("input."): t for n, t in tensors.items() if n.startswith("input.")}
-
-
-@pytest.fixture
-def reference():
-    return Reference
 
 
 @pytest.fixture

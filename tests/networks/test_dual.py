@@ -80,6 +80,11 @@ OF_ONE = {
         lambda x: F.group_norm(x[:, :, 0, 0], 2, WEIGHT, BIAS, 1e-3),
     ],
     "layer_norm": [lambda x: F.layer_norm(x[..., :4], (4,), WEIGHT, BIAS), lambda x: F.layer_norm(x, (6, 8))],
+    "linalg_vector_norm": [
+        lambda x: torch.linalg.vector_norm(x, dim=1, keepdim=True),
+        lambda x: torch.linalg.vector_norm(x, dim=(1, 2), dtype=torch.float64),
+        torch.linalg.vector_norm,
+    ],
     "silu": [F.silu],
     "softmax": [lambda x: x.softmax(-1), lambda x: F.softmax(x, dim=1)],
 }
@@ -173,6 +178,8 @@ EDM |= {"num_blocks": 1, "attn_resolutions": [8], "dropout": 0.3, "label_dim": 3
 NCSNPP = {"embedding_type": "fourier", "encoder_type": "residual", "resample_filter": [1, 3, 3, 1]}
 OPENAI = {"image_size": 16, "num_channels": 32, "channel_mult": "1,2", "attention_resolutions": "8", "dropout": 0.3}
 SMALL = {"name": "unet", "channels": 16, "num_blocks": 1, "dropout": 0.3}
+EDM2 = {"name": "edm2", "channels": 16, "num_blocks": 1, "attn_resolutions": [4], "head_channels": 8, "dropout": 0.3}
+SCM = {"double_norm": True, "embedding": "positional", "second_time": True}
 NETWORKS = {
     "ddpmpp": from_published(EDM | {"model_type": "SongUNet"}),
     "ncsnpp": from_published(EDM | NCSNPP | {"model_type": "SongUNet", "channel_mult_noise": 2}),
@@ -180,6 +187,8 @@ NETWORKS = {
     "openai": from_published(OPENAI | {"use_scale_shift_norm": True, "num_res_blocks": 1}),
     "skip": {"spec": SMALL | {"encoder": "skip", "decoder": "skip", "second_time": True}, "shape": (1, 8, 8)},
     "double norm": {"spec": SMALL | {"double_norm": True, "attn_resolutions": [4], "num_heads": 2}, "shape": (1, 8, 8)},
+    "edm2": {"spec": EDM2, "shape": (3, 8, 8), "num_classes": 3},
+    "edm2, sCM": {"spec": EDM2 | SCM, "shape": (1, 8, 8)},
     "points": {"spec": {"name": "mlp", "dropout": 0.3}, "shape": (2,)},
     "points, double norm": {"spec": {"name": "mlp", "double_norm": True, "second_time": True}, "shape": (3,)},
 }
@@ -355,6 +364,7 @@ def added_in_place(x):
         (lambda x: torch.add(input=x, other=1), "keyword"),
         (lambda x: F.conv2d(KERNEL, x), "conv2d by its first tensor alone"),
         (lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True), "mask"),
+        (lambda x: torch.linalg.vector_norm(x, 1), "linalg_vector_norm of order 1"),
     ],
 )
 def test_what_is_not_known(function, message):
@@ -374,6 +384,11 @@ def test_wrong_arguments():
         jvp(operator.neg, (x,), (dx[:, 0],))
     with pytest.raises(TypeError, match="tuple"):
         jvp(lambda x: (x, x), (x,), (dx,))
+
+
+def test_the_norm_of_nothing_does_not_change():
+    _, tangent = jvp(lambda x: torch.linalg.vector_norm(x, dim=1), (torch.zeros(2, 3),), (torch.ones(2, 3),))
+    assert not tangent.any()
 
 
 def test_constants_have_no_tangent():

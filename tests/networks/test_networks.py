@@ -30,6 +30,9 @@ SPECS = {
     "conv": ({"name": "unet", "resample": "conv", "middle_attention": False, "group_channels": 8}, (1, 8, 8)),
     "one size": ({"name": "unet", "channel_mult": [1], "num_blocks": 0, "augment_dim": 5}, (1, 5, 5)),
     "double norm": ({"name": "unet", "double_norm": True, "attn_resolutions": [4]}, (1, 8, 8)),
+    "edm2": ({"name": "edm2", "attn_resolutions": [4], "head_channels": 8}, (3, 8, 12)),
+    "edm2, one size": ({"name": "edm2", "channel_mult": [1], "num_blocks": 0, "augment_dim": 5}, (1, 5, 5)),
+    "edm2, sCM": ({"name": "edm2", "double_norm": True, "embedding": "positional"}, (1, 8, 8)),
     "points": ({"name": "mlp"}, (2,)),
     "points, double norm": ({"name": "mlp", "double_norm": True}, (2,)),
     "points, fourier": ({"name": "mlp", **FOURIER}, (7,)),
@@ -57,13 +60,13 @@ def test_shape_and_gradients(case):
     assert all(p.grad.any() for n, p in network.named_parameters() if n.endswith("weight"))
 
 
-@pytest.mark.parametrize("case", ["plain", "points"])
+@pytest.mark.parametrize("case", ["plain", "edm2", "points"])
 def test_starts_at_zero(case):
     network, x, c_noise = build(case, drawn=False)
     assert not network(x, c_noise).any()
 
 
-@pytest.mark.parametrize("case", ["plain", "ddpmpp", "points"])
+@pytest.mark.parametrize("case", ["plain", "ddpmpp", "edm2", "points"])
 @torch.no_grad()
 def test_labels(case):
     network, x, c_noise = build(case, num_classes=3)
@@ -75,7 +78,7 @@ def test_labels(case):
         network(x, c_noise, torch.zeros(4, 2))
 
 
-@pytest.mark.parametrize("case", ["plain", "residual", "points"])
+@pytest.mark.parametrize("case", ["plain", "residual", "edm2", "points"])
 @torch.no_grad()
 def test_times_are_told_apart(case):
     network, x, c_noise = build(case)
@@ -103,7 +106,7 @@ def test_what_it_was_not_built_for(given):
         network(x, c_noise, **{given: c_noise})
 
 
-@pytest.mark.parametrize("case", ["plain", "points"])
+@pytest.mark.parametrize("case", ["plain", "edm2", "points"])
 @torch.no_grad()
 def test_dropout_masks_are_shared_by_seed(case):
     network, x, c_noise = build(case, dropout=0.5)
@@ -128,7 +131,7 @@ def test_float64(case):
     assert torch.allclose(single.double(), double, atol=1e-4 * double.abs().max().item())
 
 
-@pytest.mark.parametrize("case", ["attention", "residual", "points"])
+@pytest.mark.parametrize("case", ["attention", "residual", "edm2", "points"])
 @torch.no_grad()
 def test_bf16_autocast(case):
     network, x, c_noise = build(case, num_classes=3, c_noise_scale=1000.0)
@@ -140,7 +143,7 @@ def test_bf16_autocast(case):
     assert 0 < (output - expected).norm() < 0.05 * expected.norm()
 
 
-@pytest.mark.parametrize("case", ["attention", "residual", "points"])
+@pytest.mark.parametrize("case", ["attention", "residual", "edm2", "points"])
 @torch.no_grad()
 def test_forward_mode(case):
     network, x, c_noise = build(case)

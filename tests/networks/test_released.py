@@ -1,13 +1,10 @@
 """The authors' networks are settings of ours: same parameters, same numbers."""
 
 import json
-import math
-import zlib
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from fewstep.networks import build_network
 from fewstep.networks.released import from_published
@@ -19,25 +16,17 @@ EDM = {"img_resolution": 16, "in_channels": 3, "out_channels": 3, "num_blocks": 
 OPENAI = {"image_size": 64, "num_channels": 32, "num_res_blocks": 1, "channel_mult": "1,2"}
 
 
-def drawn(name, shape):
-    r = torch.randn(shape, generator=torch.Generator().manual_seed(zlib.crc32(name.encode())))
-    if r.ndim > 1:
-        return r / math.sqrt(r[0].numel())
-    return 1 + 0.1 * r if name.endswith("weight") else 0.05 * r
+@pytest.fixture
+def small(reference):
+    """A function of a family -> our network with the authors' weights, and their reference."""
 
+    def build(family):
+        found = reference(family)
+        network = build_network(**from_published(found.config)).eval()
+        network.load_state_dict(import_weights(found.config, found.parameters | found.buffers))
+        return network, found.inputs, found.output
 
-def small(family):
-    facts = json.loads((REFERENCE / f"small_{family}.json").read_text())
-    tensors = load_file(REFERENCE / f"small_{family}.safetensors")
-    weights = {name: drawn(name, shape) for name, shape in facts["parameters"].items()}
-    weights |= {name[len("buffer.") :]: t for name, t in tensors.items() if name.startswith("buffer.")}
-    network = build_network(**from_published(facts["config"])).eval()
-    network.load_state_dict(import_weights(facts["config"], weights))
-    return (
-        network,
-        {name[len("input.") :]: t for name, t in tensors.items() if name.startswith("input.")},
-        tensors["output"],
-    )
+    return build
 
 
 def assert_same(output, expected):
@@ -46,14 +35,14 @@ def assert_same(output, expected):
 
 @pytest.mark.parametrize("family", ["ddpmpp", "ncsnpp", "adm"])
 @torch.no_grad()
-def test_edm_output(family):
+def test_edm_output(family, small):
     network, given, expected = small(family)
     output = network(given["x"], given["noise_labels"], given.get("class_labels"), augment=given.get("augment_labels"))
     assert_same(output, expected)
 
 
 @torch.no_grad()
-def test_openai_output():
+def test_openai_output(small):
     network, given, expected = small("openai")
     labels = torch.nn.functional.one_hot(given["y"], 1000)
     assert_same(network(given["x"], given["timesteps"] / network.embed.c_noise_scale, labels), expected)
@@ -100,6 +89,8 @@ def test_openai_defaults():
         ({"model_type": "SongUNet", **EDM, "out_channels": 6}, "out_channels must be equal to in_channels .*, got 6"),
         ({"img_resolution": 16}, "SongUNet"),
         ({"image_size": 96}, "image_size"),
+        ({"img_resolution": 16, "img_channels": 3, "concat_balance": 0.3}, "concat_balance must be 0.5, .*got 0.3"),
+        ({"img_resolution": 16, "img_channels": 3, "in_channels": 3}, "in_channels"),
         ({**OPENAI, "learn_sigma": True}, "learn_sigma"),
     ],
 )

@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import pytest
 
 from fewstep.training.hyperparameters import TrainingSettings
@@ -9,6 +12,30 @@ def test_the_learning_rate_warms_up_and_decays_to_zero():
     assert settings.learning_rate_at(490, 1000) == pytest.approx(0.51)
     assert settings.learning_rate_at(990, 1000) == pytest.approx(0.01)
     assert TrainingSettings(learning_rate_decay="constant", learning_rate=0.2).learning_rate_at(5000, 9000) == 0.2
+
+
+def test_the_rate_of_edm2_is_the_authors():
+    """Theirs is that of the images seen before the step, so that the first step has none; here the step counts too."""
+    file = Path(__file__).parents[1] / "reference" / "networks" / "edm2_learning_rate.json"
+    for row in json.loads(file.read_text())["rows"]:
+        batch = row["batch_size"]
+        settings = TrainingSettings(
+            batch_size=batch,
+            learning_rate=row["ref_lr"],
+            learning_rate_warmup=10**6 * row["rampup_Mimg"],
+            learning_rate_decay="inverse_sqrt",
+            learning_rate_reference=int(row["ref_batches"] * batch),
+        )
+        for images, expected in zip(row["cur_nimg"], row["lr"], strict=True):
+            warming = images < settings.learning_rate_warmup
+            ours = settings.learning_rate_at(images - batch if warming else images, 10**12)
+            assert ours == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_learning_rate_follows_half_a_cosine():
+    settings = TrainingSettings(learning_rate=2.0, learning_rate_decay="cosine")
+    found = [settings.learning_rate_at(images, 1000) for images in (0, 250, 500, 1000)]
+    assert found == pytest.approx([2.0, 1 + 0.5**0.5, 1.0, 0.0])
 
 
 def test_the_average_forgets_half_in_its_halflife_and_ramps_up():
@@ -34,6 +61,12 @@ def test_micro_batches_share_the_global_batch_or_say_why_not():
         ({"images": 0}, "images must be above 0, got 0"),
         ({"label_dropout": 1.0}, "label_dropout must be at least 0 and below 1, got 1.0"),
         ({"clip": -1.0}, "clip must be at least 0, got -1.0"),
+        ({"learning_rate_decay": "cosin"}, "Did you mean 'cosine'"),
+        (
+            {"learning_rate_decay": "inverse_sqrt"},
+            "learning_rate_reference must be above 0 with learning_rate_decay inverse_sqrt, got 0",
+        ),
+        ({"learning_rate_reference": 9}, "learning_rate_reference must be 0 without inverse_sqrt, got 9"),
         ({"precision": "fp16"}, "bf16, fp32"),
     ],
 )

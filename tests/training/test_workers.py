@@ -16,7 +16,9 @@ from fewstep.training.loop import train
 
 NETWORK = {"name": "unet", "channels": 8, "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [4]}
 TINY = {"images": 64, "batch_size": 16, "optimizer": "radam", "labels": True}
+EDM2 = {"name": "edm2", "channels": 8, "channel_mult": [1, 2], "num_blocks": 1, "head_channels": 8}
 OBJECTIVES = {
+    "edm2": {"name": "denoising", "log_variance": True},
     "cd": {"name": "consistency_distillation"},
     "sct": {"name": "continuous_consistency", "from_data": True, "warmup": 0.5},
     "scd": {"name": "continuous_consistency", "warmup": 0.5},
@@ -71,7 +73,8 @@ def trained(digits, tmp_path_factory, small_job):
     folder = tmp_path_factory.mktemp("workers")
     first = small_job("teacher", digits, "denoising", NETWORK, TINY | {"images": 32})
     teacher = SavedModel.open(train(first, folder / "teacher"))
-    jobs = {name: small_job(name, digits, *method_of(name), TINY, teacher, **START) for name in OBJECTIVES}
+    starts = {name: {} if name == "edm2" else START for name in OBJECTIVES}
+    jobs = {name: small_job(name, digits, *method_of(name), TINY, teacher, **starts[name]) for name in OBJECTIVES}
     pieces = {name: in_pieces(jobs[name]) for name in IN_PIECES}
     for way, its in (("within", jobs), ("around", jobs), ("pieces", pieces)):
         (folder / way).write_bytes(pickle.dumps(its))
@@ -95,7 +98,7 @@ def gradients(trained):
 
 def method_of(name: str) -> tuple[dict, dict]:
     """Its objective and its network."""
-    return OBJECTIVES[name], NETWORK | {"second_time": name in ("ctm", "facm")}
+    return OBJECTIVES[name], EDM2 if name == "edm2" else NETWORK | {"second_time": name in ("ctm", "facm")}
 
 
 def in_pieces(job: Job) -> Job:

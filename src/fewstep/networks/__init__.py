@@ -4,28 +4,29 @@ from collections.abc import Mapping, Sequence
 from inspect import Parameter, signature
 from typing import Any
 
+from fewstep.networks.edm2 import EDM2
 from fewstep.networks.mlp import MLP
 from fewstep.networks.network import Network
 from fewstep.networks.unet import UNet
 from fewstep.support.checks import above, at_least, check_value, each, up_to, within
 from fewstep.support.names import check_name
 
-__all__ = ["MLP", "NETWORKS", "Network", "UNet", "build_network", "check_arguments", "settings_of"]
+__all__ = ["EDM2", "MLP", "NETWORKS", "Network", "UNet", "build_network", "check_arguments", "settings_of"]
 
 NUMERICS = 1  # see fewstep.training.numerics
-NETWORKS: dict[str, type[Network]] = {"unet": UNet, "mlp": MLP}
+NETWORKS: dict[str, type[Network]] = {"unet": UNet, "edm2": EDM2, "mlp": MLP}
 WIDEST, WIDER, DEEPEST, MOST_SIZES = 2**14, 64, 100, 12  # channels; their multiples; blocks of a size; sizes
 CHECKS = {"dropout": within(0, 1), "norm_eps": up_to(1, above(0))}
 CHECKS |= {"channel_mult": each(up_to(WIDER, above(0)), MOST_SIZES)}
 CHECKS |= dict.fromkeys(("channels", "num_heads", "group_channels"), up_to(WIDEST, at_least(1)))
-CHECKS |= dict.fromkeys(("decoder_heads", "head_channels", "augment_dim"), up_to(WIDEST, at_least(0)))
+CHECKS |= dict.fromkeys(("decoder_heads", "head_channels", "augment_dim", "dropout_size"), up_to(WIDEST, at_least(0)))
 CHECKS |= dict.fromkeys(("channel_mult_emb", "channel_mult_noise", "stem_mult"), up_to(WIDER, above(0)))
 CHECKS |= dict.fromkeys(("fourier_scale", "c_noise_scale"), up_to(1e6, above(0)))
 CHECKS |= {"num_blocks": up_to(DEEPEST, at_least(0)), "skip_scale": up_to(10, above(0))}
 
 
 def build_network(spec: dict[str, Any], shape: Sequence[int], num_classes: int = 0) -> Network:
-    """The network of spec {name, ...its arguments} for samples of a shape: [C, H, W] for "unet", [D] for "mlp".
+    """The network of spec {name, ...its arguments} for samples of a shape: [D] for "mlp", [C, H, W] for the others.
 
     Called as network(x, c_noise, labels=None, second=None, augment=None) -> [B, *shape], with x: [B, *shape];
     c_noise: [B]; labels: [B, num_classes] one-hot, a row of zeros for no label; second: [B], a second time;

@@ -49,6 +49,20 @@ def layer_norm(function, x, shape, weight=None, bias=None, eps=1e-5):
     return function(x, shape, weight, bias, eps), carry
 
 
+def vector_norm(function, x, ord=2, dim=None, keepdim=False, *, dtype=None):
+    """sqrt(sum x^2), by its direction: 0 where it is 0."""
+    if ord != 2:
+        raise NotImplementedError(f"{name_of(function)} of order {ord} is not known to dual layers: only of order 2.")
+    output = function(x, 2, dim, keepdim, dtype=dtype)
+    dims = tuple(range(x.ndim)) if dim is None else dim
+
+    def carry(dx, *_):
+        moved = (x.to(dx.dtype) * dx).sum(dims, keepdim)
+        return (moved / output).masked_fill_(output == 0, 0)
+
+    return output, carry
+
+
 def silu(function, x, inplace=False):
     """A diagonal Jacobian: the backward kernel applied to the tangent."""
     check_out_of_place(function, inplace)

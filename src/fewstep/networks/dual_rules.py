@@ -130,7 +130,7 @@ def pointwise(derivative: Callable[[Tensor, Tensor], Tensor]):
     return rule
 
 
-OF_FIRST = {linear, padded, power, bounded, layers.affine, layers.group_norm, layers.layer_norm}
+OF_FIRST = {linear, padded, power, bounded, layers.affine, layers.group_norm, layers.layer_norm, layers.vector_norm}
 """Rules that know the derivative by the first tensor alone."""
 LINEAR = (
     "reshape", "view", "flatten", "unflatten", "permute", "transpose", "squeeze", "unsqueeze", "expand", "repeat",
@@ -173,6 +173,7 @@ RULES: dict[str, Callable] = {
     "dropout": layers.dropout,
     "group_norm": layers.group_norm,
     "layer_norm": layers.layer_norm,
+    "linalg_vector_norm": layers.vector_norm,
     "silu": layers.silu,
     "softmax": layers.softmax,
     "scaled_dot_product_attention": layers.attention,

@@ -62,15 +62,45 @@ class EmbeddingSettings:
         check_name("embedding", self.embedding, EMBEDDINGS)
 
 
-class Conditioning(nn.Module):
-    """Times, labels and augmentation as one vector, [B, channels]; in float32 (or float64) whatever autocast says."""
+class Conditions(nn.Module):
+    """Base of what embeds the conditions of a network; in float32 (or float64) whatever autocast says.
 
-    def __init__(self, channels: int, noise_channels: int, num_classes: int, settings: EmbeddingSettings):
+    c_noise, c_noise_scale: as in EmbeddingSettings. Raises ValueError for noise_channels that are not even.
+    """
+
+    time: nn.Module
+
+    def __init__(self, noise_channels: int, num_classes: int, c_noise: str, c_noise_scale: float):
         super().__init__()
         if noise_channels < 2 or noise_channels % 2:
             raise InvalidInput.of("channels x channel_mult_noise", noise_channels, "an even number of at least 2")
-        self.c_noise, self.c_noise_scale = settings.c_noise, settings.c_noise_scale
-        self.num_classes, self.labels_first = num_classes, settings.labels_first
+        self.num_classes, self.c_noise, self.c_noise_scale = num_classes, c_noise, c_noise_scale
+
+    def embed(self, t: Tensor) -> Tensor:
+        precision = torch.promote_types(next(self.parameters()).dtype, torch.float32)
+        return self.time(t.to(precision) * self.c_noise_scale)
+
+    def one_hot(self, labels: Tensor | None, like: Tensor) -> Tensor:
+        if labels is None:
+            return like.new_zeros(len(like), self.num_classes)
+        if labels.shape != (len(like), self.num_classes):
+            raise InvalidInput(
+                f"labels must be one-hot rows of shape {[len(like), self.num_classes]}, got shape {list(labels.shape)}."
+            )
+        return labels.to(like.dtype)
+
+    def given(self, layer: str, argument: str) -> nn.Module:
+        if getattr(self, layer) is None:
+            raise InvalidInput(f"this network was built without {argument}.")
+        return getattr(self, layer)
+
+
+class Conditioning(Conditions):
+    """Times, labels and augmentation as one vector, [B, channels]."""
+
+    def __init__(self, channels: int, noise_channels: int, num_classes: int, settings: EmbeddingSettings):
+        super().__init__(noise_channels, num_classes, settings.c_noise, settings.c_noise_scale)
+        self.labels_first = settings.labels_first
         init = INITS[settings.init]
         if settings.embedding == "fourier":
             self.time = Fourier(noise_channels, settings.fourier_scale)
@@ -90,19 +120,6 @@ class Conditioning(nn.Module):
             self.second_hidden = initialised(Linear(noise_channels, channels), init)
             self.second_out = initialised(Linear(channels, channels), init, 0.0)
 
-    def embed(self, t: Tensor) -> Tensor:
-        precision = torch.promote_types(self.hidden.weight.dtype, torch.float32)
-        return self.time(t.to(precision) * self.c_noise_scale)
-
-    def one_hot(self, labels: Tensor | None, like: Tensor) -> Tensor:
-        if labels is None:
-            return like.new_zeros(len(like), self.num_classes)
-        if labels.shape != (len(like), self.num_classes):
-            raise InvalidInput(
-                f"labels must be one-hot rows of shape {[len(like), self.num_classes]}, got shape {list(labels.shape)}."
-            )
-        return labels.to(like.dtype)
-
     def forward(
         self, c_noise: Tensor, labels: Tensor | None = None, second: Tensor | None = None, augment: Tensor | None = None
     ) -> Tensor:
@@ -120,8 +137,3 @@ class Conditioning(nn.Module):
                 silu(self.given("second_hidden", "second_time")(self.embed(second)))
             )
         return silu(emb)
-
-    def given(self, layer: str, argument: str) -> nn.Module:
-        if getattr(self, layer) is None:
-            raise InvalidInput(f"this network was built without {argument}.")
-        return getattr(self, layer)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from fewstep.networks.embeddings import Conditioning, EmbeddingSettings
+from fewstep.networks.embeddings import Conditions
 
 
 class Network(nn.Module):
@@ -15,11 +15,11 @@ class Network(nn.Module):
     Settings: the arguments of a spec, checked, of which __init__ takes one. settings: the whole spec, see settings_of.
     """
 
-    Settings: ClassVar[type[EmbeddingSettings]]
+    Settings: ClassVar[type[Any]]
 
     shape: tuple[int, ...]
     c_noise: str
-    embed: Conditioning
+    embed: Conditions
     settings: Mapping[str, Any]
 
     def __init__(self, shape: Sequence[int], num_classes: int, settings: Any):

@@ -1,6 +1,7 @@
 """Published U-Nets as settings of ours.
 
 NVlabs/edm: SongUNet (DDPM++ and NCSN++) and DhariwalUNet (EDM's ADM), by the arguments of their constructors.
+NVlabs/edm2: UNet, by the arguments of its constructor.
 openai/consistency_models: UNetModel, by the options of its command line.
 """
 
@@ -20,13 +21,23 @@ DHARIWAL = dict(
     label_dim=0, augment_dim=0, model_channels=192, channel_mult=[1, 2, 3, 4], channel_mult_emb=4, num_blocks=3,
     attn_resolutions=[32, 16, 8], dropout=0.1,
 )  # fmt: skip
+EDM2 = dict(
+    label_dim=0, model_channels=192, channel_mult=[1, 2, 3, 4], channel_mult_noise=None, channel_mult_emb=None,
+    num_blocks=3, attn_resolutions=[16, 8], channels_per_head=64, dropout=0.0,
+)  # fmt: skip
+EDM2_FIXED = dict(
+    label_balance=0.5, concat_balance=0.5, res_balance=0.3, attn_balance=0.3, clip_act=256, resample_filter=[1, 1]
+)
 OPENAI = dict(
     image_size=64, num_channels=128, num_res_blocks=2, num_heads=4, num_heads_upsample=-1, num_head_channels=-1,
     attention_resolutions="32,16,8", channel_mult="", dropout=0.0, class_cond=False, use_scale_shift_norm=True,
     resblock_updown=False, learn_sigma=False,
 )  # fmt: skip
 OPENAI_MULT = {512: "0.5,1,1,2,2,4,4", 256: "1,1,2,2,4,4", 128: "1,1,2,3,4", 64: "1,2,3,4"}
-WITHOUT_EFFECT = ("model_type", "label_dropout", "use_checkpoint", "use_fp16", "use_new_attention_order")
+WITHOUT_EFFECT = (
+    "model_type", "label_dropout", "use_checkpoint", "use_fp16", "use_new_attention_order", "logvar_channels",
+    "sigma_data",
+)  # fmt: skip
 EDM_SHAPE = ("img_resolution", "in_channels", "out_channels")
 
 
@@ -35,9 +46,13 @@ def from_published(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises ValueError for what our network cannot be.
     """
-    model = config.get("model_type", None if "img_resolution" in config else "UNetModel")
-    check_name("model_type", model, FAMILIES)
-    return FAMILIES[model](config)
+    return FAMILIES[family_of(config)](config)
+
+
+def family_of(config: Mapping[str, Any]) -> str:
+    """The class of the authors' network, by its name or, of EDM2's and OpenAI's, by its arguments."""
+    told_apart = "UNet" if "img_channels" in config else None if "img_resolution" in config else "UNetModel"
+    return check_name("model_type", config.get("model_type", told_apart), FAMILIES)
 
 
 def _song(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,6 +107,29 @@ def _edm(c: Mapping[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
     return {"spec": spec, "shape": (c["in_channels"], size, size), "num_classes": c["label_dim"]}
 
 
+def _edm2(config: Mapping[str, Any]) -> dict[str, Any]:
+    c = _filled(config, EDM2 | EDM2_FIXED, ("img_resolution", "img_channels"))
+    for name, value in EDM2_FIXED.items():
+        if c[name] != value:
+            raise InvalidInput(f"{name} must be {value}, as in all of EDM2's published networks, got {c[name]}.")
+    size, mult = c["img_resolution"], list(c["channel_mult"])
+    # fewer channels than one head has: the authors' network has no attention there
+    attends = {size >> level: c["model_channels"] * m >= c["channels_per_head"] for level, m in enumerate(mult)}
+    spec = {
+        "name": "edm2",
+        "channels": c["model_channels"],
+        "channel_mult": mult,
+        "channel_mult_emb": c["channel_mult_emb"] or max(mult),
+        "channel_mult_noise": c["channel_mult_noise"] or mult[0],
+        "num_blocks": c["num_blocks"],
+        "attn_resolutions": [r for r, wide in attends.items() if wide and r in c["attn_resolutions"]],
+        "middle_attention": list(attends.values())[-1],
+        "head_channels": c["channels_per_head"],
+        "dropout": c["dropout"],
+    }
+    return {"spec": spec, "shape": (c["img_channels"], size, size), "num_classes": c["label_dim"]}
+
+
 def _openai(config: Mapping[str, Any]) -> dict[str, Any]:
     c = _filled(config, OPENAI)
     if c["learn_sigma"]:
@@ -119,7 +157,7 @@ def _openai(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"spec": spec, "shape": (3, size, size), "num_classes": 1000 if c["class_cond"] else 0}
 
 
-FAMILIES = {"SongUNet": _song, "DhariwalUNet": _dhariwal, "UNetModel": _openai}
+FAMILIES = {"SongUNet": _song, "DhariwalUNet": _dhariwal, "UNet": _edm2, "UNetModel": _openai}
 
 
 def _filled(config: Mapping[str, Any], defaults: Mapping[str, Any], required: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The weights of published U-Nets (see published.py) under our names and in our layout."""
+"""The weights of published U-Nets (see released.py) under our names and in our layout."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewstep.networks.released import from_published
+from fewstep.networks.released import family_of, from_published
 from fewstep.support.errors import InvalidInput
 
 EDM_LEVELS = (
@@ -36,6 +36,22 @@ EDM_LAYERS = {
     "qkv": "attention.qkv",
     "proj": "attention.project",
 }
+EDM2_ENDS = {
+    "emb_fourier.freqs": "embed.time.frequencies",
+    "emb_fourier.phases": "embed.time.phases",
+    "emb_noise.weight": "embed.noise.weight",
+    "emb_label.weight": "embed.labels.weight",
+    "out_conv.weight": "output.weight",
+    "out_gain": "output.gain",
+}
+EDM2_LAYERS = {
+    "conv_res0": "conv_in",
+    "conv_res1": "conv_out",
+    "conv_skip": "shortcut",
+    "emb_linear": "modulation.affine",
+    "attn_qkv": "attention.qkv",
+    "attn_proj": "attention.project",
+}
 OPENAI_ENDS = {"time_embed.0": "embed.hidden", "time_embed.2": "embed.out", "label_emb": "embed.labels"}
 OPENAI_LAYERS = {
     "in_layers.0": "norm_in",
@@ -59,13 +75,17 @@ def import_weights(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> 
     """
     published = from_published(config)
     size, spec = published["shape"][1], published["spec"]
-    if "img_resolution" not in config:
+    family = family_of(config)
+    if family == "UNet":
+        named = {edm2_name(name): w for name, w in weights.items() if not name.startswith("logvar_")}
+        return {name: _qkv_first(w) if ".qkv." in name else w for name, w in named.items()}
+    if family == "UNetModel":
         named = {
             openai_name(name, size, spec["num_blocks"], len(spec["channel_mult"])): w for name, w in weights.items()
         }
         return {name: w.T.contiguous() if name == "embed.labels.weight" else w for name, w in named.items()}
     named = {edm_name(name, size): w for name, w in weights.items() if not name.endswith(".resample_filter")}
-    return {name: _edm_layout(name, w, sine_first=config["model_type"] == "SongUNet") for name, w in named.items()}
+    return {name: _edm_layout(name, w, sine_first=family == "SongUNet") for name, w in named.items()}
 
 
 def edm_name(name: str, size: int) -> str:
@@ -74,6 +94,17 @@ def edm_name(name: str, size: int) -> str:
         name = re.sub(pattern, ours, name)
     name = re.sub(r"^out_(norm|conv)\.", rf"decoder.{size}x{size}.output.\1.", name)
     return re.sub(r"\.(\w+)\.(weight|bias)$", lambda m: f".{EDM_LAYERS.get(m[1], m[1])}.{m[2]}", name)
+
+
+def edm2_name(name: str) -> str:
+    """Our name of an EDM2 parameter."""
+    name = name.removeprefix("unet.")
+    if name in EDM2_ENDS:
+        return EDM2_ENDS[name]
+    for pattern, ours in EDM_LEVELS:
+        name = re.sub(pattern, ours, name)
+    name = re.sub(r"\.emb_gain$", ".modulation.affine.gain", name)
+    return re.sub(r"\.(\w+)\.weight$", lambda m: f".{EDM2_LAYERS.get(m[1], m[1])}.weight", name)
 
 
 def openai_name(name: str, size: int, num_blocks: int, levels: int) -> str:
@@ -101,10 +132,15 @@ def openai_name(name: str, size: int, num_blocks: int, levels: int) -> str:
 
 
 def _edm_layout(name: str, weight: Tensor, sine_first: bool) -> Tensor:
-    if ".qkv." in name:  # channels (head, channel of the head, q k v) -> (q k v, head, channel of the head)
-        return weight.unflatten(0, (-1, 3)).transpose(0, 1).flatten(0, 1)
+    if ".qkv." in name:
+        return _qkv_first(weight)
     if sine_first and name == "embed.hidden.weight":  # [sin, cos] -> [cos, sin]
         return torch.roll(weight, weight.shape[1] // 2, dims=1)
     if sine_first and name.startswith(("embed.labels.", "embed.augment.")):
         return torch.roll(weight, len(weight) // 2, dims=0)
     return weight
+
+
+def _qkv_first(weight: Tensor) -> Tensor:
+    """Channels (head, channel of the head, q k v) -> (q k v, head, channel of the head)."""
+    return weight.unflatten(0, (-1, 3)).transpose(0, 1).flatten(0, 1)

@@ -8,7 +8,7 @@ TIMES = {0: "cannot be halved", 1: "can be halved once", 2: "can be halved twice
 
 
 def feature_sizes(
-    shape: Sequence[int], channel_mult: Sequence[float], attn_resolutions: Sequence[int]
+    shape: Sequence[int], channel_mult: Sequence[float], attn_resolutions: Sequence[int], network: str = "unet"
 ) -> list[tuple[int, int]]:
     """(height, width) of the feature maps, the largest first, each half of the one before: one for each width.
 
@@ -17,7 +17,7 @@ def feature_sizes(
     """
     if len(shape) != 3:
         raise InvalidInput(
-            f"the network 'unet' takes images of shape [C, H, W], got {list(shape)}: use 'mlp' for points."
+            f"the network {network!r} takes images of shape [C, H, W], got {list(shape)}: use 'mlp' for points."
         )
     if not channel_mult:
         raise InvalidInput("channel_mult must have at least one entry, got [].")

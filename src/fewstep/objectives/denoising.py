@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from fewstep.diffusion.functions import TrainingRandomness
 from fewstep.diffusion.levels import NORMAL, lognormal_levels, per_sample
+from fewstep.networks.weighting import LogVariance
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
+from fewstep.preconditioning.preconditioner import Preconditioner
 from fewstep.support.checks import check_fields
+from fewstep.support.later import later
 
 
 @dataclass(frozen=True)
@@ -15,12 +18,15 @@ class Denoising(Objective):
     """w ||D(x0 + sigma z, sigma) - x0||^2, ln sigma ~ N(level_mean, level_std^2).
 
     The norm is a mean over dimensions, where the paper's code sums: Adam's steps are the same, a clip is not.
+    log_variance: the loss of a level is w ||...||^2 / e^u + u, u a function of the level that is learned beside the
+    network, so that every level has gradients of the same size (Karras et al. 2024, Eq. 15).
     """
 
     numerics = 1
 
     level_mean: float = -1.2
     level_std: float = 1.2
+    log_variance: bool = later(False)
 
     preconditioner = "edm"
     sampler = "heun"
@@ -36,4 +42,11 @@ class Denoising(Objective):
         weight = (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2  # Table 1, loss weighting
         with rng.dropout():
             denoised = networks.student(x, sigma, batch.labels)
-        return networks.at_levels(weight * (denoised - batch.x0).square().flatten(1).mean(1), sigma)
+        loss = weight * (denoised - batch.x0).square().flatten(1).mean(1)
+        if self.log_variance:
+            u = networks.modules["log_variance"](sigma.log() / 4)
+            loss = loss / u.exp() + u
+        return networks.at_levels(loss, sigma)
+
+    def modules(self, student: Preconditioner, scale: float) -> dict[str, nn.Module]:
+        return {"log_variance": LogVariance()} if self.log_variance else {}

@@ -1,13 +1,16 @@
 """The numbers of a training that are not the method's."""
 
+import math
 from dataclasses import dataclass
 
 from fewstep.support.checks import above, at_least, between, check_fields, each, instance_of, up_to, whole, within
 from fewstep.support.errors import InvalidInput
+from fewstep.support.later import later
 from fewstep.support.names import check_name
 
 OPTIMIZERS = ("adam", "adamw", "radam")
 PRECISIONS = ("auto", "bf16", "fp32")
+DECAYS = ("constant", "linear", "cosine", "inverse_sqrt")  # of the learning rate
 MOST_IMAGES, MOST_IN_A_BATCH = 10**12, 2**20  # of a training
 
 
@@ -16,11 +19,12 @@ class TrainingSettings:
     """Lengths are in images seen, so that they mean the same at every batch size.
 
     batch_size: the global batch; micro_batch_size: what one worker takes at once, 0 for its whole share (the rest is
-    gradient accumulation). learning_rate_decay: over the whole training, "linear" to 0, or "constant". ema_halflife:
-    images; ema_rampup: the half-life is at most this fraction of the images seen (0: no ramp-up). A method with stages
-    warms up, decays and ramps up in each. clip: norm of the gradient, 0 for none. precision: bf16 autocast, fp32, or
-    auto: bf16 on a GPU that has it, if the method's gradient bears its rounding. labels: class-conditional;
-    label_dropout: how often a label is hidden, for guidance. flips: random horizontal flips.
+    gradient accumulation). learning_rate_decay: "linear" or "cosine" to 0 over the whole training, "constant", or
+    "inverse_sqrt": over the root of images / learning_rate_reference, from that many images on (Karras et al. 2024, Eq.
+    67). ema_halflife: images; ema_rampup: the half-life is at most this fraction of the images seen (0: no ramp-up). A
+    method with stages warms up, decays and ramps up in each. clip: norm of the gradient, 0 for none. precision: bf16
+    autocast, fp32, or auto: bf16 on a GPU that has it, if the method's gradient bears its rounding. labels:
+    class-conditional; label_dropout: how often a label is hidden, for guidance. flips: random horizontal flips.
     *_every: images between two checkpoints, lines of progress, sheets of samples.
     """
 
@@ -45,21 +49,30 @@ class TrainingSettings:
     checkpoint_every: int = 40_000
     progress_every: int = 2_560
     pictures_every: int = 64_000
+    learning_rate_reference: int = later(0)
 
     def __post_init__(self):
         object.__setattr__(self, "betas", tuple(self.betas))
         check_name("optimizer", self.optimizer, OPTIMIZERS)
         check_name("precision", self.precision, PRECISIONS)
-        check_name("learning_rate_decay", self.learning_rate_decay, ("constant", "linear"))
+        check_name("learning_rate_decay", self.learning_rate_decay, DECAYS)
         images, length = up_to(MOST_IMAGES, whole(above(0))), up_to(MOST_IMAGES, at_least(0))
         check_fields(self, images=images, checkpoint_every=images, progress_every=images, pictures_every=images)
-        check_fields(self, learning_rate_warmup=whole(length), ema_halflife=length, ema_rampup=between(0, 1))
+        check_fields(self, learning_rate_warmup=whole(length), learning_rate_reference=whole(length))
+        check_fields(self, ema_halflife=length, ema_rampup=between(0, 1))
         check_fields(self, batch_size=up_to(MOST_IN_A_BATCH, whole(above(0))))
         check_fields(self, micro_batch_size=up_to(MOST_IN_A_BATCH, whole(at_least(0))))
         check_fields(self, learning_rate=up_to(1000, above(0)), betas=each(within(0, 1)), label_dropout=within(0, 1))
         check_fields(self, weight_decay=up_to(1000, at_least(0)), clip=up_to(1e6, at_least(0)))
         boolean = instance_of(bool, "true or false")
         check_fields(self, labels=boolean, flips=boolean)
+        self._check_reference()
+
+    def _check_reference(self):
+        wanted = self.learning_rate_decay == "inverse_sqrt"
+        if wanted != bool(self.learning_rate_reference):
+            allowed = "above 0 with learning_rate_decay inverse_sqrt" if wanted else "0 without inverse_sqrt"
+            raise InvalidInput.of("learning_rate_reference", self.learning_rate_reference, allowed)
 
     @property
     def steps(self) -> int:
@@ -69,8 +82,19 @@ class TrainingSettings:
     def learning_rate_at(self, images: int, total_images: int) -> float:
         """The learning rate of the step that starts when `images` of total_images have been seen."""
         warmup = min((images + self.batch_size) / self.learning_rate_warmup, 1.0) if self.learning_rate_warmup else 1.0
-        decay = 1 - images / total_images if self.learning_rate_decay == "linear" else 1.0
-        return self.learning_rate * warmup * decay
+        return self.learning_rate * warmup * self._decay_at(images, total_images)
+
+    def _decay_at(self, images: int, total_images: int) -> float:
+        """The share of the learning rate that is left."""
+        match self.learning_rate_decay:
+            case "linear":
+                return 1 - images / total_images
+            case "cosine":
+                return (1 + math.cos(math.pi * images / total_images)) / 2
+            case "inverse_sqrt":
+                return max(images / self.learning_rate_reference, 1.0) ** -0.5
+            case _:
+                return 1.0
 
     def ema_decay_at(self, images: int) -> float:
         """How much the average keeps in the step that ends when `images` have been seen. Karras et al. 2022's code."""

@@ -21,6 +21,7 @@ from fewstep.data.store import ArrayStore
 from fewstep.diffusion.randomness import StepRandomness, derive_seed
 from fewstep.losses.distances import build_distance
 from fewstep.models.model import Model, build_function
+from fewstep.networks.magnitude import Forced
 from fewstep.objectives import Batch, Networks, Objective, Progress
 from fewstep.support.errors import Divergence, InvalidInput
 from fewstep.support.memory import keep_freed_memory, naming_lack_of_memory
@@ -93,6 +94,7 @@ class Training:
             name: replace(self.settings, **(self.objective.settings(name) if name != "student" else {}))
             for name in self.step_module.trained
         }
+        self.forced = [layer for layer in self.step_module.trained.modules() if isinstance(layer, Forced)]
         self.optimizers = self._new_optimizers()
         self.averages = Average(self.average), Average(self.networks.target)
         self.forward: nn.Module = self.step_module
@@ -176,7 +178,9 @@ class Training:
         for name, optimizer in self.optimizers.items():
             step_unless(self.soundness.broken, optimizer, self._rate(name, stage))
         self.step += 1
-        self._update_averages(progress, stage)
+        self._update_averages(progress, stage)  # of the weights as the optimiser leaves them: Karras et al. 2024's code
+        for layer in self.forced:
+            layer.after_step(self.soundness.broken)
 
     def _clipped_norm(self, module: nn.Module) -> Tensor:
         """The norm of a module's gradient before it was clipped. Each optimiser has a norm of its own: gradients of an

@@ -8,7 +8,7 @@ from fewstep.networks import Network
 from fewstep.support.errors import InvalidInput
 from fewstep.training.numerics import changes_between
 
-FREE = ("dropout", "second_time")  # settings in which a student's network may differ from its teacher's
+FREE = ("dropout", "dropout_size", "second_time")  # settings in which a student's network may differ from its teacher's
 
 
 def start_from(network: Network, teacher: Network, new: Sequence[str] = ()):
