@@ -277,6 +277,8 @@ def test_overlays_have_the_published_settings(env, recipe, iterations, batch, ra
 
 EDM = {"optimizer": "adam", "learning_rate_decay": "constant", "clip": 0.0, "learning_rate_warmup": 10_000_000}
 PD = {"optimizer": "adam", "learning_rate": 5e-5, "learning_rate_decay": "linear", "clip": 1.0}
+EDM2_RATE = {"learning_rate": 1e-2, "learning_rate_decay": "inverse_sqrt", "learning_rate_reference": 35_000 * 2048}
+EDM2_RATE |= {"learning_rate_warmup": 10_000_000, "batch_size": 2048, "optimizer": "adam", "clip": 0.0, "flips": False}
 STAGES = 11 * 50_000 + 2 * 100_000  # 4096, 2048, ... 1 steps, the last two longer
 CONSTANTS = [  # of the table above, what is not the same for all
     ("cifar10", "teacher", "training", {**EDM, "learning_rate": 1e-3, "batch_size": 512, "images": 200_000_000}),
@@ -304,6 +306,18 @@ CONSTANTS = [  # of the table above, what is not the same for all
     ("cifar10", "pd", "objective", {"start_steps": 4096, "end_steps": 1}),
     ("imagenet64", "pd", "training", {**PD, "batch_size": 2048, "images": STAGES * 2048}),
     ("imagenet64", "pd", "objective", {"start_steps": 4096, "end_steps": 1}),
+    ("imagenet64-edm2", "teacher", "training", EDM2_RATE | {"images": 1024 * 2**20, "betas": (0.9, 0.99)}),
+    ("imagenet64-edm2", "teacher", "objective", {"level_mean": -0.8, "level_std": 1.6, "log_variance": True}),
+    (
+        "imagenet64-edm2",
+        "ect",
+        "training",
+        {"optimizer": "adam", "learning_rate": 1e-3, "batch_size": 128, "clip": 0.0},
+    ),
+    ("imagenet64-edm2", "ect", "training", {"images": 100_000 * 128, "learning_rate_reference": 2_000 * 128}),
+    ("imagenet64-edm2", "ect", "objective", {"q": 4.0, "k": 8.0, "b": 1.0, "num_stages": 4, "weight": "edm"}),
+    ("imagenet64-edm2", "ect", "network", {"dropout": 0.4, "dropout_size": 16}),
+    ("imagenet64-edm2", "ect", "levels", {"2": [1.526]}),
 ]
 
 
@@ -337,12 +351,34 @@ def test_second_levels_are_the_points_of_the_grid_that_the_authors_found(env, re
 
 @pytest.mark.parametrize(
     ("env", "side", "classes", "millions"),
-    [("cifar10", 32, 0, 55.7), ("imagenet64", 64, 1000, 295.9), ("lsun256", 256, 0, 526.3)],
+    [
+        ("cifar10", 32, 0, 55.7),
+        ("imagenet64", 64, 1000, 295.9),
+        ("imagenet64-edm2", 64, 1000, 280.2),
+        ("lsun256", 256, 0, 526.3),
+    ],
 )
 def test_overlays_have_networks_of_the_published_size(env, side, classes, millions):
     with torch.device("meta"):
         network = build_network(parameters("cd", env).student.network, (3, side, side), classes)
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.05)
+
+
+@pytest.mark.parametrize(("channels", "millions"), [(192, 280.2), (256, 497.8), (320, 777.5), (384, 1119.3)])
+def test_edm2_has_the_published_sizes(channels, millions):
+    with torch.device("meta"):
+        spec = parameters("ect", "imagenet64-edm2").student.network
+        network = build_network(spec | {"channels": channels}, (3, 64, 64), 1000)
+    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.05)
+
+
+def test_the_averages_of_edm2_are_power_functions():
+    """beta = (1 - 1/t)^(gamma + 1), gamma = 10.289 for a relative width of .075, 16.972 for .05."""
+    known = parameters("ect", "imagenet64-edm2")
+    for recipe, gamma in ((known.teacher, 10.289), (known.student, 16.972)):
+        step, batch = 100_000, recipe.training.batch_size
+        kept = recipe.training.ema_decay_at(step * batch)
+        assert math.log(kept) == pytest.approx((gamma + 1) * math.log1p(-1 / step), rel=2e-3)
 
 
 def test_cifar10_has_the_papers_dropout_and_levels_of_scm():

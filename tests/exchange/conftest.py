@@ -63,22 +63,39 @@ def network_pickle(nvidia, tmp_path):
         state |= {"_non_persistent_buffers_set": set(), "_modules": inside, "_forward_hooks": OrderedDict()}
         return nvidia.Persistent(name, state)
 
+    def options(reference):
+        return nvidia.EasyDict({key: value for key, value in reference.config.items() if key != "model_type"})
+
+    def saved(outer, **others):
+        content = {"ema": outer, "loss_fn": nvidia.Persistent("EDMLoss", {"P_mean": -1.2}), "augment_pipe": None}
+        content |= {"dataset_kwargs": nvidia.EasyDict(path="datasets/cifar10.zip"), **others}
+        path = tmp_path / "network.pkl"
+        path.write_bytes(pickle.dumps(content))
+        return path
+
+    def edm2(reference, encoder="StandardRGBEncoder", says_its_arguments=True, **attributes):
+        """As EDM2's: half precision, the network beside the log-variance."""
+        halves = [{n: t.half() for n, t in part.items()} for part in (reference.parameters, reference.buffers)]
+        outer = module("Precond", *halves, **{"sigma_data": 0.5, "use_fp16": True} | attributes)
+        inner = outer.meta["state"]["_modules"]["unet"]
+        inner.meta["class_name"] = "UNet"
+        if says_its_arguments:
+            inner.meta["state"] |= {"_init_args": (), "_init_kwargs": options(reference)}
+        return saved(outer, encoder=nvidia.Persistent(encoder, {}))
+
     def write(reference, kind="EDMPrecond", **attributes):
-        options = {key: value for key, value in reference.config.items() if key != "model_type"}
+        if kind == "Precond":
+            return edm2(reference, **attributes)
         inner = module(
             reference.config["model_type"],
             reference.parameters,
             reference.buffers,
             _init_args=(),
-            _init_kwargs=nvidia.EasyDict(options),
+            _init_kwargs=options(reference),
         )
         outer = module(kind, {}, {}, **{"sigma_data": 0.5, "sigma_max": float("inf"), "use_fp16": False} | attributes)
         outer.meta["state"]["_modules"]["model"] = inner
-        others = {"loss_fn": nvidia.Persistent("EDMLoss", {"P_mean": -1.2}), "augment_pipe": None}
-        content = {"ema": outer, **others, "dataset_kwargs": nvidia.EasyDict(path="datasets/cifar10.zip")}
-        path = tmp_path / "network.pkl"
-        path.write_bytes(pickle.dumps(content))
-        return path
+        return saved(outer)
 
     return write
 

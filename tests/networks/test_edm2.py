@@ -6,11 +6,15 @@ import pytest
 import torch
 from torch import nn
 
+from fewstep.diffusion.randomness import StepRandomness
+from fewstep.losses.distances import build_distance
 from fewstep.networks import build_network
 from fewstep.networks.magnitude import Forced, mp_cat, mp_silu, mp_sum
 from fewstep.networks.released import from_published
 from fewstep.networks.released_weights import edm2_name, import_weights
 from fewstep.networks.weighting import LogVariance
+from fewstep.objectives import Batch, Networks, Progress
+from fewstep.objectives.denoising import Denoising
 from fewstep.preconditioning import build_preconditioner
 
 FAMILIES = ["edm2", "edm2_uncond"]
@@ -88,6 +92,26 @@ def test_forced_weights_outputs_and_gradients_in_training(theirs):
     trained = {"out_conv": network.output.weight, "out_gain": network.output.gain}
     for name, parameter in (trained | {"logvar_linear": theirs.log_variance.out.weight}).items():
         assert_same(parameter.grad, reference.tensors[f"train.grad.{name}"], 1e-4)
+
+
+class Recorded(StepRandomness):
+    """The authors' draws, in place of a seed's."""
+
+    def __init__(self, drawn: dict[str, torch.Tensor]):
+        super().__init__(0, 0, len(drawn["noise"]), slice(0, len(drawn["noise"])))
+        self.drawn = drawn
+
+    def normal(self, shape):
+        return self.drawn["noise" if shape else "rnd_normal"]
+
+
+def test_the_loss_with_its_log_variance(theirs):
+    given, numbers = theirs.reference.inputs, theirs.reference.facts["loss"]
+    objective = Denoising(level_mean=numbers["P_mean"], level_std=numbers["P_std"], log_variance=True)
+    student = theirs.denoiser.eval()
+    networks = Networks(student, student, None, build_distance("l2"), {"log_variance": theirs.log_variance})
+    loss = objective(networks, Batch(given["x0"], given.get("class_labels")), Progress(0, 1, 0, 1), Recorded(given))
+    assert_same(loss, theirs.reference.tensors["loss.value"])
 
 
 def test_every_layer_is_forced_and_no_gain(theirs):

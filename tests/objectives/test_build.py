@@ -30,6 +30,7 @@ def test_every_method_is_found_by_the_name_of_its_file():
         ),
         ({"name": "improved_consistency_training", "level_std": 0.0}, r"level_std must be above 0, got 0\.0"),
         ({"name": "easy_consistency_tuning", "q": 1.0}, r"q must be above 1, got 1\.0"),
+        ({"name": "easy_consistency_tuning", "weight": "gab"}, "Did you mean 'gap'"),
         ({"name": "easy_consistency_tuning", "k": -1.0}, r"k must be at least 0, got -1\.0"),
         ({"name": "continuous_consistency", "warmup": -0.1}, r"warmup must be between 0 and 1, got -0\.1"),
         ({"name": "continuous_consistency", "warmup": 300}, "warmup must be between 0 and 1, got 300"),

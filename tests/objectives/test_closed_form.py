@@ -1,5 +1,7 @@
 """Losses at the exact solution of Gaussian data, float64."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -128,6 +130,14 @@ def test_the_target_of_ect_is_the_data_where_r_is_zero():
     assert x_next[low].std().item() == pytest.approx(DATA.std, rel=0.1)
 
 
+def test_ect_weighs_its_distance_by_the_gap_or_as_edm_does():
+    student = Watching(DATA.consistency(0.002))
+    losses = {weight: loss_of(EasyConsistencyTuning(weight=weight), student) for weight in ("gap", "edm")}
+    (_, target_levels), (_, sigma) = student.seen[:2]
+    expected = losses["gap"] * (sigma - target_levels) * (1 / sigma**2 + 1 / 0.5**2)
+    torch.testing.assert_close(losses["edm"], expected, rtol=1e-9, atol=0)
+
+
 def composite(steps: int, teacher):
     """The function whose Euler step on a grid of `steps` is two of the teacher's on twice as many."""
     grid = karras_levels(2 * steps + 1)
@@ -179,6 +189,18 @@ def test_the_denoiser_of_the_data_minimises_the_denoising_loss():
     assert abs(gradient) < 4 * spread / SIZE**0.5
     student.scale.data += 0.1
     assert loss_of(Denoising(), student).mean() > loss.mean()
+
+
+def test_the_log_variance_divides_the_loss_and_is_added():
+    class Constant(nn.Module):
+        def forward(self, c_noise):
+            return 0.5 + 0 * c_noise
+
+    student = Function(DATA.denoiser)
+    x0 = DATA.mean + DATA.std * torch.randn(SIZE, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    networks = Networks(student, student, None, build_distance("l2"), {"log_variance": Constant()})
+    loss = Denoising(log_variance=True)(networks, Batch(x0), PROGRESS, Float64(0, 0, SIZE, slice(0, SIZE)))
+    torch.testing.assert_close(loss, loss_of(Denoising(), student) / math.exp(0.5) + 0.5)
 
 
 def test_the_denoising_weight_makes_an_untrained_edm_loss_one():

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fewstep.data.space import DataSpace
 from fewstep.diffusion.levels import SIGMA_MAX
+from fewstep.exchange.edm2 import edm2_config
 from fewstep.exchange.pickled_modules import Part
 from fewstep.exchange.unpickling import read_pickle, read_state_dict
 from fewstep.models.model import SIGMA_DATA, Model, build_function
@@ -35,6 +36,7 @@ OPENAI = {
 }  # fmt: skip
 Levels = Mapping[int, Sequence[float]]
 MOST = 2**31  # of any number of a network's settings
+EDM2, PIXELS = "Precond", "StandardRGBEncoder"  # classes in EDM2's files: the network, and what encodes images
 TEACHER = {"preconditioning": {"name": "edm"}, "sampler": "heun"}
 
 
@@ -62,7 +64,7 @@ def import_openai(
 def import_nvidia(
     path: Path | str, name: str, dataset: str, *, teacher: bool = True, levels: Levels | None = None
 ) -> Model:
-    """The model of an EDM or ECT network pickle: its average of weights ("ema"). Nothing in the file is run.
+    """The model of an EDM, EDM2 or ECT network pickle: its average of weights ("ema"). Nothing in the file is run.
 
     What the network knows of augmentations of its training images is left out, as in its sampling.
 
@@ -73,18 +75,41 @@ def import_nvidia(
     wrapper = content.get("ema") if isinstance(content, Mapping) else None
     if not isinstance(wrapper, Part):
         raise InvalidInput(f"{path} is not a network pickle of NVIDIA: it has no network called 'ema'.")
-    check_name("import of the preconditioning", wrapper.kind, ("EDMPrecond", "ECMPrecond"))
-    network, scale = wrapper.modules.get("model"), wrapper.attributes.get("sigma_data", SIGMA_DATA)
+    check_name("import of the preconditioning", wrapper.kind, ("EDMPrecond", "ECMPrecond", EDM2))
+    scale = wrapper.attributes.get("sigma_data", SIGMA_DATA)
     if not _is_plain(scale) or scale != SIGMA_DATA:
         raise InvalidInput(
             f"{path} must have sigma_data {SIGMA_DATA}, got {scale if _is_plain(scale) else type(scale).__name__}."
         )
-    if not isinstance(network, Part) or not isinstance(options := network.attributes.get("_init_kwargs"), Mapping):
+    kind = sampled(_kind(wrapper, teacher, path), levels)
+    if wrapper.kind == EDM2:
+        return _edm2(content, wrapper, kind, name, dataset, path)
+    network = wrapper.modules.get("model")
+    if not isinstance(network, Part) or (options := _options(network, path)) is None:
         raise InvalidInput(f"{path} does not say what network it holds: 'model' with its arguments is missing.")
+    return _model(network.tensors(), {"model_type": network.kind, **options}, kind, name, dataset, path)
+
+
+def _edm2(content: Mapping, wrapper: Part, kind: dict, name: str, dataset: str, path: Path | str) -> Model:
+    """The model of EDM2's network, which is known by its shapes."""
+    encoder, network = content.get("encoder"), wrapper.modules.get("unet")
+    if isinstance(encoder, Part) and encoder.kind != PIXELS:
+        raise InvalidInput(f"{path} generates latents of {encoder.kind}: only networks of pixels are imported.")
+    options = _options(network, path) if isinstance(network, Part) else None
+    weights = wrapper.tensors()
+    with _naming_configuration(path):
+        config = edm2_config(weights, options or {})
+    return _model(weights, config, kind, name, dataset, path)
+
+
+def _options(network: Part, path: Path | str) -> Mapping | None:
+    """The arguments that a network was made with, where the file says them."""
+    options = network.attributes.get("_init_kwargs")
+    if not isinstance(options, Mapping):
+        return None
     if odd := [str(name) for name, value in options.items() if not _is_plain(value)]:
         raise InvalidInput(f"{path} must describe its network by numbers and words, and {odd[0]} is neither.")
-    kind = sampled(_kind(wrapper, teacher, path), levels)
-    return _model(network.tensors(), {"model_type": network.kind, **options}, kind, name, dataset, path)
+    return options
 
 
 def _is_plain(value: object) -> bool:
@@ -95,7 +120,7 @@ def _is_plain(value: object) -> bool:
 
 def _kind(wrapper: Part, teacher: bool, path: Path | str) -> dict:
     """How NVIDIA's network becomes a function, and what samples it."""
-    if wrapper.kind == "EDMPrecond":  # ECT's first networks too: their boundary is at 0
+    if wrapper.kind != "ECMPrecond":  # ECT's first networks too: their boundary is at 0
         return TEACHER if teacher else {**TEACHER, "sampler": "multistep"}
     if teacher:
         raise InvalidInput(f"{path} holds a consistency model: import it with --as student.")
