@@ -33,6 +33,7 @@ from fewstep.models.model import Model, SavedModel, build_function
 from fewstep.models.spec import ModelSpec
 from fewstep.networks import build_network
 from fewstep.networks.dual import jvp
+from fewstep.networks.magnitude import Forced
 from fewstep.networks.released import from_published
 from fewstep.objectives import Batch, Networks, Progress, build_objective
 from fewstep.preconditioning import build_preconditioner, total_derivative
@@ -73,10 +74,23 @@ SHALLOW = {"name": "unet", "num_blocks": 1, "middle_attention": False, "second_t
 DIGITS = {**SHALLOW, "channels": 24, "channel_mult": [1, 2]}
 LARGER = {**SHALLOW, "channels": 64, "channel_mult": [1, 1]}
 NETWORKS = {"digits, 8x8, batch 64": (DIGITS, (1, 8, 8), 64), "64 channels, 32x32, batch 16": (LARGER, (3, 32, 32), 16)}
+EDM2 = {"name": "edm2", "num_blocks": 1, "middle_attention": False, "second_time": True}
+EDM2_LARGER = (EDM2 | {"channels": 64, "channel_mult": [1, 1], "attn_resolutions": [16]}, (3, 32, 32), 16)
+OTHERS = {  # networks of which a few methods are timed
+    "EDM2, digits, batch 64": (EDM2 | {"channels": 24, "channel_mult": [1, 2]}, (1, 8, 8), 64),
+    "EDM2, 64 channels, attention at 16, batch 16": EDM2_LARGER,
+}
+FEW, FORCED = ["EDM", "ECT", "sCD"], 0.03  # their methods; the share of a step that forced normalisation may take
+EDM2_CIFAR10 = (
+    {"name": "edm2", "channels": 128, "channel_mult": [1, 2, 3], "num_blocks": 3, "attn_resolutions": [16]},
+    (3, 32, 32),
+    16,
+)
 ATTENDING = (LARGER | {"attn_resolutions": [16]}, (3, 32, 32), 16)
 DUALS = {  # and the most that a dual forward pass should cost
     "digits, 8x8, batch 64": (*NETWORKS["digits, 8x8, batch 64"], 2.47),
     "64 channels, attention at 16, batch 16": (*ATTENDING, 2.15),
+    "EDM2, 64 channels, attention at 16, batch 16": (*EDM2_LARGER, 2.2),
 }
 DDPMPP = {"img_resolution": 32, "in_channels": 3, "out_channels": 3, "channel_mult": [2, 2, 2], "dropout": 0.13}
 
@@ -279,6 +293,20 @@ def bf16_speed(rounds: int, spec: dict, shape: tuple, size: int) -> float:
     return medians(rounds, {"bf16": lambda: step(True), "fp32": lambda: step(False)}, "bf16")["fp32"]
 
 
+def forced_share(rounds: int, spec: dict, shape: tuple, size: int) -> tuple[int, float]:
+    """Weights of a network, and what forced normalisation of them takes of EDM's step of a batch."""
+    network = build_network(spec, shape).train()
+    losses = step_of(METHODS["EDM"][0], network, shape, size)
+    layers, go_on = [layer for layer in network.modules() if isinstance(layer, Forced)], torch.zeros(())
+
+    def force():
+        for layer in layers:
+            layer.after_step(go_on)
+
+    times = medians(rounds, {"step": lambda: losses().mean().backward(), "forced": force}, "step")
+    return sum(p.numel() for p in network.parameters()), times["forced"]
+
+
 def update_speed(rounds: int) -> tuple[int, dict[str, float]]:
     """Weights of CIFAR-10's DDPM++, and how many times faster ours are updated than by default Adam and a loop."""
     network = build_network(**from_published({"model_type": "SongUNet", **DDPMPP}))
@@ -350,10 +378,20 @@ def main() -> None:
 
 def the_rest(rounds: int, bounds: Bounds) -> None:
     """What is not the cost of a step: derivatives, bf16, the update of the weights, how often they are held."""
-    print(f"\n{'the derivative too':40}{'dual':>8}{'at most':>9}{'torch.func.jvp':>16}{'forward with graph':>20}")
+    for title, network in OTHERS.items():
+        costs = step_costs(rounds, *network, FEW)
+        print(f"\n{title}, a forward pass {1000 * costs['seconds']:.1f} ms")
+        for name in FEW:
+            most = METHODS[name][1] * (SMALLER if name in CONTINUOUS else 1)
+            print(f"{name:24}{costs[name]:16.2f}{most:9.1f}")
+            bounds.at_most(f"{name}, {title}", costs[name], most)
+    count, share = forced_share(max(3, rounds // 5), *EDM2_CIFAR10)
+    print(f"\nforced normalisation, {count / 1e6:.1f} M weights, batch {EDM2_CIFAR10[-1]}: {share:.2%} of EDM's step")
+    bounds.at_most("forced normalisation, share of a step", share, FORCED)
+    print(f"\n{'the derivative too':48}{'dual':>8}{'at most':>9}{'torch.func.jvp':>16}{'forward with graph':>20}")
     for title, (*network, most) in DUALS.items():
         costs = dual_costs(rounds, *network)
-        print(f"{title:40}{costs['dual']:8.2f}{most:9.2f}{costs['torch.func.jvp']:16.2f}{costs['tracked']:20.2f}")
+        print(f"{title:48}{costs['dual']:8.2f}{most:9.2f}{costs['torch.func.jvp']:16.2f}{costs['tracked']:20.2f}")
         bounds.at_most(f"dual pass, {title}", costs["dual"], most)
 
     print("\nbf16 autocast against fp32, EDM's step")
