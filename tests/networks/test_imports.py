@@ -3,16 +3,19 @@
 import subprocess
 import sys
 
+import pytest
 
-def test_a_network_without_weights_is_built_without_the_compiler():
+
+@pytest.mark.parametrize(("spec", "classes"), [({"name": "unet"}, 0), ({"name": "edm2", "second_time": True}, 3)])
+def test_a_network_without_weights_is_built_without_the_compiler(spec, classes):
     """Every command checks its parameters by building networks on the meta device, where arithmetic would import the
     compiler, for 2 s.
     """
-    code = """
+    code = f"""
 import sys, torch
 from fewstep.networks import build_network
 with torch.device("meta"):
-    build_network({"name": "unet"}, (3, 16, 16))
+    build_network({spec!r}, (3, 16, 16), {classes})
 print("torch._dynamo" in sys.modules)
 """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -1,4 +1,7 @@
-"""Layers that keep the magnitude of what passes through them: Karras et al. 2024, Appendix B."""
+"""Layers that keep the magnitude of what passes through them: Karras et al. 2024, Appendix B.
+
+On the meta device they do no arithmetic as they are made: PyTorch would import its compiler for it, which takes 2 s.
+"""
 
 import math
 from collections.abc import Sequence
@@ -45,8 +48,10 @@ class Forced(nn.Module):
 
     def __init__(self, outputs: int, *inputs: int, gain: bool = False):
         super().__init__()
-        self.weight = nn.Parameter(normalised(torch.randn(outputs, *inputs), tuple(range(1, 1 + len(inputs)))))
+        self.weight = nn.Parameter(torch.randn(outputs, *inputs))
         self.gain = nn.Parameter(torch.zeros(())) if gain else None
+        if not self.weight.is_meta:
+            self.after_step(torch.zeros(()))
 
     @property
     def kernel(self) -> Tensor:
@@ -93,8 +98,11 @@ class MPFourier(nn.Module):
         super().__init__()
         self.frequencies: Tensor
         self.phases: Tensor
-        self.register_buffer("frequencies", 2 * math.pi * torch.randn(channels) * scale)
-        self.register_buffer("phases", 2 * math.pi * torch.rand(channels))
+        self.register_buffer("frequencies", torch.randn(channels))
+        self.register_buffer("phases", torch.rand(channels))
+        if not self.phases.is_meta:
+            self.frequencies.mul_(2 * math.pi * scale)
+            self.phases.mul_(2 * math.pi)
 
     def forward(self, t: Tensor) -> Tensor:
         angles = torch.outer(t, self.frequencies.to(t.dtype)) + self.phases.to(t.dtype)
