@@ -215,7 +215,7 @@ def _unlike_theirs(model: Model) -> list[str]:
 def _unheld(settings: Mapping, network: Network, shape: Sequence[int]) -> list[str]:
     """Why a UNet2DModel is no such network."""
     if settings["name"] != "unet":
-        return [f"the network {settings['name']!r} is no U-Net"]
+        return [f"its network is {settings['name']!r}, and theirs like 'unet'"]
     problems = [f"network.{name} is {settings[name]}, not {v}" for name, v in FIXED.items() if settings[name] != v]
     if settings["channel_mult"][0] != 1:
         problems.append(f"network.channel_mult starts with {settings['channel_mult'][0]}, not 1")
