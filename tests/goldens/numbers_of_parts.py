@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fewstep import budget, data, diffusion, evaluation, losses, networks, preconditioning, samplers, training
+from fewstep.data import augmentation
 from fewstep.diffusion import randomness
 from fewstep.objectives import objective_class, objective_names
 
@@ -28,7 +29,7 @@ OTHERS = {
     "evaluation": evaluation,
     "training": training,
 }
-ABOVE = {"budget": budget}  # of the methods
+ABOVE = {"budget": budget, "augmentation": augmentation}  # of the methods
 METHODS = objective_names()
 MODULES = OTHERS | ABOVE
 PARTS = [*OTHERS, *METHODS, *ABOVE]  # what fails is blamed on the first that moved
@@ -326,6 +327,15 @@ def of_budget(_) -> dict:
             for unit, amount in (("images", 1_001), ("passes", 1_000), ("steps", 33)):
                 bought = budget.with_budget(job, budget.Budget(unit, amount), Path(folder) / "ledger.json", here)
                 found[f"{spec['name']} {unit}"] = [float(bought.recipe.training.images)]
+    return found
+
+
+def of_augmentation(_) -> dict:
+    found = {}
+    for name in augmentation.TRANSFORMATIONS:
+        rng = randomness.StepRandomness(5, 3, 8, slice(0, 8))
+        images, told = augmentation.Augmentation(**{name: 0.7})(seeded(8, 3, 6, 6), rng)
+        found |= {name: few(images), f"{name} told": few(told)}
     return found
 
 

@@ -25,6 +25,7 @@ class Denoising(Objective):
     preconditioner = "edm"
     sampler = "heun"
     bears_bf16 = True
+    takes_augmentation = True
 
     def __post_init__(self):
         check_fields(self, **NORMAL)
@@ -35,5 +36,5 @@ class Denoising(Objective):
         sigma_data = networks.student.sigma_data
         weight = (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2  # Table 1, loss weighting
         with rng.dropout():
-            denoised = networks.student(x, sigma, batch.labels)
+            denoised = networks.student(x, sigma, batch.labels, **batch.conditions)
         return networks.at_levels(weight * (denoised - batch.x0).square().flatten(1).mean(1), sigma)

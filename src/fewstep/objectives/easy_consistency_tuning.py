@@ -31,6 +31,7 @@ class EasyConsistencyTuning(Objective):
     distance: str | dict[str, Any] = "pseudo_huber"
 
     preconditioner = "edm"
+    takes_augmentation = True
 
     def __post_init__(self):
         check_fields(

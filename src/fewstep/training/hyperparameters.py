@@ -1,9 +1,12 @@
 """The numbers of a training that are not the method's."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fewstep.data.augmentation import Augmentation
 from fewstep.support.checks import above, at_least, between, check_fields, each, instance_of, up_to, whole, within
 from fewstep.support.errors import InvalidInput
+from fewstep.support.later import later
 from fewstep.support.names import check_name
 
 OPTIMIZERS = ("adam", "adamw", "radam")
@@ -20,7 +23,8 @@ class TrainingSettings:
     images; ema_rampup: the half-life is at most this fraction of the images seen (0: no ramp-up). A method with stages
     warms up, decays and ramps up in each. clip: norm of the gradient, 0 for none. precision: bf16 autocast, fp32, or
     auto: bf16 on a GPU that has it, if the method's gradient bears its rounding. labels: class-conditional;
-    label_dropout: how often a label is hidden, for guidance. flips: random horizontal flips.
+    label_dropout: how often a label is hidden, for guidance. flips: random horizontal flips, of which the network is
+    not told; augment: transformations of which it is told.
     *_every: images between two checkpoints, lines of progress, sheets of samples.
     """
 
@@ -45,9 +49,12 @@ class TrainingSettings:
     checkpoint_every: int = 40_000
     progress_every: int = 2_560
     pictures_every: int = 64_000
+    augment: Augmentation = later(Augmentation())
 
     def __post_init__(self):
         object.__setattr__(self, "betas", tuple(self.betas))
+        if isinstance(self.augment, Mapping):
+            object.__setattr__(self, "augment", Augmentation(**self.augment))
         check_name("optimizer", self.optimizer, OPTIMIZERS)
         check_name("precision", self.precision, PRECISIONS)
         check_name("learning_rate_decay", self.learning_rate_decay, ("constant", "linear"))

@@ -117,7 +117,7 @@ class Training:
         with torch.random.fork_rng([]):
             torch.manual_seed(derive_seed("weights", recipe.seed))
             student = build_function(self.job.spec, self.space).to(device)
-            self.objective.check_student(student)
+            recipe.check_student(student)
             modules = {name: m.to(device) for name, m in self.objective.modules(student, self.space.scale).items()}
         teacher = Model.load(self.job.teacher, device).function if self.job.teacher else None
         if recipe.start == "teacher":
