@@ -17,6 +17,7 @@ from fewstep import budget, data, diffusion, evaluation, losses, networks, preco
 from fewstep.data import augmentation
 from fewstep.diffusion import randomness
 from fewstep.objectives import objective_class, objective_names
+from fewstep.training import power_average
 
 OTHERS = {
     "randomness": randomness,
@@ -29,7 +30,7 @@ OTHERS = {
     "evaluation": evaluation,
     "training": training,
 }
-ABOVE = {"budget": budget, "augmentation": augmentation}  # of the methods
+ABOVE = {"budget": budget, "augmentation": augmentation, "power_average": power_average}  # of the methods
 METHODS = objective_names()
 MODULES = OTHERS | ABOVE
 PARTS = [*OTHERS, *METHODS, *ABOVE]  # what fails is blamed on the first that moved
@@ -337,6 +338,13 @@ def of_augmentation(_) -> dict:
         images, told = augmentation.Augmentation(**{name: 0.7})(seeded(8, 3, 6, 6), rng)
         found |= {name: few(images), f"{name} told": few(told)}
     return found
+
+
+def of_power_average(_) -> dict:
+    kept = [(images, std) for images in (64, 128, 192) for std in (0.05, 0.1)]
+    coefficients, error = power_average.combination(kept, (192, 0.08))
+    decays = [power_average.decay_at(std, images, 64) for images, std in kept]
+    return {"coefficients": coefficients.tolist(), "error": [error], "decays": decays}
 
 
 NUMBERS: dict[str, Callable[[dict], dict]] = {part: globals()[f"of_{part}"] for part in MODULES}

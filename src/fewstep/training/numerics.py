@@ -12,6 +12,7 @@ from fewstep import data, diffusion, losses, networks, preconditioning, training
 from fewstep.data import augmentation
 from fewstep.diffusion import randomness
 from fewstep.objectives import Objective
+from fewstep.training import power_average
 from fewstep.training.hyperparameters import TrainingSettings
 
 PARTS: dict[str, ModuleType] = {
@@ -26,6 +27,7 @@ PARTS: dict[str, ModuleType] = {
 # Parts that a training may do without, and which trainings have them.
 SOMETIMES: dict[str, tuple[ModuleType, Callable[[TrainingSettings], bool]]] = {
     "augmentation": (augmentation, lambda settings: bool(settings.augment.used)),
+    "power_average": (power_average, lambda settings: bool(settings.averages)),
 }
 
 
