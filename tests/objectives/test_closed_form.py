@@ -128,6 +128,14 @@ def test_the_target_of_ect_is_the_data_where_r_is_zero():
     assert x_next[low].std().item() == pytest.approx(DATA.std, rel=0.1)
 
 
+def test_the_weight_of_ect_is_the_gaps_or_edms():
+    student = Watching(DATA.consistency(0.002))
+    losses = [loss_of(EasyConsistencyTuning(weight=weight), student) for weight in ("gap", "edm")]
+    (_, target_levels), (_, levels) = student.seen[:2]
+    expected = losses[0] * (levels - target_levels) * (levels**2 + 0.25) / (levels * 0.5) ** 2
+    torch.testing.assert_close(losses[1], expected, rtol=1e-12, atol=0)
+
+
 def composite(steps: int, teacher):
     """The function whose Euler step on a grid of `steps` is two of the teacher's on twice as many."""
     grid = karras_levels(2 * steps + 1)

@@ -40,7 +40,7 @@ class KeptAverages:
 
     def save(self, step: int, facts: Facts) -> None:
         """Begin to write a snapshot. facts: the job, the images after which the averages began, and those since."""
-        weights = {
+        weights: dict[str, Tensor] = {
             f"{name}/{key}": weight for name, each in self.modules.items() for key, weight in each.named_parameters()
         }
         self.snapshots.save(step, weights, {**facts, "stds": list(self.stds)})
