@@ -1,5 +1,6 @@
 """Easy consistency tuning (ECT): Geng et al. 2024. It starts from an EDM model, whose D(x, 0) = x is the boundary."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +14,20 @@ from fewstep.support.checks import above, at_least, between, check_fields, up_to
 from fewstep.support.later import later
 from fewstep.support.names import check_name
 
+# By the name of a weight: what divides the distance.
+WEIGHTS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "gap": lambda sigma, gap, sigma_data: gap,
+    "edm": lambda sigma, gap, sigma_data: (sigma * sigma_data) ** 2 / (sigma**2 + sigma_data**2),
+}
+
 
 @dataclass(frozen=True)
 class EasyConsistencyTuning(Objective):
-    """d(D(x0 + t z, t), sg D(x0 + r z, r)) / (t - r), ln t ~ N(level_mean, level_std^2), r nearer to t by stages.
+    """w d(D(x0 + t z, t), sg D(x0 + r z, r)), ln t ~ N(level_mean, level_std^2), r nearer to t by stages.
 
-    q, k, b: of r(t); num_stages: equally long; distance: as in consistency_distillation. As D(x, 0) = x, the target is
-    x0 where r = 0. weight: gap, 1 / (t - r), or edm, (t^2 + sigma_data^2) / (t sigma_data)^2, as on ImageNet-64.
+    weight: of w, "gap" for 1 / (t - r), or "edm" for (t^2 + sigma_data^2) / (t sigma_data)^2, which the authors take on
+    ImageNet. q, k, b: of r(t); num_stages: equally long; distance: as in consistency_distillation. As D(x, 0) = x, the
+    target is x0 where r = 0.
     """
 
     numerics = 1
@@ -37,7 +45,7 @@ class EasyConsistencyTuning(Objective):
     takes_augmentation = True
 
     def __post_init__(self):
-        check_name("weight", self.weight, ("edm", "gap"))
+        check_name("weight", self.weight, WEIGHTS)
         check_fields(
             self,
             **NORMAL,
@@ -50,11 +58,8 @@ class EasyConsistencyTuning(Objective):
     def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:
         sigma = lognormal_levels(rng.normal(()), self.level_mean, self.level_std)
         gap = self.gap(sigma, progress)
-        distance = training_distance(networks, batch, sigma, sigma - gap, rng)
-        if self.weight == "gap":
-            return distance / gap
-        sigma_data = networks.student.sigma_data
-        return distance * (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
+        divisor = WEIGHTS[self.weight](sigma, gap, networks.student.sigma_data)
+        return training_distance(networks, batch, sigma, sigma - gap, rng) / divisor
 
     def gap(self, sigma: Tensor, progress: Progress) -> Tensor:
         """t - r(t), [B]: r = max(0, t (1 - q^-(stage + 1) (1 + k sigmoid(-b t)))), without its cancellation."""
