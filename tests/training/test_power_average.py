@@ -22,7 +22,7 @@ class Weights(nn.Module):
         self.values = nn.Parameter(torch.tensor(values, dtype=torch.float64))
 
     def put(self, values):
-        self.values.data.copy_(torch.tensor(values))
+        self.values.data.copy_(torch.tensor(values, dtype=torch.float64))
 
 
 def test_exponents_and_deviations():
