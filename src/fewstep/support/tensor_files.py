@@ -24,7 +24,7 @@ def hash_tensors(tensors: dict[str, Tensor]) -> str:
     for name, t in sorted(tensors.items()):
         array: np.ndarray = t.detach().cpu().contiguous().numpy()
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(array.reshape(-1).view(np.uint8))  # without a copy, and other threads run meanwhile
+        digest.update(array.reshape(-1).view(np.uint8).data)  # without a copy, and other threads run meanwhile
     return digest.hexdigest()
 
 
