@@ -59,6 +59,8 @@ class Quadrature:
 class Student(nn.Module):
     """The exact flow to the boundary, bent by a weight: y + weight (y + y^2 / 3) sigma' / (1 + sigma'), exact for 0."""
 
+    sigma_data = 0.5
+
     def __init__(self, weight: float, boundary: float = 0.002):
         super().__init__()
         self.weight, self.boundary = nn.Parameter(torch.tensor(weight, dtype=torch.float64)), boundary
