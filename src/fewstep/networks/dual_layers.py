@@ -145,7 +145,7 @@ def _matrices(x: Tensor, dtype: torch.dtype, factor: float = 1.0) -> Tensor:
 def _attended(function, q, k, v, scale):
     """The plain call's output, and the attention weights where it has them."""
     # Private: torch has no public way to ask which kernel a call takes, nor for the weights that one of them makes.
-    plain = q.dtype.itemsize > 2 and not torch.is_autocast_enabled(q.device.type)
+    plain = not torch.compiler.is_compiling() and q.dtype.itemsize > 2 and not torch.is_autocast_enabled(q.device.type)
     if plain and torch._fused_sdp_choice(q, k, v, scale=scale) == SDPBackend.MATH.value:
         return torch._scaled_dot_product_attention_math(q, k, v, scale=scale)
     return function(q, k, v, scale=scale), None
