@@ -136,6 +136,6 @@ def _keeping(training: Training) -> Generator[dict[int, int]]:
 def _state_bytes(training: Training) -> int:
     networks = training.networks
     trained = sum(p.numel() * p.itemsize for p in training.step_module.trained.parameters())  # their gradients
-    frozen = [module for module in (networks.teacher, networks.distance) if module is not None]
+    frozen = [module for module in (networks.teacher, networks.earlier, networks.distance) if module is not None]
     tensors = [*training.state().values(), *(p for module in frozen for p in module.parameters())]
     return trained + sum(t.numel() * t.itemsize for t in tensors)

@@ -32,6 +32,15 @@ class CleanBatch(Protocol):
     def labels(self) -> Tensor | None: ...
 
 
+def tuned_gap(sigma: Tensor, stage: int, q: float, k: float, b: float) -> Tensor:
+    """t - r, [B]: r = max(0, t (1 - q^-(stage + 1) (1 + k sigmoid(-b t)))), without its cancellation.
+
+    stage: counted from 0; the two levels are nearer to each other in each. Geng et al. 2024, Section 4.
+    """
+    fraction = q ** -(stage + 1) * (1 + k * (-b * sigma).sigmoid())
+    return sigma * fraction.clamp_max(1)
+
+
 def pair_distance(
     networks: Pair,
     x: Tensor,

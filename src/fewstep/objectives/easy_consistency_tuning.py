@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fewstep.diffusion.functions import TrainingRandomness
 from fewstep.diffusion.levels import NORMAL, lognormal_levels
-from fewstep.losses.pairs import training_distance
+from fewstep.losses.pairs import training_distance, tuned_gap
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 from fewstep.support.checks import above, at_least, between, check_fields, up_to
 from fewstep.support.later import later
@@ -61,9 +61,8 @@ class EasyConsistencyTuning(Objective):
         return training_distance(networks, batch, sigma, sigma - gap, rng) / divisor
 
     def gap(self, sigma: Tensor, progress: Progress) -> Tensor:
-        """t - r(t), [B]: r = max(0, t (1 - q^-(stage + 1) (1 + k sigmoid(-b t)))), without its cancellation."""
-        fraction = self.q ** -(self.curriculum(progress) + 1) * (1 + self.k * (-self.b * sigma).sigmoid())
-        return sigma * fraction.clamp_max(1)
+        """t - r(t), [B]."""
+        return tuned_gap(sigma, self.curriculum(progress), self.q, self.k, self.b)
 
     def curriculum(self, progress: Progress) -> int:
         """The stage, counted from 0."""
