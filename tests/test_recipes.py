@@ -36,6 +36,7 @@ COSTS = {  # of a step, least and most, in --env=test: student 3; target 1; teac
     "ctm": (10 + 4, 10 + 4 * 3),  # one to three steps of its guided teacher
     "ctm_gan": (10 + 2, 10 + 2 * 3 + 5),  # and the discriminator
     "facm": (9, 9),
+    "imm": (4, 4),
     "pd": (5, 5),
     "scd": (5, 5),
     "tcm": (5, 5),  # the first stage beside the target
@@ -125,19 +126,8 @@ def masks_of(training: Training) -> list[torch.Tensor]:
     return seen
 
 
-PASSES = {
-    "cd": 2,
-    "ct": 2,
-    "ict": 2,
-    "ect": 2,
-    "facm": 2,
-    "pd": 1,
-    "scd": 1,
-    "sct": 1,
-    "ctm": 5,
-    "ctm_gan": 5,
-    "tcm": 2,
-}
+PASSES = {"cd": 2, "ct": 2, "ict": 2, "ect": 2, "facm": 2, "pd": 1, "scd": 1, "sct": 1, "ctm": 5, "ctm_gan": 5}
+PASSES |= {"ayf": 1, "imm": 2, "tcm": 2}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -25,6 +25,7 @@ OBJECTIVES = {
     "facm": {"name": "flow_anchored_consistency", "guidance": 2.0},
     "ctm": {"name": "consistency_trajectory", "solver_steps": 2, "gan": True, "gan_start": 0.5},  # on in the third step
     "tcm": {"name": "truncated_consistency"},
+    "imm": {"name": "moment_matching", "halvings": 4},
 }
 START = {"start": "teacher", "start_new": ("embed.second",)}
 IN_PIECES = [name for name in OBJECTIVES if not build_objective(OBJECTIVES[name]).needs_whole_batch]
@@ -101,7 +102,8 @@ def gradients(trained):
 
 def method_of(name: str) -> tuple[dict, dict]:
     """Its objective and its network."""
-    return OBJECTIVES[name], EDM2 if name == "edm2" else NETWORK | {"second_time": name in ("ctm", "facm")}
+    network = NETWORK | {"second_time": name in ("ctm", "facm", "imm")}
+    return OBJECTIVES[name], EDM2 if name == "edm2" else network
 
 
 def in_pieces(job: Job) -> Job:

@@ -67,6 +67,14 @@ def lognormal_levels(normal: Tensor, mean: float, std: float) -> Tensor:
     return (mean + std * normal).exp()
 
 
+def lognormal_levels_between(uniform: Tensor, mean: float, std: float, low: float, high: Tensor) -> Tensor:
+    """Levels with ln sigma ~ N(mean, std^2), cut at low and high, from uniform numbers, [B] all but low; float64."""
+    ends = [(end - mean) / std for end in (math.log(low), high.double().log())]
+    below, above = (torch.special.ndtr(torch.as_tensor(end, dtype=torch.float64, device=high.device)) for end in ends)
+    normal = torch.special.ndtri(below + uniform.double() * (above - below))
+    return (mean + std * normal).exp().clamp_min(low).minimum(high.double())
+
+
 def log_student_levels(uniform: Tensor, df: float, mean: float, std: float, low: float, high: float) -> Tensor:
     """Levels between low and high, where (ln sigma - mean) / std has Student's distribution, from uniform numbers, [B].
 

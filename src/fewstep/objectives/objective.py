@@ -69,9 +69,10 @@ class Objective:
     needs_teacher: the loss calls it. needs_earlier: the loss calls the model of the recipe's earlier one. second_time:
     the student's network is told one. sampler: with which the student is sampled, if nobody says another.
     has_idle_modules: some extra modules have no part in some steps. needs_whole_batch: the losses of a batch depend on
-    each other, so that a worker's share is not cut into micro-batches. bears_bf16: rounding to bf16 is little beside
-    the gradient at every step (benchmarks/rounding.py), so precision auto uses it; not so for a loss whose signal is
-    the difference of two nearly equal outputs.
+    each other, so that a worker's share is not cut into micro-batches. group: how many samples, one after another,
+    depend on each other, where it is not the whole batch: no micro-batch and no worker cuts them. bears_bf16: rounding
+    to bf16 is little beside the gradient at every step (benchmarks/rounding.py), so precision auto uses it; not so for
+    a loss whose signal is the difference of two nearly equal outputs.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -85,6 +86,7 @@ class Objective:
     sampler = "multistep"
     has_idle_modules = False
     needs_whole_batch = False
+    group = 1
     bears_bf16 = False
     distance: str | dict[str, Any] = "l2"
 

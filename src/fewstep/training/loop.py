@@ -223,7 +223,7 @@ class Training:
         parts, batch]: the loss of each sample, then each part of it and its level. Other workers' rows are 0.
         """
         settings, worker = self.settings, self.worker
-        micro_batches = settings.micro_batches(worker.size, self.objective.needs_whole_batch)
+        micro_batches = settings.micro_batches(worker.size, self.objective.needs_whole_batch, self.objective.group)
         share = settings.batch_size // worker.size
         size, seen = share // micro_batches, []
         total = torch.zeros((), device=worker.device)
