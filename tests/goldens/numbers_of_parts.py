@@ -144,7 +144,7 @@ def of_networks(_) -> dict:
 def of_preconditioning(_) -> dict:
     found, x, sigma = {}, seeded(3, 2), torch.tensor([0.003, 0.4, 60.0])
     for name in preconditioning.PRECONDITIONERS:
-        spec = {"name": "mlp", "channels": 8, "num_blocks": 1, "second_time": name.endswith(("trajectory", "flow"))}
+        spec = {"name": "mlp", "channels": 8, "num_blocks": 1, "second_time": name == "flow" or "trajectory" in name}
         function = preconditioning.build_preconditioner({"name": name}, drawn(networks.build_network(spec, (2,))))
         found[name] = function(x, sigma)
         if name == "trajectory":
