@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent / "goldens"))
 from numbers_of_parts import OTHERS, place_of
 
 PROJECT = Path(__file__).parents[1]
-STAGED = ("tcm",)  # recipes that have an earlier one
+STAGED = ("ayf", "tcm")  # recipes that have an earlier one
 CONTESTS = [f"contest_{recipe}" if recipe in STAGED else f"contest@{recipe}" for recipe in recipe_names()]
 COMPARED = [*CONTESTS, "reference", "leaderboard"]
 SCORING = set(OTHERS) - {"losses", "training"}
@@ -120,6 +120,12 @@ def test_every_parameter_is_found_by_dvc(stages, name):
             "network.yml: network",
             "ect.yml: recipes.ect",
             "tcm.yml: recipes.tcm",
+        ],
+        "contest_ayf": [
+            "comparison.yml: comparison",
+            "network.yml: network",
+            "ayf.yml: recipes.ayf",
+            "teacher.yml: teacher",
         ],
         "reference": ["comparison.yml: comparison"],
         "leaderboard": [],

@@ -36,6 +36,7 @@ COSTS = {  # of a step, least and most, in --env=test: student 3; target 1; teac
     "ctm": (10 + 4, 10 + 4 * 3),  # one to three steps of its guided teacher
     "ctm_gan": (10 + 2, 10 + 2 * 3 + 5),  # and the discriminator
     "facm": (9, 9),
+    "ayf": (6, 6),  # two teachers, and the derivative
     "imm": (4, 4),
     "pd": (5, 5),
     "scd": (5, 5),

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from fewstep.diffusion.levels import per_sample
 from fewstep.preconditioning.trajectory import Trajectory
 
 
@@ -14,3 +15,9 @@ class EulerTrajectory(Trajectory):
     def scales(self, level: Tensor) -> tuple[Tensor, Tensor]:
         kept = self.sigma_data / (level + self.sigma_data)
         return kept, -level * kept
+
+    def average_velocity(self, x: Tensor, sigma: Tensor, sigma_next: Tensor, labels: Tensor | None = None) -> Tensor:
+        level, second = per_sample(sigma, x), self.c_noise(sigma_next.to(x.dtype))
+        c_in = 1 / (level**2 + self.sigma_data**2).sqrt()
+        output = self.network(c_in * x, self.c_noise(sigma.to(x.dtype)), labels, second=second)
+        return ((1 - self.sigma_data) * x + (1 + level) * self.sigma_data * output) / (level + self.sigma_data)
