@@ -296,6 +296,26 @@ REFUSED = {
         {"recipe": "tcm", "student__earlier": {"training": {"imags": 5}}},
         "There is no parameter 'imags' of student.earlier.training. Did you mean 'images'?",
     ),
+    "groups that micro-batches cut": (
+        {"recipe": "imm", "student__training__micro_batch_size": 2},
+        "imm: batch_size / workers and micro_batch_size must be multiples of 4, which belong together with this method",
+    ),
+    "groups that workers cut": (
+        {"recipe": "imm", "launch__workers": 16},
+        "imm: batch_size / workers and micro_batch_size must be multiples of 4, which belong together with this method",
+    ),
+    "the preconditioner of the other parametrisation": (
+        {"recipe": "imm", "student__objective__parametrisation": "euler"},
+        "student: There is no preconditioner for moment_matching 'trajectory'. Did you mean 'euler_trajectory'?",
+    ),
+    "no weak teacher": (
+        {"recipe": "ayf", "student__earlier": None},
+        "student: earlier must be given, such as {like: ect}, since eulerian_distillation needs it.",
+    ),
+    "a student as weak teacher": (
+        {"recipe": "ayf", "student__earlier": {"like": "ect"}},
+        "student: earlier must be a weak teacher, such as {like: teacher, training: {images: 20000}}, got a recipe of",
+    ),
     "a transition beyond the noise": (
         {"recipe": "tcm", "student__objective__transition": 90},
         "student.objective.transition must be above sigma_min (0.002) and below sigma_max (80.0), got 90",

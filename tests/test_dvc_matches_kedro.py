@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent / "goldens"))
 from numbers_of_parts import OTHERS, place_of
 
 PROJECT = Path(__file__).parents[1]
-STAGED = ("ayf", "tcm")  # recipes that have an earlier one
+STAGED = ("ayf", "cmt_ect", "tcm")  # recipes that have an earlier one
 CONTESTS = [f"contest_{recipe}" if recipe in STAGED else f"contest@{recipe}" for recipe in recipe_names()]
 COMPARED = [*CONTESTS, "reference", "leaderboard"]
 SCORING = set(OTHERS) - {"losses", "training"}

@@ -175,7 +175,7 @@ def test_the_journey_by_dvc_and_its_way_to_a_clone(project, tmp_path):
     assert clone("fewstep registry sync --env=base") == said
 
 
-STAGED = ("ayf", "tcm")  # recipes that have an earlier one
+STAGED = ("ayf", "cmt_ect", "tcm")  # recipes that have an earlier one
 
 
 @pytest.mark.check

@@ -36,6 +36,8 @@ COSTS = {  # of a step, least and most, in --env=test: student 3; target 1; teac
     "ctm": (10 + 4, 10 + 4 * 3),  # one to three steps of its guided teacher
     "ctm_gan": (10 + 2, 10 + 2 * 3 + 5),  # and the discriminator
     "facm": (9, 9),
+    "cmt": (3 + 2 - 1 / 4, 5),  # the teacher by Heun, but for the last of four points
+    "cmt_ect": (4, 4),
     "ayf": (6, 6),  # two teachers, and the derivative
     "imm": (4, 4),
     "pd": (5, 5),
@@ -128,7 +130,7 @@ def masks_of(training: Training) -> list[torch.Tensor]:
 
 
 PASSES = {"cd": 2, "ct": 2, "ict": 2, "ect": 2, "facm": 2, "pd": 1, "scd": 1, "sct": 1, "ctm": 5, "ctm_gan": 5}
-PASSES |= {"ayf": 1, "imm": 2, "tcm": 2}
+PASSES |= {"ayf": 1, "cmt": 1, "cmt_ect": 2, "imm": 2, "tcm": 2}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

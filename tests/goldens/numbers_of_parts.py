@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fewstep import budget, data, diffusion, evaluation, losses, networks, preconditioning, samplers, training
 from fewstep.diffusion import randomness
-from fewstep.objectives import objective_class, objective_names
+from fewstep.objectives import build_objective, objective_class, objective_names
 
 OTHERS = {
     "randomness": randomness,
@@ -241,7 +241,8 @@ TEACHER = {"name": "teacher", "objective": {"name": "denoising"}, "preconditioni
 def small(spec: dict, **numbers) -> dict:
     """A recipe, a few steps of it, with a small network."""
     kept = {n: v for n, v in spec.get("network", {}).items() if n in ("second_time", "c_noise")}
-    sizes = {"images": STEPS * BATCH, "batch_size": BATCH, "micro_batch_size": 0, "precision": "fp32", "labels": True}
+    batch = max(BATCH, build_objective(spec["objective"]).group)
+    sizes = {"images": STEPS * batch, "batch_size": batch, "micro_batch_size": 0, "precision": "fp32", "labels": True}
     training_numbers = {**spec.get("training", {}), **sizes, "learning_rate_warmup": 0, **numbers}
     plain = {"network": NETWORK | kept, "training": training_numbers, "start": "scratch", "levels": {}}
     return {**spec, **plain} | ({"earlier": small(spec["earlier"])} if "earlier" in spec else {})
@@ -348,18 +349,19 @@ def recipes_of_conf() -> dict[str, dict]:
     known = RecipeConfigLoader(str(conf), env="base", **CONFIG_LOADER_ARGS).parameters
     found: dict[str, dict] = {method: {} for method in METHODS}
     for name, recipe in {"teacher": known.teacher, **known.students}.items():
-        if recipe.objective.needs_earlier or not recipe.earlier:  # else the method's own recipe has its numbers
-            found[recipe.objective.name][name] = _in_short(recipe.to_json())
+        spec = recipe.to_json()
+        found[recipe.objective.name][name] = _in_short(spec)
+        if recipe.objective.needs_earlier:
+            found[recipe.objective.name][name]["earlier"] = _in_short(spec["earlier"])
     return found
 
 
 def _in_short(spec: dict) -> dict:
     """A recipe's JSON without what `small` sets."""
-    kept = {key: spec[key] for key in ("name", "objective", "preconditioning")} | {
+    return {key: spec[key] for key in ("name", "objective", "preconditioning")} | {
         "training": {key: spec["training"][key] for key in ("optimizer", "learning_rate", "betas")},
         "network": {key: spec["network"][key] for key in ("second_time", "c_noise") if key in spec["network"]},
     }
-    return kept | ({"earlier": _in_short(spec["earlier"])} if spec.get("earlier") else {})
 
 
 def compute(part: str, specs: dict) -> dict[str, list[float]]:

@@ -23,9 +23,9 @@ NUMBERS = load_file(FOLDER / "tcm_fastgen.safetensors")
 FACTS = json.loads((FOLDER / "tcm_fastgen.json").read_text())
 PLAIN = {"name": "pseudo_huber", "c": 1e-8}
 CASES = {  # what there is of it here, with 1 - q^-(stage + 1) for the ratio; FastGen's "squared" is none of ours
-    "default": ({"q": 2.0, "weighting": "gap"}, 3, PLAIN),
-    "huber": ({"q": 2.0, "weighting": "gap"}, 3, {"name": "pseudo_huber", "c": 0.06}),
-    "c_out": ({"q": 10.0, "weighting": "c_out"}, 2, PLAIN),
+    "default": ({"q": 2.0, "weight": "gap"}, 3, PLAIN),
+    "huber": ({"q": 2.0, "weight": "gap"}, 3, {"name": "pseudo_huber", "c": 0.06}),
+    "c_out": ({"q": 10.0, "weight": "c_out"}, 2, PLAIN),
 }
 
 
@@ -90,6 +90,8 @@ def test_losses_and_gradients_are_those_of_the_authors(case, monkeypatch):
 
 class Function(nn.Module):
     """A function of (x, sigma, labels) that can be scaled."""
+
+    sigma_data = 0.5
 
     def __init__(self, function):
         super().__init__()
@@ -167,7 +169,7 @@ def test_the_levels_have_students_distribution_cut_at_both_ends():
         ({"transition": 80.0}, r"transition must be above sigma_min \(0.002\) and below sigma_max \(80.0\), got 80.0"),
         ({"transition": 0.001}, r"transition must be above sigma_min"),
         ({"boundary_share": 1.0}, "boundary_share must be at least 0 and below 1, got 1.0"),
-        ({"weighting": "gaps"}, "Did you mean 'gap'"),
+        ({"weight": "gaps"}, "Did you mean 'gap'"),
         ({"first_stage": 8}, r"first_stage must be at least 0 and below num_stages \(8\), got 8"),
     ],
 )

@@ -26,6 +26,7 @@ OBJECTIVES = {
     "ctm": {"name": "consistency_trajectory", "solver_steps": 2, "gan": True, "gan_start": 0.5},  # on in the third step
     "tcm": {"name": "truncated_consistency"},
     "imm": {"name": "moment_matching", "halvings": 4},
+    "cmt": {"name": "consistency_mid_training", "points": 4},
 }
 START = {"start": "teacher", "start_new": ("embed.second",)}
 IN_PIECES = [name for name in OBJECTIVES if not build_objective(OBJECTIVES[name]).needs_whole_batch]

@@ -9,6 +9,13 @@ from torch import Tensor
 from fewstep.diffusion.functions import LabelledDenoiser, TrainingRandomness
 from fewstep.diffusion.levels import per_sample
 
+# By the name of a weight: what divides the distance, of (t, t - r, sigma_data), [B].
+WEIGHTS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "gap": lambda sigma, gap, sigma_data: gap,
+    "c_out": lambda sigma, gap, sigma_data: sigma * sigma_data / (sigma**2 + sigma_data**2).sqrt(),
+    "edm": lambda sigma, gap, sigma_data: (sigma * sigma_data) ** 2 / (sigma**2 + sigma_data**2),
+}
+
 
 class Pair(Protocol):
     """The functions that a consistency loss compares, and by which distance."""

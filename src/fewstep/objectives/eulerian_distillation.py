@@ -26,8 +26,8 @@ from fewstep.support.errors import InvalidInput
 class EulerianDistillation(Objective):
     """||u - sg(u + g / (||g|| + c))||^2, g = v - u - r (t - s) du/dt: minus the derivative of the jump from t by t.
 
-    u is the average velocity of the jump to s, v that of the teachers: their estimates are weak + autoguidance (strong -
-    weak), 1 for the strong one alone. level_mean, level_std: of ln t; s has the same distribution, cut at t. warmup:
+    u is the average velocity of the jump to s, v that of the teachers: weak + autoguidance (strong - weak), 1 for the
+    strong one alone. level_mean, level_std: of ln t; s has the same distribution, cut at t. warmup:
     the share of the training until r is tangent_share, which below 1 steadies the derivative. tangent_constant: c.
     """
 

@@ -1,6 +1,5 @@
 """Truncated consistency models (TCM): Lee et al. 2024, the second stage. It starts from a student of ECT."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,18 +8,11 @@ from torch import Tensor
 
 from fewstep.diffusion.functions import TrainingRandomness
 from fewstep.diffusion.levels import NORMAL, SIGMA_MAX, SIGMA_MIN, log_student_levels, per_sample
-from fewstep.losses.pairs import tuned_gap
+from fewstep.losses.pairs import WEIGHTS, tuned_gap
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 from fewstep.support.checks import above, at_least, between, check_fields, inside, up_to, within
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
-
-# 1 / w, of (t, t - r, c_out(t)), [B] each.
-DIVISORS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "gap": lambda sigma, gap, c_out: gap,
-    "c_out": lambda sigma, gap, c_out: c_out,
-    "c_out_squared": lambda sigma, gap, c_out: c_out**2,
-}
 
 
 @dataclass(frozen=True)
@@ -30,7 +22,7 @@ class TruncatedConsistency(Objective):
     transition: t'; boundary_share: of the samples, which have t = t' and learn the first stage's function there;
     boundary_weight: of their mean loss. level_df, level_mean, level_std: of Student's distribution of ln t for the
     others. q, k, b, num_stages: of r(t), as in easy_consistency_tuning; first_stage: with which its stages begin here.
-    weighting: 1 / w is t - r (gap), c_out of EDM at t, or its square. distance: as in consistency_distillation.
+    weight: of w, as in easy_consistency_tuning; distance: as in consistency_distillation.
     """
 
     numerics = 1
@@ -46,7 +38,7 @@ class TruncatedConsistency(Objective):
     b: float = 1.0
     first_stage: int = 0
     num_stages: int = 8
-    weighting: str = "gap"
+    weight: str = "gap"
     distance: str | dict[str, Any] = "pseudo_huber"
     sigma_min: float = SIGMA_MIN
     sigma_max: float = SIGMA_MAX
@@ -60,7 +52,7 @@ class TruncatedConsistency(Objective):
         check_fields(self, boundary_share=within(0, 1), boundary_weight=up_to(1e6, at_least(0)))
         check_fields(self, q=up_to(1e6, above(1)), k=up_to(1e6, at_least(0)), b=between(-1e6, 1e6))
         check_fields(self, num_stages=count, first_stage=within(0, "num_stages"))
-        check_name("weighting", self.weighting, DIVISORS)
+        check_name("weight", self.weight, WEIGHTS)
 
     def check_earlier(self, earlier: Objective) -> None:
         if (earlier.preconditioner, earlier.sampler) != (self.preconditioner, self.sampler):
@@ -80,7 +72,8 @@ class TruncatedConsistency(Objective):
             target = self.truncated(networks, x_next, sigma - gap, labels, rng)
         with rng.dropout():
             estimate = networks.student(x, sigma, labels)
-        return networks.at_levels(networks.distance(estimate, target) * self.weight(sigma, gap, at_boundary), sigma)
+        divisor = WEIGHTS[self.weight](sigma, gap, networks.student.sigma_data)
+        return networks.at_levels(networks.distance(estimate, target) * self.of_kind(at_boundary) / divisor, sigma)
 
     def levels(self, uniform: Tensor, at_boundary: Tensor) -> Tensor:
         """t, [B]."""
@@ -96,14 +89,10 @@ class TruncatedConsistency(Objective):
             own = networks.target(x, sigma, labels)
         return torch.where(per_sample(sigma, x) < self.transition, networks.before(x, sigma, labels), own)
 
-    def weight(self, sigma: Tensor, gap: Tensor, at_boundary: Tensor) -> Tensor:
-        """w, [B], with which the mean over a batch is that of both kinds of samples: the others' + boundary_weight of
-        those at t'.
-        """
-        c_out = sigma * 0.5 / (sigma**2 + 0.25).sqrt()
+    def of_kind(self, at_boundary: Tensor) -> Tensor:
+        """Factors with which the mean over a batch is the others' mean + boundary_weight times that at t', [B]."""
         share = self.boundary_share
-        of_kind = torch.where(at_boundary, self.boundary_weight / (share or 1), 1 / (1 - share)).to(sigma.dtype)
-        return of_kind / DIVISORS[self.weighting](sigma, gap, c_out)
+        return torch.where(at_boundary, self.boundary_weight / (share or 1), 1 / (1 - share))
 
     def curriculum(self, progress: Progress) -> int:
         """The stage, counted from 0."""
