@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -59,7 +60,7 @@ CONTINUOUS |= {
     "MeanFlow, data's velocity": (MEAN_FLOW | {"from_data": True}, 4.6),
     "MeanFlow": (MEAN_FLOW, 5.6),
 }
-FROM_TEACHER = ("ECT", "CD Euler", "CD Heun", "PD", "CTM", "sCD", "FACM", "MeanFlow")
+FROM_TEACHER = ("ECT", "CD Euler", "CD Heun", "PD", "CTM", "sCD", "FACM", "MeanFlow", "AYF", "CMT")
 METHODS = {  # and the most that a step should cost
     "EDM": ({"name": "denoising"}, 3.3),
     "CT": ({"name": "consistency_training"}, 4.3),
@@ -75,6 +76,12 @@ METHODS = {  # and the most that a step should cost
     "Shortcut": ({"name": "shortcut"}, 3.68),
     "LSD": ({"name": "lagrangian_self_distillation"}, 4.2),
 }
+METHODS |= {
+    "TCM": ({"name": "truncated_consistency"}, 5.3),
+    "IMM": ({"name": "moment_matching"}, 4.3),
+    "AYF": ({"name": "eulerian_distillation"}, 6.7),
+    "CMT": ({"name": "consistency_mid_training"}, 5.3),
+}
 COUNTED = {"EDM": 3, "CT": 4, "iCT": 4, "ECT": 4, "CD Euler": 5, "CD Heun": 6, "PD": 5, "guided denoiser": 2}
 # teacher 2 (Heun), target 2, student 3, the target after the student 2 (its weights want no gradient), score 3
 COUNTED |= {"CTM": 12}
@@ -83,6 +90,9 @@ COUNTED |= {"sCT": 4, "sCD": 5, "MeanFlow, data's velocity": 4, "MeanFlow": 5}
 # the student 3, the map's other jump 1, or two of the target; in the rows that are not flow matching
 COUNTED |= {"SoFlow": 4, "SoFlow, 3/4 of the rows flow": 3.25, "Shortcut": 3.5}
 COUNTED |= {"LSD": 3.5}  # the derivative and the velocity at the end of the jump, in a quarter of the rows
+# student 3, target 1; the first stage 1; two teachers 2 and the derivative 1
+COUNTED |= {"TCM": 5, "IMM": 4, "AYF": 6, "CMT": 4.9}
+BEFORE = {"TCM": "easy_consistency_tuning", "AYF": "denoising"}  # the method of the model that was trained before
 SMALLER = 1.15  # what the dual pass may cost more at the digits' size
 IN_PARTS = ("SoFlow, 3/4 of the rows flow", "Shortcut", "LSD")  # shares of the rows in passes of their own
 SMALL_PASSES = 1.5  # what these may cost more at the digits' size, where a small pass takes as long as a whole one
@@ -138,7 +148,9 @@ def step_of(spec: dict, network: nn.Module, shape: tuple, size: int) -> Callable
     has_target = objective.target_decay(progress) is not None
     target = copy.deepcopy(student).requires_grad_(False) if has_target else student
     teacher = build_preconditioner({"name": "edm"}, copy.deepcopy(network)).eval().requires_grad_(False)
-    networks = Networks(student, target, teacher, build_distance(objective.distance), objective.modules(student, 1.0))
+    distance, modules = build_distance(objective.distance), objective.modules(student, 1.0)
+    earlier = copy.deepcopy(teacher) if objective.needs_earlier else None
+    networks = Networks(student, target, teacher, distance, modules, earlier=earlier)
     batch = Batch(0.5 * torch.randn(size, *shape))
 
     def losses() -> torch.Tensor:
@@ -256,6 +268,7 @@ def copies_of_weights(folder: Path) -> dict[str, tuple[float, int]]:
     wanted |= {"sCT": 2, "sCD": 3, "FACM, data's velocity": 2, "FACM": 3}
     wanted |= {"MeanFlow, data's velocity": 2, "MeanFlow": 3, "SoFlow": 2, "SoFlow, 3/4 of the rows flow": 2}
     wanted |= {"Shortcut": 3, "LSD": 2}
+    wanted |= {"TCM": 3, "IMM": 2, "AYF": 4, "CMT": 3}
     return {
         name: (_copies(_job(name, method, store, teacher), folder / name), wanted[name])
         for name, (method, _) in METHODS.items()
@@ -268,7 +281,13 @@ def _job(name: str, method: dict, store: ArrayStore, teacher: SavedModel) -> Job
     kind, network = {"name": objective.preconditioner}, DIGITS | {"second_time": objective.second_time}
     numbers = TrainingSettings(images=4, batch_size=2)
     start = {"start": "teacher", "start_new": ("embed.second",)} if name in FROM_TEACHER else {}
-    return Job.of(Recipe(name, objective, numbers, network, kind, **start), store, teacher)
+    if name not in BEFORE:
+        return Job.of(Recipe(name, objective, numbers, network, kind, **start), store, teacher)
+    plain = DIGITS | {"second_time": False}
+    before = Recipe("before", build_objective({"name": BEFORE[name]}), numbers, plain, {"name": "edm"})
+    recipe = Recipe(name, objective, numbers, network, kind, **start, earlier=before)
+    spec = replace(teacher.spec, name="before", data_sha256=store.sha256)
+    return Job.of(recipe, store, teacher, replace(teacher, spec=spec))
 
 
 def _copies(job: Job, run_dir: Path) -> float:

@@ -26,6 +26,9 @@ OBJECTIVES = {
     "meanflow": {"name": "mean_flow", "from_data": True, "omega": 0.6, "kappa": 0.3, "flow_share": 0.3},
     "shortcut": {"name": "shortcut", "target_ema": 0.9},
     "ctm": {"name": "consistency_trajectory", "solver_steps": 2, "gan": True, "gan_start": 0.5},  # on in the third step
+    "tcm": {"name": "truncated_consistency"},
+    "imm": {"name": "moment_matching", "halvings": 4},
+    "cmt": {"name": "consistency_mid_training", "points": 4},
 }
 START = {"start": "teacher", "start_new": ("embed.second",)}
 IN_PIECES = [name for name in OBJECTIVES if not build_objective(OBJECTIVES[name]).needs_whole_batch]
@@ -75,7 +78,9 @@ def trained(digits, tmp_path_factory, small_job):
     folder = tmp_path_factory.mktemp("workers")
     first = small_job("teacher", digits, "denoising", NETWORK, TINY | {"images": 32})
     teacher = SavedModel.open(train(first, folder / "teacher"))
-    starts = {name: {} if name == "edm2" else START for name in OBJECTIVES}
+    ect = {"name": "ect", "objective": {"name": "easy_consistency_tuning"}, "preconditioning": {"name": "edm"}}
+    starts: dict[str, dict] = {name: {} if name == "edm2" else START for name in OBJECTIVES}
+    starts["tcm"] = START | {"earlier": {**ect, "network": method_of("tcm")[1], "training": TINY, **START}}
     jobs = {name: small_job(name, digits, *method_of(name), TINY, teacher, **starts[name]) for name in OBJECTIVES}
     pieces = {name: in_pieces(jobs[name]) for name in IN_PIECES}
     for way, its in (("within", jobs), ("around", jobs), ("pieces", pieces)):

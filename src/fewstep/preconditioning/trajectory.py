@@ -43,6 +43,10 @@ class Trajectory(EDM):
         kept = per_sample(sigma_next / sigma, x)
         return kept * x + (1 - kept) * estimate  # Section 3.1
 
+    def reach(self, sigma: Tensor, sigma_next: Tensor) -> Tensor:
+        """By what the network's output is multiplied in G, [B]."""
+        return (1 - sigma_next / sigma) * self.scales(sigma)[1]
+
     def denoiser(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, **conditions: Tensor) -> Tensor:
         """g(x, sigma, sigma), E[x0 | x] once trained: what every sampler of a teacher takes."""
         return self(x, sigma, labels, sigma_next=sigma, jump=False, **conditions)
