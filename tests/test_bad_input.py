@@ -255,7 +255,27 @@ REFUSED = {
     ),
     "augmentation that nothing makes": (
         {"network__augment_dim": 9},
-        "teacher: network.augment_dim must be 0, got 9: no method augments images.",
+        "teacher: network.augment_dim must be 0, got 9: training.augment transforms no images.",
+    ),
+    "augmentation that is not told": (
+        {"teacher__training__augment": {"yflip": 0.5, "aniso": 0.1}},
+        "teacher: network.augment_dim must be 3, got 0: training.augment tells it of yflip, aniso.",
+    ),
+    "augmentation in a method that tells of none": (
+        {"student__training__augment": {"yflip": 0.5}},
+        "cd: training.augment must be left out: consistency_distillation does not tell its networks of augmentation.",
+    ),
+    "augmentation of points": (
+        {"env": "moons", "teacher__training__augment": {"scale": 0.5}},
+        "teacher: training.augment must be left out, since moons are points.",
+    ),
+    "augmentation more often than always": (
+        {"teacher__training__augment": {"xflip": 1.0e8}},
+        "teacher.training.augment.xflip must be between 0 and 1, got 100000000.0",
+    ),
+    "an unknown transformation": (
+        {"teacher__training__augment": {"rotation_frac": 0.1}},
+        "There is no parameter 'rotation_frac' of teacher.training.augment. Did you mean 'rotate_frac'?",
     ),
     "channels of half a wave": (
         {"network__channels": 20, "network__channel_mult_noise": 0.35},

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from fewstep import step_cost as trial
 from fewstep.config.parameters import Parameters
 from fewstep.data import expected_space
+from fewstep.data.augmentation import Augmentation
 from fewstep.diffusion.levels import karras_levels
 from fewstep.diffusion.randomness import StepRandomness
 from fewstep.models.model import SavedModel
@@ -261,7 +262,8 @@ def test_every_overlay_has_every_recipe(env):
         ("cifar10", "scd", 400_000, 512, 1e-4, 0.9999),
         ("cifar10", "ctm", 100_000, 256, 4e-4, 0.999),
         ("cifar10", "ctm_gan", 100_000, 256, 4e-4, 0.999),
-        ("imagenet64", "ctm", 30_000, 2048, 8e-6, 0.999),
+        ("imagenet64", "ctm", 30_000, 1440, 4e-4, 0.999),
+        ("imagenet64", "ctm_gan", 49_000, 4224, 8e-6, 0.999),
         ("imagenet64", "cd", 600_000, 2048, 8e-6, 0.999943),
         ("imagenet64", "ct", 800_000, 2048, 8e-6, 0.999943),
         ("lsun256", "cd", 600_000, 2048, 1e-5, 0.0),
@@ -271,7 +273,8 @@ def test_every_overlay_has_every_recipe(env):
 def test_overlays_have_the_published_settings(env, recipe, iterations, batch, rate, decay):
     settings = parameters(recipe, env).student.training
     assert (settings.steps, settings.batch_size, settings.learning_rate) == (iterations, batch, rate)
-    assert (settings.optimizer, settings.learning_rate_decay, settings.flips) == ("radam", "constant", True)
+    assert (settings.optimizer, settings.learning_rate_decay) == ("radam", "constant")
+    assert settings.flips == (recipe != "ect")
     assert settings.ema_decay_at(batch) == pytest.approx(decay, abs=5e-7), "no ramp-up"
 
 
@@ -280,10 +283,14 @@ PD = {"optimizer": "adam", "learning_rate": 5e-5, "learning_rate_decay": "linear
 EDM2_RATE = {"learning_rate": 1e-2, "learning_rate_decay": "inverse_sqrt", "learning_rate_reference": 35_000 * 2048}
 EDM2_RATE |= {"learning_rate_warmup": 10_000_000, "batch_size": 2048, "optimizer": "adam", "clip": 0.0, "flips": False}
 STAGES = 11 * 50_000 + 2 * 100_000  # 4096, 2048, ... 1 steps, the last two longer
+AUGMENT = dict.fromkeys(Augmentation.__dataclass_fields__, 0.0) | {"xflip": 1.0}
+AUGMENT |= dict.fromkeys(("yflip", "scale", "rotate_frac", "aniso", "translate_frac"), 0.12)
+ECT_64 = {"q": 4.0, "k": 8.0, "b": 1.0, "level_mean": -0.8, "level_std": 1.6, "weight": "edm"}
+CTM = {"distance": "lpips", "target_ema": 0.999, "inner_jump": "student"}
 CONSTANTS = [  # of the table above, what is not the same for all
     ("cifar10", "teacher", "training", {**EDM, "learning_rate": 1e-3, "batch_size": 512, "images": 200_000_000}),
-    ("cifar10", "teacher", "training", {"ema_halflife": 500_000, "flips": True}),
-    ("cifar10", "teacher", "network", {"dropout": 0.13}),
+    ("cifar10", "teacher", "training", {"ema_halflife": 500_000, "flips": False, "augment": AUGMENT}),
+    ("cifar10", "teacher", "network", {"dropout": 0.13, "augment_dim": 9}),
     ("imagenet64", "teacher", "training", {**EDM, "learning_rate": 1e-4, "batch_size": 4096, "images": 2_500_000_000}),
     ("imagenet64", "teacher", "training", {"ema_halflife": 50_000_000, "labels": True}),
     ("imagenet64", "teacher", "network", {"dropout": 0.1}),
@@ -301,7 +308,17 @@ CONSTANTS = [  # of the table above, what is not the same for all
     ("cifar10", "ict", "levels", {"2": [0.821]}),
     ("cifar10", "ect", "network", {"dropout": 0.2}),
     ("cifar10", "ect", "objective", {"q": 2.0, "k": 8.0, "b": 1.0, "num_stages": 8}),
+    ("cifar10", "ect", "objective", {"distance": {"name": "pseudo_huber", "c": 1e-8}}),
     ("cifar10", "ect", "levels", {"2": [0.821]}),
+    ("imagenet64", "ect", "objective", {**ECT_64, "distance": {"name": "pseudo_huber", "c": 0.06}}),
+    ("imagenet64", "ect", "training", {"optimizer": "adam", "images": 12_800_000, "batch_size": 128}),
+    ("cifar10", "ctm", "objective", {**CTM, "num_levels": 18, "solver_steps": 17}),
+    ("imagenet64", "ctm", "objective", {**CTM, "num_levels": 40, "solver_steps": 39}),
+    ("imagenet64", "ctm_gan", "objective", {**CTM, "num_levels": 40, "solver_steps": 20}),
+    ("cifar10", "scd", "objective", {"tangent_norm": "rms", "tangent_constant": 0.1}),
+    ("cifar10", "facm", "training", {"clip": 1.0, "averages": (0.05, 0.2), "optimizer": "adamw"}),
+    ("imagenet64", "facm", "objective", {"guided_from": 0.125}),
+    ("cifar10", "pd", "training", {"ema_halflife": 0.0}),
     ("cifar10", "pd", "training", {**PD, "batch_size": 512, "images": STAGES * 512}),
     ("cifar10", "pd", "objective", {"start_steps": 4096, "end_steps": 1}),
     ("imagenet64", "pd", "training", {**PD, "batch_size": 2048, "images": STAGES * 2048}),

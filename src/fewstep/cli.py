@@ -87,6 +87,7 @@ MODULES = {
     "registry": "registry",
     "import": "exchange",
     "export": "exchange",
+    "average": "average",
     "serve": "serve",
     "verify": "verify",
 }

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from fewstep import budget, data, diffusion, evaluation, losses, networks, preconditioning, samplers, training
+from fewstep.data import augmentation
 from fewstep.diffusion import randomness
 from fewstep.objectives import objective_class, objective_names
+from fewstep.training import power_average
 
 OTHERS = {
     "randomness": randomness,
@@ -28,7 +30,7 @@ OTHERS = {
     "evaluation": evaluation,
     "training": training,
 }
-ABOVE = {"budget": budget}  # of the methods
+ABOVE = {"budget": budget, "augmentation": augmentation, "power_average": power_average}  # of the methods
 METHODS = objective_names()
 MODULES = OTHERS | ABOVE
 PARTS = [*OTHERS, *METHODS, *ABOVE]  # what fails is blamed on the first that moved
@@ -327,6 +329,22 @@ def of_budget(_) -> dict:
                 bought = budget.with_budget(job, budget.Budget(unit, amount), Path(folder) / "ledger.json", here)
                 found[f"{spec['name']} {unit}"] = [float(bought.recipe.training.images)]
     return found
+
+
+def of_augmentation(_) -> dict:
+    found = {}
+    for name in augmentation.TRANSFORMATIONS:
+        rng = randomness.StepRandomness(5, 3, 8, slice(0, 8))
+        images, told = augmentation.Augmentation(**{name: 0.7})(seeded(8, 3, 6, 6), rng)
+        found |= {name: few(images), f"{name} told": few(told)}
+    return found
+
+
+def of_power_average(_) -> dict:
+    kept = [(images, std) for images in (64, 128, 192) for std in (0.05, 0.1)]
+    coefficients, error = power_average.combination(kept, (192, 0.08))
+    decays = [power_average.decay_at(std, images, 64) for images, std in kept]
+    return {"coefficients": coefficients.tolist(), "error": [error], "decays": decays}
 
 
 NUMBERS: dict[str, Callable[[dict], dict]] = {part: globals()[f"of_{part}"] for part in MODULES}

@@ -356,3 +356,18 @@ def test_samples_have_defaults_and_indices_the_last_word(model):
     assert first.shape == (16, *SPACE.shape) and np.array_equal(first, model.sample(16, nfe=1, seed=0))
     assert np.array_equal(model.sample(3, 2), model.sample(nfe=2, indices=range(3)))
     assert np.array_equal(first[[4, 7]], model.sample(indices=[4, 7])) and len(first.to_pil()) == 16
+
+
+def test_each_estimate_of_multistep_sampling_is_clipped_if_asked(model):
+    seen = []
+    with torch.no_grad():
+        model.function.network.last_layer.mul_(100)
+    model.function.register_forward_hook(lambda module, given, out: seen.append((given[0], out)))
+    plain, clipped = (model.sample(4, 2, levels=[80.0, 0.1], clip=clip) for clip in (False, True))
+    (_, first), (x, _), _, (x_clipped, _) = seen
+    scale = model.space.scale
+    assert first.abs().max() > scale, "nothing to clip"
+    torch.testing.assert_close(x - x_clipped, first - first.clamp(-scale, scale), rtol=0, atol=1e-5)
+    assert plain.shape == clipped.shape and (plain != clipped).any()
+    with pytest.raises(ValueError, match="clip must be false"):
+        replace(model, space=replace(model.space, kind="points", shape=(64,))).sample(2, 2, clip=True)

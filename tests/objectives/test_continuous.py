@@ -108,6 +108,8 @@ def test_the_normalised_tangent_and_the_weight_are_the_papers():
     norm = tangent.flatten(1).norm(dim=1)
     g = normalised(tangent, 0.1)
     torch.testing.assert_close(g.flatten(1).norm(dim=1), norm / (norm + 0.1), rtol=1e-12, atol=0)
+    of_a_pixel = normalised(tangent, 0.1, "rms").flatten(1).square().mean(1).sqrt()
+    torch.testing.assert_close(of_a_pixel, norm / 75**0.5 / (norm / 75**0.5 + 0.1), rtol=1e-12, atol=0)
     loss = tangent_loss(output, g, weight)
     torch.testing.assert_close(loss, weight.exp() / 75 * g.square().flatten(1).sum(1) - weight, rtol=1e-12, atol=0)
     gradient = torch.autograd.grad(loss.sum(), output)[0]

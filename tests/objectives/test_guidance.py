@@ -106,6 +106,20 @@ def test_each_sample_is_guided_with_its_own_strength():
     torch.testing.assert_close(together, Classes().denoiser(x, sigma, strength[:, None].double() * LABELS))
 
 
+@pytest.mark.parametrize("guidance", [2.0, (1.0, 3.0)])
+def test_the_teacher_of_facm_is_guided_from_a_time_on(guidance):
+    x, sigma = torch.randn(SIZE, 2, dtype=torch.float64), torch.linspace(1, 12, SIZE, dtype=torch.float64)
+    networks = Networks(Classes(), Classes(), Teacher(), build_distance("l2"), {})
+    strength = 2.0 if isinstance(guidance, float) else torch.linspace(1.5, 3, SIZE)
+    method = FlowAnchoredConsistency(guidance=guidance, guided_from=0.125)
+    found = method.guided_teacher(networks, x, sigma, LABELS, strength)
+    everywhere = guided(Teacher(), x, sigma, LABELS, strength)
+    late = 1 / (1 + sigma) > 0.125
+    assert 0 < late.sum() < SIZE
+    torch.testing.assert_close(found[late], everywhere[late])
+    torch.testing.assert_close(found[~late], Teacher()(x, sigma, LABELS)[~late])
+
+
 @pytest.mark.parametrize("method", [ConsistencyTrajectory, FlowAnchoredConsistency])
 @pytest.mark.parametrize("guidance", [(1.5, 3.0), (0.2, 0.9), (1.0, 1.0), (-1.0, 2.0), (1.0, float("inf")), 0.0])
 def test_a_wrong_range_is_refused(method, guidance):

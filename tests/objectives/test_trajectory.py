@@ -1,6 +1,7 @@
 """CTM on Gaussian data, whose jumps are the exact flow: float64."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -123,6 +124,21 @@ def test_the_soft_term_at_the_solution_is_zero_with_the_exact_solver(monkeypatch
     assert loss_of(objective, networks_of()).max() < 1e-24
     assert loss_of(objective, networks_of(bend=0.1)).mean() > 1e-6, "a jump that does not compose"
     assert loss_of(objective, networks_of(target_bend=0.1)).mean() > 1e-6
+
+
+def test_the_inner_jump_is_the_targets_or_the_students_without_gradient():
+    def loss_and_gradient(whose, target_bend):
+        networks = networks_of(bend=0.3, target_bend=target_bend)
+        watched = replace(networks, student=Watched(networks.student))
+        loss = loss_of(ConsistencyTrajectory(inner_jump=whose, **SOFT), watched).mean()
+        loss.backward()
+        assert len(watched.student.seen) == 1 + (whose == "student")
+        return loss.detach(), networks.student.network.last_layer.grad
+
+    apart = [loss_and_gradient(whose, target_bend=0.1) for whose in ("target", "student")]
+    assert (apart[0][0] - apart[1][0]).abs() > 1e-4 * apart[0][0]
+    alike = [loss_and_gradient(whose, target_bend=0.3) for whose in ("target", "student")]
+    torch.testing.assert_close(*alike, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize(("solver", "exponent"), [("heun", 6), ("euler", 4)])

@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import torch
 
+from fewstep.data.augmentation import Augmentation
 from fewstep.data.space import DataSpace
 from fewstep.training.batches import Batches, batch_indices
 from fewstep.training.hyperparameters import TrainingSettings
@@ -24,3 +27,22 @@ def test_label_dropout_hides_its_share_and_flips_mirror_half():
     mirrored = (batch.x0[:, 0, 0, 0] < 0).float().mean()
     assert abs(hidden - 0.25) < 0.05 and abs(mirrored - 0.5) < 0.05
     assert set(batch.x0.unique().tolist()) == {-1.0, 1.0}
+
+
+def test_augmented_images_are_told_and_do_not_depend_on_how_the_batch_is_cut():
+    space = DataSpace("x", "images", (1, 8, 8), 0.7, ("a", "b"))
+    images = np.random.RandomState(0).randint(0, 256, (20, 1, 8, 8)).astype(np.uint8)
+    plain = TrainingSettings(batch_size=16, labels=True, label_dropout=0.5, flips=True)
+    augmented = replace(plain, augment=Augmentation(yflip=0.5, scale=0.5))
+    before, after = (Batches(images, np.arange(20) % 2, space, settings, 3) for settings in (plain, augmented))
+    cpu = torch.device("cpu")
+    batch, as_it_is = after(2, slice(0, 16), cpu), before(2, slice(0, 16), cpu)
+    assert as_it_is.augment is None and batch.augment.shape == (16, 2)
+    left = (batch.augment == 0).all(1)
+    assert torch.equal(batch.labels, as_it_is.labels) and torch.equal(batch.x0[left], as_it_is.x0[left])
+    assert 0 < left.sum() < 16 and bool((batch.x0 != as_it_is.x0).flatten(1).any(1)[~left].all())
+    for rows in (slice(0, 4), slice(4, 16)):
+        part = after(2, rows, cpu)
+        torch.testing.assert_close(part.x0, batch.x0[rows], rtol=0, atol=1e-5)
+        assert torch.equal(part.augment, batch.augment[rows])
+    assert not torch.equal(after(3, slice(0, 16), cpu).augment, batch.augment)

@@ -18,9 +18,11 @@ class Denoiser(Protocol):
 
 
 class LabelledDenoiser(Protocol):
-    """E[x0 | x, labels]. labels: [B, classes] one-hot, a row of zeros for no label, or None."""
+    """E[x0 | x, labels]. labels: [B, classes] one-hot, a row of zeros for no label, or None. conditions: what else the
+    network takes.
+    """
 
-    def __call__(self, x: Tensor, sigma: Tensor, labels: Tensor | None, /) -> Tensor: ...
+    def __call__(self, x: Tensor, sigma: Tensor, labels: Tensor | None, /, **conditions: Tensor) -> Tensor: ...
 
 
 class ConsistencyFunction(Protocol):

@@ -24,12 +24,14 @@ class Pair(Protocol):
 
 
 class CleanBatch(Protocol):
-    """Clean data, [B, ...], and its labels."""
+    """Clean data, [B, ...], its labels, and what else networks are told of it."""
 
     @property
     def x0(self) -> Tensor: ...
     @property
     def labels(self) -> Tensor | None: ...
+    @property
+    def conditions(self) -> dict[str, Tensor]: ...
 
 
 def pair_distance(
@@ -40,15 +42,17 @@ def pair_distance(
     sigma_next: Tensor,
     labels: Tensor | None,
     rng: TrainingRandomness,
+    **conditions: Tensor,
 ) -> Tensor:
     """d(f(x, sigma), f-(x_next, sigma_next)), [B]: both passes have one dropout mask, and the target no gradient.
 
-    networks: an objective's Networks. Song et al. 2023, Eq. 7; one mask: Song and Dhariwal 2023, Section 3.1.
+    networks: an objective's Networks. conditions: what both are told beside the labels. Song et al. 2023,
+    Eq. 7; one mask: Song and Dhariwal 2023, Section 3.1.
     """
     with torch.no_grad(), rng.dropout():
-        target = networks.target(x_next, sigma_next, labels)
+        target = networks.target(x_next, sigma_next, labels, **conditions)
     with rng.dropout():
-        estimate = networks.student(x, sigma, labels)
+        estimate = networks.student(x, sigma, labels, **conditions)
     return networks.at_levels(networks.distance(estimate, target), sigma)
 
 
@@ -58,4 +62,4 @@ def training_distance(
     """pair_distance at x0 + sigma z and x0 + sigma_next z, the same z: no teacher. Song et al. 2023, Eq. 10."""
     noise = rng.normal(batch.x0.shape[1:])
     x, x_next = (batch.x0 + per_sample(level, batch.x0) * noise for level in (sigma, sigma_next))
-    return pair_distance(networks, x, sigma, x_next, sigma_next, batch.labels, rng)
+    return pair_distance(networks, x, sigma, x_next, sigma_next, batch.labels, rng, **batch.conditions)

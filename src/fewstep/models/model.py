@@ -110,6 +110,7 @@ class Model:
         levels: Sequence[float] | Tensor | None = None,
         gamma: float = 0.0,
         guidance: float = 1.0,
+        clip: bool = False,
     ) -> Samples:
         """Samples of stored values (uint8 [B, C, H, W], or float32 [B, D]).
 
@@ -118,7 +119,8 @@ class Model:
         labels: [B] class indices; a class-conditional model draws them if they are not given. gamma: of the sampler of
         this name.
         guidance: strength of the labels, 1 as trained: of a student within the range that its recipe had; where a
-        denoiser is sampled any, and each of its evaluations is of two batches in one.
+        denoiser is sampled any, and each of its evaluations is of two batches in one. clip: each estimate of multistep
+        sampling is clamped to values that images have, as in OpenAI's code, and not the last alone.
         """
         sampler = self._sampler(sampler)
         levels = self.levels(nfe, sampler) if levels is None else self.check_levels(levels, count_levels(sampler, nfe))
@@ -126,6 +128,8 @@ class Model:
         noise = rng.normal(self.space.shape)
         if gamma and sampler != "gamma":
             raise InvalidInput(f"gamma must be 0 with {sampler}, got {gamma:g}: only the sampler gamma uses it.")
+        if clip and (sampler != "multistep" or self.space.kind == "points"):
+            raise InvalidInput("clip must be false: it is for images and multistep sampling.")
         if sampler in DENOISER_SAMPLERS:
             x = DENOISER_SAMPLERS[sampler](self.denoiser(labels, rng, guidance), noise, levels, rng)
             return self.space.decode(x).view(Samples)
@@ -133,7 +137,11 @@ class Model:
         if sampler == "gamma":
             x = sample_gamma(function, noise, levels, rng, gamma, boundary=boundary)
         else:
-            x = sample_multistep(function, noise, levels, rng, boundary=boundary)
+
+            def project(estimate: Tensor) -> Tensor:
+                return estimate.clamp(-self.space.scale, self.space.scale) if clip else estimate
+
+            x = sample_multistep(function, noise, levels, rng, project=project, boundary=boundary)
         return self.space.decode(x).view(Samples)
 
     @property

@@ -31,6 +31,8 @@ class ConsistencyTraining(Objective):
     sigma_max: float = SIGMA_MAX
     rho: float = RHO
 
+    takes_augmentation = True
+
     def __post_init__(self):
         check_fields(self, **GRID, end_levels=LEVELS, start_levels=between(2, "end_levels"), start_ema=within(0, 1))
 

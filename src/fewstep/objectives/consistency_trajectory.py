@@ -30,6 +30,7 @@ from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 from fewstep.preconditioning.preconditioner import Preconditioner
 from fewstep.preconditioning.trajectory import Trajectory
 from fewstep.support.checks import above, at_least, check_fields, inside, up_to, within
+from fewstep.support.later import later
 from fewstep.support.names import check_name
 
 HIGH_PART = 0.7  # of the grid from sigma_max on: from there half of the denoising levels are
@@ -46,6 +47,8 @@ class ConsistencyTrajectory(Objective):
     gan: an adversarial loss from the fraction gan_start of the training on, in every step (the authors' code:
     discriminator and student in turns, random augmentations); gan_weight: as denoising; gan_backbone: the file of
     VGG16's ImageNet weights, in place of features that are trained.
+    inner_jump: whose jump leads the goal from u to s, without gradient: the target's, as in the paper, or the student's
+    own, the default of the authors' code.
     """
 
     numerics = 1
@@ -65,6 +68,7 @@ class ConsistencyTrajectory(Objective):
     gan_learning_rate: float = 2e-3
     gan_channels: int = 32
     gan_backbone: str | None = None
+    inner_jump: str = later("target")
     sigma_min: float = SIGMA_MIN
     sigma_max: float = SIGMA_MAX
     rho: float = RHO
@@ -76,6 +80,7 @@ class ConsistencyTrajectory(Objective):
 
     def __post_init__(self):
         check_name("solver", self.solver, SOLVERS)
+        check_name("inner_jump", self.inner_jump, ("student", "target"))
         check_fields(self, **GRID, **NORMAL, num_levels=LEVELS, solver_steps=within(1, "num_levels"))
         check_fields(self, target_ema=inside(0, 1), denoising=up_to(1e6, at_least(0)), guidance=strength)
         check_fields(self, gan_start=within(0, 1), gan_weight=up_to(1e6, at_least(0)))
@@ -116,12 +121,13 @@ class ConsistencyTrajectory(Objective):
         """The distance at the boundary of a jump from t to s and of its target, [B]; the jump; where it led there."""
         x0, target = batch.x0, networks.target
         strength, labels = draw_strength(self.guidance, batch.labels, rng)
+        inner = networks.student if self.inner_jump == "student" else target
         first, *between, middle, last = self.levels(rng, x0)
         x = x0 + per_sample(first, x0) * rng.normal(x0.shape[1:])
         with torch.no_grad():
             x_middle = self.solve(networks.denoise, x, [first, *between, middle], batch.labels, strength)
             with rng.dropout():
-                goal = target(x_middle, middle, labels, sigma_next=last)
+                goal = inner(x_middle, middle, labels, sigma_next=last)
             with rng.dropout():
                 goal = target(goal, last, labels)
         with rng.dropout():

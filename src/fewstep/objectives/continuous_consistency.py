@@ -1,5 +1,6 @@
 """Continuous-time consistency models (sCT and sCD): Lu and Song 2024, Algorithm 1."""
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -13,6 +14,10 @@ from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 from fewstep.preconditioning.preconditioner import Preconditioner
 from fewstep.preconditioning.trigflow import TrigFlow
 from fewstep.support.checks import above, between, check_fields, up_to
+from fewstep.support.later import later
+from fewstep.support.names import check_name
+
+TANGENT_NORMS = ("l2", "rms")
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,8 @@ class ContinuousConsistency(Objective):
 
     level_mean, level_std: of ln sigma; from_data: the velocity is the data's (sCT), not the teacher's (sCD); warmup:
     the share of the training until g has the network's derivative whole (the paper's 10,000 of 400,000 iterations are
-    0.025); tangent_constant: c.
+    0.025); tangent_constant: c; tangent_norm: l2, of the whole sample as in the paper, or rms, its root mean square, as
+    in public code: c counts for more by sqrt(D) there.
     """
 
     numerics = 1
@@ -31,11 +37,13 @@ class ContinuousConsistency(Objective):
     from_data: bool = False
     warmup: float = 0.025
     tangent_constant: float = 0.1
+    tangent_norm: str = later("l2")
 
     preconditioner = "trigflow"
 
     def __post_init__(self):
         check_fields(self, **NORMAL, warmup=between(0, 1), tangent_constant=up_to(1e6, above(0)))
+        check_name("tangent_norm", self.tangent_norm, TANGENT_NORMS)
 
     @property
     def needs_teacher(self) -> bool:
@@ -50,7 +58,7 @@ class ContinuousConsistency(Objective):
         with rng.dropout():
             output, tangent = student.tangent(x, sigma, denoised, self.warmed_up(progress), labels)
         weight = networks.modules["weighting"](sigma.log() / 4)
-        loss = tangent_loss(output, normalised(tangent, self.tangent_constant), weight.to(x.dtype))
+        loss = tangent_loss(output, normalised(tangent, self.tangent_constant, self.tangent_norm), weight.to(x.dtype))
         return networks.at_levels(loss, sigma)
 
     def warmed_up(self, progress: Progress) -> float:
@@ -62,9 +70,12 @@ class ContinuousConsistency(Objective):
         return {"weighting": Weighting()}
 
 
-def normalised(tangent: Tensor, constant: float) -> Tensor:
-    """g / (||g|| + constant), the norm of the whole sample."""
-    return tangent / per_sample(tangent.flatten(1).norm(dim=1) + constant, tangent)
+def normalised(tangent: Tensor, constant: float, norm: str = "l2") -> Tensor:
+    """g / (||g|| + constant), the norm of the whole sample. norm: one of TANGENT_NORMS."""
+    length = tangent.flatten(1).norm(dim=1)
+    if norm == "rms":
+        length = length / math.sqrt(tangent[0].numel())
+    return tangent / per_sample(length + constant, tangent)
 
 
 def tangent_loss(output: Tensor, tangent: Tensor, weight: Tensor) -> Tensor:

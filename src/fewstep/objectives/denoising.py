@@ -31,6 +31,7 @@ class Denoising(Objective):
     preconditioner = "edm"
     sampler = "heun"
     bears_bf16 = True
+    takes_augmentation = True
 
     def __post_init__(self):
         check_fields(self, **NORMAL)
@@ -41,7 +42,7 @@ class Denoising(Objective):
         sigma_data = networks.student.sigma_data
         weight = (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2  # Table 1, loss weighting
         with rng.dropout():
-            denoised = networks.student(x, sigma, batch.labels)
+            denoised = networks.student(x, sigma, batch.labels, **batch.conditions)
         loss = weight * (denoised - batch.x0).square().flatten(1).mean(1)
         if self.log_variance:
             u = networks.modules["log_variance"](sigma.log() / 4)

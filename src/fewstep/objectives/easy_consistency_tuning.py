@@ -42,6 +42,7 @@ class EasyConsistencyTuning(Objective):
     weight: str = later("gap")
 
     preconditioner = "edm"
+    takes_augmentation = True
 
     def __post_init__(self):
         check_name("weight", self.weight, WEIGHTS)

@@ -13,8 +13,9 @@ from fewstep.diffusion.levels import NORMAL, arc_levels, per_sample
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 from fewstep.preconditioning.flow import Flow
 from fewstep.preconditioning.preconditioner import Preconditioner
-from fewstep.support.checks import above, between, check_fields, up_to
+from fewstep.support.checks import above, between, check_fields, up_to, within
 from fewstep.support.errors import InvalidInput
+from fewstep.support.later import later
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class FlowAnchoredConsistency(Objective):
     level_mean, level_std: of tau in t = 1 - 2 / pi atan(e^tau); from_data: the velocity is the data's, not the
     teacher's; guidance: strength of the teacher's, 1 for none, or its least and its most: the student is told it;
     expanded_interval: the anchor's condition is 2 - t, else t as a second time; relaxation: alpha =
-    1 - t^relaxation; error_constant, error_power: of the adaptive weight.
+    1 - t^relaxation; error_constant, error_power: of the adaptive weight; guided_from: the teacher is guided at t above
+    it alone, .125 in the authors' code.
     """
 
     numerics = 1
@@ -37,6 +39,7 @@ class FlowAnchoredConsistency(Objective):
     relaxation: float = 0.5
     error_constant: float = 1e-3
     error_power: float = 0.5
+    guided_from: float = later(0.0)
 
     preconditioner = "flow"
 
@@ -45,6 +48,7 @@ class FlowAnchoredConsistency(Objective):
         check_fields(
             self, relaxation=up_to(1e6, above(0)), error_constant=up_to(1e6, above(0)), error_power=between(0, 1)
         )
+        check_fields(self, guided_from=within(0, 1))
         if self.from_data and self.guidance != 1:
             raise InvalidInput.of("guidance", self.guidance, "1 if from_data is true, since it is the teacher's")
 
@@ -70,7 +74,7 @@ class FlowAnchoredConsistency(Objective):
         sigma = arc_levels(rng.normal(()), self.level_mean, self.level_std)
         x = x0 + per_sample(sigma, x0) * rng.normal(x0.shape[1:])
         with torch.no_grad():
-            denoised = x0 if self.from_data else guided(networks.denoise, x, sigma, batch.labels, strength)
+            denoised = x0 if self.from_data else self.guided_teacher(networks, x, sigma, batch.labels, strength)
             velocity = student.velocity(x, sigma, denoised)
         with rng.dropout():
             anchor = student.anchor(x, sigma, labels, self.expanded_interval)
@@ -79,6 +83,14 @@ class FlowAnchoredConsistency(Objective):
         target = self.target(flow.detach(), velocity + derivative, student.time(sigma, x))
         error = (flow - target).square().flatten(1).mean(1)
         return networks.at_levels(anchor_loss(anchor, velocity) + self.weighted(error, sigma), sigma)
+
+    def guided_teacher(
+        self, networks: Networks, x: Tensor, sigma: Tensor, labels: Tensor | None, strength: float | Tensor
+    ) -> Tensor:
+        """The teacher's estimate of clean data, guided where t is above guided_from."""
+        if self.guided_from and self.guidance != 1:
+            strength = torch.as_tensor(strength, device=x.device).where(1 / (1 + sigma) > self.guided_from, 1.0)
+        return guided(networks.denoise, x, sigma, labels, strength)
 
     def target(self, flow: Tensor, average: Tensor, t: Tensor) -> Tensor:
         """sg F - alpha clamp(sg F - v_bar, -1, 1); where that is not finite nothing is hidden by the clamp."""

@@ -42,6 +42,8 @@ class ImprovedConsistencyTraining(Objective):
     sigma_max: float = SIGMA_MAX
     rho: float = RHO
 
+    takes_augmentation = True
+
     def __post_init__(self):
         check_fields(self, **GRID, **NORMAL, end_levels=whole(between(1, 10**6)), start_levels=between(1, "end_levels"))
 

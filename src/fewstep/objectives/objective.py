@@ -13,10 +13,19 @@ from fewstep.support.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Batch:
-    """x0: clean data [B, ...], standard deviation sigma_data. labels: [B, classes] one-hot (zero row: none) or None."""
+    """x0: clean data [B, ...], standard deviation sigma_data. labels: [B, classes] one-hot (zero row: none) or None.
+
+    augment: how x0 was augmented, [B, columns] (zero row: not at all), or None.
+    """
 
     x0: Tensor
     labels: Tensor | None = None
+    augment: Tensor | None = None
+
+    @property
+    def conditions(self) -> dict[str, Tensor]:
+        """What networks are told beside the labels, by the names of preconditioners' arguments."""
+        return {} if self.augment is None else {"augment": self.augment}
 
 
 @dataclass(frozen=True)
@@ -48,10 +57,10 @@ class Networks:
     mean_over_workers: Callable[[Tensor], Tensor] = Tensor.detach
     at_levels: Callable[..., Tensor] = lambda loss, *levels: loss
 
-    def denoise(self, x: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:
+    def denoise(self, x: Tensor, sigma: Tensor, labels: Tensor | None, **conditions: Tensor) -> Tensor:
         """The teacher's estimate of clean data, in a method that needs_teacher."""
         assert self.teacher is not None
-        return self.teacher(x, sigma, labels)
+        return self.teacher(x, sigma, labels, **conditions)
 
 
 class Objective:
@@ -59,8 +68,8 @@ class Objective:
 
     A method is a file of this folder named after it, with one such class. A recipe names the file.
     numerics: raised when a seeded loss becomes another number (fewstep.training.numerics).
-    needs_teacher: the loss calls it. second_time: the student's network is told one. sampler: with which the student is
-    sampled, if nobody says another.
+    needs_teacher: the loss calls it. second_time: the student's network is told one. takes_augmentation: networks are
+    told batch.conditions. sampler: with which the student is sampled, if nobody says another.
     has_idle_modules: some extra modules have no part in some steps. needs_whole_batch: the losses of a batch depend on
     each other, so that a worker's share is not cut into micro-batches. bears_bf16: rounding to bf16 is little beside
     the gradient at every step (benchmarks/rounding.py), so precision auto uses it; not so for a loss whose signal is
@@ -73,6 +82,7 @@ class Objective:
     numerics: ClassVar[int]
     needs_teacher = False
     second_time = False
+    takes_augmentation = False
     preconditioner = "consistency"
     sampler = "multistep"
     has_idle_modules = False
@@ -106,10 +116,6 @@ class Objective:
         if settings["second_time"] != self.second_time:
             uses = "needs a second time input" if self.second_time else "has no use for a second time input"
             raise InvalidInput(f"network.second_time must be {str(self.second_time).lower()}: this method {uses}.")
-        if settings["augment_dim"]:
-            raise InvalidInput(
-                f"network.augment_dim must be 0, got {settings['augment_dim']}: no method augments images."
-            )
 
     def modules(self, student: Preconditioner, scale: float) -> dict[str, nn.Module]:
         """Extra modules to train, each with an optimiser of its own. scale: the data's, as in DataSpace."""

@@ -38,7 +38,12 @@ class Batches:
         x0 = self.space.encode(self.images[indices])
         if self.settings.flips:
             x0 = torch.where((rng.uniform() < 0.5).view(-1, *[1] * (x0.ndim - 1)), x0.flip(-1), x0)
-        return Batch(x0.to(device, non_blocking=True), self._labels(indices, rng, device))
+        x0, labels = x0.to(device, non_blocking=True), self._labels(indices, rng, device)
+        if not self.settings.augment.used:
+            return Batch(x0, labels)
+        draws = StepRandomness(derive_seed("augment", self.seed), step, size, rows)
+        x0, told = self.settings.augment(x0, draws)
+        return Batch(x0, labels, told)
 
     def _labels(self, indices: np.ndarray, rng: StepRandomness, device: torch.device) -> Tensor | None:
         if not self.settings.labels:

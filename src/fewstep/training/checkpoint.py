@@ -30,8 +30,8 @@ Facts = dict[str, Any]
 log = logging.getLogger(__name__)
 
 
-def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], facts: Facts):
-    """Write <folder>/step_<step>; the two newest are kept.
+def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], facts: Facts, kept: int = KEPT):
+    """Write <folder>/step_<step>; the newest are kept, `kept` of them, or all with 0.
 
     Raises OSError in words when the disk is full: what was there before stays.
     """
@@ -40,18 +40,18 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], facts: 
     with naming_full_disk(f"checkpoint of step {step}", folder), replaced_folder(final, FACTS, size) as partial:
         write_tensors(partial / TENSORS, tensors)
         write_facts(partial / FACTS, {**facts, "seal": seal(facts)})
-    for old in checkpoints(folder)[:-KEPT]:
+    for old in checkpoints(folder)[:-kept] if kept else []:
         shutil.rmtree(old, ignore_errors=True)
 
 
 class Checkpoints(AbstractContextManager["Checkpoints"]):
     """The checkpoints that a training writes into a folder, one after the other, in the background.
 
-    As a context: the block ends when all of them are on the disk.
+    As a context: the block ends when all of them are on the disk. kept: as in save_checkpoint.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, kept: int = KEPT):
+        self.folder, self.kept = folder, kept
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._writing: Future[None] | None = None
 
@@ -59,7 +59,7 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
         """Begin to write what the tensors are now, once the one before it is written."""
         self.wait()
         copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
-        self._writing = self._thread.submit(save_checkpoint, self.folder, step, copies, facts)
+        self._writing = self._thread.submit(save_checkpoint, self.folder, step, copies, facts, self.kept)
 
     def wait(self) -> None:
         """Return once all of them are on the disk. Raises what save_checkpoint raises."""
@@ -81,11 +81,16 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("step_*") if p.is_dir())
 
 
+def facts_of_all(folder: Path) -> dict[Path, Facts]:
+    """The facts of each checkpoint, oldest first. Raises InvalidInput where they are not as they were written."""
+    return {path: read_facts(path) for path in checkpoints(folder)}
+
+
 def newest_facts(folder: Path) -> Facts | None:
     """The facts of the newest checkpoint whose facts are as they were written, or None."""
     for path in reversed(checkpoints(folder)):
         try:
-            return _read_facts(path)
+            return read_facts(path)
         except InvalidInput:
             continue
     return None
@@ -122,13 +127,14 @@ def _read_all(folder: Path) -> Iterator[tuple[Path, tuple[dict[str, Tensor], Fac
     """Each checkpoint, newest first, with its content, or with what is wrong with it."""
     for path in reversed(checkpoints(folder)):
         try:
-            yield path, _read(path)
+            yield path, read_checkpoint(path)
         except InvalidInput as problem:
             yield path, problem
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], Facts]:
-    facts = _read_facts(path)
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Facts]:
+    """Its tensors and its facts. Raises InvalidInput where they are not as they were written."""
+    facts = read_facts(path)
     try:
         tensors = load_file(path / TENSORS)
     except (OSError, SafetensorError) as problem:
@@ -138,7 +144,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Facts]:
     return tensors, facts
 
 
-def _read_facts(path: Path) -> Facts:
+def read_facts(path: Path) -> Facts:
     """The facts as they were given to save_checkpoint, with the step and the hash of the tensors.
 
     A checkpoint of an earlier version of Fewstep has neither hash nor seal, and is taken as it is.

@@ -1,7 +1,17 @@
 """Slow copies of weights."""
 
+import copy
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def frozen_copy(module: M) -> M:
+    """A copy that no gradient reaches."""
+    return copy.deepcopy(module).requires_grad_(False)
 
 
 class Average:

@@ -1,12 +1,26 @@
 """The numbers of a training that are not the method's."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fewstep.support.checks import above, at_least, between, check_fields, each, instance_of, up_to, whole, within
+from fewstep.data.augmentation import Augmentation
+from fewstep.support.checks import (
+    above,
+    at_least,
+    between,
+    check_fields,
+    distinct,
+    each,
+    instance_of,
+    up_to,
+    whole,
+    within,
+)
 from fewstep.support.errors import InvalidInput
 from fewstep.support.later import later
 from fewstep.support.names import check_name
+from fewstep.training.power_average import STD
 
 OPTIMIZERS = ("adam", "adamw", "radam")
 PRECISIONS = ("auto", "bf16", "fp32")
@@ -22,9 +36,12 @@ class TrainingSettings:
     gradient accumulation). learning_rate_decay: "linear" or "cosine" to 0 over the whole training, "constant", or
     "inverse_sqrt": over the root of images / learning_rate_reference, from that many images on (Karras et al. 2024, Eq.
     67). ema_halflife: images; ema_rampup: the half-life is at most this fraction of the images seen (0: no ramp-up). A
-    method with stages warms up, decays and ramps up in each. clip: norm of the gradient, 0 for none. precision: bf16
-    autocast, fp32, or auto: bf16 on a GPU that has it, if the method's gradient bears its rounding. labels:
-    class-conditional; label_dropout: how often a label is hidden, for guidance. flips: random horizontal flips.
+    method with stages warms up, decays and ramps up in each. averages: relative standard deviations of power-function
+    averages that are kept beside that one, from which `fewstep average` makes others; snapshots: how often they are
+    written. clip: norm of the gradient, 0 for none. precision: bf16 autocast, fp32, or auto: bf16 on a GPU that has it,
+    if the method's gradient bears its rounding. labels: class-conditional; label_dropout: how often a label is hidden,
+    for guidance. flips: random horizontal flips, of which the network is not told; augment: transformations of which it
+    is told.
     *_every: images between two checkpoints, lines of progress, sheets of samples.
     """
 
@@ -50,9 +67,15 @@ class TrainingSettings:
     progress_every: int = 2_560
     pictures_every: int = 64_000
     learning_rate_reference: int = later(0)
+    augment: Augmentation = later(Augmentation())
+    averages: tuple[float, ...] = later(())
+    snapshots: int = later(16)
 
     def __post_init__(self):
         object.__setattr__(self, "betas", tuple(self.betas))
+        object.__setattr__(self, "averages", tuple(self.averages))
+        if isinstance(self.augment, Mapping):
+            object.__setattr__(self, "augment", Augmentation(**self.augment))
         check_name("optimizer", self.optimizer, OPTIMIZERS)
         check_name("precision", self.precision, PRECISIONS)
         check_name("learning_rate_decay", self.learning_rate_decay, DECAYS)
@@ -64,6 +87,10 @@ class TrainingSettings:
         check_fields(self, micro_batch_size=up_to(MOST_IN_A_BATCH, whole(at_least(0))))
         check_fields(self, learning_rate=up_to(1000, above(0)), betas=each(within(0, 1)), label_dropout=within(0, 1))
         check_fields(self, weight_decay=up_to(1000, at_least(0)), clip=up_to(1e6, at_least(0)))
+        check_fields(self, snapshots=up_to(10_000, whole(at_least(1))))
+        if self.averages:
+            check_fields(self, averages=each(STD, most=20))
+            check_fields(self, averages=distinct)
         boolean = instance_of(bool, "true or false")
         check_fields(self, labels=boolean, flips=boolean)
         self._check_reference()

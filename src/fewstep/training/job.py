@@ -72,7 +72,7 @@ class Job:
     @property
     def numerics(self) -> dict[str, int]:
         """The versions of what makes its numbers, by part."""
-        return numerics_of(self.recipe.objective)
+        return numerics_of(self.recipe.objective, self.recipe.training)
 
     @property
     def author(self) -> dict[str, str]:

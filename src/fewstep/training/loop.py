@@ -4,13 +4,11 @@ Every random number is a function of (seed, step, place in the global batch), so
 ends in the same bits, and a run on two workers is the run on one up to rounding.
 """
 
-import copy
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -27,15 +25,15 @@ from fewstep.support.errors import Divergence, InvalidInput
 from fewstep.support.memory import keep_freed_memory, naming_lack_of_memory
 from fewstep.training.batches import Batches
 from fewstep.training.checkpoint import Checkpoints, flatten, load_newest, newest_whole, part_of
-from fewstep.training.ema import Average, step_unless
+from fewstep.training.ema import Average, frozen_copy, step_unless
 from fewstep.training.job import Job
 from fewstep.training.lock import sole_training
 from fewstep.training.optimizer import build_optimizer, load_optimizer_state, optimizer_state
 from fewstep.training.progress import ProgressLog
+from fewstep.training.snapshots import KeptAverages
 from fewstep.training.soundness import Soundness, blamed_levels
 from fewstep.training.start import check_same_job, start_from
 
-M = TypeVar("M", bound=nn.Module)
 LESS_MEMORY = (
     "Set a smaller training.micro_batch_size, which leaves the numbers of the batch as they are, or a smaller network: "
     "fewstep plan says what fits."
@@ -97,6 +95,7 @@ class Training:
         self.forced = [layer for layer in self.step_module.trained.modules() if isinstance(layer, Forced)]
         self.optimizers = self._new_optimizers()
         self.averages = Average(self.average), Average(self.networks.target)
+        self.kept = KeptAverages(self.networks.student, self.settings.averages, run_dir)
         self.forward: nn.Module = self.step_module
         if worker.size > 1:
             # Networks have no buffers that change in training, so there is nothing to broadcast.
@@ -119,7 +118,7 @@ class Training:
         with torch.random.fork_rng([]):
             torch.manual_seed(derive_seed("weights", recipe.seed))
             student = build_function(self.job.spec, self.space).to(device)
-            self.objective.check_student(student)
+            recipe.check_student(student)
             modules = {name: m.to(device) for name, m in self.objective.modules(student, self.space.scale).items()}
         teacher = Model.load(self.job.teacher, device).function if self.job.teacher else None
         if recipe.start == "teacher":
@@ -257,6 +256,7 @@ class Training:
         if (decay := self.objective.target_decay(progress)) is not None:
             target.update(student, decay, skip)
         average.update(student, self.settings.ema_decay_at(stage.images + self.settings.batch_size), skip)
+        self.kept.update(student, stage.images + self.settings.batch_size, self.settings.batch_size, skip)
 
     def _kept(self) -> str:
         self.checkpoints.wait()
@@ -269,7 +269,7 @@ class Training:
         if self._student_teaches():
             assert self.networks.teacher is not None
             others["teacher"] = self.networks.teacher
-        tensors = flatten(average=self.average, **others, **self.step_module.trained)
+        tensors = flatten(average=self.average, **others, **self.kept.modules, **self.step_module.trained)
         for name, optimizer in self.optimizers.items():
             state = optimizer_state(optimizer, self.step_module.trained[name])
             tensors |= {f"optimizer.{name}/{key}": value for key, value in state.items()}
@@ -286,6 +286,13 @@ class Training:
         facts["other_numerics"] = self.other_numerics
         self.checkpoints.save(self.step, self.state(), facts)
 
+    def begin_to_save_averages(self):
+        """A snapshot of the averages that are kept, for any other one after the training."""
+        progress = self.progress_at(self.step - 1)
+        began = progress.images - self.objective.stage(progress).images
+        images = progress.images + self.settings.batch_size - began
+        self.kept.save(self.step, {"job": self.job.description, "began": began, "images": images})
+
     def _resume(self):
         found = load_newest(self.checkpoints.folder)
         if found is None:
@@ -295,7 +302,8 @@ class Training:
         self.other_numerics = facts.get("other_numerics", [])
         if (before := facts["job"]["numerics"]) != self.job.numerics:
             self.other_numerics += [{"until_step": facts["step"], **before}]
-        self.average.load_state_dict(part_of(tensors, "average"))
+        for name, module in {"average": self.average, **self.kept.modules}.items():
+            module.load_state_dict(part_of(tensors, name))
         if self.networks.target is not self.networks.student:
             self.networks.target.load_state_dict(part_of(tensors, "target"))
         for name, module in self.step_module.trained.items():
@@ -331,11 +339,6 @@ def opened_data(job: Job, whole: bool) -> ArrayStore:
     return store
 
 
-def frozen_copy(module: M) -> M:
-    """A copy that no gradient reaches."""
-    return copy.deepcopy(module).requires_grad_(False)
-
-
 def train(job: Job, run_dir: Path, worker: Worker = Worker()) -> Path:
     """Train a job to its end, from the newest checkpoint in run_dir if any. Returns the finished model's folder.
 
@@ -366,14 +369,16 @@ def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
     leads, lasts = worker.rank == 0, settings.steps
     started, first, before = time.perf_counter(), training.step, training.seconds
     intervals = {name: getattr(settings, f"{name}_every") for name in ("progress", "pictures", "checkpoint")}
+    if settings.averages:
+        intervals["averages"] = lasts * settings.batch_size / settings.snapshots
 
     # In images, not steps: batch sizes need not divide the interval, and the last step always counts.
-    def crossed(every: int) -> bool:
+    def crossed(every: float) -> bool:
         images = training.step * settings.batch_size
         return images % every < settings.batch_size or training.step == lasts
 
     # Workers other than the first only train. What is written is the same for all of them.
-    with training.checkpoints:
+    with training.checkpoints, training.kept.snapshots:
         while training.step < lasts:
             training.make_step()
             due = {name: crossed(every) for name, every in intervals.items()}
@@ -397,5 +402,7 @@ def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
                     log.picture(f"samples_nfe{nfe}", images, training.model().sample(64, nfe))
             if leads and due["checkpoint"]:
                 training.begin_to_save()
+            if leads and due.get("averages"):
+                training.begin_to_save_averages()
     if leads:
         training.model().save(run_dir / "model")

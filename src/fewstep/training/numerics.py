@@ -5,11 +5,15 @@ changes seeded numbers raises it; tests/goldens holds the numbers to it, and so 
 leaves trainings and `dvc repro` alone.
 """
 
+from collections.abc import Callable
 from types import ModuleType
 
 from fewstep import data, diffusion, losses, networks, preconditioning, training
+from fewstep.data import augmentation
 from fewstep.diffusion import randomness
 from fewstep.objectives import Objective
+from fewstep.training import power_average
+from fewstep.training.hyperparameters import TrainingSettings
 
 PARTS: dict[str, ModuleType] = {
     "training": training,
@@ -20,11 +24,17 @@ PARTS: dict[str, ModuleType] = {
     "diffusion": diffusion,
     "randomness": randomness,
 }
+# Parts that a training may do without, and which trainings have them.
+SOMETIMES: dict[str, tuple[ModuleType, Callable[[TrainingSettings], bool]]] = {
+    "augmentation": (augmentation, lambda settings: bool(settings.augment.used)),
+    "power_average": (power_average, lambda settings: bool(settings.averages)),
+}
 
 
-def numerics_of(objective: Objective) -> dict[str, int]:
+def numerics_of(objective: Objective, settings: TrainingSettings) -> dict[str, int]:
     """{part: version} of all that a training by this objective runs through."""
-    return {"objective": objective.numerics, **{name: part.NUMERICS for name, part in PARTS.items()}}
+    parts = PARTS | {name: part for name, (part, has) in SOMETIMES.items() if has(settings)}
+    return {"objective": objective.numerics, **{name: part.NUMERICS for name, part in parts.items()}}
 
 
 def changes_between(saved: dict[str, int], now: dict[str, int]) -> str:

@@ -115,13 +115,26 @@ class Recipe:
                 raise InvalidInput(f"training.labels must be false, since the data {space.name} have no labels.")
             if space.kind == "points" and self.training.flips:
                 raise InvalidInput(f"training.flips must be false, since {space.name} are points.")
+            self.training.augment.check_data(space)
             check_data_of_distance(self.objective.distance, space.shape)
         self.check_labels(teacher)
         with self._named():
             function = self._function(space)
-            self.objective.check_student(function)
+            self.check_student(function)
             if self.start == "teacher":
                 check_start(function.network, teacher._function(space).network, self.start_new)
+
+    def check_student(self, student: Preconditioner) -> None:
+        """Raise ValueError if the student's network lacks what the training tells it, or has parts that stay idle."""
+        self.objective.check_student(student)
+        augment, width = self.training.augment, student.network.settings.get("augment_dim", 0)
+        if augment.used and not self.objective.takes_augmentation:
+            raise InvalidInput(
+                f"training.augment must be left out: {self.objective.name} does not tell its networks of augmentation."
+            )
+        if width != augment.columns:
+            why = f"tells it of {', '.join(augment.used)}" if augment.used else "transforms no images"
+            raise InvalidInput(f"network.augment_dim must be {augment.columns}, got {width}: training.augment {why}.")
 
     def check_labels(self, teacher: "Recipe") -> None:
         """Raise ValueError if it cannot be trained after this teacher's recipe for what either is told of labels."""

@@ -8,7 +8,9 @@ from fewstep.networks import Network
 from fewstep.support.errors import InvalidInput
 from fewstep.training.numerics import changes_between
 
-FREE = ("dropout", "dropout_size", "second_time")  # settings in which a student's network may differ from its teacher's
+# Settings in which a student's network may differ from its teacher's, and weights that only one of them need have: of
+# augmentation's labels, which are zeros in sampling.
+FREE, FREE_WEIGHTS = ("dropout", "dropout_size", "second_time", "augment_dim"), ("embed.augment.",)
 
 
 def start_from(network: Network, teacher: Network, new: Sequence[str] = ()):
@@ -29,7 +31,8 @@ def check_start(network: Network, teacher: Network, new: Sequence[str] = ()):
     names = [n for n in theirs.keys() | ours.keys() if n not in FREE and not n.startswith(new)]
     settings = sorted(n for n in names if theirs.get(n) != ours.get(n))
     mine, its = network.state_dict(), teacher.state_dict()
-    shapes = sorted(n for n in (mine.keys() | its.keys()) - _alike(mine, its) if not n.startswith(new))
+    unlike = (mine.keys() | its.keys()) - _alike(mine, its)
+    shapes = sorted(n for n in unlike if not n.startswith((*new, *FREE_WEIGHTS)))
     if settings:
         what = f"the teacher's has {', '.join(f'network.{n}={theirs.get(n)} (not {ours.get(n)})' for n in settings)}"
     elif shapes:
