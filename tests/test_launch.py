@@ -15,9 +15,17 @@ import psutil
 import pytest
 import torch
 
-from fewstep.launch import STARTS, LaunchSettings, _started, check_shared, launch, share_threads
+from fewstep.launch import (
+    STARTS,
+    LaunchSettings,
+    _started,
+    check_shared,
+    launch,
+    set_float32_precision,
+    share_threads,
+)
 from fewstep.models.model import SavedModel
-from fewstep.support.errors import FAMILY, Unreachable
+from fewstep.support.errors import FAMILY, InvalidInput, Unreachable
 from fewstep.tracking.follow import Progress
 from fewstep.training.checkpoint import checkpoints, load_newest
 from fewstep.training.job import Job
@@ -240,6 +248,30 @@ def test_no_worker_needs_more_than_a_machine_has(workers, threads, gpu, machines
     else:
         with pytest.raises(ValueError, match=f"{workers} workers .* Ray has {machines[0]['CPU']} CPUs"):
             share_threads(settings, gpu, machines)
+
+
+def test_networks_are_compiled_on_gpus_or_where_it_is_said():
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    assert [LaunchSettings(compile="auto").compiles(device) for device in (gpu, cpu)] == [True, False]
+    assert [LaunchSettings(compile=True).compiles(device) for device in (gpu, cpu)] == [True, True]
+    assert [LaunchSettings(compile=False).compiles(device) for device in (gpu, cpu)] == [False, False]
+    with pytest.raises(InvalidInput, match="compile must be .*got 'yes'"):
+        LaunchSettings(compile="yes")
+
+
+def test_float32_on_gpus_is_as_precise_as_is_said(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", torch.backends.cudnn.allow_tf32)
+    before = torch.get_float32_matmul_precision()
+    try:
+        set_float32_precision(torch.device("cpu"), "medium")
+        assert torch.get_float32_matmul_precision() == before, "on CPUs nothing changes"
+        for said, tf32 in (("high", True), ("highest", False)):
+            set_float32_precision(torch.device("cuda"), said)
+            assert torch.get_float32_matmul_precision() == said and torch.backends.cudnn.allow_tf32 is tf32
+    finally:
+        torch.set_float32_matmul_precision(before)
+    with pytest.raises(InvalidInput, match="Did you mean 'high'"):
+        LaunchSettings(float32_matmul_precision="hihg")
 
 
 @pytest.mark.check  # a launch takes a quarter of a minute, and each kind of error has a test without one

@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -19,13 +20,14 @@ from fewstep.data import expected_space
 from fewstep.data.augmentation import Augmentation
 from fewstep.diffusion.levels import karras_levels
 from fewstep.diffusion.randomness import StepRandomness
-from fewstep.models.model import SavedModel
-from fewstep.networks import build_network
+from fewstep.models.model import Model, SavedModel, build_function
+from fewstep.networks import build_network, compiled
 from fewstep.objectives import Networks
 from fewstep.pipelines.config_loader import RecipeConfigLoader
 from fewstep.settings import CONFIG_LOADER_ARGS
+from fewstep.training import loop
 from fewstep.training.job import Job
-from fewstep.training.loop import Divergence, Training, train
+from fewstep.training.loop import Divergence, Training, Worker, train
 
 pytestmark = pytest.mark.slow
 
@@ -193,6 +195,60 @@ def test_between_two_lines_of_progress_nothing_is_read_from_the_device(recipe, p
     with HostReads() as others:
         training.report()
     assert reads.count == DRAWN_ON_THE_HOST.get(recipe, 0) and others.count > 0
+
+
+LITTLE = {"channels": 8, "channel_mult": [1], "attn_resolutions": [16], "middle_attention": False, "dropout": 0.1}
+GRAPHS = {"ctm": 5, "ctm_gan": 5, "facm": 3, "pd": 3, "scd": 2, "sct": 1}
+"""Passes of a step that are compiled each for itself, if not those of student, target and teacher: the teacher of a
+stage that was a student has other settings than the first one, and CTM's target passes a gradient on in one of its two.
+"""
+
+
+@pytest.fixture
+def counting(monkeypatch):
+    """A list to which each graph is added that dynamo has made, of trainings that compile with a backend that only
+    counts.
+    """
+    graphs = []
+
+    def count(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    counters.clear()
+    monkeypatch.setattr(compiled, "BACKEND", count)
+    monkeypatch.setattr(loop, "compiler_works", lambda device: True)
+    return graphs
+
+
+def compared(recipe: str, patches, folder, worker: Worker, randomised) -> Training:
+    """A training of a recipe's student and teacher of little networks, in eight steps."""
+    student = parameters(recipe).student.trained_for(8 * 4)
+    numbers = replace(student.training, batch_size=4)
+    student = replace(student, network=student.network | LITTLE, training=numbers)
+    teacher = parameters(recipe).teacher
+    teacher = replace(teacher, network=teacher.network | LITTLE).trained_for(4)
+    spec = replace(teacher.spec(patches.sha256), provenance=Job.of(teacher, patches).provenance)
+    saved = Model(randomised(build_function(spec, patches.space), 1, 0.1), patches.space, spec).save(folder / "teacher")
+    training = Training(Job.of(student, patches, saved), folder / "run", worker)
+    randomised(training.step_module.trained, std=0.1)
+    return training
+
+
+@pytest.mark.check
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_is_compiled_without_a_break_and_once(recipe, patches, tmp_path, randomised, counting):
+    """Over a whole training, with all values of its schedules and all its stages."""
+    plain = compared(recipe, patches, tmp_path / "plain", Worker(), randomised)
+    expected = [reported_step(plain) for _ in range(plain.settings.steps)]
+    assert not counting
+    training = compared(recipe, patches, tmp_path / "compiled", Worker(compiled=True), randomised)
+    found = [reported_step(training) for _ in range(training.settings.steps)]
+    assert found == [pytest.approx(step, rel=1e-5) for step in expected]
+    assert not counters["graph_break"]
+    assert 1 <= len(counting) <= GRAPHS.get(recipe, 3)
+    assert training.model().spec.provenance.more["compiled"] and not plain.model().spec.provenance.more["compiled"]
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -14,27 +14,34 @@ import tempfile
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fewstep.support.checks import at_least, check_fields, one_of, up_to, whole
 from fewstep.support.errors import FAMILY, InvalidInput, OutOfMemory, StorageError, Unreachable, UserError, family_of
 from fewstep.support.files import OUT_OF_SPACE
+from fewstep.support.names import check_name
 from fewstep.support.processes import end_with_this_process, ended_by_sigterm
 from fewstep.training.checkpoint import load_newest
 from fewstep.training.job import Job
+
+if TYPE_CHECKING:
+    import torch
 
 RESTARTS, STARTS = 5, 3
 ROOM = 64 * 2**20  # bytes
 MOST = 2**16  # workers, or threads of each
 FAILURE = "failure.json"
+MATMUL_PRECISIONS = ("highest", "high", "medium")
 SHARED = "on several machines the project folder is on storage that all of them share, at the same path."
 
 
 @dataclass(frozen=True)
 class LaunchSettings:
     """workers: Ray Train workers, 0 for this process without Ray. threads: CPU threads of each, 0 for an equal share.
-    gpu: one for each worker; "auto" where there are any. other_numerics: go on from a checkpoint that was
-    written by other versions of the numerics, which is refused otherwise.
+    gpu: one for each worker; "auto" where there are any. compile: networks by torch.compile; "auto" on GPUs.
+    float32_matmul_precision: of GPUs, as torch names it: "highest" is float32, "high" is TF32 where it is faster.
+    other_numerics: go on from a checkpoint that was written by other versions of the numerics, which is refused
+    otherwise.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -42,11 +49,15 @@ class LaunchSettings:
     workers: int = 1
     threads: int = 0
     gpu: bool | str = "auto"
+    compile: bool | str = "auto"
+    float32_matmul_precision: str = "high"
     other_numerics: bool = False
 
     def __post_init__(self):
         number = up_to(MOST, whole(at_least(0)))
-        check_fields(self, workers=number, threads=number, gpu=one_of(True, False, "auto"))
+        auto = one_of(True, False, "auto")
+        check_fields(self, workers=number, threads=number, gpu=auto, compile=auto)
+        check_name("float32_matmul_precision", self.float32_matmul_precision, MATMUL_PRECISIONS)
 
     def device(self):
         """The torch.device of a training in this process."""
@@ -54,6 +65,10 @@ class LaunchSettings:
 
         gpu = torch.cuda.is_available() if self.gpu == "auto" else self.gpu
         return torch.device("cuda" if gpu else "cpu")
+
+    def compiles(self, device: "torch.device") -> bool:
+        """Whether networks are compiled on this device, if that is possible there."""
+        return device.type == "cuda" if self.compile == "auto" else bool(self.compile)
 
     def threads_here(self) -> int:
         """CPU threads of a worker on this machine alone, where the process counts as one if there is none."""
@@ -102,7 +117,18 @@ def _train_here(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
     from fewstep.training.loop import Worker, train
 
     torch.set_num_threads(settings.threads_here())
-    return train(job, run_dir, Worker(device=settings.device()))
+    device = settings.device()
+    set_float32_precision(device, settings.float32_matmul_precision)
+    return train(job, run_dir, Worker(device=device, compiled=settings.compiles(device)))
+
+
+def set_float32_precision(device: "torch.device", precision: str) -> None:
+    """How this process multiplies float32 matrices on a GPU, and convolves: "highest" is float32 alone, no TF32."""
+    import torch
+
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision(precision)
+        torch.backends.cudnn.allow_tf32 = precision != "highest"
 
 
 def connect():
@@ -205,7 +231,13 @@ def _fit(job: Job, run_dir: Path, launched: Path, settings: LaunchSettings):
     threads = share_threads(settings, gpu, machines)
     trainer = TorchTrainer(
         work,
-        train_loop_config={"job": job, "run_dir": str(run_dir), "launched": str(launched), "threads": threads},
+        train_loop_config={
+            "job": job,
+            "run_dir": str(run_dir),
+            "launched": str(launched),
+            "threads": threads,
+            "settings": settings,
+        },
         torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=settings.workers, use_gpu=gpu, resources_per_worker={"CPU": threads, "GPU": int(gpu)}
@@ -290,7 +322,9 @@ def work(config: dict):
         return  # a restart would only fail again
     # The number of threads decides the last bits of sums, so it is set here and not left to Ray.
     torch.set_num_threads(config["threads"])
-    worker = Worker(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
+    settings, device = config["settings"], ray.train.torch.get_device()
+    set_float32_precision(device, settings.float32_matmul_precision)
+    worker = Worker(context.get_world_rank(), context.get_world_size(), device, settings.compiles(device))
     try:
         check_shared(config["job"], launched)
         train(config["job"], run_dir, worker)

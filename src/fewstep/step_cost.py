@@ -83,11 +83,12 @@ def passes_of_a_sample(job: Job, device: torch.device) -> float:
 
 
 @contextmanager
-def trial_of(job: Job, batch: int, device: torch.device) -> Generator[Training]:
+def trial_of(job: Job, batch: int, device: torch.device, compiled: bool = False) -> Generator[Training]:
     """The training of a job, by one worker that takes so many samples at once; nothing is kept of it."""
     numbers = replace(job.recipe.training, batch_size=batch, micro_batch_size=0)
     with TemporaryDirectory() as folder:
-        yield Training(replace(job, recipe=replace(job.recipe, training=numbers)), Path(folder), Worker(device=device))
+        worker = Worker(device=device, compiled=compiled)
+        yield Training(replace(job, recipe=replace(job.recipe, training=numbers)), Path(folder), worker)
     torch.cuda.empty_cache()
 
 

@@ -64,7 +64,7 @@ def plan(env: str | None, params: str, params_file: Path | None, steps: int, sec
         click.echo(f"  {line}")
     roles = ["teacher", "student"] if student.needs_teacher and not catalog.exists("teacher") else ["student"]
     with TemporaryDirectory() as folder:
-        for role, job in _jobs(roles, given, catalog, Path(folder)):
+        for role, job in jobs_to_try(roles, given, catalog, Path(folder)):
             names = f"{job.recipe.network['name']}, {job.recipe.objective.name}"
             click.echo(f"\n{role}: {names}; trying a few steps")
             for line in _costs(job, given.launch, steps, seconds / len(roles)):
@@ -112,7 +112,7 @@ def _differences(given: "Parameters", base: "Parameters") -> Iterator[str]:
         yield "none"
 
 
-def _jobs(
+def jobs_to_try(
     roles: list[str], given: "Parameters", catalog: "CatalogProtocol", folder: Path
 ) -> "Iterator[tuple[str, Job]]":
     """Each training, on data and from a teacher that are random where they are not there yet."""

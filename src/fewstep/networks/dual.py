@@ -60,6 +60,19 @@ def _paired(primal, tangent, sweep):
     return dual
 
 
+def through(derived: Callable[[tuple, tuple], tuple[Tensor, Tensor]], args: tuple) -> "Dual":
+    """One operation of a dual forward pass that takes its tangents at once, as jvp(function, primals, tangents) does.
+
+    args: some of them Dual. The tangents of all that came before them are made first.
+    """
+    sweep = next(a.sweep for a in args if type(a) is Dual)
+    sweep.run()
+    primal, tangent = derived(tuple(_split(a, []) for a in args), tuple(inputs_of(_places(args))))
+    dual = Dual(primal, sweep)
+    dual.place.tangent = tangent
+    return dual
+
+
 class Place:
     """Where a tangent will be."""
 
@@ -76,17 +89,20 @@ class Sweep:
     def __init__(self):
         self.tracked, self.steps = torch.is_grad_enabled(), deque()
 
-    @torch.no_grad()
     def run(self):
-        while self.steps:
-            carry, inputs, outputs, kind, autocast = self.steps.popleft()
-            switch = torch.is_autocast_enabled(kind) != autocast
-            with torch.autocast(kind, enabled=autocast) if switch else nullcontext():
-                tangents = carry(*inputs_of(inputs))
-            if len(outputs) == 1 and isinstance(tangents, Tensor):
-                tangents = (tangents,)
-            for place, tangent in zip(outputs, tangents, strict=True):
-                place.tangent = tangent.float() if tangent.dtype.itemsize == 2 else tangent
+        with torch.no_grad():
+            while self.steps:
+                self._pass(*self.steps.popleft())
+
+    @staticmethod
+    def _pass(carry, inputs, outputs, kind, autocast):
+        switch = torch.is_autocast_enabled(kind) != autocast
+        with torch.autocast(kind, enabled=autocast) if switch else nullcontext():
+            tangents = carry(*inputs_of(inputs))
+        if len(outputs) == 1 and isinstance(tangents, Tensor):
+            tangents = (tangents,)
+        for place, tangent in zip(outputs, tangents, strict=True):
+            place.tangent = tangent.float() if tangent.dtype.itemsize == 2 else tangent
 
 
 def inputs_of(places: list) -> list:

@@ -99,7 +99,7 @@ def attention(function, q, k, v, mask=None, dropout_p=0.0, is_causal=False, *, s
 def _attended(function, q, k, v, scale):
     """The plain call's output, and the attention weights where it has them."""
     # Private: torch has no public way to ask which kernel a call takes, nor for the weights that one of them makes.
-    plain = q.dtype.itemsize > 2 and not torch.is_autocast_enabled(q.device.type)
+    plain = not torch.compiler.is_compiling() and q.dtype.itemsize > 2 and not torch.is_autocast_enabled(q.device.type)
     if plain and torch._fused_sdp_choice(q, k, v, scale=scale) == SDPBackend.MATH.value:
         return torch._scaled_dot_product_attention_math(q, k, v, scale=scale)
     return function(q, k, v, scale=scale), None

@@ -1,6 +1,6 @@
 """What every network is: a module that says how it was built, so that others can refuse or start from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -39,6 +39,18 @@ class Network(nn.Module):
     def transform(self, x: Tensor, emb: Tensor) -> Tensor:
         """x [B, *shape], with the embedding of all that the network is told beside it, [B, E] -> [B, *shape]."""
         raise NotImplementedError
+
+    def call_by(self, call: Callable[..., Any]) -> None:
+        """Have `call` take the calls of this network from here on, and not those of its copies.
+
+        call: of the arguments of forward.
+        """
+        self._compiled_call_impl = call  # where nn.Module.compile has its own: copies and saved modules leave it out
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether call_by was given another call: fewstep.networks.compiled."""
+        return self._compiled_call_impl is not None
 
     @property
     def last_layer(self) -> Tensor:

@@ -1,10 +1,12 @@
 """Memory: what a network's passes free and ask for again, and what is said where there is too little."""
 
 import ctypes
+import re
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -35,6 +37,15 @@ def share_freed_memory() -> bool:
 def _tell_glibc(option: int, value: int) -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     return mallopt is not None and bool(mallopt(option, value))
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """The most bytes that tensors had on a GPU, or this process in all without one; None where that is unknown."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")  # Linux; getrusage would tell of the process that started this one, if more
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return 1024 * int(found[1]) if found else None
 
 
 @contextmanager

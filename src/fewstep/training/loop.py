@@ -13,12 +13,14 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.autograd.profiler import record_function
 from torch.nn.parallel import DistributedDataParallel
 
 from fewstep.data.store import ArrayStore
 from fewstep.diffusion.randomness import StepRandomness, derive_seed
 from fewstep.losses.distances import build_distance
 from fewstep.models.model import Model, build_function
+from fewstep.networks.compiled import compile_passes, compiler_works
 from fewstep.networks.magnitude import Forced
 from fewstep.objectives import Batch, Networks, Objective, Progress
 from fewstep.support.errors import Divergence, InvalidInput
@@ -33,7 +35,9 @@ from fewstep.training.progress import ProgressLog
 from fewstep.training.snapshots import KeptAverages
 from fewstep.training.soundness import Soundness, blamed_levels
 from fewstep.training.start import check_same_job, start_from
+from fewstep.training.watching import Lost, Watch
 
+PHASES = ("data", "forward", "backward", "optimiser", "averages")  # of a step, by which profilers know them
 LESS_MEMORY = (
     "Set a smaller training.micro_batch_size, which leaves the numbers of the batch as they are, or a smaller network: "
     "fewstep plan says what fits."
@@ -42,11 +46,12 @@ LESS_MEMORY = (
 
 @dataclass(frozen=True)
 class Worker:
-    """One of `size` processes that train together."""
+    """One of `size` processes that train together. compiled: they compile their networks, where they can."""
 
     rank: int = 0
     size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    compiled: bool = False
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a tensor over all workers, without gradient."""
@@ -84,7 +89,8 @@ class Training:
         self.space = store.space
         self.batches = Batches(store.images("train"), store.labels("train"), self.space, self.settings, job.recipe.seed)
         self.parts: list[Tensor] = []  # parts of the loss of a micro-batch, each followed by a level of its own
-        self.networks = self._build_networks()
+        self.compiled = worker.compiled and compiler_works(worker.device.type)
+        self.networks = self._ready(self._build_networks())
         # Samples, sheets and the finished model come from the average, which is less noisy than the student.
         self.average = frozen_copy(self.networks.student).eval()
         self.step_module = Step(self.objective, self.networks)
@@ -105,7 +111,7 @@ class Training:
                 find_unused_parameters=self.objective.has_idle_modules,
                 gradient_as_bucket_view=True,
             )
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.lost = 0, 0.0, Lost()
         self.checkpoints = Checkpoints(run_dir / "checkpoints")
         self.soundness = Soundness(worker.device)
         self.other_numerics: list[dict[str, int]] = []  # of earlier steps, where somebody insisted
@@ -131,6 +137,13 @@ class Training:
         distance = build_distance(self.objective.distance, self.space.scale).to(device)
         return Networks(student, target, teacher, distance, modules, self.worker.mean, self._remember)
 
+    def _ready(self, networks: Networks) -> Networks:
+        """The same networks, whose passes are compiled from here on, if that is asked for."""
+        for function in (networks.student, networks.target, networks.teacher) if self.compiled else ():
+            if function is not None and not function.network.is_compiled:
+                compile_passes(function.network)
+        return networks
+
     def _new_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         trained = self.step_module.trained.items()
         return {name: build_optimizer(module, self.settings_of[name]) for name, module in trained}
@@ -150,7 +163,7 @@ class Training:
         """A former student in the teacher's place."""
         teacher = frozen_copy(self.average)
         teacher.load_state_dict(weights)
-        self.networks = self.step_module.networks = replace(self.networks, teacher=teacher)
+        self.networks = self.step_module.networks = self._ready(replace(self.networks, teacher=teacher))
 
     def _student_teaches(self) -> bool:
         """Whether the teacher is a former student, needed for the next step."""
@@ -172,12 +185,14 @@ class Training:
         if stage.step == 0 and progress.step > 0:
             self._begin_stage()
         loss, seen = self._accumulate_gradients(progress)
-        norms = {name: self._clipped_norm(module) for name, module in self.step_module.trained.items()}
-        self.soundness.note(self.step, loss, norms, seen)
-        for name, optimizer in self.optimizers.items():
-            step_unless(self.soundness.broken, optimizer, self._rate(name, stage))
+        with record_function("optimiser"):
+            norms = {name: self._clipped_norm(module) for name, module in self.step_module.trained.items()}
+            self.soundness.note(self.step, loss, norms, seen)
+            for name, optimizer in self.optimizers.items():
+                step_unless(self.soundness.broken, optimizer, self._rate(name, stage))
         self.step += 1
-        self._update_averages(progress, stage)  # of the weights as the optimiser leaves them: Karras et al. 2024's code
+        with record_function("averages"):  # of the weights as the optimiser leaves them: Karras et al. 2024's code
+            self._update_averages(progress, stage)
         for layer in self.forced:
             layer.after_step(self.soundness.broken)
 
@@ -228,14 +243,17 @@ class Training:
             first = (worker.rank * micro_batches + micro) * size
             rows = slice(first, first + size)
             rng = StepRandomness(self.job.recipe.seed, self.step, settings.batch_size, rows, worker.device)
-            batch = self.batches(self.step, rows, worker.device)
+            with record_function("data"), self.lost.to("data"):
+                batch = self.batches(self.step, rows, worker.device)
             self.parts.clear()  # the objective fills it again through Networks.at_levels
             with self._gradients_kept_here() if micro < micro_batches - 1 else nullcontext():
-                with torch.autocast(worker.device.type, torch.bfloat16, enabled=self._uses_bf16()):
+                bf16 = torch.autocast(worker.device.type, torch.bfloat16, enabled=self._uses_bf16())
+                with record_function("forward"), bf16:
                     losses = self.forward(batch, progress, rng)
                 # The mean is taken in float32, because a sum over a batch loses digits in bf16.
                 loss = reduce(torch.add, (part.float().mean() for part in losses.values())) / micro_batches
-                loss.backward()
+                with record_function("backward"):
+                    loss.backward()
             seen.append(torch.stack([reduce(torch.add, losses.values()).detach().float(), *self.parts]))
             total += losses["student"].detach().float().mean() / micro_batches
         rows = torch.zeros(len(seen[0]), settings.batch_size, device=worker.device)
@@ -317,6 +335,7 @@ class Training:
         """The averaged student as it is now."""
         provenance = self.job.provenance
         more = {**provenance.more, "workers": self.worker.size, "threads": torch.get_num_threads()}
+        more["compiled"] = self.compiled
         if self.other_numerics:
             more["other_numerics"] = self.other_numerics
         provenance = replace(
@@ -365,7 +384,7 @@ def _at_once(job: Job, worker: Worker) -> str:
 
 def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
     training = Training(job, run_dir, worker)
-    settings, log = training.settings, ProgressLog(run_dir)
+    settings, log, watch = training.settings, ProgressLog(run_dir), Watch(training)
     leads, lasts = worker.rank == 0, settings.steps
     started, first, before = time.perf_counter(), training.step, training.seconds
     intervals = {name: getattr(settings, f"{name}_every") for name in ("progress", "pictures", "checkpoint")}
@@ -396,13 +415,17 @@ def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
                     seconds=round(training.seconds, 2),
                     images_per_second=round(speed, 1) if speed >= 1 else float(f"{speed:.2g}"),
                     **facts,
+                    **watch.facts(speed, elapsed),
                 )
             if leads and due["pictures"]:
-                for nfe in job.recipe.picture_nfe:
-                    log.picture(f"samples_nfe{nfe}", images, training.model().sample(64, nfe))
+                with training.lost.to("pictures"):
+                    for nfe in job.recipe.picture_nfe:
+                        log.picture(f"samples_nfe{nfe}", images, training.model().sample(64, nfe))
             if leads and due["checkpoint"]:
-                training.begin_to_save()
+                with training.lost.to("checkpoints"):
+                    training.begin_to_save()
             if leads and due.get("averages"):
-                training.begin_to_save_averages()
+                with training.lost.to("checkpoints"):
+                    training.begin_to_save_averages()
     if leads:
         training.model().save(run_dir / "model")
