@@ -11,6 +11,8 @@ them, in which rounding that is as good as noise cancels.
 
 import argparse
 import copy
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -22,17 +24,19 @@ from torch import Tensor
 from fewstep.data import ArrayStore
 from fewstep.diffusion.randomness import StepRandomness
 from fewstep.models.model import SavedModel
-from fewstep.objectives import Batch
-from fewstep.pipelines.config_loader import RecipeConfigLoader
-from fewstep.settings import CONFIG_LOADER_ARGS
+from fewstep.objectives import Batch, Networks
 from fewstep.training.job import Job
 from fewstep.training.loop import Step, Training
 
+KINDS = ("bf16", "fp32")  # "tf32" too on GPUs that have it
 PLACES = {"first": 0.0, "middle": 0.5, "last": 1.0}
 
 
 def trained(recipe: str, project: Path, images: ArrayStore, folder: str, batch: int) -> Training:
     """A training of a recipe that begins from trained weights. folder: for its run, in which nothing is written."""
+    from fewstep.pipelines.config_loader import RecipeConfigLoader
+    from fewstep.settings import CONFIG_LOADER_ARGS
+
     given = {} if recipe == "teacher" else {"recipe": recipe}
     found = RecipeConfigLoader("conf", env="base", runtime_params=given, **CONFIG_LOADER_ARGS).parameters
     teacher = SavedModel.open(project / "data/06_models/digits/teacher")
@@ -50,10 +54,11 @@ def trained(recipe: str, project: Path, images: ArrayStore, folder: str, batch: 
 
 def gradient(training: Training, step: int, precision: str, batch: int) -> Tensor:
     """The student's gradient of the batch of a step, as one vector in float64."""
-    module = training.step_module
+    module, device = training.step_module, training.worker.device
     double = precision == "float64"
     if double:
-        networks = copy.deepcopy(training.networks)
+        alone = {"mean_over_workers": Tensor.detach, "at_levels": Networks.at_levels}
+        networks = copy.deepcopy(replace(training.networks, **alone))
         for each in (
             networks.student,
             networks.target,
@@ -66,23 +71,39 @@ def gradient(training: Training, step: int, precision: str, batch: int) -> Tenso
         module = Step(training.objective, networks)
     module.zero_grad(set_to_none=True)
     rows = slice(0, batch)
-    given = training.batches(step, rows, torch.device("cpu"))
+    given = training.batches(step, rows, device)
     if double:  # draws stay those of float32
         given = Batch(given.x0.double(), None if given.labels is None else given.labels.double())
-    rng = StepRandomness(0, step, batch, rows)
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-        losses = module(given, training.progress_at(step), rng)
-    losses["student"].float().mean().backward() if not double else losses["student"].mean().backward()
+    rng = StepRandomness(0, step, batch, rows, device)
+    with tf32(precision == "tf32"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            losses = module(given, training.progress_at(step), rng)
+        losses["student"].float().mean().backward() if not double else losses["student"].mean().backward()
     grads = [p.grad.double().flatten() for p in module.trained["student"].parameters() if p.grad is not None]
     return torch.cat(grads)
 
 
-def shares(training: Training, place: float, batch: int, batches: int) -> dict[str, tuple[float, float]]:
+@contextmanager
+def tf32(used: bool) -> Generator[None]:
+    """Whether a GPU multiplies float32 matrices, and convolves, in TF32."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if used else "highest")
+    torch.backends.cudnn.allow_tf32 = used
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
+
+
+def shares(
+    training: Training, place: float, batch: int, batches: int, kinds: Sequence[str] = KINDS
+) -> dict[str, tuple[float, float]]:
     """{precision: rounding over gradient, of a batch and of the mean of all}."""
     first = int(place * (training.settings.steps - batches))
     exact = [gradient(training, first + i, "float64", batch) for i in range(batches)]
     found = {}
-    for precision in ("bf16", "fp32"):
+    for precision in kinds:
         apart = [gradient(training, first + i, precision, batch) - exact[i] for i in range(batches)]
         one = median(float(a.norm() / e.norm()) for a, e in zip(apart, exact, strict=True))
         found[precision] = one, float(sum(apart).norm() / sum(exact).norm())

@@ -15,13 +15,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 from bounds import Bounds
 from memory import peak_bytes
+from plain_style import by_generic_jvp
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -36,7 +37,7 @@ from fewstep.networks.dual import jvp
 from fewstep.networks.magnitude import Forced
 from fewstep.networks.released import from_published
 from fewstep.objectives import Batch, Networks, Progress, build_objective
-from fewstep.preconditioning import build_preconditioner, total_derivative
+from fewstep.preconditioning import build_preconditioner
 from fewstep.support.memory import keep_freed_memory
 from fewstep.training.ema import Average
 from fewstep.training.hyperparameters import TrainingSettings
@@ -178,23 +179,6 @@ def dual_costs(rounds: int, spec: dict, shape: tuple, size: int) -> dict[str, fl
     timed = {"forward": forward, "tracked": lambda: network(*primals)}
     timed |= {"dual": lambda: jvp(network, primals, tangents), "torch.func.jvp": generic}
     return medians(rounds, timed, "forward")
-
-
-@contextmanager
-def by_generic_jvp():
-    """Derivatives along trajectories by torch.func.jvp, beside the forward pass with its graph."""
-    dual = total_derivative.jvp
-
-    def generic(function, primals, tangents):
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-            _, tangent = torch.func.jvp(function, primals, tangents)
-        return function(*primals), tangent
-
-    total_derivative.jvp = generic
-    try:
-        yield
-    finally:
-        total_derivative.jvp = dual
 
 
 def peak(network: tuple, generic: bool) -> int:
