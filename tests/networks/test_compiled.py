@@ -51,9 +51,12 @@ def numbers(network, pass_) -> list[torch.Tensor]:
     return [tensor for tensor in (*given, *gradients) if tensor is not None]
 
 
+CHECKED = pytest.mark.check
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("pass_", [plain_pass, dual_pass])
-@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.check)])
+@pytest.mark.parametrize("pass_", [pytest.param(plain_pass, marks=CHECKED), dual_pass])
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=CHECKED)])
 def test_a_compiled_pass_is_the_plain_one(pass_, backend, network, monkeypatch):
     monkeypatch.setattr(compiled, "BACKEND", backend)
     plain = copy.deepcopy(network)
