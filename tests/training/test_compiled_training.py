@@ -1,5 +1,9 @@
 """A compiled training by the real compiler: the plain one to rounding, itself to the bit, also when it is taken up."""
 
+import pickle
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -13,6 +17,26 @@ pytestmark = pytest.mark.check
 NETWORK = {"name": "mlp", "channels": 16, "num_blocks": 1, "dropout": 0.1}
 NUMBERS = {"images": 64, "batch_size": 16, "optimizer": "radam"}
 OBJECTIVE = {"name": "continuous_consistency", "from_data": True, "warmup": 0.5}
+
+
+PROCESS = """
+import pickle, sys
+from pathlib import Path
+
+from torch import distributed
+
+from fewstep.networks import compiled
+from fewstep.training import loop
+from fewstep.training.loop import Training, Worker
+
+folder, rank = Path(sys.argv[1]), int(sys.argv[2])
+compiled.BACKEND, loop.compiler_works = "eager", bool  # graphs are made, and run as they are
+distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+training = Training(pickle.loads((folder / "job").read_bytes()), folder / "run", Worker(rank, 2, compiled=True))
+for _ in range(2):
+    training.make_step()
+    print(training.report()["grad_norm"])
+"""
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +83,15 @@ def test_without_a_compiler_a_training_goes_on_and_says_so(job, tmp_path, monkey
     (said,) = [record.message for record in caplog.records if "not compiled" in record.message]
     assert "costs speed and nothing else" in said
     compiler_works.cache_clear()
+
+
+def test_two_workers_that_compile_train_as_one_that_does_not(job, tmp_path):
+    (tmp_path / "job").write_bytes(pickle.dumps(job))
+    command = [sys.executable, "-c", PROCESS, str(tmp_path)]
+    processes = [subprocess.Popen([*command, str(rank)], stdout=subprocess.PIPE, text=True) for rank in range(2)]
+    found = [[float(line) for line in process.communicate(timeout=300)[0].split()] for process in processes]
+    training, expected = Training(job, tmp_path / "alone"), []
+    for _ in range(2):
+        training.make_step()
+        expected.append(training.report()["grad_norm"])
+    assert found == [pytest.approx(expected, rel=1e-5)] * 2

@@ -146,6 +146,13 @@ class Training:
                 compile_passes(function.network)
         return networks
 
+    def _ready(self, networks: Networks) -> Networks:
+        """The same networks, whose passes are compiled from here on, if that is asked for."""
+        for function in (networks.student, networks.target, networks.teacher) if self.compiled else ():
+            if function is not None and not function.network.is_compiled:
+                compile_passes(function.network)
+        return networks
+
     def _new_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         trained = self.step_module.trained.items()
         return {name: build_optimizer(module, self.settings_of[name]) for name, module in trained}
