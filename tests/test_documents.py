@@ -42,6 +42,8 @@ EXTRA = {} if find_spec("gradio") else {DEMO: "the packages of the extra 'demo' 
 STAND_INS = {
     "images=150000": "images=64",
     "images=70000": "images=64",
+    "images=20000": "images=64",
+    "images=10000": "images=64",
     "/where/they/are": "../photographs",
     "/some/folder": "../remote",
     "edm_imagenet64_ema.pt": "edm_imagenet64_ema.pt --config options.json",

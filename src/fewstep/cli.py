@@ -80,6 +80,7 @@ cli.add_command(refusing(run))
 
 MODULES = {
     "plan": "plan",
+    "config": "config",
     "sample": "sample",
     "edit": "edit",
     "evaluate": "evaluation",
