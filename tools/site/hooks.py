@@ -33,6 +33,7 @@ ORIGINS = {page: file for file, page in OUTSIDE.items()}
 GENERATED = {"reference/commands.md": commands_page, "reference/parameters.md": parameters_page}
 ALONE = ("index.md", "tutorial.md")  # in their tabs
 LINK = re.compile(r"^```.*?^```|`[^`]*`|(?<=\]\()[^)\s]+(?=\))", re.DOTALL | re.MULTILINE)
+LINKED_BADGE = re.compile(r"\[!\[([^\]]*)\]\(https?://[^)]*\)\]")  # its words are linked in its place
 FOREIGN_PICTURE = re.compile(r"!\[[^\]]*\]\(https?://[^)]*\) ?")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[([](.*?)\\[)\]]</\1>', re.DOTALL)
 
@@ -45,7 +46,8 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
             text, pictures = notebook_page(name, text)
             for place, picture in pictures.items():
                 files.append(File.generated(config, place, content=picture))
-        files.append(File.generated(config, page, content=FOREIGN_PICTURE.sub("", text)))
+        text = FOREIGN_PICTURE.sub("", LINKED_BADGE.sub(r"[\1]", text))
+        files.append(File.generated(config, page, content=text))
     for page, write in GENERATED.items():
         files.append(File.generated(config, page, content=write()))
     return files

@@ -4,12 +4,16 @@ import json
 from base64 import b64decode
 from pathlib import PurePosixPath
 
+COLAB = "colab-install"  # the cell of tools/colab.py, which does nothing elsewhere
+
 
 def notebook_page(name: str, text: str) -> tuple[str, dict[str, bytes]]:
     """The Markdown of a notebook, and {place on the site: PNG}. name: its place in the repository; text: its JSON."""
     file = PurePosixPath(name)
     pictures: dict[str, bytes] = {}
-    title, *parts = [part for cell in json.loads(text)["cells"] for part in _parts(cell, file.stem, pictures)]
+    title, *parts = [
+        part for cell in json.loads(text)["cells"] if cell["id"] != COLAB for part in _parts(cell, file.stem, pictures)
+    ]
     download = f"*This page is a notebook: [{file.name}]({file.name}).*"
     head, _, rest = title.partition("\n")
     return "\n\n".join([head, download, rest, *parts]), {f"notebooks/{place}": png for place, png in pictures.items()}
