@@ -8,16 +8,10 @@ import click
 
 from fewstep.cli import main
 
-HEAD = """# Commands
-
-What `fewstep COMMAND --help` prints. `kedro run` runs pipelines: [what a run does](../pipelines.md).
-[Parameters](parameters.md) lists what `--params` takes.
-"""
-
 
 def commands_page() -> str:
-    """The page in Markdown."""
-    return "\n".join([HEAD, *_section(main, ("fewstep",))])
+    """What follows the head of docs/reference/commands.md."""
+    return "\n".join(_section(main, ("fewstep",)))
 
 
 def _section(command: click.Command, path: tuple[str, ...]) -> Iterator[str]:

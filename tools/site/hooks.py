@@ -30,7 +30,8 @@ OUTSIDE = {  # {file of the repository: page of the site}
 }
 OUTSIDE |= {f"notebooks/{file.name}": f"notebooks/{file.stem}.md" for file in PROJECT.glob("notebooks/*.ipynb")}
 ORIGINS = {page: file for file, page in OUTSIDE.items()}
-GENERATED = {"reference/commands.md": commands_page, "reference/parameters.md": parameters_page}
+GENERATED = {"commands": commands_page, "parameters": parameters_page}
+PLACE = re.compile(r"<!-- generated: (\w+) -->.*?<!-- end -->", re.DOTALL)
 ALONE = ("index.md", "tutorial.md")  # in their tabs
 LINK = re.compile(r"^```.*?^```|`[^`]*`|(?<=\]\()[^)\s]+(?=\))", re.DOTALL | re.MULTILINE)
 LINKED_BADGE = re.compile(r"\[!\[([^\]]*)\]\(https?://[^)]*\)\]")  # its words are linked in its place
@@ -48,13 +49,12 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
                 files.append(File.generated(config, place, content=picture))
         text = FOREIGN_PICTURE.sub("", LINKED_BADGE.sub(r"[\1]", text))
         files.append(File.generated(config, page, content=text))
-    for page, write in GENERATED.items():
-        files.append(File.generated(config, page, content=write()))
     return files
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn links between files of the repository into links of the site."""
+    """Put in what is generated, and turn links between files of the repository into links of the site."""
+    markdown = PLACE.sub(lambda found: GENERATED[found[1]](), markdown)
     here = page.file.src_uri
     if here in ALONE:
         page.meta["hide"] = ["navigation"]

@@ -1,4 +1,4 @@
-"""Every parameter as a page: what its values may be, its default, the value in conf/base, and what it means."""
+"""Every parameter in tables: what its values may be, its default, the value in conf/base, and what it means."""
 
 from itertools import groupby
 from pathlib import Path
@@ -9,14 +9,6 @@ import yaml
 from fewstep.config.description import REQUIRED, Chapter, Setting, chapters
 
 BASE = Path(__file__).parents[2] / "conf" / "base" / "parameters"
-HEAD = """# Parameters
-
-Every parameter that the files in `conf/` and `--params` take. [Configuration](../configuration.md) says how they are
-merged, and `fewstep config` prints the parameters of a run with the file and line that each one comes from.
-
-The default holds if no file sets the parameter. If `conf/base`, which has the settings for digits, sets another value,
-that value is below the default. A recipe sets its own values, in its file in `conf/base/parameters/recipes/`.
-"""
 GROUPS = {  # {chapters whose title begins so: (title of the group, what is said of all of them)}
     "Source": ("Data sources", "`data.source.name` chooses one: [your own data](../data.md)."),
     "Network": (
@@ -40,9 +32,9 @@ GROUPS = {  # {chapters whose title begins so: (title of the group, what is said
 
 
 def parameters_page() -> str:
-    """The page in Markdown."""
+    """What follows the head of docs/reference/parameters.md."""
     given = _base()
-    parts = [HEAD]
+    parts: list[str] = []
     for kind, found in groupby(chapters(), lambda chapter: chapter.title.split()[0]):
         group = list(found)
         if kind not in GROUPS:
