@@ -28,10 +28,10 @@ def _section(command: click.Command, path: tuple[str, ...]) -> Iterator[str]:
     yield f"{'#' * len(path)} {' '.join(path)}\n"
     yield f"```text\n{command.get_usage(context).removeprefix('Usage: ')}\n```\n"
     yield _words(command.help or "")
-    records = [record for option in command.params if (record := option.get_help_record(context))]
+    records = [record for option in command.params if (record := option.get_help_record(context)) and record[1]]
     if records:
         yield "\n| option | |\n|--|--|"
-        yield from (f"| `{_cell(name)}` | {_cell(words)} |" for name, words in records)
+        yield from (f"| `{_cell(name)}` | {_cell(words).replace('[', chr(92) + '[')} |" for name, words in records)
     yield ""
 
 
@@ -46,4 +46,4 @@ def _words(help_text: str) -> str:
 
 def _cell(text: str) -> str:
     """Text for a cell of a table."""
-    return re.sub(r"\s+", " ", text).replace("|", "\\|").replace("<", "&lt;").replace("[", "\\[")
+    return re.sub(r"\s+", " ", text).replace("|", "\\|").replace("<", "&lt;")
