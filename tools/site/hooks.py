@@ -86,7 +86,9 @@ def _uri(name: str, config: MkDocsConfig, files: Files) -> str:
 
 def on_page_content(html: str, **_: object) -> str:
     """Draw formulas as MathML, which browsers show without a script."""
-    return FORMULA.sub(lambda found: convert(_unescaped(found[2]), "block" if found[1] == "div" else "inline"), html)
+    return FORMULA.sub(
+        lambda found: convert(_unescaped(found[2]), display="block" if found[1] == "div" else "inline"), html
+    )
 
 
 def _unescaped(html: str) -> str:
