@@ -26,9 +26,9 @@ def test_every_comment_has_a_parameter():
 @pytest.mark.parametrize(
     "title, name, kind, allowed",
     [
-        ("Training", "batch_size", "whole number", "above 0 and at most 1,048,576"),
-        ("Training", "optimizer", "text", "adam, adamw, radam"),
-        ("Training", "betas", "list of numbers", "at least 0 and below 1 each"),
+        ("student.training", "batch_size", "whole number", "above 0 and at most 1,048,576"),
+        ("student.training", "optimizer", "text", "adam, adamw, radam"),
+        ("student.training", "betas", "list of numbers", "at least 0 and below 1 each"),
         ("Method consistency_training", "start_levels", "whole number", "between 2 and end_levels"),
         ("Network unet", "dropout", "number", "at least 0 and below 1"),
         ("Task stroke", "last", "number", "above 0.002"),

@@ -20,8 +20,8 @@ GROUPS = {  # {chapters whose title begins so: (title of the group, what is said
         "`student` is the chosen recipe, `teacher` has the same parameters, and `recipes` has all recipes by name: "
         "`student.seed`, `teacher.seed`, `recipes.ect.seed`.",
     ),
-    "Noise": ("Noise", "The ends of the noise are set once for a recipe, under `noise`."),
-    "Training": (
+    "student.noise": ("Noise", "The ends of the noise are set once for a recipe, under `noise`."),
+    "student.training": (
         "Training",
         "Under `student.training` and `teacher.training`. Lengths are in images seen, so they mean the same at every "
         "batch size.",
@@ -35,7 +35,7 @@ def parameters_page() -> str:
     """What follows the head of docs/reference/parameters.md."""
     given = _base()
     parts: list[str] = []
-    for kind, found in groupby(chapters(), lambda chapter: chapter.title.split()[0]):
+    for kind, found in groupby(chapters(), _kind):
         group = list(found)
         if kind not in GROUPS:
             parts += [_chapter(each, f"## {each.title}", given) for each in group]
@@ -45,6 +45,10 @@ def parameters_page() -> str:
         single = len(group) == 1
         parts += [_chapter(each, "" if single else f"### {each.title.split()[1]}", given) for each in group]
     return "\n".join(parts)
+
+
+def _kind(chapter: Chapter) -> str:
+    return chapter.title.split()[0]
 
 
 def _base() -> dict[tuple[str, ...], Any]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, cast, get_type_hints
+from typing import Any, get_type_hints
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -24,8 +24,7 @@ from fewstep.networks import NETWORKS, check_arguments
 from fewstep.objectives import objective_class, objective_names
 from fewstep.support.errors import InvalidInput, UserError
 from fewstep.support.validation import error_of
-from fewstep.training.hyperparameters import TrainingSettings
-from fewstep.training.recipe import NoiseRange, Recipe
+from fewstep.training.recipe import Recipe
 
 HUGE = 10**30  # beyond every range
 REQUIRED = object()  # in place of a default
@@ -65,28 +64,22 @@ class Chapter:
 def chapters() -> list[Chapter]:
     """All parameters."""
     return [
-        describe("General", "", Parameters),
-        *_sections(Parameters),
+        *_with_sections("General", "", Parameters),
         *(describe(f"Source {name}", "data.source", kind) for name, kind in SOURCES.items()),
         *(describe(f"Network {name}", "network", kind.Settings) for name, kind in NETWORKS.items()),
-        describe("Recipe", "student", Recipe),
-        describe("Noise", "student.noise", NoiseRange),
-        describe("Training", "student.training", TrainingSettings),
+        *_with_sections("Recipe", "student", Recipe),
         *(describe(f"Method {name}", "student.objective", objective_class(name)) for name in objective_names()),
         *(describe(f"Task {name}", f"editing.tasks.{name}", kind) for name, kind in TASKS.items()),
     ]
 
 
-def _sections(section: type[BaseModel], above: str = "") -> Iterator[Chapter]:
-    """The sections of a section, and theirs."""
-    for name, field in section.model_fields.items():
-        kind = field.annotation
-        if name in DESCRIBED_APART or not _is_section(kind):
-            continue
-        place = f"{above}{name}"
-        yield describe(place, place, cast(type, kind))
-        if issubclass(cast(type, kind), BaseModel):
-            yield from _sections(cast(type[BaseModel], kind), f"{place}.")
+def _with_sections(title: str, place: str, kind: Any) -> Iterator[Chapter]:
+    """A class, and the sections that its fields are, with theirs."""
+    yield describe(title, place, kind)
+    for name, hint in _hints(kind).items():
+        if _is_section(hint) and name not in DESCRIBED_APART:
+            below = f"{place}.{name}".lstrip(".")
+            yield from _with_sections(below, below, hint)
 
 
 def describe(title: str, place: str, kind: type) -> Chapter:
@@ -103,24 +96,23 @@ def describe(title: str, place: str, kind: type) -> Chapter:
     return Chapter(title, place, about, tuple(settings))
 
 
+def _hints(kind: Any) -> dict[str, Any]:
+    """{field: its type}."""
+    if issubclass(kind, BaseModel):
+        return {name: field.annotation for name, field in kind.model_fields.items()}
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind)}
+
+
 def _defaults(kind: Any) -> dict[str, Any]:
     """{field that is no section: its default}."""
     if issubclass(kind, BaseModel):
-        known = {
-            name: (field.annotation, REQUIRED if field.is_required() else field.get_default(call_default_factory=True))
-            for name, field in kind.model_fields.items()
-        }
+        known = {n: field.get_default(call_default_factory=True) for n, field in kind.model_fields.items()}
+        known |= {name: REQUIRED for name, field in kind.model_fields.items() if field.is_required()}
     else:
-        hints = get_type_hints(kind)
-        known = {
-            f.name: (hints[f.name], f.default_factory() if f.default_factory is not MISSING else f.default)
-            for f in fields(kind)
-        }
-    return {
-        name: REQUIRED if default is MISSING else default
-        for name, (hint, default) in known.items()
-        if not _is_section(hint)
-    }
+        known = {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(kind)}
+    sections = {name for name, hint in _hints(kind).items() if _is_section(hint)}
+    return {n: REQUIRED if default is MISSING else default for n, default in known.items() if n not in sections}
 
 
 def _is_section(kind: Any) -> bool:
@@ -128,11 +120,12 @@ def _is_section(kind: Any) -> bool:
 
 
 def _schema(hint: Any, default: Any) -> dict[str, Any]:
-    """The JSON schema of a type; of the default's where the type is one that only code can give."""
+    """The JSON schema of a type; of the type of the default if files cannot say all that code can."""
     try:
-        return TypeAdapter(hint).json_schema()
+        found = TypeAdapter(hint).json_schema()
     except PydanticSchemaGenerationError:
-        return TypeAdapter(type(default)).json_schema()
+        found = {} if default is None else TypeAdapter(type(default)).json_schema()
+    return {} if "$defs" in found else found
 
 
 def _words(schema: Mapping[str, Any]) -> str:

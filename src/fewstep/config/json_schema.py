@@ -15,37 +15,34 @@ LIMITS = {
     rf"below {NUMBER}": ("exclusiveMaximum",),
     rf"between {NUMBER} and {NUMBER}": ("minimum", "maximum"),
 }
-NAME = {"type": "string"}
+RECIPE = {"$ref": "#/$defs/recipe"}
 
 
 def json_schema() -> dict[str, Any]:
     """The schema of a file of parameters. Every section may leave out any of its parameters, or have null for one."""
     known = chapters()
-    by_place = {chapter.place: chapter for chapter in known if " " not in chapter.title}
-    root = _section(_of(known, ""))
-    for place, chapter in by_place.items():
-        _put(root, place, _section([chapter]))
-    _put(root, "data.source", _section(_of(known, "data.source"), ("name", _named(known, "Source"))))
     network = _section(_of(known, "network"), ("name", _named(known, "Network")))
-    _put(root, "network", network)
-    tasks = {chapter.title.split()[1]: _section([chapter]) for chapter in known if chapter.title.startswith("Task ")}
-    _put(root, "editing.tasks", {"type": "object", "properties": tasks, "additionalProperties": False})
-    _put(root, "recipes", {"type": "object", "additionalProperties": {"$ref": "#/$defs/recipe"}})
-    for place in ("teacher", "student"):
-        _put(root, place, {"$ref": "#/$defs/recipe"})
+    tasks = {
+        chapter.place.split(".")[-1]: _section([chapter]) for chapter in known if chapter.title.startswith("Task ")
+    }
+    sections = {"student": _section(_of(known, "student"))}
+    sections |= {chapter.place: _section([chapter]) for chapter in known if chapter.title == chapter.place}
+    sections |= {
+        "network": network,
+        "data.source": _section(_of(known, "data.source"), ("name", _named(known, "Source"))),
+        "editing.tasks": {"type": "object", "properties": tasks, "additionalProperties": False},
+        "student.network": network,
+        "student.objective": _section(_of(known, "student.objective"), ("name", _named(known, "Method"))),
+        "student.preconditioning": {"type": "object", "properties": {"name": {"enum": sorted(PRECONDITIONERS)}}},
+    }
+    root = _section(_of(known, ""))
+    for place, section in sections.items():
+        _put(root, place, section)
+    recipe = _or_null(root["properties"].pop("student"))
+    root["properties"] |= dict.fromkeys(("student", "teacher"), RECIPE)
+    root["properties"]["recipes"] = {"type": "object", "additionalProperties": RECIPE}
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Parameters of Fewstep"}
-    return {**head, **_or_null(root), "$defs": {"recipe": _or_null(_recipe(known, network))}}
-
-
-def _recipe(known: list[Chapter], network: dict[str, Any]) -> dict[str, Any]:
-    """What a file may say of a recipe."""
-    recipe = _section(_of(known, "student"))
-    objective = _section(_of(known, "student.objective"), ("name", _named(known, "Method")))
-    wrapper = {"type": "object", "properties": {"name": {"enum": sorted(PRECONDITIONERS)}}}
-    parts = {"objective": objective, "preconditioning": wrapper, "network": network}
-    parts |= {name: _section(_of(known, f"student.{name}")) for name in ("noise", "training")}
-    recipe["properties"] |= parts
-    return recipe
+    return {**head, **_or_null(root), "$defs": {"recipe": recipe}}
 
 
 def _of(known: list[Chapter], place: str) -> list[Chapter]:
@@ -79,13 +76,10 @@ def _property(setting: Setting) -> dict[str, Any]:
 
 
 def _put(root: dict[str, Any], place: str, section: dict[str, Any]) -> None:
-    """Set a section at a place such as "promotion.rules"; what is described there already stays beside it."""
+    """Set a section at a place such as "promotion.rules", whose upper sections are there."""
     *above, name = place.split(".")
     for part in above:
         root = root["properties"][part]
-    present = root["properties"].get(name, {})
-    if "properties" in present and "properties" in section:
-        section = {**section, "properties": {**present["properties"], **section["properties"]}}
     root["properties"][name] = section
 
 
