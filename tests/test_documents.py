@@ -73,7 +73,7 @@ IDENTITY = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for wh
 END = "-- ended --"
 
 exchange = run_path(str(PROJECT / "tests" / "exchange" / "conftest.py"))
-reference, nvidia, network_pickle = (exchange[name] for name in ("reference", "nvidia", "network_pickle"))
+nvidia, network_pickle = (exchange[name] for name in ("nvidia", "network_pickle"))
 
 
 def blocks() -> list[list[str]]:
