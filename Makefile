@@ -8,7 +8,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 INSTALL := $(PIP) --require-hashes --requirement
 LOCKED := requirements.lock requirements-cuda.lock
 
-.PHONY: run test test-fast check dvc ui lock audit sbom
+.PHONY: run test test-fast check dvc docs ui lock audit sbom
 
 export DO_NOT_TRACK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
@@ -27,6 +27,10 @@ check: .venv/extras
 
 dvc: .venv/ready
 	$(BIN)/python -m fewstep.pipelines.dvc_stages
+
+docs: .venv/extras
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "build/site/index.html"
 
 ui: .venv/ready
 	@echo "Runs are under Experiments, once 'Model training' is chosen at the top left."

@@ -24,7 +24,7 @@ ENTRY = re.compile(rf"^([\w.-]+)==([\w.!+]+)(?: ; ([^\\\n]+))?(?: \\\n    {HASH}
 PERMISSIVE = {
     *("0BSD", "BSD", "BSD License", "3-Clause BSD License", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0"),
     *("Apache 2.0", "Apache License 2.0", "Apache Software License", "Apache Software License (Apache 2.0)"),
-    *("Apache-2.0", "Apache-2.0 WITH LLVM-exception", "CNRI-Python", "ISC License (ISCL)", "MIT", "MIT License"),
+    *("Apache-2.0", "Apache-2.0 WITH LLVM-exception", "CNRI-Python", "ISC", "ISC License (ISCL)", "MIT", "MIT License"),
     *("MIT-0", "MIT-CMU", "MPL-2.0", "Mozilla Public License 2.0 (MPL 2.0)", "PSF-2.0", "Zlib", "Zope Public License"),
     "Python Software Foundation License",
 }

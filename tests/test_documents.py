@@ -42,6 +42,8 @@ EXTRA = {} if find_spec("gradio") else {DEMO: "the packages of the extra 'demo' 
 STAND_INS = {
     "images=150000": "images=64",
     "images=70000": "images=64",
+    "images=20000": "images=64",
+    "images=10000": "images=64",
     "/where/they/are": "../photographs",
     "/some/folder": "../remote",
     "edm_imagenet64_ema.pt": "edm_imagenet64_ema.pt --config options.json",
@@ -71,7 +73,7 @@ IDENTITY = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for wh
 END = "-- ended --"
 
 exchange = run_path(str(PROJECT / "tests" / "exchange" / "conftest.py"))
-reference, nvidia, network_pickle = (exchange[name] for name in ("reference", "nvidia", "network_pickle"))
+nvidia, network_pickle = (exchange[name] for name in ("nvidia", "network_pickle"))
 
 
 def blocks() -> list[list[str]]:

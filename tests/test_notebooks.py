@@ -5,10 +5,12 @@
 
 import shutil
 from pathlib import Path
+from runpy import run_path
 
 import matplotlib.font_manager  # noqa: F401  its cache is built here, and not said in a cell
 import nbformat
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
@@ -33,6 +35,38 @@ def outputs(notebook) -> list:
 def test_it_is_kept_with_its_pictures(notebook):
     assert outputs(nbformat.read(notebook, as_version=4))
     assert notebook.stat().st_size < MOST
+
+
+@pytest.fixture(scope="module")
+def for_colab(tmp_path_factory):
+    """The notebooks after tools/colab.py, twice: for one repository and then for another."""
+    folder = Path(shutil.copytree(NOTEBOOKS[0].parent, tmp_path_factory.mktemp("colab") / "notebooks"))
+    main = run_path(str(NOTEBOOKS[0].parents[1] / "tools" / "colab.py"))["main"]
+    main("someone/else", folder)
+    main("owner/name", folder)
+    return folder
+
+
+@by_name
+def test_it_opens_in_colab_and_is_else_the_same(notebook, for_colab):
+    made, kept = (nbformat.read(folder / notebook.name, as_version=4) for folder in (for_colab, notebook.parent))
+    nbformat.validate(made)
+    assert f"/owner/name/blob/main/notebooks/{notebook.name})" in made.cells[1].source
+    assert "someone" not in str(made)
+    assert [c.source for c in made.cells if not c.id.startswith("colab")] == [
+        c.source for c in kept.cells if not c.id.startswith("colab")
+    ]
+    outputs(made)
+
+
+@by_name
+def test_what_installs_it_in_colab_does_nothing_elsewhere(notebook, for_colab, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cell = nbformat.read(for_colab / notebook.name, as_version=4).cells[2]
+    code = TransformerManager().transform_cell(cell.source)
+    called = []
+    exec(code, {"get_ipython": lambda: called.append("ipython")})
+    assert not called and not any(tmp_path.iterdir()) and "git clone" in code
 
 
 @pytest.fixture(scope="module")

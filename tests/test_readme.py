@@ -49,6 +49,7 @@ MADE = {
     ".venv/ready",
     ".venv/extras",
     "dist/sbom.json",
+    "build/site",
     "data/01_raw/images",
     "data/06_models/digits/cd",
     "data/08_reporting/digits/cd/metrics.json",

@@ -3,7 +3,7 @@
 requirements.lock         what the project and its tests need on Linux, macOS and Windows
 requirements-cpu.lock     PyTorch without CUDA: its builds for Linux and Windows that PyTorch's own index has
 requirements-cuda.lock    the CUDA libraries that PyTorch's build for Linux on PyPI needs besides
-requirements-extras.lock  what the extras and `make check` need besides
+requirements-extras.lock  what the extras, `make check` and `make docs` need besides
 
     python tools/lock.py              # after a change of pyproject.toml; other packages keep their versions
     python tools/lock.py --upgrade    # every package at the newest version that fits
@@ -70,8 +70,8 @@ def main(upgrade: bool) -> None:
     cuda = [entry for entry in needed if name(entry).startswith(CUDA_LIBRARIES)]
     LOCK.write_text(HEAD + "".join(entry for entry in needed if entry not in cuda))
     CUDA.write_text(HEAD + "".join(cuda))
-    extras = ["--extra=test", "--extra=export", "--extra=demo", "--group=check", f"--constraint={LOCK.name}"]
-    more = compiled(known, "pyproject.toml", *extras)
+    groups = ("--extra=test", "--extra=export", "--extra=demo", "--group=check", "--group=docs")
+    more = compiled(known, "pyproject.toml", *groups, f"--constraint={LOCK.name}")
     EXTRAS.write_text(HEAD + "".join(entry for entry in more if name(entry) not in set(map(name, needed))))
 
 

@@ -81,6 +81,7 @@ cli.add_command(refusing(run))
 MODULES = {
     "plan": "plan",
     "profile": "profile",
+    "config": "config",
     "sample": "sample",
     "edit": "edit",
     "evaluate": "evaluation",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fewstep.config.yaml_files import check_file, line_of
+from fewstep.config.yaml_files import check_file, lines_of
 from fewstep.support.errors import InvalidInput
 
 WRONG = {
@@ -42,5 +42,11 @@ def test_a_valid_file_passes(text, tmp_path):
 
 
 def test_a_value_has_its_line(tmp_path):
-    (file := tmp_path / "parameters.yml").write_text("a: 1\nb:\n  c:\n    d: 2\n")
-    assert (line_of(file, ["b", "c", "d"]), line_of(file, ["b", "x"]), line_of(file, ["a", "b"])) == (4, None, None)
+    (file := tmp_path / "parameters.yml").write_text(
+        "a: &x {d: 1}\nb:\n  c:\n    <<: *x\n    e: 2\n  d: {<<: *x, d: 3}\n"
+    )
+    lines = lines_of(file)
+    assert lines["b", "c", "e"] == 5 and lines["b", "c", "d"] == 1 and lines["b", "d", "d"] == 6
+    assert ("b", "x") not in lines and ("a", "d", "e") not in lines
+    file.write_text("")
+    assert lines_of(file) == {}

@@ -15,14 +15,14 @@ from fewstep.support.errors import InvalidInput
 @MODEL
 @ENV
 @DATASET
-@click.option("--teacher", default=None, help="Beside it; by default the one that its version names.")
+@click.option("--teacher", default=None, help="The teacher beside it; by default the one that its version names.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=7860, show_default=True)
 def demo(model: str | None, env: str | None, dataset: str | None, teacher: str | None, host: str, port: int) -> None:
     """Open a page to play with a student: seeds, network evaluations, labels, inpainting, strokes, interpolation.
 
-    The student is beside its teacher. A model that is named by an alias follows it: after a promotion the page shows
-    the new champion.
+    The student is shown beside its teacher. A model that is named by an alias follows it: after a promotion the page
+    shows the new champion.
 
     \b
         fewstep demo --model models:/fewstep-digits@champion

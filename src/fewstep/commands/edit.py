@@ -24,19 +24,21 @@ if TYPE_CHECKING:
 @MODEL
 @ENV
 @DATASET
-@click.option("--image", "images", multiple=True, help="A picture or a folder of them; may be given again.")
+@click.option("--image", "images", multiple=True, help="A picture or a folder of pictures; can be repeated.")
 @nfe_option("Network evaluations per image.", default=4, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--label", default=None, help="A class by its name or number, of a model that was trained with labels.")
-@click.option("--degrade", is_flag=True, help="The images are whole: take from them what the task makes, and measure.")
+@click.option(
+    "--degrade", is_flag=True, help="Remove from complete images what the task restores, and measure the result."
+)
 @click.option("--mask", default=None, help="inpaint: a picture whose white is missing, or center, left, ...")
-@click.option("--factor", default=None, type=int, help="superresolve: pixels of a patch's side.")
-@click.option("--level", default=None, type=float, help="denoise: that of the noise, in model values.")
-@click.option("--first", default=None, type=float, help="stroke: its first level.")
-@click.option("--last", default=None, type=float, help="stroke: the level of its last step.")
-@click.option("--frames", default=None, type=int, help="interpolate: how many, both ends among them.")
+@click.option("--factor", default=None, type=int, help="superresolve: the side of a patch, in pixels.")
+@click.option("--level", default=None, type=float, help="denoise: the level of the noise, in model values.")
+@click.option("--first", default=None, type=float, help="stroke: the first level.")
+@click.option("--last", default=None, type=float, help="stroke: the level of the last step.")
+@click.option("--frames", default=None, type=int, help="interpolate: the number of frames, including both ends.")
 @click.option("--to", default=None, type=int, help="interpolate: the seed at the other end.  [default: seed + 1]")
-@click.option("--teacher", default=None, help="interpolate between two images: what carries them to noise.")
+@click.option("--teacher", default=None, help="interpolate two images: the model whose ODE turns them into noise.")
 def edit(
     task: str,
     output: str,
@@ -54,7 +56,8 @@ def edit(
 ) -> None:
     """Edit images by a student: inpaint, colorize, superresolve, stroke, denoise or interpolate.
 
-    The folder OUTPUT gets the edited images and sheet.png, before and after. interpolate has two seeds, or two images.
+    The folder OUTPUT gets the edited images, and sheet.png with each image before and after. interpolate takes two
+    seeds or two images.
 
     \b
         fewstep edit inpaint --image a.png --mask m.png --model models:/fewstep-digits@champion

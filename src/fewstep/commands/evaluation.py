@@ -25,25 +25,30 @@ if TYPE_CHECKING:
 @click.argument("source")
 @ENV
 @DATASET
-@nfe_option("Network evaluations of a model; may be given again.  [default: 1]", multiple=True)
-@click.option("--sampler", default=None, help="By default the model's own; a teacher has several.")
+@nfe_option("Network evaluations of a model; can be repeated.  [default: 1]", multiple=True)
+@click.option("--sampler", default=None, help="By default the model's usual one; a teacher has several.")
 @click.option(
     "--count",
     default=None,
     type=click.IntRange(1),
-    help="Samples of each seed.  [default: that of --beside, or evaluation.count]",
+    help="Samples for each seed.  [default: the count of --beside, or evaluation.count]",
 )
 @click.option(
     "--seed",
     "seeds",
     multiple=True,
     type=click.IntRange(0, 2**32 - 1),
-    help="May be given again.  [default: those of --beside, or evaluation.full_seeds]",
+    help="Can be repeated.  [default: the seeds of --beside, or evaluation.full_seeds]",
 )
 @click.option(
-    "--beside", multiple=True, type=click.Path(path_type=Path, exists=True, dir_okay=False), help="scores.json."
+    "--beside",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A scores.json to compare with; can be repeated.",
 )
-@click.option("--output", default=None, type=click.Path(path_type=Path, dir_okay=False), help="Keep scores.json here.")
+@click.option(
+    "--output", default=None, type=click.Path(path_type=Path, dir_okay=False), help="Write the scores to this file."
+)
 def evaluate(
     source: str,
     env: str | None,

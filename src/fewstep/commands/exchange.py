@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--config", type=click.Path(path_type=Path), help="JSON: options of a network that OpenAI did not release."
 )
-@click.option("--replace", "overwrite", is_flag=True, help="Take the place of a model that is there.")
+@click.option("--replace", "overwrite", is_flag=True, help="Replace a model that is there.")
 def import_model(
     file: Path,
     origin: str,

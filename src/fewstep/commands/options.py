@@ -11,12 +11,12 @@ from fewstep.config.yaml_files import check_file
 from fewstep.pipelines.params_text import read_params
 from fewstep.support.errors import InvalidInput
 
-ENV = click.option("--env", default=None, help="The configuration, as for kedro run.")
-DATASET = click.option("--dataset", default=None, help="The data set, where not that of the configuration.")
+ENV = click.option("--env", default=None, help="The configuration, as in kedro run --env.")
+DATASET = click.option("--dataset", default=None, help="The data set, if it is not the configured one.")
 MODEL = click.option(
     "--model",
     default=None,
-    help="As models:/fewstep-digits@champion, or a finished model's folder.  [default: the project's champion]",
+    help="As models:/fewstep-digits@champion, or the folder of a finished model.  [default: the project's champion]",
 )
 PARAMS = click.Option(
     ["--params"],
@@ -26,7 +26,7 @@ PARAMS = click.Option(
 PARAMS_FILE = click.Option(
     ["--params-file"],
     type=click.Path(path_type=Path, dir_okay=False),
-    help="A YAML file of parameters, laid out as those of conf/. --params has the last word.",
+    help="A YAML file of parameters, with the same layout as the files in conf/. --params overrides it.",
 )
 
 

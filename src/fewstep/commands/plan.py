@@ -36,10 +36,14 @@ ROWS = 256  # of random data, where there are none yet
 @ENV
 @click.option("--steps", default=10, show_default=True, type=click.IntRange(1), help="Steps of the trial.")
 @click.option(
-    "--seconds", default=60.0, show_default=True, type=click.FloatRange(0), help="What the trials take, at most about."
+    "--seconds",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="About how long the trials may take together.",
 )
 def plan(env: str | None, params: str, params_file: Path | None, steps: int, seconds: float) -> None:
-    """Say what a run would do and cost, from a short trial on this machine. Nothing is kept of it.
+    """Print what a run would do and cost, measured by a short trial on this machine. It keeps no files.
 
     \b
         fewstep plan

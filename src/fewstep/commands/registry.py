@@ -22,7 +22,7 @@ REASON = click.option("--reason", default="", help="Kept in the history.")
 
 @click.group()
 def registry() -> None:
-    """Promote a registered model, roll back, list who was champion.
+    """List registered models, promote one, roll back, show the history of champions.
 
     \b
         fewstep registry list
@@ -34,15 +34,15 @@ def registry() -> None:
 @click.command()
 @ENV
 @DATASET
-@click.option("--recipe", default=None, help="One student; without it, every student that has a record.")
+@click.option("--recipe", default=None, help="One student; by default every student that has a record.")
 def sync(env: str | None, dataset: str | None, recipe: str | None) -> None:
     """Make registered versions again from what DVC brought.
 
-    The registry is no file that DVC could restore. What the pipelines `register` and `promote` wrote
-    (registration.json, promotions.json) and the models' folders are enough to make the same version again, with its
-    number where that is free, the levels that it was scored at, and the sheet, plot and report that are here. The last
-    one made is challenger; one that was champion is so where there is none. A version that is there stays as it is;
-    only files of it that are missing or damaged are made again. On a fresh clone:
+    DVC does not restore the registry itself. The files of the pipelines `register` and `promote` (registration.json,
+    promotions.json) and the folders of the models are enough to make each version again, under the same number if it
+    is free, with its levels and the sheet, plot and report that are here. The newest version becomes challenger, and a
+    former champion is champion again if there is none. Versions that are there stay as they are, except that missing
+    or damaged files are made again. On a fresh clone:
 
     \b
         dvc pull dvc.yaml && fewstep registry sync
@@ -77,9 +77,9 @@ def sync(env: str | None, dataset: str | None, recipe: str | None) -> None:
 
 @click.command(name="list")
 @ENV
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def list_versions(env: str | None, as_json: bool) -> None:
-    """List every registered version, of every data set: its recipe, aliases and the score that the gate judges by.
+    """List every registered version of every data set, with its recipe, aliases and the score that the gate compares.
 
     \b
         fewstep registry list
@@ -102,7 +102,7 @@ def list_versions(env: str | None, as_json: bool) -> None:
 @ENV
 @DATASET
 def history(env: str | None, dataset: str | None) -> None:
-    """List every move of the champion: when, from which version to which, who, how and why.
+    """List every change of the champion: when, from which version to which, by whom, how and why.
 
     \b
         fewstep registry history
@@ -120,7 +120,7 @@ def history(env: str | None, dataset: str | None) -> None:
 @DATASET
 @REASON
 def rollback(env: str | None, dataset: str | None, reason: str) -> None:
-    """Make the previous champion champion again; a second time swaps them back.
+    """Make the previous champion champion again. A second rollback swaps them back.
 
     \b
         fewstep registry rollback --reason "blurred eights"
@@ -137,9 +137,9 @@ def rollback(env: str | None, dataset: str | None, reason: str) -> None:
 @click.command()
 @ENV
 @DATASET
-@click.option("--version", type=click.IntRange(1), help="The one to decide on; without it, the challenger.")
+@click.option("--version", type=click.IntRange(1), help="The version to decide on; by default the challenger.")
 @click.option(
-    "--force", "forced", is_flag=True, help="Promote it whatever the gate would say; needs --version, --reason."
+    "--force", "forced", is_flag=True, help="Promote it whatever the gate would decide; needs --version and --reason."
 )
 @REASON
 def promote(env: str | None, dataset: str | None, version: int | None, forced: bool, reason: str) -> None:

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 @DATASET
 @click.option("--n", "--count", "count", default=64, show_default=True, type=click.IntRange(1))
 @nfe_option("Network evaluations per image.", default=1, show_default=True)
-@click.option("--sampler", default=None, help="By default the model's own; a teacher has several.")
+@click.option("--sampler", default=None, help="By default the model's usual one; a teacher has several.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--label", default=None, help="A class by its name or number, of a model that was trained with labels.")
 @click.option("--labels", "listing", is_flag=True, help="List the numbers and names of the classes, and draw nothing.")
-@click.option("--guidance", default=1.0, show_default=True, help="Strength of the labels, of models that know it.")
-@click.option("--gamma", default=0.0, show_default=True, help="Of a ctm model: the share of noise drawn anew, 0 to 1.")
+@click.option("--guidance", default=1.0, show_default=True, help="Strength of the labels, for models that take it.")
+@click.option(
+    "--gamma", default=0.0, show_default=True, help="For ctm models: the share of fresh noise in a step, 0 to 1."
+)
 @click.option("--batch-size", default=256, show_default=True, type=click.IntRange(1))
 def sample(
     output: Path,
@@ -47,7 +49,7 @@ def sample(
 ) -> None:
     """Draw samples of a registered model: a picture of them (.png), or all of them as an array (.npy).
 
-    An array is written batch by batch, and an interrupted one is taken up by the same command.
+    An array is written batch by batch. After an interruption the same command continues it.
 
     \b
         fewstep sample --n 64 --nfe 2

@@ -20,7 +20,11 @@ MIB = 2**20
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=5001, show_default=True)
 @click.option(
-    "--max-body", default=MOST_BYTES // MIB, show_default=True, type=click.IntRange(1), help="MiB of a request's body."
+    "--max-body",
+    default=MOST_BYTES // MIB,
+    show_default=True,
+    type=click.IntRange(1),
+    help="The largest body of a request, in MiB.",
 )
 def serve(model: str | None, env: str | None, dataset: str | None, host: str, port: int, max_body: int) -> None:
     """Serve a model's samples and edits: the requests of `mlflow models serve`, for production.

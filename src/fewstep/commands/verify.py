@@ -19,12 +19,12 @@ Check = tuple[str, Callable[[], object]]  # what it is of, and what raises if th
 @click.command()
 @ENV
 @DATASET
-@click.option("--recipe", default=None, help="One student; without it, every student that is there.")
+@click.option("--recipe", default=None, help="One student; by default every student that is there.")
 def verify(env: str | None, dataset: str | None, recipe: str | None) -> None:
-    """Read data, features, models, scores and registered versions again, and say which are not as they were written.
+    """Read data, features, models, scores and registered versions again, and report those that were changed.
 
-    A run reads the data in full only where a file looks changed. This reads all of them, which also finds what a disk
-    damaged in silence.
+    A run reads all of the data only if a file looks changed. This command always does, so it also finds silent damage
+    by a disk.
 
     \b
         fewstep verify

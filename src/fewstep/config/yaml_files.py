@@ -42,13 +42,19 @@ def check_file(file: Path) -> None:
     _check_keys(root, file)
 
 
-def line_of(file: Path, names: list[str]) -> int | None:
-    """The line of a value, by the names that lead to it; None where the file has no such value."""
-    node = yaml.compose(file.read_text(), Loader=LOADER)
-    for name in names:
+def lines_of(file: Path) -> dict[tuple[str, ...], int]:
+    """The line of each value, by the names that lead to it."""
+    found: dict[tuple[str, ...], int] = {}
+
+    def visit(node: Node, place: tuple[str, ...]) -> None:
+        found.setdefault(place, node.start_mark.line + 1)
         pairs = node.value if isinstance(node, MappingNode) else []
-        node = next((value for key, value in pairs if key.value == name), None)
-    return None if node is None else node.start_mark.line + 1
+        for key, value in sorted(pairs, key=lambda pair: pair[0].value == "<<"):  # what stands there itself is first
+            visit(value, place if key.value == "<<" else (*place, str(key.value)))
+
+    if root := yaml.compose(file.read_text(), Loader=LOADER):
+        visit(root, ())
+    return found
 
 
 def _explain(problem: MarkedYAMLError, lines: list[str]) -> str:

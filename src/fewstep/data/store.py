@@ -40,7 +40,7 @@ class ArrayStore:
 
     @classmethod
     def open(cls, folder: str | Path) -> "ArrayStore":
-        """The store in a folder. Raises ValueError where there is none or its files do not belong together.
+        """The store in a folder. Raises ValueError if there is none or its files do not belong together.
 
         Whether its content is what was written, `verify` says.
         """
@@ -74,11 +74,11 @@ class ArrayStore:
         return self._array("images")[self._rows(split)]
 
     def labels(self, split: str | None = None) -> np.ndarray:
-        """Labels of a split, or of all rows, int64; -1 where data have none."""
+        """Labels of a split, or of all rows, int64; -1 for a row without a label."""
         return self._array("labels")[self._rows(split)]
 
     def verify(self, in_full: bool = False) -> None:
-        """Raise ValueError where the content is not what was written.
+        """Raise ValueError if the content is not what was written.
 
         Files that look as they did when they were last read in full are not read again, unless `in_full` is asked for.
         """

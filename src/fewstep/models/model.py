@@ -72,7 +72,7 @@ class Model:
 
     @property
     def weights(self) -> int:
-        """Their number."""
+        """The number of weights."""
         return sum(parameter.numel() for parameter in self.function.parameters())
 
     def at_levels(self, levels: Levels) -> "Model":
@@ -146,7 +146,7 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
+        """The device of the weights."""
         return next(self.function.parameters()).device
 
     def conditioned(self, labels: Labels | None, rng: Randomness, guidance: float = 1.0):
@@ -196,7 +196,7 @@ class Model:
         return check_name("sampler of this model", name or self.samplers[0], self.samplers)
 
     def one_hot(self, labels: Labels | None, rng: Randomness) -> Tensor | None:
-        """What the function is told of labels, [B] -> [B, classes]; mixtures, [B, classes], stay as they are."""
+        """The function's input for labels, [B] -> [B, classes] one-hot; mixtures, [B, classes], stay as they are."""
         if not self.spec.labels:
             if labels is not None:
                 raise InvalidInput(f"labels must be left out: {self.spec.name} was trained without labels.")
@@ -210,7 +210,7 @@ class Model:
         return F.one_hot(labels, classes).float()
 
     def class_of(self, label: int | str) -> int:
-        """The number of a class by its name or number. ValueError for one that it does not know, as class_number."""
+        """The number of a class by its name or number. Raises ValueError as class_number does."""
         if not self.spec.labels:
             why = f"{self.spec.name} was trained without labels"
             raise InvalidInput(f"label must be left out, got {shown(label)}: {why}.")
@@ -231,7 +231,7 @@ class Model:
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A model in its folder, of which the description was read. sha256: the hash of its weights."""
+    """A model in its folder, whose description has been read. sha256: the hash of the weights."""
 
     folder: Path
     space: DataSpace
@@ -252,7 +252,7 @@ class SavedModel:
         return cls(folder, *read_description(folder))
 
     def load(self, device: torch.device | str | None = None) -> Model:
-        """In memory, in eval mode. device: the best one there is, if not given.
+        """The model in memory, in eval mode. device: by default the best one there is.
 
         Raises ValueError if the weights are damaged, not finite, not those that were saved, or not of this network.
         """
@@ -283,7 +283,7 @@ class SavedModel:
 
     @property
     def weights(self) -> int:
-        """Their number."""
+        """The number of weights."""
         return sum(math.prod(shape) for shape in shapes_of(self.folder).values())
 
     def at_levels(self, levels: Levels) -> "SavedModel":

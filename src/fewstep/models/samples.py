@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Samples(np.ndarray):
-    """Stored values of samples, uint8 [N, C, H, W] or float32 [N, D], with pictures of the former."""
+    """Stored values of samples, uint8 images [N, C, H, W] or float32 points [N, D]. Images can be made pictures."""
 
     def to_pil(self) -> "list[Image]":
         """A picture of each sample. Raises ValueError for points."""

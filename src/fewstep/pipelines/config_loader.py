@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException, UnsupportedInterpolationTyp
 
 from fewstep.config.merging import chosen, overlaid
 from fewstep.config.parameters import Parameters, check_removed, checked
-from fewstep.config.yaml_files import check_file, line_of
+from fewstep.config.yaml_files import check_file, lines_of
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
@@ -58,7 +58,7 @@ class RecipeConfigLoader(OmegaConfigLoader):
     def _merge_parameters(self) -> dict[str, Any]:
         given = self.runtime_params or {}
         check_removed(given)
-        return overlaid(super().__getitem__("parameters"), given)
+        return overlaid(super().__getitem__("parameters"), self._noted(given, ()))
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -94,7 +94,11 @@ class RecipeConfigLoader(OmegaConfigLoader):
         except (OmegaConfBaseException, UnsupportedInterpolationType) as problem:
             raise InvalidInput(_explain(problem, config_per_file)) from problem
         check_removed(found)
-        return found
+        return self._noted(found, config_per_file)
+
+    def _noted(self, values: dict[str, Any], files: Iterable[Path]) -> dict[str, Any]:
+        """Parameters before they are merged, for a loader that notes where they come from. No files: --params."""
+        return values
 
     @staticmethod
     def _soft_merge(config: dict, env_config: dict, env_path: str | None = None) -> dict[str, Any]:
@@ -105,7 +109,7 @@ def _explain(problem: Exception, files: Iterable[Path]) -> str:
     """What OmegaConf says of a value, with its place."""
     said, names = str(problem).partition("\n")[0].rstrip("."), str(getattr(problem, "full_key", None) or "").split(".")
     for file in map(Path, files):
-        if line := line_of(file, names):
+        if line := lines_of(file).get(tuple(names)):
             return f"{os.path.relpath(file)}, line {line}: {'.'.join(names)} cannot be made out: {said}."
     return f"the configuration cannot be made out: {said}."
 

@@ -64,7 +64,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The recipe's."""
+        """The name of the recipe."""
         return self.recipe.name
 
     @property
