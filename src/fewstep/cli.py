@@ -80,6 +80,7 @@ cli.add_command(refusing(run))
 
 MODULES = {
     "plan": "plan",
+    "sweep": "sweep",
     "sample": "sample",
     "edit": "edit",
     "evaluate": "evaluation",
@@ -88,6 +89,7 @@ MODULES = {
     "import": "exchange",
     "export": "exchange",
     "average": "average",
+    "push": "hub",
     "serve": "serve",
     "verify": "verify",
 }
