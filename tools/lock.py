@@ -70,7 +70,8 @@ def main(upgrade: bool) -> None:
     cuda = [entry for entry in needed if name(entry).startswith(CUDA_LIBRARIES)]
     LOCK.write_text(HEAD + "".join(entry for entry in needed if entry not in cuda))
     CUDA.write_text(HEAD + "".join(cuda))
-    extras = ["--extra=test", "--extra=export", "--extra=demo", "--group=check", f"--constraint={LOCK.name}"]
+    extras = [f"--extra={extra}" for extra in ("test", "export", "demo", "hub")]
+    extras += ["--group=check", f"--constraint={LOCK.name}"]
     more = compiled(known, "pyproject.toml", *extras)
     EXTRAS.write_text(HEAD + "".join(entry for entry in more if name(entry) not in set(map(name, needed))))
 
