@@ -22,10 +22,11 @@ SMOKE = """
 import fewstep, sys
 from pathlib import Path
 assert Path(fewstep.__file__).is_relative_to(sys.argv[1]), fewstep.__file__
-from fewstep.evaluation.features.choice import check_features
+from fewstep.evaluation.features import check_features
 from fewstep.reporting.report import render
 check_features("digits")
-assert "<html" in render("title", "lead", [])
+from fewstep.serving.api import page
+assert "<html" in render("title", "lead", []) and "num_images" in page()
 """
 
 
@@ -44,7 +45,10 @@ def build(number: str) -> tuple[Path, Path]:
     """The wheel and the source distribution."""
     for old in (*DIST.glob("fewstep-*.whl"), *DIST.glob("fewstep-*.tar.gz")):
         old.unlink()
-    subprocess.run([sys.executable, "-m", "build", "--no-isolation", "--outdir", DIST, PROJECT], check=True)
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", DIST, PROJECT]
+    said = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if said.returncode:
+        sys.exit(f"{said.stdout}\nthe packages cannot be built.")
     return next(DIST.glob(f"fewstep-{number}-*.whl")), DIST / f"fewstep-{number}.tar.gz"
 
 

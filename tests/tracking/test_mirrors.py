@@ -1,6 +1,5 @@
 """Trainings beside MLflow: real event files, and what is not installed or fails costs nothing."""
 
-import shutil
 import sqlite3
 import struct
 import sys
@@ -105,20 +104,18 @@ def content_of(name, folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in MIRRORS if name != "tensorboard"])
 def test_the_others_write_offline_too(name, tmp_path, monkeypatch, write_progress):
-    pytest.importorskip(name, reason="not in requirements-extras.lock")
     for variable, value in {"WANDB_MODE": "offline", "TRACKIO_DIR": str(tmp_path / "trackio")}.items():
-        monkeypatch.setenv(variable, value)
+        monkeypatch.setenv(variable, value)  # which are read at the import
+    pytest.importorskip(name, reason="not in requirements-extras.lock")
     folder = write_progress(10)
     draw(folder, "samples_nfe1_000000010")
     for _ in range(2):
         mirrors = Mirrors(folder, [name], "digits", "cd", {"a": 1})
         mirrors.open()
-        run = Follower(folder, [mirrors], seconds=0.01)
-        with run:
+        with Follower(folder, [mirrors], seconds=0.01):
             pass
         mirrors.close()
     mirrors.log_scores({"fid_digits/nfe_01": 26.0}, 10)
     content = content_of(name, tmp_path)
     assert b"samples_nfe1" in content and b"fid_digits/nfe_01" in content
     assert content.count(b"grad_norm") == 1 or name == "wandb"
-    shutil.rmtree(tmp_path / "trackio", ignore_errors=True)
