@@ -10,7 +10,6 @@ import click
 from fewstep.commands.error_messages import refusing
 from fewstep.commands.options import DATASET, ENV
 from fewstep.commands.project import context_of, contexts_of, judged_by, others_with, registered_project
-from fewstep.pipelines.notices import telling_of_champion
 from fewstep.pipelines.places import command_of, place_of
 from fewstep.support.errors import InvalidInput
 
@@ -126,6 +125,7 @@ def rollback(env: str | None, dataset: str | None, reason: str) -> None:
     \b
         fewstep registry rollback --reason "blurred eights"
     """
+    from fewstep.pipelines.notices import telling_of_champion
     from fewstep.registry import rollback as swap
 
     context, name = registered_project(env, dataset)
@@ -151,6 +151,7 @@ def promote(env: str | None, dataset: str | None, version: int | None, forced: b
         fewstep registry promote
         fewstep registry promote --version 7 --force --reason "the gate's features are blind to colour"
     """
+    from fewstep.pipelines.notices import telling_of_champion
     from fewstep.pipelines.promote.nodes import promote_version
     from fewstep.registry import force
 
