@@ -69,14 +69,14 @@ def sweep_table(outcomes: Sequence[Outcome]) -> str:
     """The scores of each combination with their spread over seeds and the time of a training; then the teacher's."""
     nfes, groups, scored = _nfes(outcomes), grouped(outcomes), [each for each in outcomes if each.scores]
     primary = scored[0].scores.primary if scored and scored[0].scores else "score"
-    notes = ["note"] if any(group.note for group in groups) else []
-    lines = [[*map(_last, outcomes[0].values), "seeds", *(f"{primary} {nfe} NFE" for nfe in nfes), "seconds", *notes]]
+    lines = [[*map(_last, outcomes[0].values), "seeds", *(f"{primary} {nfe} NFE" for nfe in nfes), "seconds"]]
     for group in groups:
         seconds = sum(each.seconds for each in group.outcomes) / len(group.outcomes)
         numbers = [str(len(group.outcomes)), *(cell(group.score(nfe)) for nfe in nfes), f"{seconds:.0f}"]
-        lines.append([*group.outcomes[0].values.values(), *numbers, *([group.note] if notes else [])])
+        lines.append([*group.outcomes[0].values.values(), *numbers])
     found = aligned(lines, text=len(outcomes[0].values))
-    return "\n\n".join([*_words(outcomes, scored), found, *_references(scored)])
+    failed = [f"{', '.join(group.outcomes[0].values.values())}: {group.note}" for group in groups if group.note]
+    return "\n\n".join([*_words(outcomes, scored), found, *failed, *_references(scored)])
 
 
 def trials_csv(outcomes: Sequence[Outcome]) -> str:
