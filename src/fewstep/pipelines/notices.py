@@ -43,9 +43,10 @@ class Notices:
 @contextmanager
 def telling_of_champion(catalog: CatalogProtocol) -> Generator[None]:
     """Tell of each move of the champion that is made here."""
-    before = len(_moves(catalog))
+    before = len(_moves(catalog)) if catalog.load("params:tracking").notify else None
     yield
-    _tell_moves(catalog, before)
+    if before is not None:
+        _tell_moves(catalog, before)
 
 
 def _tell_moves(catalog: CatalogProtocol, before: int) -> None:
