@@ -8,7 +8,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 INSTALL := $(PIP) --require-hashes --requirement
 LOCKED := requirements.lock requirements-cuda.lock
 
-.PHONY: run test test-fast check dvc docs ui lock audit sbom
+.PHONY: run test test-fast check dvc docs ui lock audit sbom release
 
 export DO_NOT_TRACK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
@@ -46,6 +46,9 @@ sbom: .venv/extras
 	@mkdir -p dist
 	cat $(LOCKED) | \
 	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-file dist/sbom.json -
+
+release: .venv/extras
+	$(BIN)/python tools/release.py
 
 .venv/ready: requirements.lock requirements-cpu.lock requirements-cuda.lock pyproject.toml
 	@$(PYTHON) -c "import sys; v = sys.version_info; \

@@ -34,6 +34,7 @@ DOCUMENTS = tuple(dict.fromkeys([*FIRST, *(f"docs/{file.name}" for file in sorte
 NOT_RUN = {
     "make test": "this is one of the tests",
     'pip install -e ".[demo]"': "packages are downloaded",
+    'pip install -e ".[hub]"': "packages are downloaded",
     "kedro run --env=cifar10 --params=launch.workers=8": "eight workers need eight cores, and the data are a download",
 }
 DEMO = "fewstep demo --model models:/fewstep-digits@champion"

@@ -136,6 +136,10 @@ CASES = {
         Case("fewstep registry promote --force", ("no model is registered", "kedro run")),
         Case("fewstep registry sync", ("registration.json", "dvc pull")),
         Case("fewstep plan --params=recipe=cdd", ("'cdd'", "'cd'")),
+        Case("fewstep sweep --env=moons recipe=ct,cdd", ("'cdd'", "'cd'")),
+        Case("fewstep sweep --env=moons student.training.clip=1,", ("student.training.clip", "empty value", "'1,'")),
+        Case("fewstep sweep --env=moons evaluation.count=24,48", ("'evaluation'", "student")),
+        Case("fewstep push digits", ("owner/name", "'digits'")),
         Case(
             "fewstep plan --env=images --params=data.source.resolution=null",
             ("the size of the images", "kedro run --env=images --pipelines=ingest"),

@@ -24,9 +24,15 @@ for _name, _value in {
 def load(place: str, backend: "Backend | None" = None) -> "Model":
     """The model of a folder, `models:/fewstep-digits@champion` or `models:/fewstep-digits/2`, to `sample` from.
 
+    `hf:owner/name`, or `hf:owner/name@revision`, is one on the Hugging Face Hub (the extra "hub").
+
     backend: where MLflow keeps the registry; by default MLFLOW_TRACKING_URI or the working folder's mlflow.db. Raises
     ValueError if there is no such model.
     """
+    if place.startswith("hf:"):
+        from fewstep.exchange.hub import pull
+
+        return pull(place).load()
     from fewstep.models.model import Model
     from fewstep.registry import load_registered
 

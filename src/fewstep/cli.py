@@ -82,6 +82,7 @@ MODULES = {
     "plan": "plan",
     "profile": "profile",
     "config": "config",
+    "sweep": "sweep",
     "sample": "sample",
     "edit": "edit",
     "evaluate": "evaluation",
@@ -90,6 +91,7 @@ MODULES = {
     "import": "exchange",
     "export": "exchange",
     "average": "average",
+    "push": "hub",
     "serve": "serve",
     "verify": "verify",
 }

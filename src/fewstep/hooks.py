@@ -17,6 +17,7 @@ from fewstep.pipelines.journey import journey
 from fewstep.pipelines.limits import check_editing, check_labels, check_replacing, check_scores
 from fewstep.pipelines.places import command_of, place_of
 from fewstep.support.errors import InvalidInput
+from fewstep.tracking.mirrors import check_mirrors
 
 SHOWN = ("sheet", "ladder", "gallery", "report", "leaderboard")
 SHOWN += ("leaderboard_ladder", "leaderboard_cost", "leaderboard_sheet")
@@ -41,6 +42,7 @@ class RunChecks:
         self.recipes = [each for recipe in asked for each in recipe.chain]
         for recipe in self.recipes:
             check_distance(recipe.objective.distance)
+        check_mirrors(catalog.load("params:tracking").mirrors)
         self._check_parameters()
         names = run_params["pipeline_names"] or ()
         self._check_missing(names[0] if len(names) == 1 else "this run")

@@ -27,6 +27,7 @@ from fewstep.pipelines.datasets import (
     TypedJSONDataset,
     WorkplaceDataset,
 )
+from fewstep.tracking import TrackingSettings
 
 CATALOG = yaml.safe_load((Path(__file__).parents[2] / "conf/base/catalog.yml").read_text())
 KEPT = [name for name, entry in CATALOG.items() if "data/" in str(entry)]
@@ -138,11 +139,14 @@ def test_a_model_is_saved_from_memory_or_from_its_folder(draw_model, tmp_path):
 
 def test_a_workplace_is_made_of_what_the_catalog_says_when_it_is_asked_for(tmp_path):
     given = {"runs": tmp_path, "tracking": "store", "params:env": "test", "params:fresh": True}
-    launch = LaunchSettings(workers=0)
-    catalog = DataCatalog({name: MemoryDataset(value) for name, value in (given | {"params:launch": launch}).items()})
+    launch, tracking = LaunchSettings(workers=0), TrackingSettings(run_name="slow")
+    given |= {"params:launch": launch, "params:tracking": tracking}
+    catalog = DataCatalog({name: MemoryDataset(value) for name, value in given.items()})
     workplace = WorkplaceDataset(catalog).load()
     assert (workplace.runs, workplace.backend, workplace.env, workplace.fresh) == (tmp_path, "store", "test", True)
-    assert workplace.launch == launch and workplace.below("comparison").runs == tmp_path / "comparison"
+    assert (workplace.launch, workplace.tracking) == (launch, tracking) and workplace.below(
+        "comparison"
+    ).runs == tmp_path / "comparison"
     assert WorkplaceDataset(catalog).exists()
 
 

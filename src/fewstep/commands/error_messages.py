@@ -60,14 +60,14 @@ def refusing(command: click.Command, check: Callable[..., None] = lambda **_: No
 
 def message_of(error: BaseException) -> str | None:
     """The sentence for the user; None for a bug. What Kedro raises from a user's error is the user's error."""
-    causes = list(_causes(error))
-    for cause in causes:
+    chain = list(causes(error))
+    for cause in chain:
         if isinstance(cause, UserError) or (isinstance(cause, OSError) and cause.errno in MACHINE):
             return str(cause) if isinstance(cause, UserError) else _of_the_machine(cause)
     if isinstance(error, MissingConfigException):
         return str(error)
     # Kedro names the data set and the file that it could not read: nothing of ours failed if all else are OSErrors.
-    if isinstance(error, DatasetError) and all(isinstance(cause, DatasetError | OSError) for cause in causes):
+    if isinstance(error, DatasetError) and all(isinstance(cause, DatasetError | OSError) for cause in chain):
         return " ".join(line for line in str(error).splitlines() if not line.startswith("Hint:"))
     return None
 
@@ -77,7 +77,7 @@ def _of_the_machine(error: OSError) -> str:
     return ": ".join(filter(None, (error.strerror, error.filename and str(error.filename)))) or str(error)
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error and what it was raised from."""
     while error is not None:
         yield error

@@ -43,8 +43,12 @@ def given_params(params: str | Mapping[str, Any], params_file: Path | None) -> d
     if not params_file.is_file():
         raise InvalidInput(f"--params-file must be a YAML file of parameters, and there is no {params_file}.")
     check_file(params_file)
-    together = OmegaConf.merge(OmegaConf.load(params_file), typed)
-    return cast(dict[str, Any], OmegaConf.to_container(together))
+    return together(OmegaConf.load(params_file), typed)
+
+
+def together(*given: Any) -> dict[str, Any]:
+    """Parameters over each other, the last ones on top; null stays, and takes away what the files of conf/ say."""
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.merge(*given)))
 
 
 class _Renamed(click.Option):

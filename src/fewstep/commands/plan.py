@@ -172,21 +172,29 @@ def _no_lpips() -> bool:
     return False
 
 
+def tried(job: "Job", settings: "LaunchSettings", steps: int, seconds: float) -> "Cost":
+    """What a step of a worker costs on this machine. steps, seconds: of the trial, at most."""
+    from fewstep.step_cost import cpu_threads, try_steps
+
+    share = job.recipe.training.batch_size // max(1, settings.workers)
+    with cpu_threads(settings.threads_here()):
+        return try_steps(job, share, settings.device(), steps, seconds)
+
+
 def _costs(job: "Job", settings: "LaunchSettings", steps: int, seconds: float) -> Iterator[str]:
     from fewstep.step_cost import cpu_threads, try_steps
 
     numbers = job.recipe.training
     share, device = numbers.batch_size // max(1, settings.workers), settings.device()
     threads, end = settings.threads_here(), time.monotonic() + seconds
-    with cpu_threads(threads):
-        cost = try_steps(job, share, device, steps, seconds)
+    cost = tried(job, settings, steps, seconds)
     batch = f"{share} of each of {settings.workers} workers" if settings.workers > 1 else f"{share}"
     yield f"{cost.weights:,} weights"
     yield f"a step of {batch}: {cost.flops / 1e12:.3g} TFLOP, of {cost.flops / share / 1e9:.3g} GFLOP a sample"
     how = f"{device}, {threads} thread{'s' * (threads > 1)}; {cost.steps} steps of {cost.tried} samples"
     bound = "at most " if cost.tried < share else ""
-    whole = f"{_words(cost.seconds * numbers.steps)} in all for {numbers.steps:,} steps"
-    yield f"time: {bound}{_words(cost.seconds)} a step on this machine ({how}), {whole}"
+    whole = f"{in_words(cost.seconds * numbers.steps)} in all for {numbers.steps:,} steps"
+    yield f"time: {bound}{in_words(cost.seconds)} a step on this machine ({how}), {whole}"
     if device.type == "cpu" and threads > 1 and time.monotonic() < end:
         with cpu_threads(1):
             alone = try_steps(job, share, device, steps, seconds / 4).seconds
@@ -204,7 +212,7 @@ def waiting_threads(threads: int, together: float, alone: float, steps: int) -> 
     if alone < 0.7 * together:
         yield (
             f"threads: {threads} wait for each other, as on a machine that does other work; one alone (--params="
-            f"launch.threads=1) takes {_words(alone)} a step, {_words(alone * steps)} in all"
+            f"launch.threads=1) takes {in_words(alone)} a step, {in_words(alone * steps)} in all"
         )
 
 
@@ -215,7 +223,8 @@ def _fitting(cost: "Cost", whole: int, size: int) -> int:
     return whole
 
 
-def _words(seconds: float) -> str:
+def in_words(seconds: float) -> str:
+    """A time in the unit that suits it: "2.5 hours"."""
     unit, name = next((unit, name) for unit, name in UNITS if seconds >= 2 * unit)
     return f"{seconds / (unit or 1):.3g} {name}"
 

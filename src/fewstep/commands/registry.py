@@ -125,11 +125,13 @@ def rollback(env: str | None, dataset: str | None, reason: str) -> None:
     \b
         fewstep registry rollback --reason "blurred eights"
     """
+    from fewstep.pipelines.notices import telling_of_champion
     from fewstep.registry import rollback as swap
 
     context, name = registered_project(env, dataset)
     catalog = context.catalog
-    made = swap(catalog.load("tracking"), name, reason)
+    with telling_of_champion(catalog):
+        made = swap(catalog.load("tracking"), name, reason)
     _keep_moves(catalog, name)
     click.echo(f"{name}: version {made['to']} is champion again, {made['from'] or 'none'} is previous")
 
@@ -149,6 +151,7 @@ def promote(env: str | None, dataset: str | None, version: int | None, forced: b
         fewstep registry promote
         fewstep registry promote --version 7 --force --reason "the gate's features are blind to colour"
     """
+    from fewstep.pipelines.notices import telling_of_champion
     from fewstep.pipelines.promote.nodes import promote_version
     from fewstep.registry import force
 
@@ -159,13 +162,14 @@ def promote(env: str | None, dataset: str | None, version: int | None, forced: b
             raise InvalidInput("--reason is for --force: the gate gives its own reason.")
         images, extractor = judged_by(context, "the gate needs")
         promotion = params.promotion.model_copy(update={"version": version})
-        catalog.save(
-            "promotions", promote_version(images, extractor, catalog.load("tracking"), promotion, params.evaluation)
-        )
+        with telling_of_champion(catalog):
+            made = promote_version(images, extractor, catalog.load("tracking"), promotion, params.evaluation)
+        catalog.save("promotions", made)
         return
     if version is None:
         raise InvalidInput("--force needs the version to promote: --version 7")
-    force(catalog.load("tracking"), name, version, reason)
+    with telling_of_champion(catalog):
+        force(catalog.load("tracking"), name, version, reason)
     _keep_moves(catalog, name)
     click.echo(f"{name}: version {version} is champion, forced")
 

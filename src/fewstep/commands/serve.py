@@ -26,11 +26,21 @@ MIB = 2**20
     type=click.IntRange(1),
     help="The largest body of a request, in MiB.",
 )
-def serve(model: str | None, env: str | None, dataset: str | None, host: str, port: int, max_body: int) -> None:
+@click.option("--cors", "origins", multiple=True, help="A page whose scripts may call it (https://page.example), or *.")
+def serve(
+    model: str | None,
+    env: str | None,
+    dataset: str | None,
+    host: str,
+    port: int,
+    max_body: int,
+    origins: tuple[str, ...],
+) -> None:
     """Serve a model's samples and edits: the requests of `mlflow models serve`, for production.
 
-    Bodies are limited before they are parsed, and callers take turns on the device. With FEWSTEP_FOLLOW=champion it
-    serves a new champion without a restart.
+    A page at /docs has the fields of a request, and /metrics is for Prometheus. Bodies are limited before they are
+    parsed, and callers take turns on the device. With FEWSTEP_FOLLOW=champion it serves a new champion without a
+    restart.
 
     \b
         fewstep serve --model models:/fewstep-digits@champion --port 5001
@@ -44,7 +54,7 @@ def serve(model: str | None, env: str | None, dataset: str | None, host: str, po
     share_freed_memory()
     model = model or champion_of_project(env, dataset)
     generator = Generator().serve(*_loaded(model))
-    application = Application(generator.answer, max_body * MIB)
+    application = Application(generator.answer, max_body * MIB, origins=origins)
     click.echo(f"{model} is served at http://{host}:{port}/invocations")
     uvicorn.run(application, host=host, port=port, **SERVER)
 

@@ -8,8 +8,9 @@ from fewstep.support.names import check_name
 from fewstep.support.validation import SECTION
 
 EVERY = "every"  # in the recipes of an overlay: what holds for every recipe
-RESERVED = {"teacher", "reference", "comparison", EVERY}
+RESERVED = {"teacher", "reference", "comparison", "sweeps", EVERY}
 LIKE = "like"  # in a recipe's `earlier`: the name of the recipe that it is, but for what it says
+NAME = r"\w[\w.-]{0,99}"
 
 
 def overlaid(config: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
@@ -46,8 +47,9 @@ def chosen(config: dict[str, Any]) -> dict[str, Any]:
     if taken := RESERVED & recipes.keys():
         raise InvalidInput(f"a recipe must not be called {', '.join(taken)}, which means something else: rename it.")
     for kind, each in (("dataset", config.get("dataset")), *(("a recipe's name", name) for name in recipes)):
-        if not re.fullmatch(r"\w[\w.-]{0,99}", str(each)):
+        if not re.fullmatch(NAME, str(each)):
             raise InvalidInput.of(kind, each, "a name of at most 100 letters, digits, '_', '-' and '.'")
+    _check_trial(config.get("trial"), {*recipes, *RESERVED})
     name = check_name("recipe", config.get("recipe"), recipes)
     config["student"] = config["students"][name] = merged(config["students"][name], _section(config, "student"))
     config["teacher"] = {**merged(network, _section(config, "teacher")), "name": "teacher"}
@@ -68,6 +70,19 @@ def with_earlier(name: str, recipes: dict[str, dict[str, Any]], later: tuple[str
     allowed = [each for each in recipes if each not in (name, *later)]
     before = check_name("recipe or teacher", changes.pop(LIKE, None), allowed, f"recipes.{name}.earlier.{LIKE}")
     return {**recipe, "earlier": merged(with_earlier(before, recipes, (name, *later)), changes)}
+
+
+def _check_trial(trial: object, taken: set[str]) -> None:
+    """Raise ValueError for the name of a trial whose folder would be that of another student. None: there is none."""
+    if trial is None:
+        return
+    if not re.fullmatch(f"({NAME}/)?{NAME}", str(trial)):
+        raise InvalidInput.of(
+            "trial", trial, "a name of letters, digits, '_', '-' and '.', or two with a slash between"
+        )
+    folder, slash, _ = str(trial).partition("/")
+    if folder in taken and not (slash and folder == "sweeps"):
+        raise InvalidInput(f"trial must be another name, got {trial!r}: {folder} is the folder of another student.")
 
 
 def _section(config: dict[str, Any], name: str, place: str = "") -> dict[str, Any]:

@@ -25,6 +25,7 @@ from fewstep.samplers import DENOISER_SAMPLERS, count_levels
 from fewstep.support.errors import InvalidInput, UserError
 from fewstep.support.names import check_name
 from fewstep.support.validation import error_of
+from fewstep.tracking import TrackingSettings
 from fewstep.training.hyperparameters import MOST_IN_A_BATCH
 from fewstep.training.recipe import Recipe
 
@@ -154,13 +155,16 @@ class PromotionParameters(Section):
 
 
 class Parameters(Section):
-    """All of them. teacher_of_other_data: a teacher that was trained on other images than these is taken."""
+    """All of them. teacher_of_other_data: a teacher that was trained on other images than these is taken. trial: the
+    name of a student that is kept beside the recipe's usual one, as those of a sweep are: NAME, or FOLDER/NAME.
+    """
 
     env: str
     recipe: str
     dataset: str
     fresh: bool = False
     teacher_of_other_data: bool = False
+    trial: str | None = None
     data: DataParameters
     network: dict[str, Any]
     teacher: RecipeParameter
@@ -172,6 +176,7 @@ class Parameters(Section):
     promotion: PromotionParameters
     editing: EditingParameters
     launch: LaunchSettings
+    tracking: TrackingSettings = TrackingSettings()
 
     @model_validator(mode="after")
     def _agree(self):

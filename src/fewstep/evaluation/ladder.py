@@ -88,15 +88,13 @@ def evaluate(
     batch_size: int = 256,
     judge: Judge | None = None,
     on_progress: Callable[[int, int], None] | None = None,
-    on_samples: Callable[[SamplingSetting, int, np.ndarray], None] | None = None,
 ) -> Evaluation:
     """Scores of every setting, and of held-out data (the floor). With fewer than three seeds they are provisional.
 
     store: its training images are the reference, its held-out images give the floor. extractor: None for points. count:
     samples of each seed, with indices 0 to count - 1, so that every model starts from the same noise. judge: for this
-    store and extractor, if one exists already. on_progress(done, total) counts samples. on_samples(setting, seed,
-    samples) is called with all samples of a seed. Raises ValueError, before any work starts, for counts or extractors
-    that do not fit.
+    store and extractor, if one exists already. on_progress(done, total) counts samples. Raises ValueError, before any
+    work starts, for counts or extractors that do not fit.
     """
     settings = list(settings)
     _check(store, extractor, count, seeds)
@@ -114,8 +112,6 @@ def evaluate(
             samples, taken = _generate(setting, seed, count, batch_size, said)
             seconds += taken
             values.append(judge.scores(samples, seed, asked_labels(range(count), setting.classes)))
-            if on_samples:
-                on_samples(setting, seed, samples)
         levels, speed = tuple(map(float, setting.levels)), round(count * len(seeds) / seconds, 1)
         rows.append(Row(setting.model, setting.sampler, setting.nfe, levels, scores_of(values), speed))
     return _scored(store, extractor, judge, count, seeds, rows)

@@ -17,7 +17,7 @@ from fewstep.config.yaml_files import check_file, lines_of
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
-NAMES = ("dataset", "recipe")  # the parameters that places are named after
+NAMES = ("dataset", "recipe", "trial")  # the parameters that places are named after
 
 
 class RecipeConfigLoader(OmegaConfigLoader):
@@ -45,8 +45,8 @@ class RecipeConfigLoader(OmegaConfigLoader):
     def _merged(self) -> dict[str, Any]:
         """The parameters of all files with --params over them.
 
-        Wherever `dataset` and `recipe` are given, in globals, parameters or --params, the last word is that of the
-        parameters. `${globals:dataset}` and `${globals:recipe}` are these from then on, in parameters and catalog.
+        Wherever these NAMES are given, in globals, parameters or --params, the last word is that of the parameters.
+        `${globals:dataset}` and the others are these from then on, in parameters and catalog.
         """
         config = self._merge_parameters()
         names = {name: str(config[name]) for name in NAMES if name in config}

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from fewstep.pipelines.workplace import Workplace
     from fewstep.tracking import Backend
 
-WORKPLACE = ("runs", "tracking", "params:env", "params:launch", "params:fresh")  # what a Workplace is made of
+# What a Workplace is made of.
+WORKPLACE = ("runs", "tracking", "params:env", "params:launch", "params:fresh", "params:tracking")
 
 
 class PictureDataset(ImageDataset):

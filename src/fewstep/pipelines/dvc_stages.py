@@ -18,8 +18,9 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from omegaconf import OmegaConf
 
-from fewstep import budget, data, diffusion, evaluation, networks, preconditioning, samplers
+from fewstep import budget, data, evaluation
 from fewstep.diffusion import randomness
+from fewstep.evaluation.kept_scores import SAMPLING, SCORING
 from fewstep.objectives import Objective
 from fewstep.pipelines.compare import create_pipeline as create_comparison
 from fewstep.pipelines.datasets import PictureDataset
@@ -34,8 +35,6 @@ METRICS = {"metrics", "leaderboard"}  # shown by `dvc metrics show`
 TRAINED = {"teacher": ("network", "teacher"), "student": ("network", "recipes.{recipe}")}
 
 TRAINING = tuple(PARTS.values())
-SAMPLING = (data, networks, preconditioning, diffusion, randomness, samplers)
-SCORING = (*SAMPLING, evaluation)
 
 RECIPE = "RECIPE"  # stands for every recipe in the pipeline from which the stage of a contest is derived
 HEADS = {

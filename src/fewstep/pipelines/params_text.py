@@ -11,6 +11,7 @@ from yaml import YAMLError
 from fewstep.support.errors import InvalidInput
 
 NEXT = re.compile(r"\s*[\w.\-]+\s*=")  # what follows a comma between two parameters
+ANYTHING = re.compile("")
 PAIRS = {"[": "]", "{": "}", "(": ")"}
 PLAIN = re.compile(r"[\w./~+@:-]+")
 
@@ -23,7 +24,7 @@ def read_params(text: str) -> dict[str, Any]:
     empty or no YAML.
     """
     found = OmegaConf.create()
-    for item in _items(text):
+    for item in parts(text, NEXT):
         name, sign, value = item.partition("=")
         if not sign or not name.strip():
             raise InvalidInput(f"--params must be name=value, or several with commas between them, got {item!r}.")
@@ -46,8 +47,11 @@ def write_params(params: Mapping[str, Any]) -> str:
     return ",".join(f"{name}={value}" for name, value in _flat(params))
 
 
-def _items(text: str) -> Iterator[str]:
-    """Parts between the commas that separate parameters."""
+def parts(text: str, following: re.Pattern[str] = ANYTHING) -> Iterator[str]:
+    """Parts of a text between its commas; those in brackets or quotes belong to a part.
+
+    following: what follows a comma that separates two parts.
+    """
     start, closing, quote = 0, [], ""
     for place, sign in enumerate(text):
         if quote:
@@ -58,7 +62,7 @@ def _items(text: str) -> Iterator[str]:
             closing.append(PAIRS[sign])
         elif closing and sign == closing[-1]:
             closing.pop()
-        elif sign == "," and not closing and NEXT.match(text, place + 1):
+        elif sign == "," and not closing and following.match(text, place + 1):
             yield text[start:place].strip()
             start = place + 1
     if rest := text[start:].strip().rstrip(","):

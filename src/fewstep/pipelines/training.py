@@ -10,7 +10,7 @@ from fewstep.launch import LaunchSettings, launch
 from fewstep.models.model import SavedModel
 from fewstep.pipelines.workplace import Workplace
 from fewstep.support.processes import ended_by_sigterm
-from fewstep.tracking import Follower, git_state, open_run, run_tags
+from fewstep.tracking import Follower, git_state, run_tags
 from fewstep.tracking.follow import Picture
 from fewstep.training.job import Job
 from fewstep.training.lock import clear
@@ -50,7 +50,7 @@ def run_training(job: Job, experiment: str, workplace: Workplace) -> SavedModel:
         print(f"{job.name}: this training is finished in {run_dir}; --params=fresh=true trains again.", flush=True)
         return finished_model(run_dir, job)
     tags = run_tags(job.name, job.data_sha256, workplace.env) | {NOTE: description_of(job, workplace.launch)}
-    run = open_run(run_dir, experiment, job.name, workplace.backend, job.provenance.to_json(), tags)
+    run = workplace.open_run(run_dir, experiment, job.name, job.provenance.to_json(), tags)
     with ended_by_sigterm(), progress_bar(job.name) as bar, run:
         run.attach(Path(job.data) / DESCRIPTION)  # what the data are, and what was found in their source
 

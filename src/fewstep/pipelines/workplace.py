@@ -1,6 +1,7 @@
 """Where and how work is done, which does not change what it makes."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
@@ -8,7 +9,7 @@ from PIL import Image
 from fewstep.launch import LaunchSettings
 from fewstep.models.model import SavedModel
 from fewstep.support.files import replaced_file
-from fewstep.tracking import Backend, Run, open_run, run_tags
+from fewstep.tracking import Backend, Run, TrackingSettings, open_run, run_tags
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Workplace:
     env: str
     launch: LaunchSettings
     fresh: bool
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)
 
     def below(self, name: str) -> "Workplace":
         """The same with a folder of its own for unfinished work."""
@@ -29,6 +31,11 @@ class Workplace:
         """The folder of the training that made a model, or of its import; it may have been removed."""
         return self.runs / (model.spec.provenance.run or f"{model.spec.name}-{model.sha256[:12]}")
 
+    def open_run(self, folder: Path, experiment: str, name: str, params: Mapping, tags: Mapping[str, str]) -> Run:
+        """The MLflow run of a training in this folder. A student's is named and placed as the parameters say."""
+        given, parent = (None, None) if name == "teacher" else (self.tracking.run_name, self.tracking.parent_run)
+        return open_run(folder, experiment, given or name, self.backend, params, tags, parent, self.tracking.mirrors)
+
     def run_of(self, model: SavedModel, experiment: str | None = None) -> Run:
         """The MLflow run that trained a model; a new one where the model came without it (dvc pull).
 
@@ -37,7 +44,7 @@ class Workplace:
         spec = model.spec
         tags = run_tags(spec.name, spec.data_sha256 or "unknown", self.env)
         params = spec.provenance.to_json()
-        return open_run(self.run_folder(model), experiment or model.space.name, spec.name, self.backend, params, tags)
+        return self.open_run(self.run_folder(model), experiment or model.space.name, spec.name, params, tags)
 
     def attach(self, model: SavedModel, **pictures: Image.Image) -> None:
         """Keep pictures with the run of a model, by these names. What MLflow cannot be sent now waits in its folder."""

@@ -3,15 +3,20 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Generator
+import time
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from fewstep.serving.api import openapi, page
+from fewstep.serving.metrics import KIND as METRICS
+from fewstep.serving.metrics import Metrics
 from fewstep.serving.request import MOST_IMAGES, Refusal, Request
 
+INVOCATIONS = "/invocations"
 MOST_BYTES = 32 * 2**20  # of a body: 256 base64 PNGs of 96 KiB
 DISCARDED = 16  # times as much is read of a body that is too large, before the connection is closed
 MOST_WAITING = 512  # calls at once, whose bodies have as many bytes together as HELD of the largest; more get a 503
@@ -28,6 +33,15 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
+class Answered(NamedTuple):
+    """An answer of HTTP. kind: its content type. images: that were made for it."""
+
+    body: bytes
+    status: int = 200
+    kind: str = "application/json"
+    images: int = 0
+
+
 class Refused(Exception):
     """A call that is not answered: its HTTP status, and why."""
 
@@ -40,7 +54,10 @@ class Application:
     """POST /invocations answers {"inputs": [requests]} with {"predictions": [answers]}; GET /ping says that it is up.
 
     answer: a list of requests -> a dictionary for each; it runs in a thread of each call. A call that is refused gets
-    a status of 400, 413, 415 or 503 and {"message": ...}, and a line in the log.
+    a status of 400, 413, 415 or 503 and {"message": ...}, and a line in the log. origins: pages of other servers whose
+    scripts may call it, as browsers name them (https://page.example), or "*" for all.
+
+    GET /metrics is for Prometheus; GET /docs and /openapi.json describe the requests.
     """
 
     def __init__(
@@ -48,43 +65,70 @@ class Application:
         answer: Callable[[list[Request]], list[dict[str, Any]]],
         most_bytes: int = MOST_BYTES,
         most_waiting: int = MOST_WAITING,
+        origins: Sequence[str] = (),
     ):
         self._answer, self._most_bytes, self._most_waiting = answer, most_bytes, most_waiting
+        self._origins, self._metrics = {origin.encode() for origin in origins}, Metrics()
         self._waiting, self._held = 0, 0  # calls, and bytes of their bodies
         self._threads = ThreadPoolExecutor(most_waiting)  # as many as calls: a slow one keeps no other from its turn
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """As ASGI calls an application; scope is of HTTP."""
+        started, asked = time.perf_counter(), dict(scope["headers"])
         try:
-            status, found = 200, await self._respond(scope, receive)
+            found = await self._respond(scope, asked, receive)
         except Refused as problem:
-            status, found = problem.status, _refusal(str(problem))
+            found = _refusal(problem.status, str(problem))
         except Refusal as problem:
-            status, found = problem.get_http_status_code(), _refusal(str(problem.message))
+            found = _refusal(problem.get_http_status_code(), str(problem.message))
         except Exception:
             log.exception("a request failed: this is a bug")
-            status, found = 500, _refusal("the server has failed: its log says why")
-        if 400 <= status < 500 or status == 503:
-            log.warning("%s: %s", status, found.decode())  # JSON, so that it is one line whatever was sent
-        headers = [(b"content-type", b"application/json")]
-        if status == 413:
+            found = _refusal(500, "the server has failed: its log says why")
+        if 400 <= found.status < 500 or found.status == 503:
+            log.warning("%s: %s", found.status, found.body.decode())  # JSON, so that it is one line whatever was sent
+        if scope["path"] == INVOCATIONS and scope["method"] == "POST":
+            self._metrics.count(found.status, time.perf_counter() - started, found.images)
+        headers = [(b"content-type", found.kind.encode()), *self._cross_origin(asked.get(b"origin"))]
+        if found.status == 413:
             headers.append((b"connection", b"close"))  # more of the body may come
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": found})
+        await send({"type": "http.response.start", "status": found.status, "headers": headers})
+        await send({"type": "http.response.body", "body": found.body})
 
-    async def _respond(self, scope: Message, receive: Receive) -> bytes:
-        place = scope["method"], scope["path"]
-        if place in (("GET", "/ping"), ("GET", "/health")):
-            return b"{}"
-        if place != ("POST", "/invocations"):
-            raise Refused(404, "there is POST /invocations and GET /ping")
-        headers = dict(scope["headers"])
+    def _cross_origin(self, origin: bytes | None) -> list[tuple[bytes, bytes]]:
+        """Headers that let a page of another server read the answer, if it may."""
+        if origin is None or not self._origins & {origin, b"*"}:
+            return []
+        allowed = {b"origin": origin, b"methods": b"GET, POST", b"headers": b"content-type"}
+        return [(b"vary", b"origin"), *((b"access-control-allow-" + name, value) for name, value in allowed.items())]
+
+    async def _respond(self, scope: Message, headers: dict[bytes, bytes], receive: Receive) -> Answered:
+        method, path = scope["method"], scope["path"]
+        if method == "OPTIONS":  # what a browser asks before a page of another server may post
+            return Answered(b"", status=204)
+        if method in ("GET", "HEAD") and path in self._pages:
+            return self._pages[path]()
+        if (method, path) != ("POST", INVOCATIONS):
+            raise Refused(404, f"there is POST {INVOCATIONS}, and GET {', '.join(self._pages)}")
         if not headers.get(b"content-type", b"").startswith(b"application/json"):
             raise Refused(415, "the content type must be application/json")
         length = int(headers.get(b"content-length", self._most_bytes))
         with self._place(min(length, self._most_bytes)):
             body = await self._body(length > self._most_bytes, receive)
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._answer_to, body)
+
+    @property
+    def _pages(self) -> dict[str, Callable[[], Answered]]:
+        """What can be read: {path: what answers}."""
+        now = {"waiting_calls": self._waiting, "held_bytes": self._held}
+        up, docs = (lambda: Answered(b"{}")), (lambda: Answered(page().encode(), kind="text/html; charset=utf-8"))
+        return {
+            "/ping": up,
+            "/health": up,
+            "/metrics": lambda: Answered(self._metrics.text(now).encode(), kind=METRICS),
+            "/openapi.json": lambda: Answered(json.dumps(openapi()).encode()),
+            "/docs": docs,
+            "/": docs,
+        }
 
     @contextmanager
     def _place(self, size: int) -> Generator[None]:
@@ -114,8 +158,10 @@ class Application:
             raise Refused(413, f"a body must have at most {self._most_bytes:,} bytes")
         return b"".join(parts)
 
-    def _answer_to(self, body: bytes) -> bytes:
-        return json.dumps({"predictions": self._answer(requests_of(body))}).encode()
+    def _answer_to(self, body: bytes) -> Answered:
+        made = self._answer(requests_of(body))
+        images = sum(len(each.get("images", each.get("points", ()))) for each in made)
+        return Answered(json.dumps({"predictions": made}).encode(), images=images)
 
 
 def requests_of(body: bytes) -> list[Request]:
@@ -141,6 +187,6 @@ def requests_of(body: bytes) -> list[Request]:
         raise Refused(400, "the names of fields must be text, without halves of surrogate pairs") from None
 
 
-def _refusal(message: str) -> bytes:
+def _refusal(status: int, message: str) -> Answered:
     short = message if len(message) <= LONGEST else f"{message[:LONGEST]} ..."
-    return json.dumps({"message": short}).encode()
+    return Answered(json.dumps({"message": short}).encode(), status)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fewstep.tracking.backend import Backend
 from fewstep.tracking.follow import Picture, Progress
 from fewstep.tracking.lineage import flatten
+from fewstep.tracking.mirrors import Mirrors
 from fewstep.tracking.mlflow_calls import find_run, log_points, log_texts, logged_pictures, points_of
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 STATE = {"experiment": str, "name": str, "created_ms": int, "run_id": str | None, "status": str, "images": int}
 STATE |= {"params": dict, "tags": dict, "scores": dict, "files": list}
+PARENT = "mlflow.parentRunId"  # the tag by which MLflow shows a run below another
 INTERVAL, PATIENCE = 2.0, 30.0  # seconds from one push to the next, and after one that failed
 
 
@@ -31,11 +33,14 @@ def open_run(
     backend: Backend,
     params: Mapping | None = None,
     tags: Mapping[str, str] | None = None,
+    parent: str | None = None,
+    mirrors: Sequence[str] = (),
 ) -> "Run":
     """The run of a run folder: a new one, or that of `<folder>/tracking.json`. MLflow is not contacted yet.
 
     params: nested. If a later session on the same run has other values, the first ones stay, and tags `later.<name>`
-    have the new ones.
+    have the new ones. parent: the run below which MLflow shows it; the one that is named last.
+    mirrors: where else it is shown, names of MIRRORS.
     """
     path = Path(folder) / "tracking.json"
     given: dict = json.loads(json.dumps(dict(params or {}), default=str))
@@ -47,7 +52,9 @@ def open_run(
     else:
         state = {"experiment": experiment, "name": name, "created_ms": round(time.time() * 1000), "run_id": None}
         state |= {"status": "FINISHED", "images": -1, "params": given, "tags": tags, "scores": {}, "files": []}
-    return Run(path, state, backend)
+    state["tags"] |= {PARENT: parent} if parent else {}
+    shown = Mirrors(path.parent, mirrors, experiment, state["name"], state["params"])
+    return Run(path, state, backend, shown)
 
 
 @dataclass
@@ -81,8 +88,8 @@ class Run:
     entries and pictures from it; without a Follower it reads the run folder when it pushes.
     """
 
-    def __init__(self, path: Path, state: dict, backend: Backend):
-        self._path, self._state, self._backend = path, state, backend
+    def __init__(self, path: Path, state: dict, backend: Backend, mirrors: Mirrors):
+        self._path, self._state, self._backend, self._mirrors = path, state, backend, mirrors
         self._progress: Progress | None = Progress(path.parent)  # None once a Follower reads instead
         self._entries: list[dict] = []  # not logged yet
         self._pictures: list[Picture] = []
@@ -107,22 +114,26 @@ class Run:
                 self._progress, self._entries, self._pictures = None, [], []
             self._entries += entries
             self._pictures += pictures
+        self._mirrors(entries, pictures)
         if time.monotonic() >= self._due:
             self.push()
 
     def __enter__(self) -> "Run":
         self._state["status"] = "RUNNING"
-        self.push()  # here rather than in a Follower's thread: imports in two threads at once can fail
+        self._mirrors.open()  # both here rather than in a Follower's thread: imports in two threads at once can fail
+        self.push()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         failed = "FAILED" if kind and issubclass(kind, Exception) else "KILLED"
         self._state["status"] = failed if kind else "FINISHED"
+        self._mirrors.close()
         self.push()
 
     def log_scores(self, flat: Mapping[str, float]) -> None:
         """Log scores of the run's model, with names such as `fid_digits/nfe_01`."""
         self._state["scores"] = dict(flat)
+        self._mirrors.log_scores(flat, max(self._state["images"], 0))
         self.push()
 
     def attach(self, *files: Path | str) -> bool:

@@ -1,5 +1,6 @@
 """Scores of a student, and of its teacher, at every number of evaluations, and pictures of them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +11,10 @@ from fewstep.config.parameters import EvaluationParameters
 from fewstep.console import progress_bar
 from fewstep.data.store import ArrayStore
 from fewstep.evaluation.features import Extractor
-from fewstep.evaluation.ladder import evaluate
+from fewstep.evaluation.kept_scores import kept_scores
+from fewstep.evaluation.ladder import Judge, evaluate
 from fewstep.evaluation.results import Evaluation
-from fewstep.evaluation.sampling import SamplingSetting, journey_settings
+from fewstep.evaluation.sampling import SamplingSetting, journey_settings, settings_by_sampler
 from fewstep.evaluation.search import kept_levels
 from fewstep.evaluation.student_levels import StudentLevels
 from fewstep.models.model import Model, SavedModel
@@ -22,7 +24,7 @@ from fewstep.pipelines.workplace import Workplace
 from fewstep.reporting.plots import ladder_plot
 from fewstep.reporting.table import scores_table
 
-SHOWN, REAL = 16, 2000
+SHOWN, REAL = 16, 2000  # samples in a row of pictures; real points in a scatter
 
 
 def score_models(
@@ -35,27 +37,33 @@ def score_models(
 ):
     """Scores (for people and for DVC), the student's levels, the sample sheet, and quality against evaluations.
 
-    A student without a teacher is scored alone.
+    A student without a teacher is scored alone. The scores of a teacher are kept, for its other students too.
     """
     taught_by, seeds = teacher_of(student, teacher), evaluation.full_seeds if evaluation.full else evaluation.seeds
     levels, loaded = _levels(images, extractor, student, evaluation, workplace)
-    master = taught_by.load() if taught_by else None
-    shown: list[tuple[str, np.ndarray]] = []
-
-    def keep(setting: SamplingSetting, seed: int, samples: np.ndarray):
-        if seed == seeds[0]:
-            shown.append((f"{setting.model} {setting.sampler}\n{setting.nfe} NFE", samples))
-
-    settings = journey_settings(loaded, master, evaluation.student_nfe, evaluation.teacher_nfe, evaluation.gammas)
+    settings = journey_settings(loaded, None, evaluation.student_nfe, {}, evaluation.gammas)
     sizes: dict[str, Any] = {"count": evaluation.count, "seeds": seeds, "batch_size": evaluation.batch_size}
-    with progress_bar("evaluate") as bar:
-        found = evaluate(settings, images, extractor, **sizes, on_progress=bar, on_samples=keep)
-    models = {model.spec.name: model.sha256 for model in (loaded, master) if model}
+    sizes["judge"] = Judge.of(images, extractor)
+    with progress_bar(f"evaluate {loaded.spec.name}") as bar:
+        found = evaluate(settings, images, extractor, **sizes, on_progress=bar)
+    models = {loaded.spec.name: loaded.sha256}
+    if taught_by:
+        master, file = taught_by.load(), workplace.run_folder(taught_by) / "scores.json"
+        settings += (asked := settings_by_sampler(master, evaluation.teacher_nfe))
+        with progress_bar(f"evaluate {master.spec.name}") as bar:
+            kept = kept_scores(asked, master.sha256, images, extractor, **sizes, file=file, on_progress=bar)
+        found, models = found.joined(kept), models | {master.spec.name: master.sha256}
     scores = replace(found, levels=evaluation.levels, models=models)
     print(f"\n{scores_table(scores)}\n", flush=True)
-    sheet = draw_rows(shown, images.space.name, SHOWN, images.images("train")[:REAL])
     metrics = {name: scores.means_of(name) for name in models}
-    return scores, metrics, levels, sheet, ladder_plot(scores)
+    return scores, metrics, levels, _sheet(settings, images, seeds[0], evaluation.count), ladder_plot(scores)
+
+
+def _sheet(settings: Sequence[SamplingSetting], images: ArrayStore, seed: int, count: int) -> Image.Image:
+    """Samples of each setting from the same noise. count: points in a scatter."""
+    indices = np.arange(min(SHOWN, count) if images.space.kind == "images" else count)
+    rows = [(f"{each.model} {each.sampler}\n{each.nfe} NFE", each.generate(seed, indices)) for each in settings]
+    return draw_rows(rows, images.space.name, SHOWN, images.images("train")[:REAL])
 
 
 def _levels(

@@ -1,0 +1,154 @@
+"""`fewstep sweep`: a student for each combination of parameters, and a table of their scores."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fewstep.commands.error_messages import refusing
+from fewstep.commands.options import ENV, PARAMS_FILE, given_params
+from fewstep.support.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from fewstep.commands.sweep_trials import Trial
+    from fewstep.launch import LaunchSettings
+    from fewstep.pipelines.config_loader import Context
+    from fewstep.reporting.sweep_table import Outcome
+    from fewstep.tracking import Run
+
+SECONDS = 20.0  # that trying the steps of one kind of trial takes, at most about
+
+
+@click.command()
+@click.argument("words", nargs=-1, required=True, metavar="NAME=VALUE[,VALUE]...")
+@ENV
+@click.option(
+    "--plan", "planning", is_flag=True, help="Say what would be trained, and how long. Nothing is kept of it."
+)
+def sweep(words: tuple[str, ...], env: str | None, params_file: Path | None, planning: bool) -> None:
+    """Train and score a student for each combination of parameters, one after another.
+
+    Several values are a list (3e-4,1e-3) or a range (from:to:number, or from:to:number:log at equal ratios). seeds=3
+    trains each combination with the seeds 0, 1 and 2. The teacher is scored once. Each student has a folder of its own,
+    below sweeps in data/06_models. After an interruption the same command goes on. Another sweep uses what is there.
+
+    \b
+        fewstep sweep recipe=ect student.training.learning_rate=3e-4,1e-3,3e-3
+        fewstep sweep recipe=cd,ect student.training.learning_rate=1e-4:1e-2:3:log seeds=3 --plan
+        fewstep sweep recipe=ct student.training.batch_size=32,64 student.training.images=64000
+    """
+    from fewstep.commands.sweep_trials import trials_of
+    from fewstep.pipelines.sweep_words import read_axes
+
+    axes = read_axes(words)
+    context, trials = trials_of(env, axes, given_params("", params_file))
+    if planning:
+        for line in _plan(trials, context.typed.launch):
+            click.echo(line)
+    else:
+        _run(trials, context)
+
+
+sweep.params.append(PARAMS_FILE)
+
+
+def _run(trials: "Sequence[Trial]", context: "Context") -> None:
+    """Every trial, below one MLflow run, and the table."""
+    from fewstep.commands.sweep_trials import recipes_of
+    from fewstep.reporting.sweep_table import sweep_table, trials_csv
+    from fewstep.support.files import write_text
+    from fewstep.tracking.notify import notify
+
+    run, folder = _parent(trials, context)
+    found: list[Outcome] = []
+    with run:
+        for number, trial in enumerate(trials, 1):
+            before = trial.finished()
+            click.echo(f"\ntrial {number} of {len(trials)}: {trial.words}{', finished before' if before else ''}")
+            found.append(before or trial.run(run.run_id))
+            click.echo(found[-1].note, nl=bool(found[-1].note))
+            write_text(folder / "trials.csv", trials_csv(found))
+        table = sweep_table(found)
+        write_text(folder / "table.txt", f"{table}\n")
+        run.attach(folder / "trials.csv", folder / "table.txt")
+        _log_best(run, found)
+    said = f"{len(found)} trials of {recipes_of(trials)} on {context.typed.dataset} have ended"
+    notify(context.typed.tracking.notify, "finished", said, table=table)
+    click.echo(f"\n{table}\n\ntrials: {os.path.relpath(folder / 'trials.csv')}")
+    if all(each.scores is None for each in found):
+        raise InvalidInput("no trial has scores: the table says why.")
+    click.echo(f"next, to score and register the best: {_command(trials, found)}")
+
+
+def _parent(trials: "Sequence[Trial]", context: "Context") -> "tuple[Run, Path]":
+    """The MLflow run of the sweep, below which its trials are, and its folder."""
+    from fewstep.commands.sweep_trials import FOLDER, recipes_of, sweep_name
+    from fewstep.tracking import open_run, run_tags
+
+    catalog, varied = context.catalog, {name: _values(trials, name) for name in trials[0].values}
+    folder = Path(catalog.load("runs")) / FOLDER / sweep_name(trials)
+    title = " ".join([recipes_of(trials), *(f"{name.rpartition('.')[2]}={','.join(v)}" for name, v in varied.items())])
+    tags = run_tags(recipes_of(trials), trials[0].job.data_sha256, context.typed.env)
+    backend, name = catalog.load("tracking"), f"sweep {title}"[:200]
+    return open_run(folder, context.typed.dataset, name, backend, varied, tags), folder
+
+
+def _values(trials: "Sequence[Trial]", name: str) -> list[str]:
+    return list(dict.fromkeys(trial.values[name] for trial in trials))
+
+
+def _log_best(run: "Run", outcomes: "Sequence[Outcome]") -> None:
+    """The best primary score, on the run of the sweep."""
+    from fewstep.reporting.sweep_table import grouped
+
+    best = grouped(outcomes)[0].outcomes[0]
+    if best.scores:
+        nfe = min(row.nfe for row in best.scores.usual_rows_of(best.model))
+        score = grouped(outcomes)[0].score(nfe)
+        assert score is not None
+        run.log_scores({f"{best.scores.primary}/nfe_{nfe:02d}": score.mean})
+
+
+def _command(trials: "Sequence[Trial]", outcomes: "Sequence[Outcome]") -> str:
+    """The command that scores and registers the best student. Its training is there already."""
+    from fewstep.pipelines.places import command_of
+    from fewstep.reporting.sweep_table import grouped
+
+    best = grouped(outcomes)[0].outcomes[0]
+    trial = trials[next(number for number, each in enumerate(outcomes) if each is best)]
+    params = {name: value for name, value in trial.params.items() if name != "trial"}
+    return command_of(env=trial.env, params=params)
+
+
+def _plan(trials: "Sequence[Trial]", launch: "LaunchSettings") -> Iterator[str]:
+    """A line for each trial, and what they take together."""
+    from fewstep.commands.plan import in_words
+    from fewstep.reporting.table import aligned
+
+    costs: dict[str, float] = {}
+    lines, left = [["trial", *(name.rpartition(".")[2] for name in trials[0].values), "steps", "time"]], 0.0
+    for number, trial in enumerate(trials, 1):
+        seconds = None if trial.finished() else _seconds(trial, launch, costs)
+        left += seconds or 0.0
+        time = "finished" if seconds is None else in_words(seconds)
+        lines.append([str(number), *trial.values.values(), f"{trial.job.recipe.training.steps:,}", time])
+    yield aligned(lines, text=0)
+    yield f"\nin all {in_words(left)} of training on this machine, from a few steps of each kind; scores come on top"
+
+
+def _seconds(trial: "Trial", launch: "LaunchSettings", costs: dict[str, float]) -> float:
+    """Of a trial's training. costs: seconds of a step by what it depends on; new ones are added."""
+    from fewstep.commands.plan import tried
+
+    facts, numbers = trial.job.recipe.to_json(), trial.job.recipe.training
+    kind = [facts["network"], facts["objective"], facts["preconditioning"], numbers.batch_size]
+    key = json.dumps([*kind, numbers.micro_batch_size, numbers.precision, numbers.labels], sort_keys=True)
+    if key not in costs:
+        costs[key] = tried(trial.job, launch, steps=10, seconds=SECONDS).seconds
+    return costs[key] * numbers.steps
+
+
+COMMANDS = (refusing(sweep),)

@@ -1,0 +1,134 @@
+"""The trials of a sweep: one student for each combination of parameters, with a folder of its own."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fewstep.commands.error_messages import causes
+from fewstep.commands.options import together
+from fewstep.commands.project import context_of, judged_by
+from fewstep.pipelines.sweep_words import SEED, Axis, combinations, params_of
+from fewstep.reporting.sweep_table import Outcome
+from fewstep.support.errors import Divergence, InvalidInput, OutOfMemory
+
+if TYPE_CHECKING:
+    from fewstep.data.store import ArrayStore
+    from fewstep.evaluation.results import Evaluation
+    from fewstep.models.model import SavedModel
+    from fewstep.pipelines.config_loader import Context
+    from fewstep.training.job import Job
+
+FOLDER = "sweeps"  # below which students and scores of trials lie, and unfinished sweeps
+STAGES = ("distill", "evaluate")
+RESULTS = (Divergence, OutOfMemory)  # errors that belong to the trial: the others go on
+
+
+@dataclass(frozen=True)
+class Trial:
+    """values: {parameter: value as it is typed} of what varies. params: what --params would give. job: its training."""
+
+    env: str | None
+    values: dict[str, str]
+    params: dict[str, Any]
+    job: "Job"
+
+    @property
+    def words(self) -> str:
+        """What it is, for people: "ect learning_rate=3e-4 seed=1"."""
+        varied = (f"{name.rpartition('.')[2]}={value}" for name, value in self.values.items() if name != "recipe")
+        return " ".join([self.job.name, *varied])
+
+    def finished(self) -> Outcome | None:
+        """What came of it, if it is finished: the student of this training, with scores of the same weights."""
+        catalog = context_of(self.env, runtime=self.params).catalog
+        if not (catalog.exists("student") and catalog.exists("scores")):
+            return None
+        student, scores = catalog.load("student"), catalog.load("scores")
+        made_by, name = student.spec.provenance, student.spec.name
+        if made_by.run != self.job.run_name or scores.models.get(name) != student.sha256:
+            return None
+        return self._outcome(scores, made_by.seconds or 0.0)
+
+    def run(self, parent_run: str | None) -> Outcome:
+        """Train and score it. A training that diverges, or needs more memory than there is, is an outcome too."""
+        from kedro.framework.session import KedroSession
+
+        tracking = {"run_name": self.words, "notify": [], **({"parent_run": parent_run} if parent_run else {})}
+        params = together(self.params, {"tracking": tracking})
+        session = KedroSession.create(Path.cwd(), env=self.env, runtime_params=params)
+        try:
+            with session:
+                session.run(pipeline_names=list(STAGES))
+        except Exception as error:
+            failure = next((each for each in causes(error) if isinstance(each, RESULTS)), None)
+            if failure is None:
+                raise
+            return self._outcome(None, note=str(failure).partition("\n")[0])
+        found = self.finished()
+        assert found is not None  # this is what was made now
+        return found
+
+    def _outcome(self, scores: "Evaluation | None", seconds: float = 0.0, note: str = "") -> Outcome:
+        values = {name: value for name, value in self.values.items() if name != SEED}
+        seed = self.values.get(SEED, str(self.job.recipe.seed))
+        return Outcome(values, seed, self.job.name, scores, seconds, note)
+
+
+def trials_of(env: str | None, axes: Sequence[Axis], given: dict[str, Any]) -> "tuple[Context, list[Trial]]":
+    """The project, and the trials in their order. given: of a file of parameters.
+
+    Raises InvalidInput for the first that could not be trained, before any work, and for two that are one training.
+    """
+    varied = {axis.name for axis in axes if len(axis.values) > 1}
+    every = [(values, together(given, params_of(values))) for values in combinations(axes)]
+    context = context_of(env, runtime=every[0][1])
+    images, _ = judged_by(context, "a sweep needs")
+    teacher, trials = context.catalog.load("teacher"), dict[str, Trial]()
+    for values, params in every:
+        context = context_of(env, runtime=params)
+        job = _checked_job(context, images, teacher)
+        shown = {name: value for name, value in values.items() if name in varied}
+        trial = Trial(env, shown, {**params, "trial": _name(job, context)}, job)
+        if other := trials.get(job.run_name):
+            raise InvalidInput(
+                f"two trials are the same training: {other.words}, and {trial.words}. Leave out what does not change "
+                "the training of a student."
+            )
+        trials[job.run_name] = trial
+    return context, list(trials.values())
+
+
+def _checked_job(context: "Context", images: "ArrayStore", teacher: "SavedModel | None") -> "Job":
+    """The training of a trial. Raises InvalidInput for what a run would refuse."""
+    from fewstep.losses.distances import check_distance
+    from fewstep.pipelines.agreement import check_together
+    from fewstep.pipelines.limits import check_labels
+    from fewstep.training.job import Job
+
+    typed = context.typed
+    check_distance(typed.student.objective.distance)
+    typed.student.check_fits(images.space, typed.teacher, typed.launch.workers)
+    check_labels([typed.student], images)
+    found = {"images": images, "teacher": teacher, "params:student": typed.student}
+    check_together(found, context.catalog, context.config_loader.runtime_params)
+    return Job.of(typed.student, images, teacher)
+
+
+def _name(job: "Job", context: "Context") -> str:
+    """The trial's: of all that its student and its scores depend on, so that none takes another's place."""
+    facts = [job.run_name, job.recipe.to_json()["levels"], context.typed.evaluation.model_dump(mode="json")]
+    return f"{FOLDER}/{job.name}-{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]}"
+
+
+def sweep_name(trials: Sequence[Trial]) -> str:
+    """The name of a sweep's folder and run: the same for the same trials."""
+    names = sorted(trial.params["trial"] for trial in trials)
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:12]
+
+
+def recipes_of(trials: Sequence[Trial]) -> str:
+    """The recipes that are trained: "cd, ect"."""
+    return ", ".join(dict.fromkeys(trial.job.name for trial in trials))

@@ -1,0 +1,119 @@
+"""A sweep: a student of its own for each combination, one table, and the same command goes on."""
+
+import csv
+import json
+import re
+
+import pytest
+from click.testing import CliRunner
+from kedro.framework.startup import bootstrap_project
+from mlflow import MlflowClient
+
+from fewstep.cli import cli, main
+
+pytestmark = pytest.mark.slow
+
+
+def typed(group, *words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(group, words)
+    return result.exit_code, result.output
+
+
+@pytest.fixture(scope="module")
+def trained(make_project, tmp_path_factory):
+    """A project with points and a teacher of them, where one is."""
+    here = make_project(tmp_path_factory.mktemp("swept") / "project").root
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.chdir(here)
+        bootstrap_project(here)
+        train(here)
+        yield here
+
+
+def train(here):
+    small = "network: {name: mlp, channels: 16, num_blocks: 1}\nlaunch: {workers: 0, threads: 1}\n"
+    training = "training: {images: 512, batch_size: 64, checkpoint_every: 256}"
+    small += f"teacher: {{{training}}}\nrecipes: {{every: {{levels: null, {training}}}}}\n"
+    small += "evaluation: {student_nfe: [1, 2], teacher_nfe: {heun: [3], euler: [1], deis_3: null}, count: 40}\n"
+    small += "data: {source: {name: moons, count: 256}}\n"
+    (here / "conf" / "moons" / "parameters" / "moons.yml").write_text(small)
+    code, told = typed(cli, "run", "--env=moons", "--pipelines=ingest,teacher")
+    assert code == 0, told
+
+
+SWEEP = ("sweep", "--env=moons", "recipe=ect", "student.training.learning_rate=1e-3,2e-3")
+
+
+def test_each_trial_has_its_own_student_scores_and_run_below_one(trained):
+    code, told = typed(main, *SWEEP, "--plan")
+    assert code == 0 and re.search(r"1 +1e-3 +8 ", told) and "in all" in told, told
+    assert not list(trained.glob("data/06_models/moons/sweeps"))
+    code, told = typed(main, *SWEEP)
+    assert code == 0, told
+    assert told.count("evaluate teacher: 100%") == 1  # scored once
+    students = sorted(trained.glob("data/06_models/moons/sweeps/ect-*/model.json"))
+    assert len(students) == 2 == len(list(trained.glob("data/08_reporting/moons/sweeps/ect-*/scores.json")))
+    rates = [json.loads(file.read_text())["provenance"]["training"]["learning_rate"] for file in students]
+    assert sorted(rates) == [0.001, 0.002]
+    assert not (trained / "data/06_models/moons/ect").exists()
+    assert re.search(r"^learning_rate +seeds +wasserstein 1 NFE +wasserstein 2 NFE +seconds$", told, re.MULTILINE)
+    assert re.search(r"next, to score and register the best: kedro run --env=moons --params=recipe=ect,", told)
+    client = MlflowClient(f"sqlite:///{trained / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("moons").experiment_id])
+    (parent,) = [run for run in runs if run.info.run_name.startswith("sweep ect learning_rate=1e-3,2e-3")]
+    below = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert sorted(run.info.run_name for run in below) == ["ect learning_rate=1e-3", "ect learning_rate=2e-3"]
+    assert all("wasserstein/nfe_01" in run.data.metrics for run in [parent, *below])
+    assert {file.path for file in client.list_artifacts(parent.info.run_id)} >= {"trials.csv", "table.txt"}
+
+    files = {file: file.stat().st_mtime_ns for file in students}
+    code, told = typed(main, *SWEEP, "seeds=1")  # another sweep of the same trainings
+    assert code == 0, told
+    assert told.count("finished before") == 2 and "evaluate" not in told
+    assert {file: file.stat().st_mtime_ns for file in students} == files
+
+
+def test_a_training_that_diverges_is_noted_and_the_others_go_on(trained):
+    exploding = ("student.training.optimizer=adamw", "student.training.learning_rate=1")
+    code, told = typed(main, *SWEEP[:3], *exploding, "student.training.weight_decay=1000,0")
+    assert code == 0, told
+    (place,) = re.findall(r"^trials: (\S+)", told, re.MULTILINE)
+    with (trained / place).open() as file:
+        broken, other = csv.DictReader(file)
+    assert "diverged at step" in broken["note"] and not broken["wasserstein/nfe_01"]
+    assert not other["note"] and float(other["wasserstein/nfe_01"]) > 0
+    assert re.search(r"^1000: ect diverged at step", told, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("recipe=ect,cdd",), "no recipe 'cdd'. Did you mean 'cd'"),
+        (("student.training.learning_rte=1,2",), "no parameter 'learning_rte'.*Did you mean 'learning_rate'"),
+        (("student.training.learning_rate=1e-3,-1",), "learning_rate must be above 0"),
+        (("recipe=ect", "network.channels=16,32"), "the same network"),
+        (("student.picture_nfe=[1],[2]",), "two trials are the same training: cd picture_nfe=.1., and cd picture_nfe="),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_any_work(trained, words, message):
+    before = list(trained.glob("runs/moons/**/*"))
+    code, told = typed(main, "sweep", "--env=moons", *words)
+    assert code == 1 and re.search(message, told), told
+    assert list(trained.glob("runs/moons/**/*")) == before
+
+
+def test_a_sweep_needs_data(trained):
+    code, told = typed(main, *SWEEP, "dataset=cats")
+    assert code == 1 and "a sweep needs images" in told and "kedro run --env=moons --pipelines=ingest" in told
+
+
+def test_a_trial_of_ones_own_lies_beside_the_usual_student(trained, typed_parameters):
+    from fewstep.commands.project import context_of
+    from fewstep.pipelines.places import place_of
+
+    catalog = context_of("moons", runtime={"trial": "fast"}).catalog
+    assert str(place_of(catalog, "student")) == "data/06_models/moons/fast"
+    for name, message in (("cd", "the folder of another student"), ("a b", "trial must be a name")):
+        with pytest.raises(ValueError, match=message):
+            typed_parameters("moons", trial=name)
