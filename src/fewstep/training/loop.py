@@ -141,14 +141,8 @@ class Training:
 
     def _ready(self, networks: Networks) -> Networks:
         """The same networks, whose passes are compiled from here on, if that is asked for."""
-        for function in (networks.student, networks.target, networks.teacher) if self.compiled else ():
-            if function is not None and not function.network.is_compiled:
-                compile_passes(function.network)
-        return networks
-
-    def _ready(self, networks: Networks) -> Networks:
-        """The same networks, whose passes are compiled from here on, if that is asked for."""
-        for function in (networks.student, networks.target, networks.teacher) if self.compiled else ():
+        functions = (networks.student, networks.target, networks.teacher, networks.earlier)
+        for function in functions if self.compiled else ():
             if function is not None and not function.network.is_compiled:
                 compile_passes(function.network)
         return networks
