@@ -105,6 +105,14 @@ REFUSED = {
         "teacher: attn_resolutions must be sizes of this network ([16, 8]), got [5].",
     ),
     "network: heads": ({"network__num_heads": 3}, "teacher: 32 channels cannot be divided among 3 attention heads."),
+    "network: heads of edm2": (
+        {"network": {"name": "edm2", "channels": 10, "head_channels": 6}},
+        "teacher: 20 channels cannot be divided among 3 attention heads: choose head_channels (now 6)",
+    ),
+    "a decay without its reference": (
+        {"teacher__training__learning_rate_decay": "inverse_sqrt"},
+        "teacher.training.learning_rate_reference must be above 0 with learning_rate_decay inverse_sqrt, got 0",
+    ),
     "network: for points": (
         {"network": {"name": "mlp"}},
         "teacher: the network 'mlp' takes points of shape [D], got [3, 16, 16]: use 'unet' for images.",
