@@ -4,7 +4,6 @@ On the meta device they do no arithmetic as they are made: PyTorch would import 
 """
 
 import math
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,11 +12,11 @@ from torch import Tensor, nn
 EPS = 1e-4  # beside which a root mean square is divided
 
 
-def normalised(x: Tensor, dim: int | Sequence[int] = 1) -> Tensor:
+def normalised(x: Tensor, dim: int = 1) -> Tensor:
     """x over the root mean square along dim, plus 1e-4: pixel norm along the channels."""
     precise = torch.promote_types(x.dtype, torch.float32)
     norm = torch.linalg.vector_norm(x, dim=dim, keepdim=True, dtype=precise)
-    return x / (norm * math.sqrt(norm.numel() / x.numel()) + EPS).to(x.dtype)
+    return x / (norm / math.sqrt(x.shape[dim]) + EPS).to(x.dtype)
 
 
 def mp_silu(x: Tensor) -> Tensor:
