@@ -76,9 +76,11 @@ LARGER = {**SHALLOW, "channels": 64, "channel_mult": [1, 1]}
 NETWORKS = {"digits, 8x8, batch 64": (DIGITS, (1, 8, 8), 64), "64 channels, 32x32, batch 16": (LARGER, (3, 32, 32), 16)}
 EDM2 = {"name": "edm2", "num_blocks": 1, "middle_attention": False, "second_time": True}
 EDM2_LARGER = (EDM2 | {"channels": 64, "channel_mult": [1, 1], "attn_resolutions": [16]}, (3, 32, 32), 16)
+TRANSFORMER = ({"name": "dit", "size": "S", "num_blocks": 4, "patch": 4, "second_time": True}, (3, 32, 32), 16)
 OTHERS = {  # networks of which a few methods are timed
     "EDM2, digits, batch 64": (EDM2 | {"channels": 24, "channel_mult": [1, 2]}, (1, 8, 8), 64),
     "EDM2, 64 channels, attention at 16, batch 16": EDM2_LARGER,
+    "transformer, 384 channels, 8x8 tokens, batch 16": TRANSFORMER,
 }
 FEW, FORCED = ["EDM", "ECT", "sCD"], 0.03  # their methods; the share of a step that forced normalisation may take
 EDM2_CIFAR10 = (
@@ -91,6 +93,7 @@ DUALS = {  # and the most that a dual forward pass should cost
     "digits, 8x8, batch 64": (*NETWORKS["digits, 8x8, batch 64"], 2.47),
     "64 channels, attention at 16, batch 16": (*ATTENDING, 2.15),
     "EDM2, 64 channels, attention at 16, batch 16": (*EDM2_LARGER, 2.2),
+    "transformer, 384 channels, 8x8 tokens, batch 16": (*TRANSFORMER, 2.2),
 }
 DDPMPP = {"img_resolution": 32, "in_channels": 3, "out_channels": 3, "channel_mult": [2, 2, 2], "dropout": 0.13}
 

@@ -33,14 +33,14 @@ def test_every_recipe_every_method_and_all_that_names_a_training_is_held():
 @pytest.fixture
 def made(tmp_path):
     """A golden file of a part, above another part, whose numbers and versions are ours to change."""
-    facts = {"numbers": [1.0, 2.0], "versions": {"below": 1, "part": 1}}
+    facts = {"numbers": [1.0, 2.0], "more": {}, "versions": {"below": 1, "part": 1}}
     golden = Golden(
         "part",
         tmp_path,
         ["below", "part"],
         lambda part: facts["versions"][part],
         lambda part: f"src/fewstep/{part}.py: NUMERICS",
-        lambda part, specs: {"loss": facts["numbers"]},
+        lambda part, specs: {"loss": facts["numbers"], **facts["more"]},
         {},
     )
     assert "no golden file" in golden.problem()
@@ -60,6 +60,15 @@ def test_numbers_that_move_ask_for_the_integer_and_name_the_command(made):
     facts["versions"]["part"] = 2
     assert golden.problem() == "The golden file of part is of older versions: python tests/goldens/write.py part"
     assert golden.write() == "part: written" and golden.problem() is None
+
+
+def test_numbers_of_something_new_are_written_without_another_version(made):
+    golden, facts = made
+    facts["more"] = {"new": [3.0]}
+    assert golden.problem() == "The golden file of part has no numbers of new: python tests/goldens/write.py part"
+    assert golden.write() == "part: written" and golden.problem() is None
+    facts["more"] = {}
+    assert "numbers of part moved (new)" in golden.problem(), "what is held no more is a change"
 
 
 def test_an_integer_raised_without_a_change_fails_and_writing_refuses(made):

@@ -11,15 +11,21 @@ from fewstep.exchange import export_model
 from fewstep.exchange.export import OPSETS, Program
 from fewstep.models.model import Model
 
+MODERN = {"rms_norm": True, "qk_norm": True, "rope": True, "swiglu": True}
+NETWORKS = {
+    "unet": {"name": "unet", "channels": 16, "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [4]},
+    "dit": {"name": "dit", "channels": 16, "num_blocks": 2, "num_heads": 2},
+    "modern dit": {"name": "dit", "channels": 16, "num_blocks": 1, "num_heads": 2, **MODERN},
+}
+
 
 @pytest.fixture
 def model(draw_model):
-    """A small model with weights of a seed: a function of (preconditioning, labels)."""
+    """A small model with weights of a seed: a function of (preconditioning, labels, scale, network)."""
 
-    def build(name="consistency", labels=False, scale=0.8):
+    def build(name="consistency", labels=False, scale=0.8, kind="unet"):
         space = DataSpace("digits", "images", (1, 8, 8), scale, tuple("0123456789"))
-        network = {"name": "unet", "channels": 16, "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [4]}
-        network["second_time"] = name == "trajectory"
+        network = NETWORKS[kind] | {"second_time": name == "trajectory"}
         spec = {"name": "cd", "network": network, "preconditioning": {"name": name}, "labels": labels}
         return draw_model(spec | {"levels": {"2": [3.0]}, "data_sha256": "d" * 64}, space)
 
@@ -92,6 +98,25 @@ def test_onnx(model, tmp_path, name, labels, nfe):
     (images,) = session.run(None, {i.name: t.numpy() for i, t in zip(session.get_inputs(), noise, strict=True)})
     expected = Program(given, nfe)(*noise)  # of weights drawn at random it can be large
     assert (torch.from_numpy(images) - expected).abs().max() < 1e-4 * max(1, expected.abs().max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["dit", "modern dit"])
+@torch.no_grad()
+def test_programs_of_a_transformer(model, tmp_path, kind):
+    given = model("consistency", True, kind=kind)
+    noise = inputs(given, program := Program(given, 2), 3)
+    expected = program(*noise)
+    loaded = torch.export.load(export_model(given, tmp_path / "x.pt2", "pt2", 2)).module()
+    assert (loaded(*noise) - expected).abs().max() < 1e-4 * max(1, expected.abs().max())
+    if find_spec("onnxscript") and find_spec("onnxruntime"):
+        from onnxruntime import InferenceSession
+
+        session = InferenceSession(export_model(given, tmp_path / "x.onnx", "onnx", 2))
+        (images,) = session.run(None, {i.name: t.numpy() for i, t in zip(session.get_inputs(), noise, strict=True)})
+        assert (torch.from_numpy(images) - expected).abs().max() < 1e-4 * max(1, expected.abs().max())
+    with pytest.raises(ValueError, match="the network 'dit' is no U-Net"):
+        export_model(given, tmp_path / "folder", "diffusers")
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,8 @@ class Golden:
             return f"{self.part} has no golden file: {write}"
         known, versions = json.loads(self.file.read_text()), self.versions()
         specs = {**self.specs, **known["recipes"]}
-        moved = _moved(known["numbers"], self.compute(self.part, specs))
+        numbers = self.compute(self.part, specs)
+        new, moved = sorted(numbers.keys() - known["numbers"].keys()), _moved(known["numbers"], numbers)
         raised = known["versions"].get(self.part) != versions[self.part]
         if raised and not moved:
             return (
@@ -57,6 +58,8 @@ class Golden:
             )
         if moved or known["versions"] != versions:
             return f"The golden file of {self.part} is of older versions: {write}"
+        if new:
+            return f"The golden file of {self.part} has no numbers of {', '.join(new[:4])}: {write}"
         return None
 
     def write(self) -> str:
@@ -73,11 +76,11 @@ class Golden:
 
 
 def _moved(known: dict, now: dict) -> list[str]:
-    """Names of the numbers that differ."""
+    """Names of the known numbers that differ, or are there no longer."""
 
     def same(a: list[float], b: list[float]) -> bool:
         scale = max(map(abs, [*a, *b, 1e-3]))
         near = (math.isclose(x, y, rel_tol=TOLERANCE, abs_tol=TOLERANCE * scale) for x, y in zip(a, b, strict=False))
         return len(a) == len(b) and all(near)
 
-    return sorted(name for name in known.keys() | now.keys() if not same(known.get(name, []), now.get(name, [])))
+    return sorted(name for name in known if not same(known[name], now.get(name, [])))

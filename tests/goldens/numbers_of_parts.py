@@ -127,19 +127,29 @@ FAMILIES = {  # of conf/, small
     "adm": {"attn_resolutions": [8, 4], "middle_attention": True, "head_channels": 4},
     "trig": {"c_noise": "angle", "double_norm": True, "second_time": True},
 }
+UNET = {"name": "unet", "channels": 8, "channel_mult": [1, 2], "num_blocks": 1}
+DIT = {"name": "dit", "channels": 16, "num_blocks": 2, "num_heads": 2}
+MODERN = {"rms_norm": True, "qk_norm": True, "rope": True, "swiglu": True, "second_time": True, "patch": 4}
+TRANSFORMERS = {"dit": DIT, "dit, modern": DIT | MODERN}
 
 
 def of_networks(_) -> dict:
-    found, c_noise, labels = {}, seeded(2, seed=3), torch.eye(5)[:2]
-    for name, settings in FAMILIES.items():
-        spec = {"name": "unet", "channels": 8, "channel_mult": [1, 2], "num_blocks": 1, **settings}
-        network = drawn(networks.build_network(spec, (3, 8, 8), 5)).eval()
+    c_noise, labels = seeded(2, seed=3), torch.eye(5)[:2]
+
+    def output(spec: dict, shape: tuple[int, ...] = (3, 8, 8)) -> torch.Tensor:
         second = {"second": c_noise / 2} if spec.get("second_time") else {}
-        found[name] = network(seeded(2, 3, 8, 8), c_noise, labels, **second)
-    mlp = drawn(networks.build_network({"name": "mlp", "channels": 8, "num_blocks": 2}, (2,), 5))
-    found["mlp"] = mlp(seeded(2, 2), c_noise, labels)
-    fresh = networks.build_network({"name": "unet", "channels": 8, "channel_mult": [1], "num_blocks": 1}, (1, 8, 8))
-    found["initialised"] = torch.cat([p.flatten() for p in fresh.parameters()])
+        return drawn(networks.build_network(spec, shape, 5)).eval()(seeded(2, *shape), c_noise, labels, **second)
+
+    def initialised(spec: dict, classes: int = 0) -> torch.Tensor:
+        fresh = networks.build_network(spec, (1, 8, 8), classes)
+        return torch.cat([p.flatten() for p in fresh.parameters()])
+
+    # A network draws from the generator of those before it: a new one comes last.
+    found = {name: output(UNET | settings) for name, settings in FAMILIES.items()}
+    found["mlp"] = output({"name": "mlp", "channels": 8, "num_blocks": 2}, (2,))
+    found["initialised"] = initialised(UNET | {"channel_mult": [1]})
+    found |= {name: output(spec) for name, spec in TRANSFORMERS.items()}
+    found["dit, initialised"] = initialised(DIT, 5)
     return {name: few(value) for name, value in found.items()}
 
 

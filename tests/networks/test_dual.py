@@ -23,6 +23,7 @@ KERNEL, TURNED = (
     torch.linspace(-1, 1, 12).reshape(3, 4).double(),
 )
 WEIGHT, BIAS = torch.tensor([0.5, -1.0, 2.0, 1.5]).double(), torch.tensor([1.0, 2.0, -1.0, 0.5]).double()
+ROW = torch.linspace(-1, 1, 8).double()
 
 # of each rule: functions of one positive tensor [2, 4, 6, 8], and of two; the second may be a constant, or the first
 OF_ONE = {
@@ -85,6 +86,13 @@ OF_ONE = {
         lambda x: torch.linalg.vector_norm(x, dim=(1, 2), dtype=torch.float64),
         torch.linalg.vector_norm,
     ],
+    "rms_norm": [
+        lambda x: F.rms_norm(x[..., :4], (4,), WEIGHT, 1e-3),
+        lambda x: F.rms_norm(x, (6, 8)),
+        nn.RMSNorm(8, elementwise_affine=False).double(),
+    ],
+    "normalize": [F.normalize, lambda x: F.normalize(x - 1, dim=-1, eps=1.5)],
+    "gelu": [F.gelu, lambda x: F.gelu(x, approximate="tanh"), nn.GELU("tanh")],
     "silu": [F.silu],
     "softmax": [lambda x: x.softmax(-1), lambda x: F.softmax(x, dim=1)],
 }
@@ -93,6 +101,12 @@ OF_TWO = {
     "sub": [operator.sub, lambda x, y: x - y[:, :1], lambda x, y: x[:, :1] - y],
     "mul": [operator.mul, lambda x, y: 2 * x * y, lambda x, y: x * y[:, :1], lambda x, y: x[:, :1] * y],
     "div": [torch.div, lambda x, y: x / y[:, :1], lambda x, y: x[:, :1] / y],
+    "addcmul": [
+        lambda x, y: torch.addcmul(x, y[:, :1], y, value=-2),
+        lambda x, y: torch.addcmul(KERNEL[0, 0, 0, 0], x[:, :1], y),
+        lambda x, y: torch.addcmul(y[..., :1], ROW, x),
+        lambda x, y: torch.addcmul(x * y, ROW, ROW).addcmul(ROW, ROW),
+    ],
     "matmul": [lambda x, y: x @ y.transpose(-1, -2)],
     "bmm": [lambda x, y: torch.bmm(x[0], y[0].transpose(-1, -2))],
     "outer": [lambda x, y: torch.outer(x[0, 0, 0], y[1, 0, 0])],
@@ -169,6 +183,27 @@ def test_memory_formats():
     assert torch.allclose(turned, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.permute(0, 2, 3, 1).contiguous(),
+        lambda x: x.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format),
+        lambda x: x.permute(0, 2, 3, 1).to(torch.float64, memory_format=torch.contiguous_format, copy=True),
+        lambda x: x[:, :1] + ROW.expand(2, 4, 6, 8),
+        lambda x: ROW.expand(2, 4, 6, 8) - x[:, :1],
+        lambda x: torch.ones(2, 4, 8, 6).double() + x.transpose(2, 3),
+        lambda x: torch.where(ROW.expand(2, 4, 6, 8) < 0, x[:, :1], 0.0),
+        lambda x: F.dropout(x.transpose(2, 3).contiguous(), 0.5, training=False),
+    ],
+)
+def test_a_tangent_may_lie_in_memory_otherwise_than_its_primal(function):
+    """So that what views the primal does not fail on the tangent, of whatever layout that was given."""
+    x, dx = drawn(2, 4, 6, 8)
+    for tangent in (dx, dx.transpose(2, 3).contiguous().transpose(2, 3), dx[:, :1].expand(2, 4, 6, 8)):
+        (_, found), (_, expected) = duals_and_reference(lambda x: function(x).view(2, -1).square(), (x,), (tangent,))
+        assert_close(found, expected)
+
+
 def test_every_rule_has_a_case():
     assert OF_ONE.keys() | OF_TWO.keys() == RULES.keys()
 
@@ -180,6 +215,8 @@ OPENAI = {"image_size": 16, "num_channels": 32, "channel_mult": "1,2", "attentio
 SMALL = {"name": "unet", "channels": 16, "num_blocks": 1, "dropout": 0.3}
 EDM2 = {"name": "edm2", "channels": 16, "num_blocks": 1, "attn_resolutions": [4], "head_channels": 8, "dropout": 0.3}
 SCM = {"double_norm": True, "embedding": "positional", "second_time": True}
+TINY = {"name": "dit", "channels": 16, "num_blocks": 2, "num_heads": 2, "dropout": 0.3}
+MODERN = {"rms_norm": True, "qk_norm": True, "rope": True, "swiglu": True, "second_time": True, "patch": 4}
 NETWORKS = {
     "ddpmpp": from_published(EDM | {"model_type": "SongUNet"}),
     "ncsnpp": from_published(EDM | NCSNPP | {"model_type": "SongUNet", "channel_mult_noise": 2}),
@@ -189,6 +226,12 @@ NETWORKS = {
     "double norm": {"spec": SMALL | {"double_norm": True, "attn_resolutions": [4], "num_heads": 2}, "shape": (1, 8, 8)},
     "edm2": {"spec": EDM2, "shape": (3, 8, 8), "num_classes": 3},
     "edm2, sCM": {"spec": EDM2 | SCM, "shape": (1, 8, 8)},
+    "transformer": {"spec": TINY, "shape": (3, 4, 8), "num_classes": 3},
+    "transformer, rms": {"spec": TINY | {"rms_norm": True}, "shape": (1, 4, 4)},
+    "transformer, qk": {"spec": TINY | {"qk_norm": True}, "shape": (1, 4, 4)},
+    "transformer, rope": {"spec": TINY | {"rope": True}, "shape": (1, 4, 8)},
+    "transformer, swiglu": {"spec": TINY | {"swiglu": True, "second_time": True}, "shape": (1, 4, 4)},
+    "transformer, all": {"spec": TINY | MODERN, "shape": (3, 8, 4), "num_classes": 3},
     "points": {"spec": {"name": "mlp", "dropout": 0.3}, "shape": (2,)},
     "points, double norm": {"spec": {"name": "mlp", "double_norm": True, "second_time": True}, "shape": (3,)},
 }
@@ -269,7 +312,7 @@ def error(tangent, expected):
     return float((tangent.double() - expected).norm() / expected.norm())
 
 
-@pytest.mark.parametrize("case", ["adm", "double norm", "points"])
+@pytest.mark.parametrize("case", ["adm", "double norm", "transformer", "transformer, all", "points"])
 def test_bf16_autocast(case):
     network, function, primals, tangents = build(case)
     with seeded_dropout(3, CPU):
@@ -362,6 +405,8 @@ def added_in_place(x):
         (lambda x: x if x.sum() > 0 else -x, None),
         (lambda x: x if x.sum() else -x, "branch"),
         (lambda x: torch.add(input=x, other=1), "keyword"),
+        (lambda x: F.normalize(x, p=1.0), "normalize with p=1"),
+        (lambda x: x.view(torch.int64), "view as another type"),
         (lambda x: F.conv2d(KERNEL, x), "conv2d by its first tensor alone"),
         (lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True), "mask"),
         (lambda x: torch.linalg.vector_norm(x, 1), "linalg_vector_norm of order 1"),

@@ -7,6 +7,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fewstep.diffusion.randomness import seeded_dropout
 from fewstep.networks import build_network
+from fewstep.networks.dit_positions import Rotary
 
 CPU = torch.device("cpu")
 DDPMPP = {
@@ -21,6 +22,8 @@ DDPMPP = {
     "attn_resolutions": [8],
 }
 FOURIER = {"embedding": "fourier", "fourier_scale": 2.0}
+TRANSFORMER = {"name": "dit", "num_heads": 2, "num_blocks": 2}
+MODERN = {"rms_norm": True, "qk_norm": True, "rope": True, "swiglu": True, "patch": 4, "augment_dim": 5}
 SPECS = {
     "plain": ({"name": "unet"}, (1, 8, 8)),
     "attention": ({"name": "unet", "attn_resolutions": [4], "head_channels": 8, "decoder_heads": 2}, (3, 8, 8)),
@@ -33,6 +36,8 @@ SPECS = {
     "edm2": ({"name": "edm2", "attn_resolutions": [4], "head_channels": 8}, (3, 8, 12)),
     "edm2, one size": ({"name": "edm2", "channel_mult": [1], "num_blocks": 0, "augment_dim": 5}, (1, 5, 5)),
     "edm2, sCM": ({"name": "edm2", "double_norm": True, "embedding": "positional"}, (1, 8, 8)),
+    "transformer": (TRANSFORMER, (3, 4, 8)),
+    "transformer, all": (TRANSFORMER | MODERN, (1, 8, 8)),
     "points": ({"name": "mlp"}, (2,)),
     "points, double norm": ({"name": "mlp", "double_norm": True}, (2,)),
     "points, fourier": ({"name": "mlp", **FOURIER}, (7,)),
@@ -60,13 +65,13 @@ def test_shape_and_gradients(case):
     assert all(p.grad.any() for n, p in network.named_parameters() if n.endswith("weight"))
 
 
-@pytest.mark.parametrize("case", ["plain", "edm2", "points"])
+@pytest.mark.parametrize("case", ["plain", "transformer", "edm2", "points"])
 def test_starts_at_zero(case):
     network, x, c_noise = build(case, drawn=False)
     assert not network(x, c_noise).any()
 
 
-@pytest.mark.parametrize("case", ["plain", "ddpmpp", "edm2", "points"])
+@pytest.mark.parametrize("case", ["plain", "ddpmpp", "transformer", "edm2", "points"])
 @torch.no_grad()
 def test_labels(case):
     network, x, c_noise = build(case, num_classes=3)
@@ -78,7 +83,7 @@ def test_labels(case):
         network(x, c_noise, torch.zeros(4, 2))
 
 
-@pytest.mark.parametrize("case", ["plain", "residual", "edm2", "points"])
+@pytest.mark.parametrize("case", ["plain", "residual", "transformer", "edm2", "points"])
 @torch.no_grad()
 def test_times_are_told_apart(case):
     network, x, c_noise = build(case)
@@ -87,7 +92,7 @@ def test_times_are_told_apart(case):
     assert torch.allclose(scaled(x, c_noise / 4), network(x, c_noise), atol=1e-5)
 
 
-@pytest.mark.parametrize("case", ["plain", "ddpmpp", "points"])
+@pytest.mark.parametrize("case", ["plain", "ddpmpp", "transformer", "points"])
 @torch.no_grad()
 def test_second_time_starts_without_effect(case):
     network, x, c_noise = build(case, drawn=False, second_time=True)
@@ -106,7 +111,7 @@ def test_what_it_was_not_built_for(given):
         network(x, c_noise, **{given: c_noise})
 
 
-@pytest.mark.parametrize("case", ["plain", "edm2", "points"])
+@pytest.mark.parametrize("case", ["plain", "transformer", "edm2", "points"])
 @torch.no_grad()
 def test_dropout_masks_are_shared_by_seed(case):
     network, x, c_noise = build(case, dropout=0.5)
@@ -131,7 +136,7 @@ def test_float64(case):
     assert torch.allclose(single.double(), double, atol=1e-4 * double.abs().max().item())
 
 
-@pytest.mark.parametrize("case", ["attention", "residual", "edm2", "points"])
+@pytest.mark.parametrize("case", ["attention", "residual", "transformer", "transformer, all", "edm2", "points"])
 @torch.no_grad()
 def test_bf16_autocast(case):
     network, x, c_noise = build(case, num_classes=3, c_noise_scale=1000.0)
@@ -143,7 +148,7 @@ def test_bf16_autocast(case):
     assert 0 < (output - expected).norm() < 0.05 * expected.norm()
 
 
-@pytest.mark.parametrize("case", ["attention", "residual", "edm2", "points"])
+@pytest.mark.parametrize("case", ["attention", "residual", "transformer, all", "edm2", "points"])
 @torch.no_grad()
 def test_forward_mode(case):
     network, x, c_noise = build(case)
@@ -153,6 +158,29 @@ def test_forward_mode(case):
         _, tangent = torch.func.jvp(network, (x, c_noise), (dx, dc))
     above, below = network(x + step * dx, c_noise + step * dc), network(x - step * dx, c_noise - step * dc)
     assert torch.allclose(tangent, (above - below) / (2 * step), atol=1e-5 * tangent.abs().max().item())
+
+
+@pytest.mark.parametrize(("size", "millions"), [("S", 33), ("B", 130), ("M", 307), ("L", 457), ("XL", 675)])
+def test_named_sizes_of_the_transformer(size, millions):
+    """As published, with 1000 classes and a variance that we leave out; M as counted."""
+    with torch.device("meta"):
+        network = build_network({"name": "dit", "size": size}, (4, 32, 32), 1000)
+    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=1)
+
+
+def test_a_number_takes_the_place_of_a_sizes_own():
+    with torch.device("meta"):
+        network = build_network({"name": "dit", "size": "B", "num_blocks": 2}, (1, 8, 8))
+    assert (len(network.blocks), network.stem.out_channels, network.blocks[0].attention.heads) == (2, 768, 12)
+
+
+@torch.no_grad()
+def test_rotary_products_depend_on_distances_alone():
+    rotary = Rotary(5, 6, 8).double()
+    q, k = torch.randn(2, 8, dtype=torch.float64)
+    products = (rotary(q.expand(30, 8)) @ rotary(k.expand(30, 8)).T).reshape(5, 6, 5, 6)
+    assert torch.allclose(products[1:, 2:, 1:, 2:], products[:-1, :-2, :-1, :-2], atol=1e-6)
+    assert not torch.allclose(products[1:, :, :-1], products[:-1, :, 1:], atol=1e-2), "a distance has a sign"
 
 
 @pytest.mark.parametrize(
@@ -178,6 +206,23 @@ def test_forward_mode(case):
         ({"name": "unet"}, (2,), "mlp"),
         ({"name": "unet", "double_norm": True, "adaptive_scale": False}, (1, 8, 8), "adaptive_scale"),
         ({"name": "mlp"}, (1, 8, 8), "unet"),
+        ({"name": "dit", "size": "Q"}, (1, 8, 8), "There is no size 'Q'. Allowed: B, L, M, S, XL"),
+        (
+            {"name": "dit", "patch": 3},
+            (1, 8, 12),
+            "patch must divide both sides of 8x12 pixels, got 3. Allowed: 1, 2, 4.$",
+        ),
+        ({"name": "dit", "patch": 9}, (1, 9, 9), "patch must be between 1 and 8, got 9"),
+        ({"name": "dit", "num_heads": 5}, (1, 8, 8), "384 channels cannot be divided among 5 attention heads"),
+        ({"name": "dit", "channels": 18, "num_heads": 1}, (1, 8, 8), "channels must be a multiple of 4, got 18"),
+        (
+            {"name": "dit", "num_heads": 64, "rope": True},
+            (1, 8, 8),
+            "channels / num_heads must be a multiple of 4 if rope",
+        ),
+        ({"name": "dit", "channels": -4}, (1, 8, 8), "channels must be at least 1, got -4"),
+        ({"name": "dit", "channel_mult": [1]}, (1, 8, 8), "There is no argument 'channel_mult' of the network 'dit'"),
+        ({"name": "dit"}, (2,), r"'dit' takes images of shape \[C, H, W\], got \[2\]: use 'mlp'"),
         ({"name": "mlp", "attn_resolutions": [4]}, (2,), "attn_resolutions"),
     ],
 )

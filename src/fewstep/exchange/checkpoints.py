@@ -12,7 +12,8 @@ from fewstep.data.space import DataSpace
 from fewstep.diffusion.levels import SIGMA_MAX
 from fewstep.exchange.edm2 import edm2_config
 from fewstep.exchange.pickled_modules import Part
-from fewstep.exchange.unpickling import read_pickle, read_state_dict
+from fewstep.exchange.transformers import read_weights, refuse_transformer
+from fewstep.exchange.unpickling import read_pickle
 from fewstep.models.model import SIGMA_DATA, Model, build_function
 from fewstep.models.spec import ModelSpec, Provenance
 from fewstep.networks import build_network
@@ -55,7 +56,8 @@ def import_openai(
     noise levels after the first} that a student is sampled at. Raises ValueError for a file that is no such dictionary,
     or of another network, and for levels that cannot be.
     """
-    weights = read_state_dict(path)
+    weights = read_weights(path)
+    refuse_transformer(weights, path)
     config = config or _fitting(weights, path)
     student = {"preconditioning": {"name": "consistency"}, "sampler": "multistep"}
     return _model(weights, config, sampled(TEACHER if teacher else student, levels), name, dataset, path)

@@ -6,6 +6,7 @@ function: the torch function as the network calls it. The output is the plain ca
 tangents of the primals, in order, None for a constant, and gives the output's; it is called later, without gradients.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -37,16 +38,54 @@ def group_norm(function, x, num_groups, weight=None, bias=None, eps=1e-5):
 
 
 def layer_norm(function, x, shape, weight=None, bias=None, eps=1e-5):
-    """As group_norm."""
+    """As group_norm; in low precision the statistics are computed again, in that of the tangent."""
+    x = x.float() if x.is_cuda and torch.is_autocast_enabled("cuda") else x  # as the plain call does it
+    output, *statistics = torch.native_layer_norm(x, shape, weight, bias, eps)
 
     def carry(dx, *_):
         precise = x.to(dx.dtype)
-        _, *statistics = torch.native_layer_norm(precise, shape, None, None, eps)
+        saved = statistics if precise is x else torch.native_layer_norm(precise, shape, None, None, eps)[1:]
         kernel = aten.native_layer_norm_backward
-        tangent = kernel(dx, precise, shape, *statistics, None, None, [True, False, False])[0]
+        tangent = kernel(dx, precise, shape, *saved, None, None, [True, False, False])[0]
         return tangent if weight is None else tangent.mul_(weight)
 
-    return function(x, shape, weight, bias, eps), carry
+    return output, carry
+
+
+def rms_norm(function, x, shape, weight=None, eps=None):
+    """y = x / r, r the root mean square: dy = (dx - x M[x dx] / r^2) / r, M the mean over a group; times the weight."""
+    eps, axes = torch.finfo(x.dtype).eps if eps is None else eps, tuple(range(-len(shape), 0))
+
+    def carry(dx, *_):
+        precise, count = x.to(dx.dtype), math.prod(shape)
+        square = torch.linalg.vector_norm(precise, dim=axes, keepdim=True).square() / count + eps
+        along = (precise * dx).sum(axes, keepdim=True) / (count * square)
+        tangent = torch.addcmul(dx, precise, along, value=-1).mul_(square.rsqrt())
+        return tangent if weight is None else tangent.mul_(weight)
+
+    return function(x, shape, weight, eps), carry
+
+
+def normalize(function, x, p=2.0, dim=1, eps=1e-12, out=None):
+    """y = x / |x|: dy = (dx - y <y, dx>) / |x|; below eps |x| is a constant."""
+    if p != 2:
+        raise NotImplementedError(f"normalize with p={p} is not known to dual layers: 2 is.")
+
+    def carry(dx, *_):
+        precise = x.to(dx.dtype)
+        length = torch.linalg.vector_norm(precise, dim=dim, keepdim=True)
+        normalised, above = precise / length.clamp_min(eps), length > eps
+        along = (normalised * dx).sum(dim, keepdim=True) * above
+        return torch.addcmul(dx, normalised, along, value=-1).div_(length.clamp_min(eps))
+
+    return function(x, p, dim, eps), carry
+
+
+def gelu(function, x, approximate="none"):
+    """A diagonal Jacobian: the backward kernel applied to the tangent."""
+    return function(x, approximate=approximate), lambda dx: aten.gelu_backward(
+        dx, x.to(dx.dtype), approximate=approximate
+    )
 
 
 def vector_norm(function, x, ord=2, dim=None, keepdim=False, *, dtype=None):
@@ -82,18 +121,25 @@ def attention(function, q, k, v, mask=None, dropout_p=0.0, is_causal=False, *, s
         raise NotImplementedError(f"{name_of(function)} with a mask or dropout is not known to dual layers.")
     output, weights = _attended(function, q, k, v, scale)
     shape, scale = output.shape, q.shape[-1] ** -0.5 if scale is None else scale
+    precise = torch.promote_types(q.dtype, torch.float32)
 
     def carry(*tangents):
-        precise = torch.promote_types(q.dtype, torch.float32)
-        moved = (torch.zeros_like(x) if t is None else t for t, x in zip(tangents, (q, k, v), strict=True))
+        dq, dk, dv = (torch.zeros_like(x) if t is None else t for t, x in zip(tangents, (q, k, v), strict=True))
         with torch.autocast(q.device.type, enabled=False):
-            q_, k_, v_, dq, dk, dv = (t.to(precise).flatten(0, -3) for t in (q, k, v, *moved))
-            p = torch.bmm(q_ * scale, k_.mT).softmax(-1) if weights is None else weights.flatten(0, -3)
-            ds = torch.bmm(dq * scale, k_.mT).baddbmm_(q_ * scale, dk.mT)
-            dp = aten._softmax_backward_data(ds, p, -1, precise)
+            q_, dq = (_matrices(t, precise, scale) for t in (q, dq))
+            k_, v_, dk, dv = (_matrices(t, precise) for t in (k, v, dk, dv))
+            p = torch.bmm(q_, k_.mT).softmax(-1) if weights is None else weights.flatten(0, -3)
+            dp = aten._softmax_backward_data(torch.bmm(dq, k_.mT).baddbmm_(q_, dk.mT), p, -1, precise)
             return torch.bmm(dp, v_).baddbmm_(p, dv).view(shape)
 
     return output, carry
+
+
+def _matrices(x: Tensor, dtype: torch.dtype, factor: float = 1.0) -> Tensor:
+    """x times a factor, [..., N, D] -> [B, N, D], in one pass where it is of that type."""
+    if factor == 1:
+        return x.to(dtype).flatten(0, -3)
+    return torch.mul(x.to(dtype), factor, out=torch.empty(x.shape, dtype=dtype, device=x.device)).flatten(0, -3)
 
 
 def _attended(function, q, k, v, scale):

@@ -16,8 +16,16 @@ def linear(function, x, *options, **more):
     return function(x, *options, **more), lambda dx, *_: function(dx, *options, **more)
 
 
+def viewed(function, x, *shape, **more):
+    """Another shape of the same memory, in which a tangent need not lie as its primal does: after a broadcast, say."""
+    output = function(x, *shape, **more)
+    if output.dtype != x.dtype:
+        raise NotImplementedError("view as another type is not known to dual layers: to(dtype) is.")
+    return output, lambda dx, *_: dx.reshape(output.shape)
+
+
 def converted(function, x, *options, **more):
-    """Another type, device or layout; the tangent stays float32 at least."""
+    """Another type or device; the tangent stays float32 at least."""
     output = function(x, *options, **more)
     device, precise = output.device, torch.promote_types(output.dtype, torch.float32)
     return output, lambda dx, *_: dx.to(device, precise)
@@ -81,6 +89,20 @@ def times(function, x, y):
     return output, carry
 
 
+def product_added(function, x, y, z, value=1):
+    """x + value y z."""
+    output = function(x, y, z, value=value)
+
+    def carry(dx, dy, dz):
+        moved = [(a, b) for a, b in ((dy, z), (y, dz)) if not (a is None or b is None)]
+        tangent = value * torch.mul(*moved.pop()) if dx is None else dx
+        for pair in moved:
+            tangent = function(tangent, *pair, value=value)
+        return tangent.expand(output.shape)
+
+    return output, carry
+
+
 def bilinear(function, x, y):
     """Products of matrices and of vectors."""
 
@@ -130,13 +152,14 @@ def pointwise(derivative: Callable[[Tensor, Tensor], Tensor]):
     return rule
 
 
-OF_FIRST = {linear, padded, power, bounded, layers.affine, layers.group_norm, layers.layer_norm, layers.vector_norm}
+OF_FIRST = {linear, viewed, padded, power, bounded, layers.affine}
+OF_FIRST |= {layers.group_norm, layers.layer_norm, layers.rms_norm, layers.vector_norm, layers.normalize}
 """Rules that know the derivative by the first tensor alone."""
 LINEAR = (
-    "reshape", "view", "flatten", "unflatten", "permute", "transpose", "squeeze", "unsqueeze", "expand", "repeat",
-    "getitem", "chunk", "split", "unbind", "neg", "sum", "mean", "avg_pool2d", "interpolate",
+    "reshape", "flatten", "unflatten", "permute", "transpose", "squeeze", "unsqueeze", "expand", "repeat",
+    "getitem", "chunk", "split", "unbind", "neg", "sum", "mean", "avg_pool2d", "interpolate", "contiguous", "clone",
 )  # fmt: skip
-CONVERTED = ("to", "float", "type_as", "contiguous", "clone")
+CONVERTED = ("to", "float", "type_as")
 POINTWISE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "sin": lambda x, y: x.cos(),
     "cos": lambda x, y: -x.sin(),
@@ -156,6 +179,7 @@ POINTWISE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 RULES: dict[str, Callable] = {
     **dict.fromkeys(LINEAR, linear),
     **dict.fromkeys(CONVERTED, converted),
+    "view": viewed,
     **{name: pointwise(derivative) for name, derivative in POINTWISE.items()},
     **dict.fromkeys(("conv2d", "conv_transpose2d", "linear"), layers.affine),
     "add": plus,
@@ -163,6 +187,7 @@ RULES: dict[str, Callable] = {
     "rsub": minus_from,
     "mul": times,
     **dict.fromkeys(("matmul", "bmm", "outer"), bilinear),
+    "addcmul": product_added,
     "div": divided,
     "rdiv": divided_into,
     "pow": power,
@@ -174,6 +199,9 @@ RULES: dict[str, Callable] = {
     "group_norm": layers.group_norm,
     "layer_norm": layers.layer_norm,
     "linalg_vector_norm": layers.vector_norm,
+    "rms_norm": layers.rms_norm,
+    "normalize": layers.normalize,
+    "gelu": layers.gelu,
     "silu": layers.silu,
     "softmax": layers.softmax,
     "scaled_dot_product_attention": layers.attention,
