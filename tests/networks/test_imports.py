@@ -6,7 +6,14 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize(("spec", "classes"), [({"name": "unet"}, 0), ({"name": "edm2", "second_time": True}, 3)])
+@pytest.mark.parametrize(
+    ("spec", "classes"),
+    [
+        ({"name": "unet"}, 3),
+        ({"name": "edm2", "second_time": True}, 3),
+        ({"name": "dit", "rope": True, "qk_norm": True}, 3),
+    ],
+)
 def test_a_network_without_weights_is_built_without_the_compiler(spec, classes):
     """Every command checks its parameters by building networks on the meta device, where arithmetic would import the
     compiler, for 2 s.

@@ -29,7 +29,7 @@ class DiT(Network):
         # The order of these lines decides the seeded weights: each draws from the same generator.
         self.embed = embed = Conditioning(channels, NOISE_CHANNELS, num_classes, settings)
         for layer in (embed.hidden, embed.out, embed.labels):
-            if layer is not None:
+            if layer is not None and not layer.weight.is_meta:
                 nn.init.normal_(layer.weight, std=0.02)  # as in their code
         self.c_noise = embed.c_noise
         self.stem = initialised(nn.Conv2d(shape[0], channels, self.patch, self.patch), INITS[settings.init])

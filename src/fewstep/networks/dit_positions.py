@@ -1,28 +1,30 @@
 """Where a token is: a fixed table that is added to tokens, and a rotation of queries and keys."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 LONGEST = 10_000.0  # period of the slowest wave, in units of 2 pi patches
+Table = np.ndarray  # by NumPy: arithmetic of PyTorch on the meta device would import the compiler, for seconds
 
 
-def waves(places: Tensor, count: int) -> Tensor:
+def waves(places: Table, count: int) -> Table:
     """Angles of places [N] -> [N, count], over periods from 2 pi to 2 pi 10000 patches, which is left out."""
-    return torch.outer(places, LONGEST ** -(torch.arange(count, dtype=torch.float64) / count))
+    return np.outer(places, LONGEST ** -(np.arange(count) / count))
 
 
-def rows_and_columns(height: int, width: int) -> tuple[Tensor, Tensor]:
-    """The row and the column of each token, [height width] each, float64."""
-    places = (torch.arange(side, dtype=torch.float64) for side in (height, width))
-    rows, columns = torch.meshgrid(*places, indexing="ij")
-    return rows.flatten(), columns.flatten()
+def rows_and_columns(height: int, width: int) -> tuple[Table, Table]:
+    """The row and the column of each token, [height width] each."""
+    rows, columns = np.indices((height, width)).reshape(2, -1)
+    return rows, columns
 
 
 def sine_cosine_table(height: int, width: int, channels: int) -> Tensor:
     """[sin, cos] of the column, then of the row, [1, height width, channels]: Peebles and Xie 2023, Section 3.2."""
     rows, columns = rows_and_columns(height, width)
     angles = waves(columns, channels // 4), waves(rows, channels // 4)
-    return torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], dim=1).float()[None]
+    table = np.concatenate([wave(angle) for angle in angles for wave in (np.sin, np.cos)], axis=1)
+    return torch.tensor(table[None], dtype=torch.float32)
 
 
 class Rotary(nn.Module):
@@ -34,11 +36,11 @@ class Rotary(nn.Module):
 
     def __init__(self, height: int, width: int, channels: int):
         super().__init__()
-        angles = torch.cat([waves(places, channels // 4) for places in rows_and_columns(height, width)], dim=1)
+        angles = np.concatenate([waves(places, channels // 4) for places in rows_and_columns(height, width)], axis=1)
         self.cos: Tensor
         self.sin: Tensor
-        self.register_buffer("cos", angles.cos().float(), persistent=False)
-        self.register_buffer("sin", angles.sin().float(), persistent=False)
+        self.register_buffer("cos", torch.tensor(np.cos(angles), dtype=torch.float32), persistent=False)
+        self.register_buffer("sin", torch.tensor(np.sin(angles), dtype=torch.float32), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         first, second = x.chunk(2, dim=-1)

@@ -113,7 +113,8 @@ class Conditioning(Conditions):
             self.labels = initialised(Linear(num_classes, noise_channels), init)
         elif num_classes:
             self.labels = Linear(num_classes, channels, bias=False)
-            nn.init.normal_(self.labels.weight)
+            if not self.labels.weight.is_meta:  # where that would import the compiler
+                nn.init.normal_(self.labels.weight)
         if settings.augment_dim:
             self.augment = initialised(Linear(settings.augment_dim, noise_channels, bias=False), init, init.augment)
         if settings.second_time:
