@@ -11,7 +11,7 @@ from fewstep.networks.released import from_published
 from fewstep.networks.released_weights import import_weights
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "networks"
-FULL_SIZE = [path for family in ("edm", "openai") for path in sorted(REFERENCE.glob(f"{family}_*.keys.json"))]
+FULL_SIZE = [path for family in ("edm", "openai") for path in sorted(REFERENCE.glob(f"{family}*.keys.json"))]
 EDM = {"img_resolution": 16, "in_channels": 3, "out_channels": 3, "num_blocks": 1}
 OPENAI = {"image_size": 64, "num_channels": 32, "num_res_blocks": 1, "channel_mult": "1,2"}
 
