@@ -220,6 +220,7 @@ def test_rotary_products_depend_on_distances_alone():
             (1, 8, 8),
             "channels / num_heads must be a multiple of 4 if rope",
         ),
+        ({"name": "dit", "mlp_ratio": 1e-3}, (1, 8, 8), "channels x mlp_ratio must be at least 2, got 0"),
         ({"name": "dit", "channels": -4}, (1, 8, 8), "channels must be at least 1, got -4"),
         ({"name": "dit", "channel_mult": [1]}, (1, 8, 8), "There is no argument 'channel_mult' of the network 'dit'"),
         ({"name": "dit"}, (2,), r"'dit' takes images of shape \[C, H, W\], got \[2\]: use 'mlp'"),

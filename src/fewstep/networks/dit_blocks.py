@@ -102,12 +102,11 @@ class TransformerBlock(nn.Module):
         channels, _, heads = settings.numbers
         init = INITS[settings.init]
         rotary = Rotary(*grid, channels // heads) if settings.rope else None
-        hidden = int(channels * settings.mlp_ratio)
         self.modulation = Modulation(channels, 6)
         self.attention_norm = norm(channels, settings.rms_norm)
         self.attention = TokenAttention(channels, heads, settings.qk_norm, rotary, init)
         self.mlp_norm = norm(channels, settings.rms_norm)
-        self.mlp = FeedForward(channels, hidden, settings.swiglu, settings.dropout, init)
+        self.mlp = FeedForward(channels, settings.hidden, settings.swiglu, settings.dropout, init)
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = self.modulation(emb)

@@ -52,6 +52,8 @@ class DiTSettings(EmbeddingSettings):
             raise InvalidInput.of("channels", channels, "a multiple of 4")
         if channels % heads:
             raise InvalidInput(f"{channels} channels cannot be divided among {heads} attention heads.")
+        if self.hidden < 2:
+            raise InvalidInput.of("channels x mlp_ratio", self.hidden, "at least 2")
         if self.rope and channels // heads % 4:
             raise InvalidInput.of("channels / num_heads", channels // heads, "a multiple of 4 if rope is true")
 
@@ -62,6 +64,11 @@ class DiTSettings(EmbeddingSettings):
         return Size(
             self.channels or named.channels, self.num_blocks or named.num_blocks, self.num_heads or named.num_heads
         )
+
+    @property
+    def hidden(self) -> int:
+        """The width between the two layers of an MLP."""
+        return round(self.numbers.channels * self.mlp_ratio)
 
     def grid(self, shape: Sequence[int]) -> tuple[int, int]:
         """Rows and columns of tokens of an image. Raises ValueError for points, and for a patch that does not fit."""

@@ -92,13 +92,15 @@ def times(function, x, y):
 def product_added(function, x, y, z, value=1):
     """x + value y z."""
     output = function(x, y, z, value=value)
+    shape = output.shape
 
     def carry(dx, dy, dz):
         moved = [(a, b) for a, b in ((dy, z), (y, dz)) if not (a is None or b is None)]
         tangent = value * torch.mul(*moved.pop()) if dx is None else dx
         for pair in moved:
-            tangent = function(tangent, *pair, value=value)
-        return tangent.expand(output.shape)
+            own = tangent is not dx and tangent.shape == shape
+            tangent = tangent.addcmul_(*pair, value=value) if own else function(tangent, *pair, value=value)
+        return tangent.expand(shape)
 
     return output, carry
 
