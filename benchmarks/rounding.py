@@ -38,7 +38,8 @@ def trained(recipe: str, project: Path, images: ArrayStore, folder: str, batch: 
     teacher = SavedModel.open(project / "data/06_models/digits/teacher")
     chosen = found.teacher if recipe == "teacher" else found.student
     numbers = replace(chosen.training, batch_size=batch, micro_batch_size=0, precision="fp32")
-    training = Training(Job.of(replace(chosen, training=numbers), images, teacher), Path(folder))
+    before = replace(teacher, spec=replace(teacher.spec, name=chosen.earlier.name)) if chosen.earlier else None
+    training = Training(Job.of(replace(chosen, training=numbers), images, teacher, before), Path(folder))
     for model in ("teacher", "cd")[: 1 if recipe == "teacher" else 2]:  # the latter has the last word
         weights = SavedModel.open(project / "data/06_models/digits" / model).load("cpu").function.state_dict()
         networks = {training.networks.student, training.networks.target}
@@ -58,6 +59,7 @@ def gradient(training: Training, step: int, precision: str, batch: int) -> Tenso
             networks.student,
             networks.target,
             networks.teacher,
+            networks.earlier,
             networks.distance,
             *networks.modules.values(),
         ):

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -53,7 +54,7 @@ CONTINUOUS = {
     "FACM, data's velocity": (FACM | {"from_data": True}, 7.8),
     "FACM": (FACM, 8.8),
 }
-FROM_TEACHER = ("ECT", "CD Euler", "CD Heun", "PD", "CTM", "sCD", "FACM")
+FROM_TEACHER = ("ECT", "CD Euler", "CD Heun", "PD", "CTM", "sCD", "FACM", "AYF", "CMT")
 METHODS = {  # and the most that a step should cost
     "EDM": ({"name": "denoising"}, 3.3),
     "CT": ({"name": "consistency_training"}, 4.3),
@@ -65,9 +66,18 @@ METHODS = {  # and the most that a step should cost
     "CTM": ({"name": "consistency_trajectory", "solver_steps": 1}, 13.2),
     **CONTINUOUS,
 }
+METHODS |= {
+    "TCM": ({"name": "truncated_consistency"}, 5.3),
+    "IMM": ({"name": "moment_matching"}, 4.3),
+    "AYF": ({"name": "eulerian_distillation"}, 6.7),
+    "CMT": ({"name": "consistency_mid_training"}, 5.3),
+}
 COUNTED = {"EDM": 3, "CT": 4, "iCT": 4, "ECT": 4, "CD Euler": 5, "CD Heun": 6, "PD": 5, "guided denoiser": 2}
 # teacher 2 (Heun), target 2, student 3, the target after the student 2 (its weights want no gradient), score 3
 COUNTED |= {"CTM": 12}
+# student 3, target 1; the first stage 1; two teachers 2 and the derivative 1
+COUNTED |= {"TCM": 5, "IMM": 4, "AYF": 6, "CMT": 4.9}
+BEFORE = {"TCM": "easy_consistency_tuning", "AYF": "denoising"}  # the method of the model that was trained before
 SMALLER = 1.15  # what the dual pass may cost more at the digits' size
 GENERIC, BF16, UPDATE = 1.5, 1.2, 2.5  # times faster, at least: dual layers, bf16 of 64 channels, the update of weights
 SHALLOW = {"name": "unet", "num_blocks": 1, "middle_attention": False, "second_time": True}  # which CTM needs
@@ -118,7 +128,9 @@ def step_of(spec: dict, network: nn.Module, shape: tuple, size: int) -> Callable
     has_target = objective.target_decay(progress) is not None
     target = copy.deepcopy(student).requires_grad_(False) if has_target else student
     teacher = build_preconditioner({"name": "edm"}, copy.deepcopy(network)).eval().requires_grad_(False)
-    networks = Networks(student, target, teacher, build_distance(objective.distance), objective.modules(student, 1.0))
+    distance, modules = build_distance(objective.distance), objective.modules(student, 1.0)
+    earlier = copy.deepcopy(teacher) if objective.needs_earlier else None
+    networks = Networks(student, target, teacher, distance, modules, earlier=earlier)
     batch = Batch(0.5 * torch.randn(size, *shape))
 
     def losses() -> torch.Tensor:
@@ -251,6 +263,7 @@ def copies_of_weights(folder: Path) -> dict[str, tuple[float, int]]:
     teacher = Model(build_function(spec, store.space), store.space, spec).save(folder / "teacher")
     wanted = {"EDM": 2, "CT": 3, "iCT": 2, "ECT": 2, "CD Euler": 3, "CD Heun": 4, "PD": 3, "CTM": 4}
     wanted |= {"sCT": 2, "sCD": 3, "FACM, data's velocity": 2, "FACM": 3}
+    wanted |= {"TCM": 3, "IMM": 2, "AYF": 4, "CMT": 3}
     return {
         name: (_copies(_job(name, method, store, teacher), folder / name), wanted[name])
         for name, (method, _) in METHODS.items()
@@ -263,7 +276,13 @@ def _job(name: str, method: dict, store: ArrayStore, teacher: SavedModel) -> Job
     kind, network = {"name": objective.preconditioner}, DIGITS | {"second_time": objective.second_time}
     numbers = TrainingSettings(images=4, batch_size=2)
     start = {"start": "teacher", "start_new": ("embed.second",)} if name in FROM_TEACHER else {}
-    return Job.of(Recipe(name, objective, numbers, network, kind, **start), store, teacher)
+    if name not in BEFORE:
+        return Job.of(Recipe(name, objective, numbers, network, kind, **start), store, teacher)
+    plain = DIGITS | {"second_time": False}
+    before = Recipe("before", build_objective({"name": BEFORE[name]}), numbers, plain, {"name": "edm"})
+    recipe = Recipe(name, objective, numbers, network, kind, **start, earlier=before)
+    spec = replace(teacher.spec, name="before", data_sha256=store.sha256)
+    return Job.of(recipe, store, teacher, replace(teacher, spec=spec))
 
 
 def _copies(job: Job, run_dir: Path) -> float:

@@ -7,10 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 import zlib
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -85,19 +87,40 @@ def draw_model(randomised):
 def build_job(name, images, objective, network, training=None, teacher=None, **more):
     """A job of a small recipe. objective: its name, or it with its constants. more: what else the recipe says."""
     from fewstep.objectives import build_objective
-    from fewstep.training.job import Job
     from fewstep.training.recipe import Recipe
 
     objective = {"name": objective} if isinstance(objective, str) else objective
     wrapper = {"name": build_objective(objective).preconditioner}
     facts = {"preconditioning": wrapper, "network": network, "training": training or {}, **more}
-    return Job.of(Recipe.from_json({"name": name, "objective": objective, **facts}), images, teacher)
+    return job_after_others(Recipe.from_json({"name": name, "objective": objective, **facts}), images, teacher)
+
+
+def job_after_others(recipe, images, teacher=None):
+    """A recipe's job, where its earlier recipes have made models with random weights."""
+    from fewstep.models.model import Model, build_function
+    from fewstep.training.job import Job
+
+    if not recipe.earlier:
+        return Job.of(recipe, images, teacher)
+    before = job_after_others(recipe.earlier, images, teacher)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        function = build_function(before.spec, images.space)
+    spec = replace(before.spec, provenance=replace(before.provenance, images=64, seconds=1.0))
+    earlier = Model(function, images.space, spec).save(Path(tempfile.mkdtemp()) / before.name)
+    return Job.of(recipe, images, teacher, earlier)
 
 
 @pytest.fixture(scope="session")
 def small_job():
     """The function build_job."""
     return build_job
+
+
+@pytest.fixture(scope="session")
+def job_after():
+    """The function job_after_others."""
+    return job_after_others
 
 
 @pytest.fixture(scope="session")

@@ -95,7 +95,10 @@ REFUSED = {
         "student.training.learning_rate must be finite, got nan",
     ),
     "out of range": ({"data__heldout": 1.5}, "data.heldout must be below 1, got 1.5"),
-    "another choice": ({"student__start": "techer"}, "student.start must be 'scratch' or 'teacher', got 'techer'"),
+    "another choice": (
+        {"student__start": "techer"},
+        "student.start must be 'scratch', 'teacher' or 'earlier', got 'techer'",
+    ),
     "no section": ({"student": 3}, "student must be a section with parameters of its own, got 3"),
     "network: word": ({"network__channels": "abc"}, "teacher.network.channels must be a whole number, got 'abc'"),
     "network: range": ({"network__channels": -4}, "teacher.network.channels must be at least 1, got -4"),
@@ -280,6 +283,62 @@ REFUSED = {
     "channels of half a wave": (
         {"network__channels": 20, "network__channel_mult_noise": 0.35},
         "teacher: channels x channel_mult_noise must be an even number of at least 2, got 7",
+    ),
+    "no earlier recipe": (
+        {"recipe": "tcm", "student__earlier": None},
+        "student: earlier must be given, such as {like: ect}, since truncated_consistency needs it.",
+    ),
+    "an earlier recipe that there is not": (
+        {"recipe": "tcm", "student__earlier": {"like": "etc"}},
+        "There is no recipe or teacher 'etc' of recipes.tcm.earlier.like. Did you mean 'ect'?",
+    ),
+    "an earlier recipe of another method": (
+        {"recipe": "tcm", "student__earlier": {"like": "cd"}},
+        "student: earlier must be a recipe of easy_consistency_tuning, got one of consistency_distillation: below",
+    ),
+    "an earlier recipe without a use": (
+        {"student__earlier": {"like": "ect"}},
+        "student: earlier must be left out: neither start nor consistency_distillation uses it.",
+    ),
+    "a start from nothing": (
+        {"student__start": "earlier"},
+        "student: earlier must be given, such as {like: ect}, since start is earlier.",
+    ),
+    "an earlier student without labels": (
+        {"recipe": "tcm", "student__earlier": {"training": {"labels": False}}},
+        "student: earlier.training.labels must be true, as training.labels is.",
+    ),
+    "an earlier student of another network": (
+        {"recipe": "tcm", "student__network__channels": 32},
+        "tcm: a student can start from its earlier model only with the same network, and the earlier model's has",
+    ),
+    "an unknown setting of the earlier recipe": (
+        {"recipe": "tcm", "student__earlier": {"training": {"imags": 5}}},
+        "There is no parameter 'imags' of student.earlier.training. Did you mean 'images'?",
+    ),
+    "groups that micro-batches cut": (
+        {"recipe": "imm", "student__training__micro_batch_size": 2},
+        "imm: batch_size / workers and micro_batch_size must be multiples of 4, which belong together with this method",
+    ),
+    "groups that workers cut": (
+        {"recipe": "imm", "launch__workers": 16},
+        "imm: batch_size / workers and micro_batch_size must be multiples of 4, which belong together with this method",
+    ),
+    "the preconditioner of the other parametrisation": (
+        {"recipe": "imm", "student__objective__parametrisation": "euler"},
+        "student: There is no preconditioner for moment_matching 'trajectory'. Did you mean 'euler_trajectory'?",
+    ),
+    "no weak teacher": (
+        {"recipe": "ayf", "student__earlier": None},
+        "student: earlier must be given, such as {like: ect}, since eulerian_distillation needs it.",
+    ),
+    "a student as weak teacher": (
+        {"recipe": "ayf", "student__earlier": {"like": "ect"}},
+        "student: earlier must be a weak teacher, such as {like: teacher, training: {images: 20000}}, got a recipe of",
+    ),
+    "a transition beyond the noise": (
+        {"recipe": "tcm", "student__objective__transition": 90},
+        "student.objective.transition must be above sigma_min (0.002) and below sigma_max (80.0), got 90",
     ),
     "an unknown time": ({"network__c_noise": "angel"}, "teacher: There is no c_noise 'angel'. Did you mean 'angle'?"),
     "a grid of none": ({"student__noise__rho": 0}, "student.noise.rho must be above 0, got 0"),

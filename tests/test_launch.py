@@ -39,7 +39,7 @@ def patches(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def job_of(typed_parameters, patches):
+def job_of(typed_parameters, patches, job_after):
     """A short training of the test overlay. RAdam's first steps are plain descent, so that rounding stays rounding."""
 
     def make(name: str, teacher: SavedModel | None = None, dropout: float = 0.0) -> Job:
@@ -47,7 +47,7 @@ def job_of(typed_parameters, patches):
         recipe = given.teacher if name == "teacher" else given.student
         training = replace(recipe.training, **SHORT, optimizer="radam")
         network = recipe.network | {"dropout": dropout}
-        return Job.of(replace(recipe, network=network, training=training), patches, teacher)
+        return job_after(replace(recipe, network=network, training=training), patches, teacher)
 
     return make
 

@@ -37,8 +37,13 @@ COSTS = {  # of a step, least and most, in --env=test: student 3; target 1; teac
     "ctm": (10 + 4, 10 + 4 * 3),  # one to three steps of its guided teacher
     "ctm_gan": (10 + 2, 10 + 2 * 3 + 5),  # and the discriminator
     "facm": (9, 9),
+    "cmt": (3 + 2 - 1 / 4, 5),  # the teacher by Heun, but for the last of four points
+    "cmt_ect": (4, 4),
+    "ayf": (6, 6),  # two teachers, and the derivative
+    "imm": (4, 4),
     "pd": (5, 5),
     "scd": (5, 5),
+    "tcm": (5, 5),  # the first stage beside the target
 }
 RECIPES = sorted(p.stem for p in (CONF / "base" / "parameters" / "recipes").glob("*.yml"))
 
@@ -61,15 +66,21 @@ def teacher(patches, tmp_path_factory):
     return SavedModel.open(train(job, tmp_path_factory.mktemp("teacher")))
 
 
-def training_of(recipe: str, patches, teacher, folder) -> Training:
-    return Training(Job.of(parameters(recipe).student, patches, teacher), folder)
+@pytest.fixture(scope="module")
+def training_of(job_after):
+    """A function of (recipe, patches, teacher, folder)."""
+
+    def training(recipe: str, patches, teacher, folder) -> Training:
+        return Training(job_after(parameters(recipe).student, patches, teacher), folder)
+
+    return training
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_budget_of_passes_counts_what_the_method_does(recipe, patches, teacher, monkeypatch):
+def test_a_budget_of_passes_counts_what_the_method_does(recipe, patches, teacher, job_after, monkeypatch):
     """Each forward pass is one, and its backward pass two."""
     monkeypatch.setattr(trial, "COUNTED", 2)  # the first step and the last
-    job = Job.of(parameters(recipe).student, patches, teacher)
+    job = job_after(parameters(recipe).student, patches, teacher)
     least, most = COSTS.get(recipe, (3, math.inf))
     assert least - 0.02 < trial.passes_of_a_sample(job, torch.device("cpu")) <= most
 
@@ -82,7 +93,7 @@ def loss_of(training: Training, step: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_recipe_gives_a_loss_of_each_sample_and_repeats_itself(recipe, patches, teacher, tmp_path):
+def test_a_recipe_gives_a_loss_of_each_sample_and_repeats_itself(recipe, patches, teacher, tmp_path, training_of):
     training = training_of(recipe, patches, teacher, tmp_path)
     first, again, other = loss_of(training), loss_of(training), loss_of(training, step=1)
     for name, loss in first.items():
@@ -92,7 +103,7 @@ def test_a_recipe_gives_a_loss_of_each_sample_and_repeats_itself(recipe, patches
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_gradients_reach_exactly_what_is_trained(recipe, patches, teacher, tmp_path, randomised):
+def test_gradients_reach_exactly_what_is_trained(recipe, patches, teacher, tmp_path, randomised, training_of):
     training = training_of(recipe, patches, teacher, tmp_path)
     randomised(training.networks.student, std=0.1)
     for module in training.networks.modules.values():
@@ -103,7 +114,7 @@ def test_gradients_reach_exactly_what_is_trained(recipe, patches, teacher, tmp_p
         n for n, p in training.step_module.trained.named_parameters() if p.grad is None or not p.grad.abs().sum()
     ]
     assert missing == []
-    frozen = [training.average, training.networks.teacher, training.networks.distance]
+    frozen = [training.average, training.networks.teacher, training.networks.earlier, training.networks.distance]
     if training.networks.target is not training.networks.student:
         frozen.append(training.networks.target)
     assert all(p.grad is None for module in frozen if module is not None for p in module.parameters())
@@ -120,10 +131,11 @@ def masks_of(training: Training) -> list[torch.Tensor]:
 
 
 PASSES = {"cd": 2, "ct": 2, "ict": 2, "ect": 2, "facm": 2, "pd": 1, "scd": 1, "sct": 1, "ctm": 5, "ctm_gan": 5}
+PASSES |= {"ayf": 1, "cmt": 1, "cmt_ect": 2, "imm": 2, "tcm": 2}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_the_passes_of_a_step_share_their_dropout_mask(recipe, patches, teacher, tmp_path, monkeypatch):
+def test_the_passes_of_a_step_share_their_dropout_mask(recipe, patches, teacher, tmp_path, monkeypatch, training_of):
     seen = masks_of(training_of(recipe, patches, teacher, tmp_path))
     assert len(seen) == PASSES.get(recipe, len(seen)) >= 1 and seen[0].any()
     assert all(torch.equal(mask, seen[0]) for mask in seen)
@@ -133,7 +145,7 @@ def test_the_passes_of_a_step_share_their_dropout_mask(recipe, patches, teacher,
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_recipe_tells_its_divergence_before_any_weight_has_changed(recipe, patches, teacher, tmp_path):
+def test_a_recipe_tells_its_divergence_before_any_weight_has_changed(recipe, patches, teacher, tmp_path, training_of):
     training = training_of(recipe, patches, teacher, tmp_path)
     training.make_step()
     with torch.no_grad():
@@ -151,11 +163,13 @@ def reported_step(training: Training) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_recipe_trains_in_bf16_and_is_taken_up_in_the_same_bits(recipe, patches, teacher, tmp_path, randomised):
+def test_a_recipe_trains_in_bf16_and_is_taken_up_in_the_same_bits(
+    recipe, patches, teacher, tmp_path, randomised, job_after
+):
     student, steps, bits = parameters(recipe).student, {}, {}
     for name, precision in (("plain", "fp32"), ("whole", "bf16"), ("broken", "bf16")):
         rounded = replace(student, training=replace(student.training, precision=precision, batch_size=4))
-        job = Job.of(rounded, patches, teacher)
+        job = job_after(rounded, patches, teacher)
         training = Training(job, tmp_path / name)
         randomised(training.step_module.trained, std=0.1)
         steps[name] = [reported_step(training)]
@@ -185,7 +199,7 @@ DRAWN_ON_THE_HOST = {"ctm": 1, "ctm_gan": 1}  # how many steps the solver makes 
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_between_two_lines_of_progress_nothing_is_read_from_the_device(recipe, patches, teacher, tmp_path):
+def test_between_two_lines_of_progress_nothing_is_read_from_the_device(recipe, patches, teacher, tmp_path, training_of):
     training = training_of(recipe, patches, teacher, tmp_path)
     training.make_step()  # the first one looks how many steps the optimiser has made
     with HostReads() as reads:
@@ -196,7 +210,7 @@ def test_between_two_lines_of_progress_nothing_is_read_from_the_device(recipe, p
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_recipe_trains_and_its_model_samples(recipe, patches, teacher, tmp_path):
+def test_a_recipe_trains_and_its_model_samples(recipe, patches, teacher, tmp_path, training_of):
     training = training_of(recipe, patches, teacher, tmp_path)
     training.make_step()
     model = training.model().save(tmp_path / "model").load("cpu")
@@ -425,7 +439,9 @@ class Kept:
 def kept_of(networks: Networks):
     """(passes, kept): the (network, number) of each pass that is made meanwhile, and a set of Kept that lives on."""
     passes, inside, kept = [], [], WeakSet()
-    named = {name: function for name in ("student", "target", "teacher") if (function := getattr(networks, name))}
+    named = {
+        name: function for name in ("student", "target", "teacher", "earlier") if (function := getattr(networks, name))
+    }
     names = {function.network: name for name, function in reversed(named.items())}  # a target may be the student
 
     def enter(module, _):
@@ -446,7 +462,7 @@ def kept_of(networks: Networks):
 
 
 @pytest.mark.parametrize("recipe", often("ict", "ctm", "facm"))
-def test_no_graph_is_kept_of_what_target_and_teacher_say(recipe, patches, teacher, tmp_path):
+def test_no_graph_is_kept_of_what_target_and_teacher_say(recipe, patches, teacher, tmp_path, training_of):
     training = training_of(recipe, patches, teacher, tmp_path)
     with kept_of(training.networks) as (passes, kept):
         losses = loss_of(training)  # holds its graph
@@ -478,7 +494,7 @@ def new_tensors():
 
 
 @pytest.mark.parametrize("recipe", often("cd"))
-def test_weights_are_held_once_by_student_average_target_and_teacher(recipe, patches, teacher, tmp_path):
+def test_weights_are_held_once_by_student_average_target_and_teacher(recipe, patches, teacher, tmp_path, training_of):
     with new_tensors() as made:
         training = training_of(recipe, patches, teacher, tmp_path)
         for _ in range(3):  # of pd's, the student is the teacher from the second on
@@ -490,5 +506,10 @@ def test_weights_are_held_once_by_student_average_target_and_teacher(recipe, pat
     for place in storages([*(p for module in beside for p in module.parameters()), *slots]):
         found.pop(place, None)
     held = sum(found.values()) / sum(storages(networks.student.parameters()).values())
-    wanted = 2 + objective.needs_teacher + (objective.target_decay(training.progress_at(0)) is not None)
+    wanted = (
+        2
+        + objective.needs_teacher
+        + objective.needs_earlier
+        + (objective.target_decay(training.progress_at(0)) is not None)
+    )
     assert held == pytest.approx(wanted, abs=0.1)

@@ -37,7 +37,8 @@ class RunChecks:
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         self.catalog, self.pipeline, self.params = catalog, pipeline, run_params["runtime_params"] or {}
-        self.recipes = [catalog.load(name) for name in sorted(pipeline.inputs()) if _is_recipe(name)]
+        asked = [catalog.load(name) for name in sorted(pipeline.inputs()) if _is_recipe(name)]
+        self.recipes = [each for recipe in asked for each in recipe.chain]
         for recipe in self.recipes:
             check_distance(recipe.objective.distance)
         self._check_parameters()

@@ -50,31 +50,34 @@ class Cost:
 def try_steps(job: Job, share: int, device: torch.device, steps: int = 10, seconds: float = 60.0) -> Cost:
     """So many steps, or those that this time allows, of fewer samples where these would take long.
 
-    A single sample is tried first, whatever it takes; where the time is over then, what it took stands for all.
+    A single sample, or a group, is tried first, whatever it takes; where the time is over then, what it took stands for
+    all.
     """
-    end = time.perf_counter() + seconds
-    with trial_of(job, 1, device) as training:
+    end, fewest = time.perf_counter() + seconds, job.recipe.objective.group
+    with trial_of(job, fewest, device) as training:
         with FlopCounterMode(display=False) as counter, _keeping(training) as kept:
             times = [_seconds_of_step(training)]
         if time.perf_counter() < end:
             times = [_seconds_of_step(training)]  # without what the first one prepares
-    flops, sample_bytes, state_bytes = counter.get_total_flops(), sum(kept.values()), _state_bytes(training)
-    left = end - time.perf_counter()
-    tried = int(min(share, FLOPS_OF_A_STEP[device.type] / max(flops, 1), left / 3 / times[0]))
-    if tried >= 1:
+    flops, sample_bytes = counter.get_total_flops() / fewest, sum(kept.values()) / fewest
+    state_bytes, left = _state_bytes(training), end - time.perf_counter()
+    tried = min(share, FLOPS_OF_A_STEP[device.type] / max(flops, 1), left / 3 / times[0] * fewest)
+    tried = int(tried) // fewest * fewest
+    if tried:
         with trial_of(job, tried, device) as training:
             times = step_seconds(training, left, most=steps)
-    tried, weights = max(1, tried), sum(p.numel() for p in training.networks.student.parameters())
+    tried, weights = max(fewest, tried), sum(p.numel() for p in training.networks.student.parameters())
     of_a_step = median(times) * share / tried
     return Cost(weights, share, flops * share, of_a_step, state_bytes, sample_bytes, len(times), tried)
 
 
 def passes_of_a_sample(job: Job, device: torch.device) -> float:
     """What a step costs for each sample, in forward passes of the student: by arithmetic, over steps of all the way."""
-    with trial_of(job, 1, device) as training:
-        batch = training.batches(0, slice(0, 1), device)
+    fewest = job.recipe.objective.group
+    with trial_of(job, fewest, device) as training:
+        batch = training.batches(0, slice(0, fewest), device)
         with torch.no_grad(), FlopCounterMode(display=False) as forward:
-            training.networks.student(batch.x0, torch.ones(1, device=device), batch.labels)
+            training.networks.student(batch.x0, torch.ones(fewest, device=device), batch.labels)
         places = torch.linspace(0, training.settings.steps - 1, COUNTED).long().tolist()
         with FlopCounterMode(display=False) as steps:
             for training.step in places:
@@ -136,6 +139,6 @@ def _keeping(training: Training) -> Generator[dict[int, int]]:
 def _state_bytes(training: Training) -> int:
     networks = training.networks
     trained = sum(p.numel() * p.itemsize for p in training.step_module.trained.parameters())  # their gradients
-    frozen = [module for module in (networks.teacher, networks.distance) if module is not None]
+    frozen = [module for module in (networks.teacher, networks.earlier, networks.distance) if module is not None]
     tensors = [*training.state().values(), *(p for module in frozen for p in module.parameters())]
     return trained + sum(t.numel() * t.itemsize for t in tensors)

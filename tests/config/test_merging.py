@@ -42,6 +42,26 @@ def test_a_recipe_has_the_network_of_all_with_what_it_says_of_it_and_the_chosen_
     assert found["teacher"] == {"name": "teacher", "network": config["network"], "seed": 1} and "recipes" not in found
 
 
+def test_an_earlier_recipe_is_whole_and_changed_where_it_says_so():
+    config = {"dataset": "d", "network": {"name": "unet"}, "recipe": "b", "teacher": {"seed": 7}}
+    recipes = {
+        "a": {"seed": 1, "training": {"images": 5, "clip": 1}},
+        "b": {"earlier": {"like": "a", "training": {"images": 9}}},
+        "c": {"earlier": {"like": "b"}},
+        "d": {"earlier": {"like": "teacher", "seed": 8}},
+    }
+    found = chosen({**config, "recipes": recipes, "student": {"earlier": {"seed": 3}}})
+    network = {"network": {"name": "unet"}}
+    before = {"name": "a", **network, "seed": 3, "training": {"images": 9, "clip": 1}}
+    assert found["student"] == found["students"]["b"] == {"name": "b", **network, "earlier": before}
+    assert found["students"]["c"]["earlier"] == found["student"]
+    assert found["students"]["d"]["earlier"] == {"name": "teacher", **network, "seed": 8}
+    with pytest.raises(ValueError, match="There is no recipe or teacher '[ab]' of"):
+        chosen({**config, "recipes": recipes | {"a": {"earlier": {"like": "b"}}}})
+    with pytest.raises(ValueError, match="There is no recipe or teacher None of recipes.b.earlier.like"):
+        chosen({**config, "recipes": recipes | {"b": {"earlier": {"seed": 1}}}})
+
+
 @pytest.fixture(scope="module")
 def renamed(tmp_path_factory):
     """A function of (env, recipe): the parameters where base has a new recipe, `mine`, which is cd renamed."""

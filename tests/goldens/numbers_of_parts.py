@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from fewstep import budget, data, diffusion, evaluation, losses, networks, preconditioning, samplers, training
 from fewstep.data import augmentation
 from fewstep.diffusion import randomness
-from fewstep.objectives import objective_class, objective_names
+from fewstep.objectives import build_objective, objective_class, objective_names
 from fewstep.training import power_average
 
 OTHERS = {
@@ -146,7 +146,7 @@ def of_networks(_) -> dict:
 def of_preconditioning(_) -> dict:
     found, x, sigma = {}, seeded(3, 2), torch.tensor([0.003, 0.4, 60.0])
     for name in preconditioning.PRECONDITIONERS:
-        spec = {"name": "mlp", "channels": 8, "num_blocks": 1, "second_time": name in ("trajectory", "flow")}
+        spec = {"name": "mlp", "channels": 8, "num_blocks": 1, "second_time": name == "flow" or "trajectory" in name}
         function = preconditioning.build_preconditioner({"name": name}, drawn(networks.build_network(spec, (2,))))
         found[name] = function(x, sigma)
         if name == "trajectory":
@@ -243,9 +243,11 @@ TEACHER = {"name": "teacher", "objective": {"name": "denoising"}, "preconditioni
 def small(spec: dict, **numbers) -> dict:
     """A recipe, a few steps of it, with a small network."""
     kept = {n: v for n, v in spec.get("network", {}).items() if n in ("second_time", "c_noise")}
-    sizes = {"images": STEPS * BATCH, "batch_size": BATCH, "micro_batch_size": 0, "precision": "fp32", "labels": True}
+    batch = max(BATCH, build_objective(spec["objective"]).group)
+    sizes = {"images": STEPS * batch, "batch_size": batch, "micro_batch_size": 0, "precision": "fp32", "labels": True}
     training_numbers = {**spec.get("training", {}), **sizes, "learning_rate_warmup": 0, **numbers}
-    return {**spec, "network": NETWORK | kept, "training": training_numbers, "start": "scratch", "levels": {}}
+    plain = {"network": NETWORK | kept, "training": training_numbers, "start": "scratch", "levels": {}}
+    return {**spec, **plain} | ({"earlier": small(spec["earlier"])} if "earlier" in spec else {})
 
 
 def trained(spec: dict, steps: int = STEPS) -> dict:
@@ -258,12 +260,15 @@ def trained(spec: dict, steps: int = STEPS) -> dict:
 
     recipe, images = Recipe.from_json(spec), _images()
     with tempfile.TemporaryDirectory() as folder:
-        teacher = None
-        if recipe.needs_teacher:
-            taught = Recipe.from_json(small(TEACHER)).spec(images.sha256)
-            function = drawn(build_function(taught, images.space), seed=500)
-            teacher = SavedModel.open(Model(function, images.space, taught).save(Path(folder) / "teacher").folder)
-        training_of = Training(Job.of(recipe, images, teacher), Path(folder) / "run")
+
+        def model_of(recipe: Recipe, seed: int) -> SavedModel:
+            spec = recipe.spec(images.sha256)
+            function = drawn(build_function(spec, images.space), seed=seed)
+            return SavedModel.open(Model(function, images.space, spec).save(Path(folder) / str(seed)).folder)
+
+        teacher = model_of(Recipe.from_json(small(TEACHER)), 500) if recipe.needs_teacher else None
+        earlier = model_of(recipe.earlier, 700) if recipe.earlier else None
+        training_of = Training(Job.of(recipe, images, teacher, earlier), Path(folder) / "run")
         drawn(training_of.step_module.trained)
         slow = [m for m in (training_of.average, training_of.networks.target) if m is not training_of.networks.student]
         for module in slow:
@@ -363,11 +368,18 @@ def recipes_of_conf() -> dict[str, dict]:
     found: dict[str, dict] = {method: {} for method in METHODS}
     for name, recipe in {"teacher": known.teacher, **known.students}.items():
         spec = recipe.to_json()
-        found[recipe.objective.name][name] = {key: spec[key] for key in ("name", "objective", "preconditioning")} | {
-            "training": {key: spec["training"][key] for key in ("optimizer", "learning_rate", "betas")},
-            "network": {key: spec["network"][key] for key in ("second_time", "c_noise") if key in spec["network"]},
-        }
+        found[recipe.objective.name][name] = _in_short(spec)
+        if recipe.objective.needs_earlier:
+            found[recipe.objective.name][name]["earlier"] = _in_short(spec["earlier"])
     return found
+
+
+def _in_short(spec: dict) -> dict:
+    """A recipe's JSON without what `small` sets."""
+    return {key: spec[key] for key in ("name", "objective", "preconditioning")} | {
+        "training": {key: spec["training"][key] for key in ("optimizer", "learning_rate", "betas")},
+        "network": {key: spec["network"][key] for key in ("second_time", "c_noise") if key in spec["network"]},
+    }
 
 
 def compute(part: str, specs: dict) -> dict[str, list[float]]:

@@ -10,9 +10,10 @@ from torch import nn
 from fewstep.diffusion.gaussian import Gaussian
 from fewstep.diffusion.guidance import guided
 from fewstep.diffusion.randomness import StepRandomness
+from fewstep.losses.tangents import normalised, tangent_loss
 from fewstep.networks import build_network
 from fewstep.objectives import Batch, Networks, Progress
-from fewstep.objectives.continuous_consistency import ContinuousConsistency, normalised, tangent_loss
+from fewstep.objectives.continuous_consistency import ContinuousConsistency
 from fewstep.objectives.flow_anchored_consistency import FlowAnchoredConsistency, anchor_loss
 from fewstep.preconditioning import build_preconditioner
 

@@ -16,7 +16,7 @@ from fewstep.evaluation.results import (
     TrainingBudget,
 )
 from fewstep.models.spec import Provenance
-from fewstep.reporting.leaderboard import Leaderboard, leaderboard, leaderboard_table
+from fewstep.reporting.leaderboard import Leaderboard, Method, leaderboard, leaderboard_table
 from fewstep.reporting.plots import cost_plot, ladder_plot
 
 MEASURED = Measurement("digits", "d" * 64, "train", ExtractorId("digits", "e" * 64), 400, (0, 1, 2))
@@ -55,6 +55,17 @@ def test_the_primary_score_ranks_whatever_the_order_of_the_scores(reverse):
     assert [(r.model, r.nfe) for r in found.reference] == [("teacher", 9)]
     assert leaderboard_table(found) == leaderboard_table(board())
     assert "fid_digits 1 NFE" in leaderboard_table(found)
+
+
+def test_the_cost_of_a_student_is_that_of_all_its_stages():
+    """Of an earlier model that it did not start from, such as a weak teacher, nothing is counted."""
+    second = finished("cd", "teacher")
+    stage = {"name": "ect", "sha256": "e", **second.spec.provenance.to_json()}
+    costs = []
+    for start in ("earlier", "teacher"):
+        second.spec.provenance = replace(second.spec.provenance, earlier=stage, start=start)
+        costs.append(Method.of(second, contest()))
+    assert [(cost.images, cost.steps, cost.seconds) for cost in costs] == [(1280, 40, 24.0), (640, 20, 12.0)]
 
 
 def test_a_leaderboard_is_read_as_it_was_written():

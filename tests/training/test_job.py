@@ -1,10 +1,12 @@
 """The identity of a training."""
 
+import json
 from dataclasses import dataclass, fields, replace
 
 import pytest
 
 import fewstep
+from fewstep.models.spec import Provenance
 from fewstep.objectives import objective_class, objective_names
 from fewstep.objectives.consistency_training import ConsistencyTraining
 from fewstep.objectives.denoising import Denoising
@@ -75,6 +77,19 @@ def test_data_name_the_run_by_their_content_and_levels_do_not():
     student = Recipe("ct", ConsistencyTraining(), TrainingSettings(images=8), {}, {"name": "consistency"})
     names = {Job(replace(student, levels={2: (level,)}), "data", "d" * 64).run_name for level in (0.5, 1.0)}
     assert len(names) == 1
+
+
+LINEAGE = {"name": "ect", "sha256": "e" * 64, "run": "ect-1", "images": 5}
+
+
+def test_an_earlier_model_names_the_run_by_its_content_and_is_told_whole():
+    first, other = (replace(JOB, lineage=LINEAGE | changes) for changes in ({}, {"sha256": "f" * 64}))
+    assert len({JOB.run_name, first.run_name, other.run_name}) == 3
+    assert replace(first, earlier="elsewhere").run_name == first.run_name
+    assert replace(JOB, lineage=LINEAGE | {"images": 6}).run_name == first.run_name, "weights are what counts"
+    told = first.provenance
+    assert Provenance.from_json(json.loads(json.dumps(told.to_json()))).earlier == told.earlier == LINEAGE
+    assert [stage.run for stage in replace(told, start="earlier").stages] == ["ect-1", first.run_name]
 
 
 NAMED = {"denoising": "denoising-2f78cdb3a306", "consistency_training": "consistency_training-2943eaba603f"}

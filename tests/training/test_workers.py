@@ -24,6 +24,9 @@ OBJECTIVES = {
     "scd": {"name": "continuous_consistency", "warmup": 0.5},
     "facm": {"name": "flow_anchored_consistency", "guidance": 2.0},
     "ctm": {"name": "consistency_trajectory", "solver_steps": 2, "gan": True, "gan_start": 0.5},  # on in the third step
+    "tcm": {"name": "truncated_consistency"},
+    "imm": {"name": "moment_matching", "halvings": 4},
+    "cmt": {"name": "consistency_mid_training", "points": 4},
 }
 START = {"start": "teacher", "start_new": ("embed.second",)}
 IN_PIECES = [name for name in OBJECTIVES if not build_objective(OBJECTIVES[name]).needs_whole_batch]
@@ -73,7 +76,9 @@ def trained(digits, tmp_path_factory, small_job):
     folder = tmp_path_factory.mktemp("workers")
     first = small_job("teacher", digits, "denoising", NETWORK, TINY | {"images": 32})
     teacher = SavedModel.open(train(first, folder / "teacher"))
-    starts = {name: {} if name == "edm2" else START for name in OBJECTIVES}
+    ect = {"name": "ect", "objective": {"name": "easy_consistency_tuning"}, "preconditioning": {"name": "edm"}}
+    starts: dict[str, dict] = {name: {} if name == "edm2" else START for name in OBJECTIVES}
+    starts["tcm"] = START | {"earlier": {**ect, "network": method_of("tcm")[1], "training": TINY, **START}}
     jobs = {name: small_job(name, digits, *method_of(name), TINY, teacher, **starts[name]) for name in OBJECTIVES}
     pieces = {name: in_pieces(jobs[name]) for name in IN_PIECES}
     for way, its in (("within", jobs), ("around", jobs), ("pieces", pieces)):
@@ -98,7 +103,8 @@ def gradients(trained):
 
 def method_of(name: str) -> tuple[dict, dict]:
     """Its objective and its network."""
-    return OBJECTIVES[name], EDM2 if name == "edm2" else NETWORK | {"second_time": name in ("ctm", "facm")}
+    network = NETWORK | {"second_time": name in ("ctm", "facm", "imm")}
+    return OBJECTIVES[name], EDM2 if name == "edm2" else network
 
 
 def in_pieces(job: Job) -> Job:

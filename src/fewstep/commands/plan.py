@@ -123,11 +123,15 @@ def _jobs(
     for role in roles:
         recipe: Recipe = getattr(given, role)
         if role == "student" and len(roles) == 2:
-            teacher = _random_teacher(given.teacher, images, folder / "teacher")
-        if recipe.objective.distance == "lpips" and _no_lpips():
-            click.echo("\nLPIPS weights are not on this machine: the trial has random ones.")
-            recipe = replace(recipe, objective=replace(recipe.objective, distance="lpips_random"))
-        yield role, Job.of(recipe, images, teacher)
+            teacher = _random_model(Job.of(given.teacher, images), images, folder / "teacher")
+        earlier = None
+        for place, stage in enumerate(recipe.chain):
+            if stage.objective.distance == "lpips" and _no_lpips():
+                click.echo("\nLPIPS weights are not on this machine: the trial has random ones.")
+                stage = replace(stage, objective=replace(stage.objective, distance="lpips_random"))
+            job = Job.of(stage, images, teacher, earlier)
+            yield role if stage.name == recipe.name else f"before it, {stage.name}", job
+            earlier = _random_model(job, images, folder / f"earlier_{place}")
 
 
 def _random_images(given: "Parameters", folder: Path) -> "ArrayStore":
@@ -146,11 +150,11 @@ def _random_images(given: "Parameters", folder: Path) -> "ArrayStore":
     return write_store(folder, rows, np.zeros(ROWS, np.int64), space, train=ROWS - 1)
 
 
-def _random_teacher(recipe: "Recipe", images: "ArrayStore", folder: Path) -> "SavedModel":
+def _random_model(job: "Job", images: "ArrayStore", folder: Path) -> "SavedModel":
+    """What a job would make, with random weights."""
     from fewstep.models.model import Model, build_function
-    from fewstep.training.job import Job
 
-    spec = replace(recipe.spec(images.sha256), provenance=Job.of(recipe, images).provenance)
+    spec = replace(job.spec, provenance=job.provenance)
     return Model(build_function(spec, images.space), images.space, spec).save(folder)
 
 

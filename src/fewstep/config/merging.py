@@ -9,6 +9,7 @@ from fewstep.support.validation import SECTION
 
 EVERY = "every"  # in the recipes of an overlay: what holds for every recipe
 RESERVED = {"teacher", "reference", "comparison", EVERY}
+LIKE = "like"  # in a recipe's `earlier`: the name of the recipe that it is, but for what it says
 
 
 def overlaid(config: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def chosen(config: dict[str, Any]) -> dict[str, Any]:
     """The parameters with every recipe whole, as `students`, and the chosen one as `student`.
 
     A recipe's network is `network` with what the recipe says of it; `student` has the last word on the chosen recipe.
-    Raises ValueError for names that cannot be.
+    Where a recipe has an earlier one, that is whole too. Raises ValueError for names that cannot be.
     """
     config, recipes = dict(config), _section(config, "recipes")
     network = {"network": _section(config, "network")}
@@ -50,7 +51,23 @@ def chosen(config: dict[str, Any]) -> dict[str, Any]:
     name = check_name("recipe", config.get("recipe"), recipes)
     config["student"] = config["students"][name] = merged(config["students"][name], _section(config, "student"))
     config["teacher"] = {**merged(network, _section(config, "teacher")), "name": "teacher"}
-    return config
+    known = {**config["students"], "teacher": config["teacher"]}
+    config["students"] = {each: with_earlier(each, known) for each in config["students"]}
+    return config | {"student": config["students"][name]}
+
+
+def with_earlier(name: str, recipes: dict[str, dict[str, Any]], later: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The recipe of a name, whose `earlier`, {like: name of a recipe or teacher, ...changes}, is a whole recipe too.
+
+    later: the names of those that come after it, which it must not be.
+    """
+    recipe = recipes[name]
+    if "earlier" not in recipe:
+        return recipe
+    changes = dict(_section(recipe, "earlier", f"recipes.{name}."))
+    allowed = [each for each in recipes if each not in (name, *later)]
+    before = check_name("recipe or teacher", changes.pop(LIKE, None), allowed, f"recipes.{name}.earlier.{LIKE}")
+    return {**recipe, "earlier": merged(with_earlier(before, recipes, (name, *later)), changes)}
 
 
 def _section(config: dict[str, Any], name: str, place: str = "") -> dict[str, Any]:

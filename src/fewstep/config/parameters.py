@@ -291,7 +291,7 @@ def _names(place: list[str]) -> list[str]:
     if place[:1] == ["students"]:
         section, place = Recipe, place[2:]
     for part in place:
-        section = _hints(section).get(part, section)
+        section = section if part == "earlier" else _hints(section).get(part, section)  # a recipe in a recipe
     return list(_hints(section))
 
 

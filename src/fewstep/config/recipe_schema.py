@@ -51,6 +51,10 @@ def _objective(spec: Any) -> Objective:
     return TypeAdapter(method).validate_python(constants)
 
 
+def _earlier(spec: Any) -> Recipe | None:
+    return spec if spec is None or isinstance(spec, Recipe) else TypeAdapter(RecipeParameter).validate_python(spec)
+
+
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
 class _Checked(Recipe):
     """A recipe whose fields pydantic checks one by one, so that an error names its parameter."""
@@ -61,6 +65,7 @@ class _Checked(Recipe):
     levels: dict[NFE, tuple[float, ...]] = Field(default_factory=dict)
     picture_nfe: tuple[NFE, ...] = (1,)
     seed: Seed = 0
+    earlier: Annotated[Any, BeforeValidator(_earlier)] = None
 
     @model_validator(mode="before")
     @classmethod

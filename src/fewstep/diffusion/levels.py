@@ -8,6 +8,7 @@ from torch import Tensor
 from fewstep.support.checks import above, at_least, between, check_value, up_to, whole
 
 SIGMA_MIN, SIGMA_MAX, RHO = 0.002, 80.0, 7.0
+TABLE = 2**13  # places at which a distribution without a formula for its quantiles is integrated
 
 
 # Checks of an objective's fields: of the ends of a grid, and of the normal distribution that levels are drawn from.
@@ -64,6 +65,28 @@ def pick(probabilities: Tensor, uniform: Tensor) -> Tensor:
 def lognormal_levels(normal: Tensor, mean: float, std: float) -> Tensor:
     """Levels with ln sigma ~ N(mean, std^2) from standard Gaussian numbers, [B]. Karras et al. 2022, Table 1."""
     return (mean + std * normal).exp()
+
+
+def lognormal_levels_between(uniform: Tensor, mean: float, std: float, low: float, high: Tensor) -> Tensor:
+    """Levels with ln sigma ~ N(mean, std^2), cut at low and high, from uniform numbers, [B] all but low; float64."""
+    ends = [(end - mean) / std for end in (math.log(low), high.double().log())]
+    below, above = (torch.special.ndtr(torch.as_tensor(end, dtype=torch.float64, device=high.device)) for end in ends)
+    normal = torch.special.ndtri(below + uniform.double() * (above - below))
+    return (mean + std * normal).exp().clamp_min(low).minimum(high.double())
+
+
+def log_student_levels(uniform: Tensor, df: float, mean: float, std: float, low: float, high: float) -> Tensor:
+    """Levels between low and high, where (ln sigma - mean) / std has Student's distribution, from uniform numbers, [B].
+
+    df: its degrees of freedom. By a table of the integral of its density, which is inverted linearly.
+    """
+    logs = torch.linspace(math.log(low), math.log(high), TABLE, dtype=torch.float64, device=uniform.device)
+    density = (1 + ((logs - mean) / std) ** 2 / df) ** (-(df + 1) / 2)
+    below = torch.cat([logs.new_zeros(1), ((density[1:] + density[:-1]) / 2).cumsum(0)])
+    wanted = uniform.double() * below[-1]
+    place = (torch.searchsorted(below, wanted, right=True) - 1).clamp(0, TABLE - 2)
+    share = (wanted - below[place]) / (below[place + 1] - below[place])
+    return logs[place].lerp(logs[place + 1], share).exp().clamp(low, high)
 
 
 def arc_levels(normal: Tensor, mean: float, std: float) -> Tensor:

@@ -9,6 +9,13 @@ from torch import Tensor
 from fewstep.diffusion.functions import LabelledDenoiser, TrainingRandomness
 from fewstep.diffusion.levels import per_sample
 
+# By the name of a weight: what divides the distance, of (t, t - r, sigma_data), [B].
+WEIGHTS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "gap": lambda sigma, gap, sigma_data: gap,
+    "c_out": lambda sigma, gap, sigma_data: sigma * sigma_data / (sigma**2 + sigma_data**2).sqrt(),
+    "edm": lambda sigma, gap, sigma_data: (sigma * sigma_data) ** 2 / (sigma**2 + sigma_data**2),
+}
+
 
 class Pair(Protocol):
     """The functions that a consistency loss compares, and by which distance."""
@@ -32,6 +39,15 @@ class CleanBatch(Protocol):
     def labels(self) -> Tensor | None: ...
     @property
     def conditions(self) -> dict[str, Tensor]: ...
+
+
+def tuned_gap(sigma: Tensor, stage: int, q: float, k: float, b: float) -> Tensor:
+    """t - r, [B]: r = max(0, t (1 - q^-(stage + 1) (1 + k sigmoid(-b t)))), without its cancellation.
+
+    stage: counted from 0; the two levels are nearer to each other in each. Geng et al. 2024, Section 4.
+    """
+    fraction = q ** -(stage + 1) * (1 + k * (-b * sigma).sigmoid())
+    return sigma * fraction.clamp_max(1)
 
 
 def pair_distance(

@@ -16,8 +16,10 @@ class Provenance:
     """Where weights come from. Only teacher_sha256 is known of every model; None of a model without a teacher.
 
     run: the folder of the training below runs/. images: seen in training, repetitions counted. seconds: of the
-    training. parameters: their number. objective, training: their settings, as JSON. source, source_sha256: the file
-    that a model from elsewhere was imported from. more: what a file written by another version says beside these.
+    training. parameters: their number. objective, training: their settings, as JSON. earlier: of the model that was
+    trained before this one and had a part in it: its name and sha256, and its own provenance. source, source_sha256:
+    the file that a model from elsewhere was imported from. more: what a file written by another version says beside
+    these.
     """
 
     run: str | None = None
@@ -30,6 +32,7 @@ class Provenance:
     start_new: tuple[str, ...] | None = None
     teacher_sha256: str | None = None
     seed: int | None = None
+    earlier: dict[str, Any] | None = None
     source: str | None = None
     source_sha256: str | None = None
     more: dict[str, Any] = field(default_factory=dict)
@@ -38,13 +41,21 @@ class Provenance:
         check_fields(self, run=optional(file_name))
         number, words, section = optional(at_least(0)), optional(text), optional(instance_of(Mapping, "a section"))
         check_fields(self, images=number, seconds=number, parameters=number, seed=number, start=words, source=words)
-        check_fields(self, objective=section, training=section, teacher_sha256=words, source_sha256=words)
+        check_fields(
+            self, objective=section, training=section, earlier=section, teacher_sha256=words, source_sha256=words
+        )
         check_fields(self, start_new=optional(instance_of(tuple, "a list")))
 
     @property
     def imported(self) -> bool:
         """Whether the weights were trained elsewhere."""
         return self.source is not None
+
+    @property
+    def stages(self) -> list["Provenance"]:
+        """The trainings that the weights went through, in their order: each began where the one before it ended."""
+        before = self.from_json(self.earlier).stages if self.earlier and self.start == "earlier" else []
+        return [*before, self]
 
     def to_json(self) -> dict[str, Any]:
         """What is known, ready for JSON."""

@@ -1,6 +1,5 @@
 """Continuous-time consistency models (sCT and sCD): Lu and Song 2024, Algorithm 1."""
 
-import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from fewstep.diffusion.functions import TrainingRandomness
 from fewstep.diffusion.levels import NORMAL, lognormal_levels, per_sample
+from fewstep.losses.tangents import TANGENT_NORMS, normalised, tangent_loss, warmed_up
 from fewstep.networks.weighting import Weighting
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 from fewstep.preconditioning.preconditioner import Preconditioner
@@ -16,8 +16,6 @@ from fewstep.preconditioning.trigflow import TrigFlow
 from fewstep.support.checks import above, between, check_fields, up_to
 from fewstep.support.later import later
 from fewstep.support.names import check_name
-
-TANGENT_NORMS = ("l2", "rms")
 
 
 @dataclass(frozen=True)
@@ -63,22 +61,7 @@ class ContinuousConsistency(Objective):
 
     def warmed_up(self, progress: Progress) -> float:
         """r, from 0 at first to 1."""
-        length = self.warmup * progress.total_steps
-        return min(1.0, progress.step / length) if length else 1.0
+        return warmed_up(progress.step, progress.total_steps, self.warmup)
 
     def modules(self, student: Preconditioner, scale: float) -> dict[str, nn.Module]:
         return {"weighting": Weighting()}
-
-
-def normalised(tangent: Tensor, constant: float, norm: str = "l2") -> Tensor:
-    """g / (||g|| + constant), the norm of the whole sample. norm: one of TANGENT_NORMS."""
-    length = tangent.flatten(1).norm(dim=1)
-    if norm == "rms":
-        length = length / math.sqrt(tangent[0].numel())
-    return tangent / per_sample(length + constant, tangent)
-
-
-def tangent_loss(output: Tensor, tangent: Tensor, weight: Tensor) -> Tensor:
-    """e^w / D ||F - sg F - g||^2 - w, [B]. weight: w, [B]."""
-    error = (output - output.detach() - tangent).square().flatten(1).mean(1)
-    return weight.exp() * error - weight

@@ -1,6 +1,5 @@
 """Easy consistency tuning (ECT): Geng et al. 2024. It starts from an EDM model, whose D(x, 0) = x is the boundary."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,26 +7,20 @@ from torch import Tensor
 
 from fewstep.diffusion.functions import TrainingRandomness
 from fewstep.diffusion.levels import NORMAL, lognormal_levels
-from fewstep.losses.pairs import training_distance
+from fewstep.losses.pairs import WEIGHTS, training_distance, tuned_gap
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 from fewstep.support.checks import above, at_least, between, check_fields, up_to
 from fewstep.support.later import later
 from fewstep.support.names import check_name
-
-# By the name of a weight: what divides the distance.
-WEIGHTS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
-    "gap": lambda sigma, gap, sigma_data: gap,
-    "edm": lambda sigma, gap, sigma_data: (sigma * sigma_data) ** 2 / (sigma**2 + sigma_data**2),
-}
 
 
 @dataclass(frozen=True)
 class EasyConsistencyTuning(Objective):
     """w d(D(x0 + t z, t), sg D(x0 + r z, r)), ln t ~ N(level_mean, level_std^2), r nearer to t by stages.
 
-    weight: of w, "gap" for 1 / (t - r), or "edm" for (t^2 + sigma_data^2) / (t sigma_data)^2, which the authors take on
-    ImageNet. q, k, b: of r(t); num_stages: equally long; distance: as in consistency_distillation. As D(x, 0) = x, the
-    target is x0 where r = 0.
+    weight: of w, "gap" for 1 / (t - r), "edm" for (t^2 + sigma_data^2) / (t sigma_data)^2, which the authors take on
+    ImageNet, or "c_out" for its root. q, k, b: of r(t); num_stages: equally long; distance: as in
+    consistency_distillation. As D(x, 0) = x, the target is x0 where r = 0.
     """
 
     numerics = 1
@@ -62,9 +55,8 @@ class EasyConsistencyTuning(Objective):
         return training_distance(networks, batch, sigma, sigma - gap, rng) / divisor
 
     def gap(self, sigma: Tensor, progress: Progress) -> Tensor:
-        """t - r(t), [B]: r = max(0, t (1 - q^-(stage + 1) (1 + k sigmoid(-b t)))), without its cancellation."""
-        fraction = self.q ** -(self.curriculum(progress) + 1) * (1 + self.k * (-self.b * sigma).sigmoid())
-        return sigma * fraction.clamp_max(1)
+        """t - r(t), [B]."""
+        return tuned_gap(sigma, self.curriculum(progress), self.q, self.k, self.b)
 
     def curriculum(self, progress: Progress) -> int:
         """The stage, counted from 0."""

@@ -44,6 +44,7 @@ class Networks:
 
     student: is trained. target: the student's slow copy, or the student itself where target_decay is 0; never trained.
     teacher: frozen, or None. distance: (a, b) -> [B]. modules: what the objective trains beside the student.
+    earlier: the frozen model that was trained before this training, in a method that needs_earlier, or None.
     mean_over_workers: averages a tensor that speaks of the batch over all workers, without gradient.
     at_levels: takes a part of the loss, [B], and the noise levels that it belongs to, [B] each, and returns that part.
     The loop remembers them, to say at which levels a loss was not finite.
@@ -56,11 +57,17 @@ class Networks:
     modules: dict[str, nn.Module]
     mean_over_workers: Callable[[Tensor], Tensor] = Tensor.detach
     at_levels: Callable[..., Tensor] = lambda loss, *levels: loss
+    earlier: Preconditioner | None = None
 
     def denoise(self, x: Tensor, sigma: Tensor, labels: Tensor | None, **conditions: Tensor) -> Tensor:
         """The teacher's estimate of clean data, in a method that needs_teacher."""
         assert self.teacher is not None
         return self.teacher(x, sigma, labels, **conditions)
+
+    def before(self, x: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:
+        """The earlier model's output, in a method that needs_earlier."""
+        assert self.earlier is not None
+        return self.earlier(x, sigma, labels)
 
 
 class Objective:
@@ -68,12 +75,14 @@ class Objective:
 
     A method is a file of this folder named after it, with one such class. A recipe names the file.
     numerics: raised when a seeded loss becomes another number (fewstep.training.numerics).
-    needs_teacher: the loss calls it. second_time: the student's network is told one. takes_augmentation: networks are
-    told batch.conditions. sampler: with which the student is sampled, if nobody says another.
+    needs_teacher: the loss calls it. needs_earlier: the loss calls the model of the recipe's earlier one. second_time:
+    the student's network is told one. takes_augmentation: networks are told batch.conditions. sampler: with which the
+    student is sampled, if nobody says another.
     has_idle_modules: some extra modules have no part in some steps. needs_whole_batch: the losses of a batch depend on
-    each other, so that a worker's share is not cut into micro-batches. bears_bf16: rounding to bf16 is little beside
-    the gradient at every step (benchmarks/rounding.py), so precision auto uses it; not so for a loss whose signal is
-    the difference of two nearly equal outputs.
+    each other, so that a worker's share is not cut into micro-batches. group: how many samples, one after another,
+    depend on each other, where it is not the whole batch: no micro-batch and no worker cuts them. bears_bf16: rounding
+    to bf16 is little beside the gradient at every step (benchmarks/rounding.py), so precision auto uses it; not so for
+    a loss whose signal is the difference of two nearly equal outputs.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -81,12 +90,14 @@ class Objective:
 
     numerics: ClassVar[int]
     needs_teacher = False
+    needs_earlier = False
     second_time = False
     takes_augmentation = False
     preconditioner = "consistency"
     sampler = "multistep"
     has_idle_modules = False
     needs_whole_batch = False
+    group = 1
     bears_bf16 = False
     distance: str | dict[str, Any] = "l2"
 
@@ -116,6 +127,9 @@ class Objective:
         if settings["second_time"] != self.second_time:
             uses = "needs a second time input" if self.second_time else "has no use for a second time input"
             raise InvalidInput(f"network.second_time must be {str(self.second_time).lower()}: this method {uses}.")
+
+    def check_earlier(self, earlier: "Objective") -> None:
+        """Raise ValueError if the model that this method trains is not one that the loss, which needs it, can call."""
 
     def modules(self, student: Preconditioner, scale: float) -> dict[str, nn.Module]:
         """Extra modules to train, each with an optimiser of its own. scale: the data's, as in DataSpace."""

@@ -26,11 +26,12 @@ from fewstep.pipelines.datasets import PictureDataset
 from fewstep.pipelines.journey import STAGES
 from fewstep.pipelines.places import filepath_of
 from fewstep.training.numerics import PARTS
+from fewstep.training.recipe import Recipe
 
 CONF = "conf/base"
 METRICS = {"metrics", "leaderboard"}  # shown by `dvc metrics show`
 # What the parameters of a training are made of. Other parameters are sections of a file, or keys in one.
-TRAINED = {"teacher": ("teacher", "network"), "student": ("network", "recipes.{recipe}")}
+TRAINED = {"teacher": ("network", "teacher"), "student": ("network", "recipes.{recipe}")}
 
 TRAINING = tuple(PARTS.values())
 SAMPLING = (data, networks, preconditioning, diffusion, randomness, samplers)
@@ -74,30 +75,40 @@ class Sources:
         numerics = {
             "ingest": versions(data, randomness, evaluation),
             "teacher": versions(*TRAINING, objective=self.parameters["teacher"].objective),
-            "distill": versions(*TRAINING, objective=self.parameters["student"].objective),
+            "distill": versions(*TRAINING) | of_methods(self.parameters["student"]),
             "evaluate": versions(*SCORING),
             "register": {},
         }
         return {name: self._stage(self.pipelines[name], f"--pipelines={name}", numerics[name]) for name in STAGES}
 
     def comparison(self) -> dict[str, dict]:
-        """{name: a stage}: one for each recipe, one for the teacher's scores, one for the leaderboard."""
-        of_any = versions(*TRAINING, *SCORING, budget) | {"${item.file}": ["${item.version}"]}
-        contest = self._part(create_comparison([RECIPE]), [f"train_{RECIPE}", f"score_{RECIPE}"], of_any)
-        whole = self.pipelines["compare"]
+        """{name: a stage}: one for each recipe, one for the teacher's scores, one for the leaderboard.
+
+        Recipes of one training are alike but for their names. Those that have an earlier one read its parameters too.
+        """
+        of_any, whole = versions(*TRAINING, *SCORING, budget), self.pipelines["compare"]
+        staged = {name: recipe for name, recipe in sorted(self.parameters["students"].items()) if recipe.earlier}
         return {
-            "contest": {"foreach": self._methods(), "do": contest},
+            "contest": {
+                "foreach": self._methods(),
+                "do": self._contest(RECIPE, of_any | {"${item.file}": ["${item.version}"]}),
+            },
+            **{f"contest_{name}": self._contest(name, of_any | of_methods(it)) for name, it in staged.items()},
             "reference": self._part(whole, ["score_reference"], versions(*SCORING)),
             "leaderboard": self._part(whole, ["rank"], versions(*SAMPLING)),
         }
 
     def _methods(self) -> dict[str, dict[str, str]]:
-        """{recipe: where the numerics version of its objective is}."""
+        """{recipe: where the numerics version of its objective is}, of recipes without an earlier one."""
         found = {}
         for name, recipe in sorted(self.parameters["students"].items()):
-            ((file, (version,)),) = versions(objective=recipe.objective).items()
-            found[name] = {"file": file, "version": version}
+            if recipe.earlier is None:
+                ((file, (version,)),) = versions(objective=recipe.objective).items()
+                found[name] = {"file": file, "version": version}
         return found
+
+    def _contest(self, recipe: str, numerics: Read) -> dict:
+        return self._part(create_comparison([recipe]), [f"train_{recipe}", f"score_{recipe}"], numerics)
 
     def _part(self, pipeline: Pipeline, nodes: list[str], numerics: Read) -> dict:
         words = f"--pipelines=compare --nodes={','.join(nodes)}"
@@ -132,10 +143,17 @@ class Sources:
         found: dict[str, set[str]] = {}
         for name in (each.removeprefix("params:") for each in part.inputs() if each.startswith("params:")):
             kind, _, recipe = name.replace("students.", "student.").partition(".")
-            for key in TRAINED.get(kind, (name,)):
-                for file, place in self._given(key.format(recipe=recipe or self.parameters["recipe"])):
+            recipe = recipe or self.parameters["recipe"]
+            keys = [key.format(recipe=recipe) for key in TRAINED.get(kind, (name,))]
+            for key in [*keys, *(self._earlier_keys(recipe) if kind == "student" else ())]:
+                for file, place in self._given(key):
                     found.setdefault(file, set()).add(place)
         return {file: sorted(keys) for file, keys in found.items()}
+
+    def _earlier_keys(self, recipe: str) -> list[str]:
+        """The parameters of what is trained before a recipe; none for the one that stands for every recipe."""
+        chain = self.parameters["students"][recipe].chain[:-1] if recipe != RECIPE else []
+        return [each.name if each.name == "teacher" else f"recipes.{each.name}" for each in chain]
 
     def _given(self, key: str) -> list[tuple[str, str]]:
         """(file, key) where a parameter is given, or [] for one that has its default."""
@@ -158,6 +176,14 @@ def versions(*parts: ModuleType, objective: Objective | None = None) -> Read:
     found = {_file_of(part.__name__, hasattr(part, "__path__")): ["NUMERICS"] for part in parts}
     if objective is not None:
         found[_file_of(type(objective).__module__)] = [f"{type(objective).__name__}.numerics"]
+    return found
+
+
+def of_methods(recipe: Recipe) -> Read:
+    """The numerics versions of the methods of a recipe and of its earlier ones."""
+    found: Read = {}
+    for each in recipe.chain:
+        found |= versions(objective=each.objective)
     return found
 
 

@@ -1,10 +1,11 @@
 """What the nodes that train have in common: a job is launched, followed and tracked."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from fewstep.console import progress_bar
-from fewstep.data.store import DESCRIPTION
+from fewstep.data.store import DESCRIPTION, ArrayStore
 from fewstep.launch import LaunchSettings, launch
 from fewstep.models.model import SavedModel
 from fewstep.pipelines.workplace import Workplace
@@ -13,9 +14,29 @@ from fewstep.tracking import Follower, git_state, open_run, run_tags
 from fewstep.tracking.follow import Picture
 from fewstep.training.job import Job
 from fewstep.training.lock import clear
+from fewstep.training.recipe import Recipe
 from fewstep.training.run_folder import find_run_folder
 
 NOTE = "mlflow.note.content"  # the tag that MLflow shows as a run's description
+
+
+def run_recipe(
+    recipe: Recipe,
+    images: ArrayStore,
+    teacher: SavedModel | None,
+    experiment: str,
+    workplace: Workplace,
+    prepared: Callable[[Job], Job] = lambda job: job,
+) -> SavedModel:
+    """Train a recipe, and before it, where it has one, its earlier recipe, unless that training is finished.
+
+    prepared: what a job becomes before it is run. fresh is of the recipe itself: earlier ones may serve others too.
+    """
+    earlier = None
+    if recipe.earlier:
+        before = replace(workplace, fresh=False)
+        earlier = run_recipe(recipe.earlier, images, teacher, experiment, before, prepared)
+    return run_training(prepared(Job.of(recipe, images, teacher, earlier)), experiment, workplace)
 
 
 def run_training(job: Job, experiment: str, workplace: Workplace) -> SavedModel:
@@ -47,8 +68,9 @@ def run_training(job: Job, experiment: str, workplace: Workplace) -> SavedModel:
 def description_of(job: Job, launch: LaunchSettings) -> str:
     """A training in words, for MLflow's description of the run: what its numbers depend on beside its parameters."""
     taught_by = f" from the teacher {job.teacher_sha256[:12]}" if job.teacher_sha256 else ""
+    went_before = f", after {job.lineage['name']} {job.lineage['sha256'][:12]}" if job.lineage else ""
     return (
-        f"{job.name}{taught_by}, on the data {job.data_sha256[:12]}, seed {job.recipe.seed}. Trained by "
+        f"{job.name}{taught_by}{went_before}, on the data {job.data_sha256[:12]}, seed {job.recipe.seed}. Trained by "
         f"{launch.words()}: another number of workers or threads gives weights that differ by rounding."
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 from fewstep.networks.network import Network
 from fewstep.preconditioning.consistency import Consistency
 from fewstep.preconditioning.edm import EDM
+from fewstep.preconditioning.euler_trajectory import EulerTrajectory
 from fewstep.preconditioning.flow import Flow
 from fewstep.preconditioning.preconditioner import Preconditioner
 from fewstep.preconditioning.trajectory import Trajectory
@@ -17,6 +18,7 @@ PRECONDITIONERS: dict[str, type[Preconditioner]] = {
     "edm": EDM,
     "consistency": Consistency,
     "trajectory": Trajectory,
+    "euler_trajectory": EulerTrajectory,
     "trigflow": TrigFlow,
     "flow": Flow,
 }

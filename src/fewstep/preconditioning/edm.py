@@ -16,9 +16,13 @@ class EDM(Preconditioner):
     samplers = DENOISER
 
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, **conditions: Tensor) -> Tensor:
-        level, variance = per_sample(sigma, x), per_sample(sigma, x) ** 2 + self.sigma_data**2
-        c_skip = self.sigma_data**2 / variance
-        c_out = level * self.sigma_data / variance.sqrt()
-        c_in = 1 / variance.sqrt()
+        level = per_sample(sigma, x)
+        c_skip, c_out = self.scales(level)
+        c_in = 1 / (level**2 + self.sigma_data**2).sqrt()
         c_noise = self.c_noise(sigma.to(x.dtype))
         return c_skip * x + c_out * self.network(c_in * x, c_noise, labels, **conditions)
+
+    def scales(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """c_skip and c_out at a level."""
+        variance = level**2 + self.sigma_data**2
+        return self.sigma_data**2 / variance, level * self.sigma_data / variance.sqrt()

@@ -19,7 +19,7 @@ CARD = """# {name}: {recipe}
 {made} It makes {what}{classes}.
 
 {labels}**From a picture to its data** A served picture names this version, its seed and its levels.
-**Weights** `{model_sha256:.12}`, {weights:,} of them. **Training** {cost}{run}. **Teacher** {teacher}.
+**Weights** `{model_sha256:.12}`, {weights:,} of them. **Training** {cost}{run}{earlier}. **Teacher** {teacher}.
 **Code** commit `{git_commit:.12}`{dirty}.{lock} **Data** {dataset}, `{data_sha256:.12}`.
 
 Scores at each number of network evaluations (NFE): means over seeds of {count} samples, ± half of the 95 % interval.
@@ -50,6 +50,7 @@ def card(facts: dict, model: "SavedModel | Model", run: "MlflowRun | None" = Non
         data_sha256=judged["data_sha256"],
         run=f", [its run](#/experiments/{run.info.experiment_id}/runs/{run.info.run_id})" if run else "",
         teacher=_teacher(lineage),
+        earlier=f", after `{lineage['earlier']}` (`{lineage['earlier_sha256']:.12}`)" if "earlier" in lineage else "",
         lock=f" `dvc.lock` `{lineage['dvc_lock_sha256']:.12}`." if "dvc_lock_sha256" in lineage else "",
         git_commit=lineage.get("git_commit", "unknown"),
         dirty=", with changes that were not committed" if lineage.get("git_dirty") == "true" else "",

@@ -53,6 +53,12 @@ def register(
     teacher = teacher or {}
     model.load("cpu")  # which raises for damaged weights
     lineage = {"teacher_sha256": model.spec.provenance.teacher_sha256, **(tags or {})}
+    if earlier := model.spec.provenance.earlier:
+        lineage |= {
+            "earlier": earlier["name"],
+            "earlier_sha256": earlier["sha256"],
+            "earlier_run": earlier.get("run", ""),
+        }
     if teacher:
         lineage |= {"teacher_version": _version_of(teacher)}
     facts = facts_for(model, scores, model_name(scores.measurement.dataset), lineage)

@@ -18,7 +18,8 @@ COST = ("images", "steps", "seconds", "parameters", "taught")
 class Method:
     """The student of a recipe: its scores at each NFE, in increasing order, and the cost of its training.
 
-    images: seen in training. steps: of the optimiser. parameters: their number. taught: whether it had a teacher.
+    images: seen in training. steps: of the optimiser. Both, and seconds, are of all stages that the student went
+    through. parameters: their number. taught: whether it had a teacher.
     """
 
     recipe: str
@@ -34,9 +35,13 @@ class Method:
         """The method of a student that was trained here, with its rows of an evaluation."""
         made, name = student.spec.provenance, student.spec.name
         rows = tuple(sorted(evaluation.usual_rows_of(name), key=lambda row: row.nfe))
-        assert made.images and made.training and made.seconds is not None and made.parameters
-        steps = made.images // made.training["batch_size"]
-        return cls(name, rows, made.images, steps, made.seconds, made.parameters, made.teacher_sha256 is not None)
+        images, steps, seconds = 0, 0, 0.0
+        for stage in made.stages:
+            assert stage.images and stage.training and stage.seconds is not None
+            images, seconds = images + stage.images, seconds + stage.seconds
+            steps += stage.images // stage.training["batch_size"]
+        assert made.parameters
+        return cls(name, rows, images, steps, seconds, made.parameters, made.teacher_sha256 is not None)
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON: scores and levels by NFE."""

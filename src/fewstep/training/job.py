@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import fewstep
@@ -19,9 +19,10 @@ HOW = ("levels", "picture_nfe")  # of a recipe: what its weights do not depend o
 
 @dataclass(frozen=True)
 class Job:
-    """A training: a recipe, the data, and the teacher if the recipe needs one.
+    """A training: a recipe, the data, and the teacher and the earlier model if the recipe needs them.
 
-    data, teacher: folders of an array store and of a finished model, with hashes of their content. written_by: the code
+    data, teacher, earlier: folders of an array store and of finished models, with hashes of their content. lineage: the
+    earlier model's name, hash and provenance, for its own. written_by: the code
     that trains, as facts for people ("git_commit", "git_dirty"). other_numerics: go on from a checkpoint that other
     versions of the numerics wrote. Neither is part of its name.
     """
@@ -33,20 +34,33 @@ class Job:
     teacher_sha256: str | None = None
     written_by: dict[str, str] = field(default_factory=dict)
     other_numerics: bool = False
+    earlier: str | None = None
+    lineage: dict[str, Any] | None = None
 
     @classmethod
-    def of(cls, recipe: Recipe, images: ArrayStore, teacher: SavedModel | None = None) -> "Job":
-        """A recipe's training on these images, from this teacher if the recipe needs one.
+    def of(
+        cls,
+        recipe: Recipe,
+        images: ArrayStore,
+        teacher: SavedModel | None = None,
+        earlier: SavedModel | None = None,
+    ) -> "Job":
+        """A recipe's training on these images, from this teacher and this earlier model if the recipe needs them.
 
-        Raises ValueError if that teacher does not fit, or is missing.
+        Raises ValueError if either does not fit, or is missing.
         """
-        data = str(images.folder.resolve()), images.sha256
-        if not recipe.needs_teacher:
-            return cls(recipe, *data)
-        if teacher is None:
-            raise InvalidInput(f"recipe {recipe.name} needs a teacher, and none exists: kedro run --pipelines=teacher")
-        recipe.check_teacher(images.space, teacher)
-        return cls(recipe, *data, str(teacher.folder.resolve()), teacher.sha256)
+        job = cls(recipe, str(images.folder.resolve()), images.sha256)
+        if recipe.needs_teacher:
+            if teacher is None:
+                make = "kedro run --pipelines=teacher"
+                raise InvalidInput(f"recipe {recipe.name} needs a teacher, and none exists: {make}")
+            recipe.check_teacher(images.space, teacher)
+            job = replace(job, teacher=str(teacher.folder.resolve()), teacher_sha256=teacher.sha256)
+        recipe.check_model(earlier, images.sha256)
+        if recipe.earlier is None or earlier is None:
+            return job
+        lineage = {"name": earlier.spec.name, "sha256": earlier.sha256, **earlier.spec.provenance.to_json()}
+        return replace(job, earlier=str(earlier.folder.resolve()), lineage=lineage)
 
     @property
     def name(self) -> str:
@@ -66,6 +80,7 @@ class Job:
             run=self.run_name,
             **{key: facts[key] for key in ("objective", "training", "start", "start_new", "seed")},
             teacher_sha256=self.teacher_sha256,
+            earlier=self.lineage,
             more={"numerics": self.numerics, **self.author},
         )
 
@@ -89,6 +104,8 @@ class Job:
         }
         facts["training"] = {k: v for k, v in facts["training"].items() if not k.endswith("_every")}
         facts |= {"data_sha256": self.data_sha256, "teacher_sha256": self.teacher_sha256}
+        if self.lineage:
+            facts["earlier"] = self.lineage["sha256"]  # which says more than its recipe
         return json.loads(json.dumps(facts | {"numerics": self.numerics}))
 
     @property

@@ -120,16 +120,18 @@ class Training:
             student = build_function(self.job.spec, self.space).to(device)
             recipe.check_student(student)
             modules = {name: m.to(device) for name, m in self.objective.modules(student, self.space.scale).items()}
-        teacher = Model.load(self.job.teacher, device).function if self.job.teacher else None
-        if recipe.start == "teacher":
-            assert teacher is not None
-            start_from(student.network, teacher.network, recipe.start_new)
-        if not self.objective.needs_teacher:
-            teacher = None  # it has given its weights
+        teacher, earlier = (
+            Model.load(folder, device).function if folder else None for folder in (self.job.teacher, self.job.earlier)
+        )
+        if begins_at := {"teacher": teacher, "earlier": earlier}.get(recipe.start):
+            start_from(student.network, begins_at.network, recipe.start_new)
+        # What has only given its weights is let go.
+        teacher = teacher if self.objective.needs_teacher else None
+        earlier = earlier if self.objective.needs_earlier else None
         has_target = self.objective.target_decay(self.progress_at(0)) is not None
         target = frozen_copy(student) if has_target else student
         distance = build_distance(self.objective.distance, self.space.scale).to(device)
-        return Networks(student, target, teacher, distance, modules, self.worker.mean, self._remember)
+        return Networks(student, target, teacher, distance, modules, self.worker.mean, self._remember, earlier)
 
     def _new_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         trained = self.step_module.trained.items()
@@ -220,7 +222,7 @@ class Training:
         parts, batch]: the loss of each sample, then each part of it and its level. Other workers' rows are 0.
         """
         settings, worker = self.settings, self.worker
-        micro_batches = settings.micro_batches(worker.size, self.objective.needs_whole_batch)
+        micro_batches = settings.micro_batches(worker.size, self.objective.needs_whole_batch, self.objective.group)
         share = settings.batch_size // worker.size
         size, seen = share // micro_batches, []
         total = torch.zeros((), device=worker.device)

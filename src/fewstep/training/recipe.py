@@ -16,6 +16,7 @@ from fewstep.objectives import Objective, build_objective
 from fewstep.preconditioning import Preconditioner
 from fewstep.support.checks import check_fields, inside
 from fewstep.support.errors import InvalidInput
+from fewstep.support.later import later
 from fewstep.support.names import check_name
 from fewstep.training.hyperparameters import TrainingSettings
 from fewstep.training.start import check_start
@@ -44,9 +45,10 @@ class NoiseRange:
 class Recipe:
     """One way to train: the teacher's, or a student's.
 
-    network, preconditioning: {name, ...arguments} of build_network and build_preconditioner. start: "scratch", or
-    "teacher" for its weights; start_new: where the teacher may differ then, as beginnings of names of parameters and of
-    the network's settings. levels: {NFE: noise levels after the first} at which the student is sampled. picture_nfe:
+    network, preconditioning: {name, ...arguments} of build_network and build_preconditioner. earlier: a recipe that is
+    trained before this one, to start from or for the loss. start: "scratch", or "teacher" or "earlier" for the weights
+    of either; start_new: where that one may differ then, as beginnings of names of parameters and of the network's
+    settings. levels: {NFE: noise levels after the first} at which the student is sampled. picture_nfe:
     NFE of the sheets made while it trains. noise: stated once for the objective and the preconditioner.
     """
 
@@ -55,14 +57,16 @@ class Recipe:
     training: TrainingSettings
     network: dict[str, Any]
     preconditioning: dict[str, Any]
-    start: Literal["scratch", "teacher"] = "scratch"
+    start: Literal["scratch", "teacher", "earlier"] = "scratch"
     start_new: tuple[str, ...] = ()
     levels: Levels = field(default_factory=dict)
     picture_nfe: tuple[int, ...] = (1,)
     noise: NoiseRange = NoiseRange()
     seed: int = 0
+    earlier: "Recipe | None" = later(None)
 
     def __post_init__(self):
+        self._check_earlier()
         wrapper, sampler = self.preconditioning["name"], self.objective.sampler
         check_name(f"preconditioner for {self.objective.name}", wrapper, (self.objective.preconditioner,))
         if sampler == "heun" and any(nfe % 2 == 0 for nfe in self.picture_nfe):
@@ -77,10 +81,37 @@ class Recipe:
                 allowed = f"between {boundary:g} and {SIGMA_MAX:g}"
                 raise InvalidInput(f"levels of {nfe} NFE must be {allowed}, got {list(levels)}.")
 
+    def _check_earlier(self) -> None:
+        """Raise ValueError where the earlier recipe is missing, has no part in this one, or does not fit."""
+        needed = self.objective.needs_earlier or self.start == "earlier"
+        if self.earlier is None and needed:
+            why = f"{self.objective.name} needs it" if self.objective.needs_earlier else "start is earlier"
+            raise InvalidInput(f"earlier must be given, such as {{like: ect}}, since {why}.")
+        if self.earlier is None:
+            return
+        if not needed:
+            raise InvalidInput(f"earlier must be left out: neither start nor {self.objective.name} uses it.")
+        if self.objective.needs_earlier:
+            self.objective.check_earlier(self.earlier.objective)
+        if self.earlier.training.labels != self.training.labels:
+            labels = str(self.training.labels).lower()
+            raise InvalidInput(f"earlier.training.labels must be {labels}, as training.labels is.")
+
     @property
     def needs_teacher(self) -> bool:
-        """Whether a teacher gives the method its target, or the student its first weights."""
-        return self.objective.needs_teacher or self.start == "teacher"
+        """Whether a teacher gives it, or an earlier recipe, the method's target or the first weights."""
+        return any(each.objective.needs_teacher or each.start == "teacher" for each in self.chain)
+
+    @property
+    def chain(self) -> list["Recipe"]:
+        """The recipes that are trained for this one, in their order: the earlier ones, and this one."""
+        return [*(self.earlier.chain if self.earlier else ()), self]
+
+    @property
+    def stages(self) -> list["Recipe"]:
+        """The recipes that one student goes through, in their order: each starts from the weights of the one before."""
+        before = self.earlier.stages if self.earlier and self.start == "earlier" else []
+        return [*before, self]
 
     def spec(self, data_sha256: str | None = None) -> ModelSpec:
         """How the model of this recipe is built and sampled."""
@@ -89,7 +120,8 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
-        return asdict(self) | {"objective": self.objective.to_json(), "levels": levels_to_json(self.levels)}
+        facts = {"objective": self.objective.to_json(), "levels": levels_to_json(self.levels)}
+        return asdict(self) | facts | {"earlier": self.earlier and self.earlier.to_json()}
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> "Recipe":
@@ -100,6 +132,8 @@ class Recipe:
             "levels": levels_from_json(facts.get("levels", {})),
             "noise": NoiseRange(**facts.get("noise", {})),
         }
+        if earlier := facts.get("earlier"):
+            typed["earlier"] = cls.from_json(earlier)
         typed |= {name: tuple(facts[name]) for name in ("start_new", "picture_nfe") if name in facts}
         return cls(**{**facts, **typed})
 
@@ -109,8 +143,10 @@ class Recipe:
 
     def check_fits(self, space: DataSpace, teacher: "Recipe", workers: int) -> None:
         """Raise ValueError if it cannot be trained on these data, after this teacher's recipe, by so many workers."""
+        if self.earlier:
+            self.earlier.check_fits(space, teacher, workers)
         with self._named():
-            self.training.micro_batches(max(1, workers), self.objective.needs_whole_batch)
+            self.training.micro_batches(max(1, workers), self.objective.needs_whole_batch, self.objective.group)
             if self.training.labels and not space.classes:
                 raise InvalidInput(f"training.labels must be false, since the data {space.name} have no labels.")
             if space.kind == "points" and self.training.flips:
@@ -121,8 +157,9 @@ class Recipe:
         with self._named():
             function = self._function(space)
             self.check_student(function)
-            if self.start == "teacher":
-                check_start(function.network, teacher._function(space).network, self.start_new)
+            if begins_at := {"teacher": teacher, "earlier": self.earlier}.get(self.start):
+                whom = "teacher" if self.start == "teacher" else "earlier model"
+                check_start(function.network, begins_at._function(space).network, self.start_new, whom)
 
     def check_student(self, student: Preconditioner) -> None:
         """Raise ValueError if the student's network lacks what the training tells it, or has parts that stay idle."""
@@ -139,6 +176,8 @@ class Recipe:
     def check_labels(self, teacher: "Recipe") -> None:
         """Raise ValueError if it cannot be trained after this teacher's recipe for what either is told of labels."""
         labels = teacher.training.labels
+        if self.earlier:
+            self.earlier.check_labels(teacher)
         with self._named():
             self._check_labels(labels, labels and teacher.training.label_dropout > 0)
 
@@ -155,6 +194,17 @@ class Recipe:
                 with torch.device("meta"):
                     taught_by = build_function(teacher.spec, teacher.space).network
                 check_start(self._function(space).network, taught_by, self.start_new)
+
+    def check_model(self, earlier: SavedModel | None, data_sha256: str) -> None:
+        """Raise ValueError unless a model is that of the earlier recipe, trained on these data."""
+        if self.earlier is None:
+            return
+        with self._named():
+            if earlier is None or earlier.spec.name != self.earlier.name:
+                found = f"that is a model of {earlier.spec.name}" if earlier else "none is given"
+                raise InvalidInput(f"it goes on from a model of the recipe {self.earlier.name}, and {found}.")
+            if earlier.spec.data_sha256 != data_sha256:
+                raise InvalidInput(f"the model of {self.earlier.name} in {earlier.folder} was trained on other images.")
 
     def _check_labels(self, known: bool, hidden: bool) -> None:
         """known, hidden: whether the teacher was trained with labels, and with labels that are hidden at times."""

@@ -1,4 +1,4 @@
-"""Where a training begins: at its teacher's weights, or at a checkpoint of the same job."""
+"""Where a training begins: at the weights of a teacher or an earlier student, or at a checkpoint of the same job."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +8,8 @@ from fewstep.networks import Network
 from fewstep.support.errors import InvalidInput
 from fewstep.training.numerics import changes_between
 
-# Settings in which a student's network may differ from its teacher's, and weights that only one of them need have: of
-# augmentation's labels, which are zeros in sampling.
+# Settings in which a student's network may differ from that which it starts from, and weights that only one of them
+# need have: of augmentation's labels, which are zeros in sampling.
 FREE, FREE_WEIGHTS = ("dropout", "dropout_size", "second_time", "augment_dim"), ("embed.augment.",)
 
 
@@ -20,11 +20,11 @@ def start_from(network: Network, teacher: Network, new: Sequence[str] = ()):
     network.load_state_dict({n: its[n] for n in _alike(mine, its)}, strict=False)
 
 
-def check_start(network: Network, teacher: Network, new: Sequence[str] = ()):
+def check_start(network: Network, teacher: Network, new: Sequence[str] = (), whom: str = "teacher"):
     """Raise ValueError that names where two networks differ, so that the teacher's weights do not fit or mean another.
 
     network, teacher: build_network's, on any device. new: beginnings of the names of parameters and settings that may
-    differ.
+    differ. whom: what the teacher is called.
     """
     new = tuple(new)
     theirs, ours = teacher.settings, network.settings
@@ -34,13 +34,13 @@ def check_start(network: Network, teacher: Network, new: Sequence[str] = ()):
     unlike = (mine.keys() | its.keys()) - _alike(mine, its)
     shapes = sorted(n for n in unlike if not n.startswith((*new, *FREE_WEIGHTS)))
     if settings:
-        what = f"the teacher's has {', '.join(f'network.{n}={theirs.get(n)} (not {ours.get(n)})' for n in settings)}"
+        what = f"the {whom}'s has {', '.join(f'network.{n}={theirs.get(n)} (not {ours.get(n)})' for n in settings)}"
     elif shapes:
         what = f"{shapes[0]} is not the same ({len(shapes)} parameters differ)"
     else:
         return
     raise InvalidInput(
-        f"a student can start from its teacher only with the same network, and {what}: use the teacher's network, list "
+        f"a student can start from its {whom} only with the same network, and {what}: use the {whom}'s network, list "
         "in start_new what may differ, or set start: scratch."
     )
 

@@ -16,7 +16,7 @@ from fewstep.evaluation.results import Evaluation, TrainingBudget
 from fewstep.evaluation.sampling import settings_by_sampler
 from fewstep.evaluation.search import kept_levels
 from fewstep.models.model import Model, SavedModel
-from fewstep.pipelines.training import run_training
+from fewstep.pipelines.training import run_recipe
 from fewstep.pipelines.workplace import Workplace
 from fewstep.reporting.contest import contest_sheet
 from fewstep.reporting.leaderboard import Leaderboard, leaderboard, leaderboard_table
@@ -34,12 +34,17 @@ def train_contestant(
     comparison: ComparisonParameters,
     workplace: Workplace,
 ) -> SavedModel:
-    """A student of a recipe, trained for the budget of the comparison."""
-    workplace = workplace.below("comparison")
-    seeded = replace(recipe, seed=recipe.seed + comparison.training_seed)
-    job = Job.of(seeded, images, teacher)
-    job = with_budget(job, comparison.budget, workplace.runs / "budgets.json", workplace.launch)
-    return run_training(job, _experiment(images), workplace)
+    """A student of a recipe, trained for the budget of the comparison, which its stages share equally."""
+    workplace, stages = workplace.below("comparison"), [stage.name for stage in recipe.stages]
+    budget = replace(comparison.budget, amount=comparison.budget.amount / len(stages))
+
+    def prepared(job: Job) -> Job:
+        seeded = replace(job, recipe=replace(job.recipe, seed=job.recipe.seed + comparison.training_seed))
+        if job.name not in stages:  # an earlier model of the loss, such as a weak teacher
+            return seeded
+        return with_budget(seeded, budget, workplace.runs / "budgets.json", workplace.launch)
+
+    return run_recipe(recipe, images, teacher, _experiment(images), workplace, prepared)
 
 
 def score_contestant(

@@ -2,12 +2,11 @@
 
 from fewstep.data.store import ArrayStore
 from fewstep.models.model import SavedModel
-from fewstep.pipelines.training import run_training
+from fewstep.pipelines.training import run_recipe
 from fewstep.pipelines.workplace import Workplace
-from fewstep.training.job import Job
 from fewstep.training.recipe import Recipe
 
 
 def train_student(images: ArrayStore, teacher: SavedModel | None, recipe: Recipe, workplace: Workplace) -> SavedModel:
-    """A student of the chosen recipe. teacher: of recipes that need one."""
-    return run_training(Job.of(recipe, images, teacher), images.space.name, workplace)
+    """A student of the chosen recipe, after its earlier recipe if it has one. teacher: of recipes that need one."""
+    return run_recipe(recipe, images, teacher, images.space.name, workplace)
