@@ -52,11 +52,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class Chapter:
-    """Parameters of one section of the files. place: its name there; about: what they are for."""
+    """Parameters of one section of the files. place: its name there."""
 
     title: str
     place: str
-    about: str
     settings: tuple[Setting, ...]
 
 
@@ -84,8 +83,7 @@ def _with_sections(title: str, place: str, kind: Any) -> Iterator[Chapter]:
 
 def describe(title: str, place: str, kind: type) -> Chapter:
     """The fields of a class that are no sections, each as a parameter."""
-    about, comments = _comments(kind)
-    comments |= COMMENTS.get(place, {})
+    comments = _comments(kind) | COMMENTS.get(place, {})
     hints = get_type_hints(kind, include_extras=True)
     apart = NOISE if place == "student.objective" else DESCRIBED_APART if kind in (Parameters, Recipe) else ()
     settings = [
@@ -93,7 +91,7 @@ def describe(title: str, place: str, kind: type) -> Chapter:
         for name, default in _defaults(kind).items()
         if name not in apart
     ]
-    return Chapter(title, place, about, tuple(settings))
+    return Chapter(title, place, tuple(settings))
 
 
 def _hints(kind: Any) -> dict[str, Any]:
@@ -193,25 +191,22 @@ def _without_values(problem: UserError) -> str | None:
     return problem.allowed and re.sub(r"\b([a-z_]+) \([\d.e+-]+\)", r"\1", problem.allowed)
 
 
-def _comments(kind: Any) -> tuple[str, dict[str, str]]:
-    """What the docstring of a class says of all of it, and {field: comment}.
+def _comments(kind: Any) -> dict[str, str]:
+    """{field: comment} as a class has them.
 
     A comment is behind a field (`clip: float = 1.0  # of the gradient's norm`), or in the docstring as "clip: of the
     gradient's norm."
     """
     found: dict[str, str] = {}
-    for each in reversed(kind.__mro__):
-        if each.__module__.startswith("fewstep."):
-            found |= _behind_fields(each)
-    names = [name for name in _defaults(kind)]
-    label = rf"(?:(?<=[.;:] )|^)((?:{'|'.join(names)})(?:, (?:{'|'.join(names)}))*): " if names else r"(?!)()"
-    about = ""
-    for each in reversed(kind.__mro__):
-        doc = " ".join((each.__doc__ or "").split()) if each.__module__.startswith("fewstep.") else ""
-        about, *rest = re.split(label, doc)
+    names = "|".join(_defaults(kind)) or "(?!)"
+    for each in (each for each in reversed(kind.__mro__) if each.__module__.startswith("fewstep.")):
+        found |= _behind_fields(each)
+        _, *rest = re.split(
+            rf"(?:(?<=[.;:] )|^)((?:{names})(?:, (?:{names}))*): ", " ".join((each.__doc__ or "").split())
+        )
         for labels, text in zip(rest[::2], rest[1::2], strict=True):
             found |= dict.fromkeys(labels.split(", "), text.strip().rstrip(".;"))
-    return about.strip(), found
+    return found
 
 
 def _behind_fields(kind: type) -> dict[str, str]:
