@@ -76,6 +76,8 @@ class Handler(BaseHTTPRequestHandler):
         path = unquote(self.path.partition("?")[0])
         if self.server.status:
             return self.answer(self.server.status, {})
+        if self.headers.get("Authorization") not in (None, f"Bearer {TOKEN}"):
+            return self.answer(401, {"error": "Invalid credentials in Authorization header"})
         if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
             return self.info(found[1], found[2] or "main")
         if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/([^/]+)", path):
