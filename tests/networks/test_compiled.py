@@ -77,7 +77,7 @@ def test_copies_are_not_compiled(network):
 
 
 def test_where_there_is_no_compiler_that_is_said_once(monkeypatch, caplog):
-    def broken(function):
+    def broken(function, **options):
         raise RuntimeError("no working C++ compiler\nand a long tale")
 
     compiler_works.cache_clear()
