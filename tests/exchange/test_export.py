@@ -115,7 +115,7 @@ def test_programs_of_a_transformer(model, tmp_path, kind):
         session = InferenceSession(export_model(given, tmp_path / "x.onnx", "onnx", 2))
         (images,) = session.run(None, {i.name: t.numpy() for i, t in zip(session.get_inputs(), noise, strict=True)})
         assert (torch.from_numpy(images) - expected).abs().max() < 1e-4 * max(1, expected.abs().max())
-    with pytest.raises(ValueError, match="the network 'dit' is no U-Net"):
+    with pytest.raises(ValueError, match="its network is 'dit', and theirs like 'unet'"):
         export_model(given, tmp_path / "folder", "diffusers")
 
 
