@@ -53,7 +53,12 @@ CONTINUOUS = {
     "FACM, data's velocity": (FACM | {"from_data": True}, 7.8),
     "FACM": (FACM, 8.8),
 }
-FROM_TEACHER = ("ECT", "CD Euler", "CD Heun", "PD", "CTM", "sCD", "FACM")
+MEAN_FLOW = {"name": "mean_flow", "flow_share": 0.0}
+CONTINUOUS |= {
+    "MeanFlow, data's velocity": (MEAN_FLOW | {"from_data": True}, 4.6),
+    "MeanFlow": (MEAN_FLOW, 5.6),
+}
+FROM_TEACHER = ("ECT", "CD Euler", "CD Heun", "PD", "CTM", "sCD", "FACM", "MeanFlow")
 METHODS = {  # and the most that a step should cost
     "EDM": ({"name": "denoising"}, 3.3),
     "CT": ({"name": "consistency_training"}, 4.3),
@@ -64,10 +69,19 @@ METHODS = {  # and the most that a step should cost
     "PD": ({"name": "progressive_distillation"}, 5.3),
     "CTM": ({"name": "consistency_trajectory", "solver_steps": 1}, 13.2),
     **CONTINUOUS,
+    "SoFlow": ({"name": "solution_flow"}, 4.2),
+    "SoFlow, 3/4 of the rows flow": ({"name": "solution_flow", "flow_share": 0.75}, 3.42),
+    "Shortcut": ({"name": "shortcut"}, 3.68),
+    "LSD": ({"name": "lagrangian_self_distillation"}, 4.2),
 }
 COUNTED = {"EDM": 3, "CT": 4, "iCT": 4, "ECT": 4, "CD Euler": 5, "CD Heun": 6, "PD": 5, "guided denoiser": 2}
 # teacher 2 (Heun), target 2, student 3, the target after the student 2 (its weights want no gradient), score 3
 COUNTED |= {"CTM": 12}
+# the student 3 and its derivative 1, the teacher 1
+COUNTED |= {"sCT": 4, "sCD": 5, "MeanFlow, data's velocity": 4, "MeanFlow": 5}
+# the student 3, the map's other jump 1, or two of the target; in the rows that are not flow matching
+COUNTED |= {"SoFlow": 4, "SoFlow, 3/4 of the rows flow": 3.25, "Shortcut": 3.5}
+COUNTED |= {"LSD": 3.5}  # the derivative and the velocity at the end of the jump, in a quarter of the rows
 SMALLER = 1.15  # what the dual pass may cost more at the digits' size
 GENERIC, BF16, UPDATE = 1.5, 1.2, 2.5  # times faster, at least: dual layers, bf16 of 64 channels, the update of weights
 SHALLOW = {"name": "unet", "num_blocks": 1, "middle_attention": False, "second_time": True}  # which CTM needs
@@ -251,6 +265,8 @@ def copies_of_weights(folder: Path) -> dict[str, tuple[float, int]]:
     teacher = Model(build_function(spec, store.space), store.space, spec).save(folder / "teacher")
     wanted = {"EDM": 2, "CT": 3, "iCT": 2, "ECT": 2, "CD Euler": 3, "CD Heun": 4, "PD": 3, "CTM": 4}
     wanted |= {"sCT": 2, "sCD": 3, "FACM, data's velocity": 2, "FACM": 3}
+    wanted |= {"MeanFlow, data's velocity": 2, "MeanFlow": 3, "SoFlow": 2, "SoFlow, 3/4 of the rows flow": 2}
+    wanted |= {"Shortcut": 3, "LSD": 2}
     return {
         name: (_copies(_job(name, method, store, teacher), folder / name), wanted[name])
         for name, (method, _) in METHODS.items()

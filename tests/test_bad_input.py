@@ -245,6 +245,14 @@ REFUSED = {
         {"recipe": "facm", "teacher__training__label_dropout": 0.0},
         "facm: objective.guidance is 1.5, so training.labels must be true and teacher.training.label_dropout must be",
     ),
+    "guidance in a student's own target that always has labels": (
+        {"recipe": "meanflow", "student__training__label_dropout": 0.0},
+        "meanflow: the objective guides its own target, so training.labels must be true and training.label_dropout",
+    ),
+    "levels of guidance beyond the noise": (
+        {"recipe": "meanflow", "student__objective__guided_levels": [0.01, 100.0]},
+        "student.objective.guided_levels must be two increasing levels between 0.002 and 80, got (0.01, 100.0)",
+    ),
     "an anchor without a condition": (
         {"recipe": "facm", "student__network__second_time": False},
         "facm: network.second_time must be true: this method needs a second time input.",

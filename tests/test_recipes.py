@@ -37,6 +37,10 @@ COSTS = {  # of a step, least and most, in --env=test: student 3; target 1; teac
     "ctm": (10 + 4, 10 + 4 * 3),  # one to three steps of its guided teacher
     "ctm_gan": (10 + 2, 10 + 2 * 3 + 5),  # and the discriminator
     "facm": (9, 9),
+    "meanflow": (1 + 2 + 3, 1 + 2 + 4),  # its own guidance; a share of the rows has no derivative
+    "lsd": (3, 5),  # flow matching, or the derivative and the velocity at the end
+    "soflow": (4, 4),
+    "shortcut": (3, 5),  # flow matching, or against two of the target
     "pd": (5, 5),
     "scd": (5, 5),
 }
@@ -120,13 +124,15 @@ def masks_of(training: Training) -> list[torch.Tensor]:
 
 
 PASSES = {"cd": 2, "ct": 2, "ict": 2, "ect": 2, "facm": 2, "pd": 1, "scd": 1, "sct": 1, "ctm": 5, "ctm_gan": 5}
+PASSES |= {"meanflow": 4, "soflow": 2, "shortcut": 4, "lsd": 3}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_passes_of_a_step_share_their_dropout_mask(recipe, patches, teacher, tmp_path, monkeypatch):
     seen = masks_of(training_of(recipe, patches, teacher, tmp_path))
     assert len(seen) == PASSES.get(recipe, len(seen)) >= 1 and seen[0].any()
-    assert all(torch.equal(mask, seen[0]) for mask in seen)
+    of_size = {len(mask): mask for mask in seen}  # some methods pass shares of the rows
+    assert all(torch.equal(mask, of_size[len(mask)]) for mask in seen)
     monkeypatch.setattr(StepRandomness, "dropout", lambda self: nullcontext())
     first, *others = masks_of(training_of(recipe, patches, teacher, tmp_path))
     assert not any(torch.equal(mask, first) for mask in others), "it is the seed that makes them equal"
@@ -445,6 +451,10 @@ def kept_of(networks: Networks):
         handle.remove()
 
 
+STUDENT_PASSES = {"ctm": 2, "ctm_gan": 2, "facm": 2}  # the score, and the anchor
+STUDENT_PASSES |= {"meanflow": 2, "shortcut": 2, "lsd": 2}  # two shares of the rows
+
+
 @pytest.mark.parametrize("recipe", often("ict", "ctm", "facm"))
 def test_no_graph_is_kept_of_what_target_and_teacher_say(recipe, patches, teacher, tmp_path):
     training = training_of(recipe, patches, teacher, tmp_path)
@@ -453,7 +463,7 @@ def test_no_graph_is_kept_of_what_target_and_teacher_say(recipe, patches, teache
     assert losses and (len(passes) > 1 or recipe == "sct")
     found = {one.origin for one in kept} - {None}
     assert {name for name, _ in found} == {"student"}
-    assert len(found) == {"ctm": 2, "ctm_gan": 2, "facm": 2}.get(recipe, 1)  # the score, and the anchor
+    assert len(found) == STUDENT_PASSES.get(recipe, 1)
     del losses
     assert not kept
 

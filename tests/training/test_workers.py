@@ -23,6 +23,8 @@ OBJECTIVES = {
     "sct": {"name": "continuous_consistency", "from_data": True, "warmup": 0.5},
     "scd": {"name": "continuous_consistency", "warmup": 0.5},
     "facm": {"name": "flow_anchored_consistency", "guidance": 2.0},
+    "meanflow": {"name": "mean_flow", "from_data": True, "omega": 0.6, "kappa": 0.3, "flow_share": 0.3},
+    "shortcut": {"name": "shortcut", "target_ema": 0.9},
     "ctm": {"name": "consistency_trajectory", "solver_steps": 2, "gan": True, "gan_start": 0.5},  # on in the third step
 }
 START = {"start": "teacher", "start_new": ("embed.second",)}
@@ -98,7 +100,8 @@ def gradients(trained):
 
 def method_of(name: str) -> tuple[dict, dict]:
     """Its objective and its network."""
-    return OBJECTIVES[name], EDM2 if name == "edm2" else NETWORK | {"second_time": name in ("ctm", "facm")}
+    has_second = build_objective(OBJECTIVES[name]).second_time
+    return OBJECTIVES[name], EDM2 if name == "edm2" else NETWORK | {"second_time": has_second}
 
 
 def in_pieces(job: Job) -> Job:

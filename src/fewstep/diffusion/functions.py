@@ -69,6 +69,10 @@ class TrainingRandomness(Randomness, Protocol):
         """One uniform number in [0, 1) for the whole global batch, []."""
         ...
 
+    def parted(self, share: float) -> tuple[Tensor, Tensor]:
+        """Places of this share of the rows, up to rounding, and of the others: functions of step and place alone."""
+        ...
+
     def dropout(self) -> AbstractContextManager[Any]:
         """A context for one forward pass: all passes of a step in such contexts have the same dropout masks."""
         ...

@@ -28,6 +28,33 @@ def guided(
     return unlabelled.lerp(denoised, strength)
 
 
+def own_guided(
+    denoiser: LabelledDenoiser,
+    x: Tensor,
+    sigma: Tensor,
+    labels: Tensor | None,
+    denoised: Tensor,
+    weights: tuple[float, float],
+    levels: tuple[float, float],
+) -> Tensor:
+    """omega x0 + kappa D(labels) + (1 - omega - kappa) D(no label), x0 = denoised: guidance in a student's own target.
+
+    denoiser: the student's, whose passes are apart, so that they may share a dropout mask. weights: omega, kappa.
+    levels: the least and the most at which a target is guided; elsewhere, and in rows without a label, it is x0.
+    The velocity of a target is affine in it, so this is Geng et al. 2025, Section 4.2, with their kappa.
+    """
+    omega, kappa = weights
+    if weights == (1, 0):
+        return denoised
+    assert labels is not None
+    target = omega * denoised + (1 - omega - kappa) * denoiser(x, sigma, torch.zeros_like(labels))
+    if kappa:
+        target = target + kappa * denoiser(x, sigma, labels)
+    low, high = levels
+    wanted = (low <= sigma) & (sigma <= high) & (labels != 0).any(1)
+    return target.where(wanted.view(-1, *[1] * (x.ndim - 1)), denoised)
+
+
 def draw_strength(
     guidance: Guidance, labels: Tensor | None, rng: TrainingRandomness
 ) -> tuple[float | Tensor, Tensor | None]:

@@ -1,6 +1,7 @@
 """Random numbers as functions of their place, never of what was drawn before."""
 
 import hashlib
+import math
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -68,6 +69,16 @@ class StepRandomness:
     def integers(self, high: int) -> Tensor:
         """Integers in [0, high), [rows]."""
         return torch.randint(high, (self.global_batch,), generator=self._generator, device=self.device)[self.rows]
+
+    def parted(self, share: float) -> tuple[Tensor, Tensor]:
+        """Places of this share of the rows and of the others, even over batch and steps, whatever the workers."""
+        numbers = range(self.step + self.rows.start, self.step + self.rows.stop)
+        chosen = [math.floor((n + 1) * share) > math.floor(n * share) for n in numbers]
+        first, second = (
+            torch.tensor([place for place, one in enumerate(chosen) if one == part], dtype=torch.int64)
+            for part in (True, False)
+        )
+        return first.to(self.device, non_blocking=True), second.to(self.device, non_blocking=True)
 
     def dropout(self):
         """A context whose dropout masks are those of this step and these rows: one for each pass that shares them."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from fewstep.diffusion.functions import TrainingRandomness
 from fewstep.diffusion.guidance import Guidance, draw_strength, guided, strength
 from fewstep.diffusion.levels import NORMAL, arc_levels, per_sample
+from fewstep.losses.balance import error_scale
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 from fewstep.preconditioning.flow import Flow
 from fewstep.preconditioning.preconditioner import Preconditioner
@@ -100,7 +101,7 @@ class FlowAnchoredConsistency(Objective):
     def weighted(self, error: Tensor, sigma: Tensor) -> Tensor:
         """cos(pi t / 2) e / sg (e + c)^p, [B]."""
         t = 1 / (1 + sigma.to(error.dtype))
-        return (math.pi / 2 * t).cos() * error / (error.detach() + self.error_constant) ** self.error_power
+        return (math.pi / 2 * t).cos() * error / error_scale(error, self.error_constant, self.error_power)
 
 
 def anchor_loss(flow: Tensor, velocity: Tensor) -> Tensor:

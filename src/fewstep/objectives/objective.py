@@ -68,8 +68,9 @@ class Objective:
 
     A method is a file of this folder named after it, with one such class. A recipe names the file.
     numerics: raised when a seeded loss becomes another number (fewstep.training.numerics).
-    needs_teacher: the loss calls it. second_time: the student's network is told one. takes_augmentation: networks are
-    told batch.conditions. sampler: with which the student is sampled, if nobody says another.
+    needs_teacher: the loss calls it. guides_itself: its target is guided by the student's own passes with and without
+    labels, so that labels must be hidden at times. second_time: the student's network is told one. takes_augmentation:
+    networks are told batch.conditions. sampler: with which the student is sampled, if nobody says another.
     has_idle_modules: some extra modules have no part in some steps. needs_whole_batch: the losses of a batch depend on
     each other, so that a worker's share is not cut into micro-batches. bears_bf16: rounding to bf16 is little beside
     the gradient at every step (benchmarks/rounding.py), so precision auto uses it; not so for a loss whose signal is
@@ -81,6 +82,7 @@ class Objective:
 
     numerics: ClassVar[int]
     needs_teacher = False
+    guides_itself = False
     second_time = False
     takes_augmentation = False
     preconditioner = "consistency"

@@ -1,4 +1,4 @@
-"""The derivative of a function of (x, sigma) where x moves with sigma, by the probability flow ODE."""
+"""Derivatives by ln sigma: where x moves with sigma, by the probability flow ODE, and where sigma moves alone."""
 
 from collections.abc import Callable
 
@@ -13,3 +13,8 @@ def total_derivative(
     """function(x, sigma), and its derivative by ln sigma along dx/dsigma = (x - denoised) / sigma, without a graph."""
     sigma = sigma.to(x.dtype)
     return jvp(function, (x, sigma), (x - denoised, sigma))
+
+
+def level_derivative(function: Callable[[Tensor], Tensor], sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """function(sigma), and its derivative by ln sigma, without a graph."""
+    return jvp(function, (sigma,), (sigma,))

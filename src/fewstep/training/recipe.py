@@ -173,6 +173,12 @@ class Recipe:
                 "must be above 0: guidance needs a teacher that was also trained without labels."
             )
 
+        if self.objective.guides_itself and not (self.training.labels and self.training.label_dropout > 0):
+            raise InvalidInput(
+                "the objective guides its own target, so training.labels must be true and training.label_dropout must "
+                "be above 0: guidance needs a student that is also trained without labels."
+            )
+
     @contextmanager
     def _named(self) -> Generator[None]:
         """Errors begin with its name."""
