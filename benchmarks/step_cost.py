@@ -83,6 +83,8 @@ COUNTED |= {"sCT": 4, "sCD": 5, "MeanFlow, data's velocity": 4, "MeanFlow": 5}
 COUNTED |= {"SoFlow": 4, "SoFlow, 3/4 of the rows flow": 3.25, "Shortcut": 3.5}
 COUNTED |= {"LSD": 3.5}  # the derivative and the velocity at the end of the jump, in a quarter of the rows
 SMALLER = 1.15  # what the dual pass may cost more at the digits' size
+IN_PARTS = ("SoFlow, 3/4 of the rows flow", "Shortcut", "LSD")  # shares of the rows in passes of their own
+SMALL_PASSES = 1.5  # what these may cost more at the digits' size, where a small pass takes as long as a whole one
 GENERIC, BF16, UPDATE = 1.5, 1.2, 2.5  # times faster, at least: dual layers, bf16 of 64 channels, the update of weights
 SHALLOW = {"name": "unet", "num_blocks": 1, "middle_attention": False, "second_time": True}  # which CTM needs
 DIGITS = {**SHALLOW, "channels": 24, "channel_mult": [1, 2]}
@@ -372,7 +374,8 @@ def main() -> None:
         print(f"\n{title}, {weights:.2f} M weights, a forward pass {1000 * costs['seconds']:.1f} ms")
         print(f"{'':24}{'forward passes':>16}{'counted':>9}{'at most':>9}{'kept for backward':>19}")
         for name, most in {**{n: m for n, (_, m) in METHODS.items()}, "guided denoiser": 2.1}.items():
-            most *= SMALLER if name in CONTINUOUS and spec is DIGITS else 1
+            smaller = SMALLER if name in CONTINUOUS else SMALL_PASSES if name in IN_PARTS else 1
+            most *= smaller if spec is DIGITS else 1
             if name in costs:
                 counted, held = COUNTED.get(name, ""), f"{kept[name]:.2f}" if name in kept else ""
                 print(f"{name:24}{costs[name]:16.2f}{counted:>9}{most:9.1f}{held:>19}")
