@@ -117,8 +117,8 @@ class MeanFlow(Objective):
         target = student.velocity(jumps.x, jumps.sigma, jumps.denoised)
         if alpha < 1:
             target = two_jumps(student, jumps, target, alpha, rng)
-        # u - target is alpha times MeanFlow's in the limit. So the weight of Zhang et al. 2025, 1 / alpha without an
-        # adaptive weight and alpha with their one of p = 1, is that with which the gradient goes to MeanFlow's.
+        # In the limit u - target is alpha times MeanFlow's, and with this weight the gradient goes to MeanFlow's. It is
+        # alpha for p = 1, as in the code of Zhang et al. 2025.
         return alpha ** (2 * self.error_power - 1) * self.weighted(velocity, target.clamp(-self.clamp, self.clamp))
 
     def weighted(self, velocity: Tensor, target: Tensor) -> Tensor:
