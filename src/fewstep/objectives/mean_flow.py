@@ -93,9 +93,9 @@ class MeanFlow(Objective):
         x = batch.x0 + per_sample(sigma, batch.x0) * rng.normal(batch.x0.shape[1:])
         denoised = batch.x0 if self.from_data else guided(networks.denoise, x, sigma, batch.labels, strength)
 
-        def own(x: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:
+        def own(x: Tensor, sigma: Tensor, labels: Tensor | None, **conditions: Tensor) -> Tensor:
             with rng.dropout():
-                return cast(Trajectory, networks.student).denoiser(x, sigma, labels)
+                return cast(Trajectory, networks.student).denoiser(x, sigma, labels, **conditions)
 
         weights, levels = (self.omega, self.kappa), self.guided_levels or (0.0, SIGMA_MAX)
         denoised = own_guided(own, x, sigma, labels, denoised, weights, levels)
