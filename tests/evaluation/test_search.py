@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +20,7 @@ class Student:
     spec: ModelSpec = field(default_factory=lambda: ModelSpec("cd", {}, {}))
     samplers: tuple = ("multistep",)
     seeds: set = field(default_factory=set)
-    function: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(boundary=0.002))
+    least_level: float = 0.002
 
     def sample(self, nfe, seed, indices, levels):
         self.seeds.add(seed)

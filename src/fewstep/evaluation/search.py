@@ -37,7 +37,7 @@ def search_levels(
     if model.samplers[0] not in ("multistep", "gamma"):
         return model.spec.levels
     levels, best = dict(model.spec.levels), []
-    candidates = [level for level in CANDIDATES if level > model.function.boundary]
+    candidates = [level for level in CANDIDATES if level > model.least_level]
     searched = range(2, min(max(nfes), len(candidates) + 1) + 1)
     total = sum(len(candidates) - (nfe - 2) for nfe in searched)
     trials = iter(range(1, total + 1))

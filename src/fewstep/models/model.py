@@ -93,7 +93,7 @@ class Model:
         if chosen and sampler == self.samplers[0]:
             return torch.tensor([SIGMA_MAX, *chosen], dtype=torch.float64)
         if sampler == "multistep":
-            return student_levels(nfe)
+            return student_levels(nfe, self.spec.least_level or SIGMA_MIN)
         few = sampler == "gamma" or sampler == self.samplers[0] == "euler"  # a student's last step ends at sigma_min
         return karras_levels(count + few)[:count]
 
@@ -184,10 +184,16 @@ class Model:
                 f"guidance must be between {low:g} and {high:g} with {self.spec.name}, got {guidance:g}."
             )
 
+    @property
+    def least_level(self) -> float:
+        """All levels lie above it."""
+        return self.spec.least_level or self.function.boundary or math.nextafter(SIGMA_MIN, 0)
+
     def check_levels(self, levels: Sequence[float] | Tensor, count: int) -> Tensor:
         """`count` levels that were given, float64. Raises ValueError unless they decrease within what was trained."""
-        levels, boundary = torch.as_tensor(levels, dtype=torch.float64), self.function.boundary
-        check_levels(levels, boundary or math.nextafter(SIGMA_MIN, 0), SIGMA_MAX)  # a grid may end at sigma_min
+        levels, least = torch.as_tensor(levels, dtype=torch.float64), self.spec.least_level
+        # A grid may end at sigma_min, and a model that is trained from a level up is sampled at that level too.
+        check_levels(levels, math.nextafter(least, 0) if least else self.least_level, SIGMA_MAX)
         if len(levels) != count:
             raise InvalidInput(f"there must be {count} levels for these evaluations, got {levels.tolist()}.")
         return levels
@@ -304,6 +310,7 @@ def _write(saved: SavedModel, size: int, write_weights: Callable[[Path], object]
         write_facts(partial / DESCRIPTION, describe(saved.spec, saved.space, saved.sha256))
 
 
-def student_levels(nfe: int) -> Tensor:
-    """sigma_max, then Karras levels from 1 towards the boundary."""
-    return torch.cat([torch.tensor([SIGMA_MAX], dtype=torch.float64), karras_levels(nfe, SIGMA_MIN, 1.0)[:-1]])
+def student_levels(nfe: int, least: float = SIGMA_MIN) -> Tensor:
+    """sigma_max, then Karras levels from 1, or from ten times the least one if that is more, towards the least one."""
+    karras = karras_levels(nfe, least, max(1.0, 10 * least))[:-1]
+    return torch.cat([torch.tensor([SIGMA_MAX], dtype=torch.float64), karras])

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from fewstep.diffusion.levels import SIGMA_MAX
-from fewstep.support.checks import at_least, between, check_fields, file_name, instance_of, optional, text
+from fewstep.support.checks import at_least, between, check_fields, file_name, inside, instance_of, optional, text
 
 LABEL_DROPOUT = 0.1  # where a model.json does not say it
 Levels = dict[int, tuple[float, ...]]  # {NFE: the noise levels after the first}
@@ -72,6 +72,9 @@ class Provenance:
         return cls(**known, more={key: value for key, value in facts.items() if key not in names})
 
 
+UNSAID = ("sampler", "least_level")  # of a description, where there is none
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """How a model is built and sampled.
@@ -79,7 +82,8 @@ class ModelSpec:
     name: of its recipe. network, preconditioning: {name, ...arguments} of build_network and build_preconditioner.
     sampler: the usual one; None: the first that its preconditioner has. labels: class-conditional. levels: {NFE: noise
     levels after the first} of the usual sampler, where they are not the default. data_sha256: of the data that it was
-    trained on; None where they are not known.
+    trained on; None where they are not known. least_level: below which it is not to be called, where its method trains
+    it no further down than that.
     """
 
     name: str
@@ -90,11 +94,13 @@ class ModelSpec:
     levels: Levels = field(default_factory=dict)
     data_sha256: str | None = None
     provenance: Provenance = Provenance()
+    least_level: float | None = None
 
     def __post_init__(self):
         section = instance_of(Mapping, "a section with a name")
         check_fields(self, name=file_name, network=section, preconditioning=section, sampler=optional(text))
         check_fields(self, labels=instance_of(bool, "true or false"), data_sha256=optional(text), levels=_levels)
+        check_fields(self, least_level=optional(inside(0, SIGMA_MAX)))
 
     @property
     def knows_no_label(self) -> bool:
@@ -107,7 +113,7 @@ class ModelSpec:
         """Ready for JSON, whose keys are words."""
         facts = {f.name: getattr(self, f.name) for f in fields(self)}
         facts |= {"levels": levels_to_json(self.levels), "provenance": self.provenance.to_json()}
-        return {key: value for key, value in facts.items() if key != "sampler" or value is not None}
+        return {key: value for key, value in facts.items() if key not in UNSAID or value is not None}
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> "ModelSpec":

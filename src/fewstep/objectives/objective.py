@@ -130,6 +130,11 @@ class Objective:
             uses = "needs a second time input" if self.second_time else "has no use for a second time input"
             raise InvalidInput(f"network.second_time must be {str(self.second_time).lower()}: this method {uses}.")
 
+    @property
+    def least_level(self) -> float | None:
+        """The level below which a model of this method is not to be called, if there is one above the boundary."""
+        return None
+
     def check_earlier(self, earlier: "Objective") -> None:
         """Raise ValueError if the model that this method trains is not one that the loss, which needs it, can call."""
 

@@ -54,6 +54,10 @@ class TruncatedConsistency(Objective):
         check_fields(self, num_stages=count, first_stage=within(0, "num_stages"))
         check_name("weight", self.weight, WEIGHTS)
 
+    @property
+    def least_level(self) -> float:
+        return self.transition
+
     def check_earlier(self, earlier: Objective) -> None:
         if (earlier.preconditioner, earlier.sampler) != (self.preconditioner, self.sampler):
             raise InvalidInput(

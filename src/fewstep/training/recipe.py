@@ -1,5 +1,6 @@
 """A recipe: one way to train, and whether it fits its data, its teacher and the workers."""
 
+import math
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -73,12 +74,16 @@ class Recipe:
             raise InvalidInput.of("picture_nfe", list(self.picture_nfe), "odd numbers with Heun's method")
         if sampler == "heun" and self.levels:
             raise InvalidInput.of("levels", self.levels, "empty with Heun's method, which has its own")
+        least = self.objective.least_level
         boundary = self.preconditioning.get("boundary", self.noise.sigma_min)
+        above = (
+            math.nextafter(least, 0) if least else boundary
+        )  # that level itself is trained
         for nfe, levels in self.levels.items():
             if len(levels) != nfe - 1 or sorted(set(levels), reverse=True) != list(levels):
                 raise InvalidInput(f"levels of {nfe} NFE must be {nfe - 1} decreasing numbers, got {list(levels)}.")
-            if levels and not boundary < levels[-1] <= levels[0] < SIGMA_MAX:
-                allowed = f"between {boundary:g} and {SIGMA_MAX:g}"
+            if levels and not above < levels[-1] <= levels[0] < SIGMA_MAX:
+                allowed = f"between {above:g} and {SIGMA_MAX:g}"
                 raise InvalidInput(f"levels of {nfe} NFE must be {allowed}, got {list(levels)}.")
 
     def _check_earlier(self) -> None:
@@ -116,7 +121,9 @@ class Recipe:
     def spec(self, data_sha256: str | None = None) -> ModelSpec:
         """How the model of this recipe is built and sampled."""
         sampler, labels = self.objective.sampler, self.training.labels
-        return ModelSpec(self.name, self.network, self.preconditioning, sampler, labels, self.levels, data_sha256)
+        facts = self.levels, data_sha256
+        least = self.objective.least_level
+        return ModelSpec(self.name, self.network, self.preconditioning, sampler, labels, *facts, least_level=least)
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
