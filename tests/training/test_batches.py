@@ -46,3 +46,16 @@ def test_augmented_images_are_told_and_do_not_depend_on_how_the_batch_is_cut():
         torch.testing.assert_close(part.x0, batch.x0[rows], rtol=0, atol=1e-5)
         assert torch.equal(part.augment, batch.augment[rows])
     assert not torch.equal(after(3, slice(0, 16), cpu).augment, batch.augment)
+
+
+def test_batches_that_are_made_ahead_are_those_that_are_made_when_they_are_asked_for():
+    space = DataSpace("x", "images", (1, 8, 8), 0.7, ("a", "b"))
+    images = np.random.RandomState(0).randint(0, 256, (20, 1, 8, 8)).astype(np.uint8)
+    settings = TrainingSettings(batch_size=16, labels=True, flips=True, augment=Augmentation(yflip=0.5))
+    plain, ahead = (Batches(images, np.arange(20) % 2, space, settings, 3, way) for way in (False, True))
+    cpu, halves = torch.device("cpu"), (slice(0, 8), slice(8, 16))
+    asked = [(step, rows) for step in (0, 1, 2, 5, 4) for rows in halves] + [(5, slice(0, 1))]  # jumps, and another cut
+    for step, rows in asked:
+        one, other = plain(step, rows, cpu), ahead(step, rows, cpu)
+        for name in ("x0", "labels", "augment"):
+            assert torch.equal(getattr(one, name), getattr(other, name)), (step, rows, name)

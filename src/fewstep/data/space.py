@@ -41,9 +41,9 @@ class DataSpace:
         if len(self.classes) > MOST_CLASSES:
             raise InvalidInput.of("the number of classes", len(self.classes), f"at most {MOST_CLASSES}")
 
-    def encode(self, stored: np.ndarray) -> Tensor:
-        """Stored values -> what a model sees, float32 of the same shape."""
-        values = torch.from_numpy(np.array(stored, np.float32))
+    def encode(self, stored: np.ndarray | Tensor) -> Tensor:
+        """Stored values -> what a model sees, float32 of the same shape, on the device where they are."""
+        values = stored.float() if isinstance(stored, Tensor) else torch.from_numpy(np.array(stored, np.float32))
         return (values / 127.5 - 1 if self.kind == "images" else values) * self.scale
 
     def decode(self, x: Tensor) -> np.ndarray:

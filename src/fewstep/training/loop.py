@@ -87,7 +87,8 @@ class Training:
         self.settings = job.recipe.training
         store = opened_data(job, whole=worker.rank == 0)
         self.space = store.space
-        self.batches = Batches(store.images("train"), store.labels("train"), self.space, self.settings, job.recipe.seed)
+        images, ahead = (store.images("train"), store.labels("train")), worker.device.type != "cpu"
+        self.batches = Batches(*images, self.space, self.settings, job.recipe.seed, ahead)
         self.parts: list[Tensor] = []  # parts of the loss of a micro-batch, each followed by a level of its own
         self.compiled = worker.compiled and compiler_works(worker.device.type)
         self.networks = self._ready(self._build_networks())

@@ -76,9 +76,7 @@ class Recipe:
             raise InvalidInput.of("levels", self.levels, "empty with Heun's method, which has its own")
         least = self.objective.least_level
         boundary = self.preconditioning.get("boundary", self.noise.sigma_min)
-        above = (
-            math.nextafter(least, 0) if least else boundary
-        )  # that level itself is trained
+        above = math.nextafter(least, 0) if least else boundary  # that level itself is trained
         for nfe, levels in self.levels.items():
             if len(levels) != nfe - 1 or sorted(set(levels), reverse=True) != list(levels):
                 raise InvalidInput(f"levels of {nfe} NFE must be {nfe - 1} decreasing numbers, got {list(levels)}.")
