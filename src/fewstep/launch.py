@@ -31,7 +31,7 @@ RESTARTS, STARTS = 5, 3
 ROOM = 64 * 2**20  # bytes
 MOST = 2**16  # workers, or threads of each
 FAILURE = "failure.json"
-MATMUL_PRECISIONS = ("highest", "high", "medium")
+MATMUL_PRECISIONS = ("auto", "highest", "high", "medium")
 SHARED = "on several machines the project folder is on storage that all of them share, at the same path."
 
 
@@ -39,7 +39,8 @@ SHARED = "on several machines the project folder is on storage that all of them 
 class LaunchSettings:
     """workers: Ray Train workers, 0 for this process without Ray. threads: CPU threads of each, 0 for an equal share.
     gpu: one for each worker; "auto" where there are any. compile: networks by torch.compile; "auto" on GPUs.
-    float32_matmul_precision: of GPUs, as torch names it: "highest" is float32, "high" is TF32 where it is faster.
+    float32_matmul_precision: of GPUs, as torch names it: "highest" is float32, "high" is TF32 where it is faster, and
+    "auto" is that for methods whose gradient bears the rounding of bf16.
     other_numerics: go on from a checkpoint that was written by other versions of the numerics, which is refused
     otherwise.
     """
@@ -50,7 +51,7 @@ class LaunchSettings:
     threads: int = 0
     gpu: bool | str = "auto"
     compile: bool | str = "auto"
-    float32_matmul_precision: str = "high"
+    float32_matmul_precision: str = "auto"
     other_numerics: bool = False
 
     def __post_init__(self):
@@ -69,6 +70,12 @@ class LaunchSettings:
     def compiles(self, device: "torch.device") -> bool:
         """Whether networks are compiled on this device, if that is possible there."""
         return device.type == "cuda" if self.compile == "auto" else bool(self.compile)
+
+    def set_float32_precision(self, job: Job, device: "torch.device") -> None:
+        """How this process multiplies float32 matrices in the training of a job."""
+        chosen = self.float32_matmul_precision
+        of_method = "high" if job.recipe.objective.bears_bf16 else "highest"
+        set_float32_precision(device, of_method if chosen == "auto" else chosen)
 
     def threads_here(self) -> int:
         """CPU threads of a worker on this machine alone, where the process counts as one if there is none."""
@@ -118,7 +125,7 @@ def _train_here(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
 
     torch.set_num_threads(settings.threads_here())
     device = settings.device()
-    set_float32_precision(device, settings.float32_matmul_precision)
+    settings.set_float32_precision(job, device)
     return train(job, run_dir, Worker(device=device, compiled=settings.compiles(device)))
 
 
@@ -323,7 +330,7 @@ def work(config: dict):
     # The number of threads decides the last bits of sums, so it is set here and not left to Ray.
     torch.set_num_threads(config["threads"])
     settings, device = config["settings"], ray.train.torch.get_device()
-    set_float32_precision(device, settings.float32_matmul_precision)
+    settings.set_float32_precision(config["job"], device)
     worker = Worker(context.get_world_rank(), context.get_world_size(), device, settings.compiles(device))
     try:
         check_shared(config["job"], launched)
@@ -355,7 +362,7 @@ def rebuild_failure(failure: dict[str, Any]) -> Exception:
 
 def check_shared(job: Job, launched: Path):
     """Raises ValueError if this machine does not see what the driver does."""
-    missing = [str(p) for p in (launched, job.data, job.teacher) if p and not Path(p).exists()]
+    missing = [str(p) for p in (launched, job.data, job.teacher, job.earlier) if p and not Path(p).exists()]
     if missing:
         raise InvalidInput(f"a worker on {os.uname().nodename} cannot see {', '.join(missing)}: {SHARED}")
 

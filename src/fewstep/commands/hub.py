@@ -14,7 +14,8 @@ from fewstep.commands.project import champion_of_project
 from fewstep.support.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from fewstep.models.model import Model
+    from fewstep.evaluation.results import Evaluation
+    from fewstep.models.model import Model, SavedModel
 
 GRID = 64  # samples of the card's picture
 
@@ -73,14 +74,20 @@ def push(
 
 def _write(folder: Path, repository: str, model: "Model", facts: dict, licence: str | None) -> Path:
     """The files of the repository."""
-    from fewstep.registry.hub_card import PICTURE, hub_card
+    from fewstep.registry.hub_card import PICTURE, hub_card, represented_nfe
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     model.save(folder)
     if pictured := model.space.kind == "images":
-        model.sample(GRID).save_grid(folder / PICTURE)
+        model.sample(GRID, represented_nfe(facts)).save_grid(folder / PICTURE)
     (folder / "README.md").write_text(hub_card(repository, facts, model, licence, pictured))
     return folder
+
+
+def _represented_nfe(saved: "SavedModel", scores: "Evaluation") -> int:
+    """The evaluations whose score represents a model: 1 of a student, of a teacher the most that are scored."""
+    found = [row.nfe for row in scores.usual_rows_of(saved.spec.name)]
+    return 1 if 1 in found or not found else max(found)
 
 
 def _with_facts(place: str, scores: Path | None) -> "tuple[Model, dict]":
@@ -106,7 +113,7 @@ def _with_facts(place: str, scores: Path | None) -> "tuple[Model, dict]":
         raise InvalidInput(f"--scores must be a scores.json, got {scores} ({problem}).") from None
     if measured.models.get(saved.spec.name) != saved.sha256:
         raise InvalidInput(f"{scores} has scores of another model than {place}: evaluate it again.")
-    return saved.load(), facts_for(saved, measured, saved.spec.name, {})
+    return saved.load(), facts_for(saved, measured, saved.spec.name, {}, _represented_nfe(saved, measured))
 
 
 COMMANDS = (refusing(push),)

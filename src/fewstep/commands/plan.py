@@ -67,11 +67,12 @@ def plan(env: str | None, params: str, params_file: Path | None, steps: int, sec
     for line in _differences(given, context_of("base", student.name).typed):
         click.echo(f"  {line}")
     roles = ["teacher", "student"] if student.needs_teacher and not catalog.exists("teacher") else ["student"]
+    seconds /= len(roles) - 1 + len(student.chain)
     with TemporaryDirectory() as folder:
         for role, job in jobs_to_try(roles, given, catalog, Path(folder)):
             names = f"{job.recipe.network['name']}, {job.recipe.objective.name}"
             click.echo(f"\n{role}: {names}; trying a few steps")
-            for line in _costs(job, given.launch, steps, seconds / len(roles)):
+            for line in _costs(job, given.launch, steps, seconds):
                 click.echo(f"  {line}")
 
 
@@ -177,6 +178,7 @@ def tried(job: "Job", settings: "LaunchSettings", steps: int, seconds: float) ->
     from fewstep.step_cost import cpu_threads, try_steps
 
     share = job.recipe.training.batch_size // max(1, settings.workers)
+    settings.set_float32_precision(job, settings.device())
     with cpu_threads(settings.threads_here()):
         return try_steps(job, share, settings.device(), steps, seconds)
 
@@ -200,7 +202,7 @@ def _costs(job: "Job", settings: "LaunchSettings", steps: int, seconds: float) -
             alone = try_steps(job, share, device, steps, seconds / 4).seconds
         yield from waiting_threads(threads, cost.seconds, alone, numbers.steps)
     whole = numbers.micro_batch_size or share
-    for samples in dict.fromkeys([whole, _fitting(cost, whole, 24)]):
+    for samples in dict.fromkeys([whole, _fitting(cost, whole, 24, job.recipe.objective.group)]):
         size = cost.gpu(samples)
         held = f"at least {cost.memory(samples) / 2**30:.3g} GiB in fp32"
         on = f"fits on a GPU of {size} GiB" if size else "fits on no single GPU"
@@ -216,9 +218,9 @@ def waiting_threads(threads: int, together: float, alone: float, steps: int) -> 
         )
 
 
-def _fitting(cost: "Cost", whole: int, size: int) -> int:
-    """The most samples at once, whole halved, that fit on a GPU of this size."""
-    while whole > 1 and whole % 2 == 0 and (cost.gpu(whole) or 10**9) > size:
+def _fitting(cost: "Cost", whole: int, size: int, group: int) -> int:
+    """The most samples at once, whole halved, that fit on a GPU of this size and cut no group."""
+    while whole > 1 and whole % (2 * group) == 0 and (cost.gpu(whole) or 10**9) > size:
         whole //= 2
     return whole
 

@@ -34,16 +34,15 @@ def profile(recipe: str, env: str | None, steps: int, out: Path, params: str, pa
     given = given_params(params, params_file)
     context = context_of(env, None if recipe == TEACHER else recipe, runtime=given)
     from fewstep.commands.plan import jobs_to_try
-    from fewstep.launch import set_float32_precision
     from fewstep.step_cost import cpu_threads, trial_of
     from fewstep.training.profiling import profile_steps
 
     typed, launch = context.typed, context.typed.launch
     device, role = launch.device(), TEACHER if recipe == TEACHER else "student"
-    set_float32_precision(device, launch.float32_matmul_precision)
     roles = [TEACHER, "student"] if role == "student" and not context.catalog.exists(TEACHER) else [role]
     with TemporaryDirectory() as folder, cpu_threads(launch.threads_here()):
         job = dict(jobs_to_try(roles, typed, context.catalog, Path(folder)))[role]
+        launch.set_float32_precision(job, device)
         share = job.recipe.training.batch_size // max(1, launch.workers)
         with trial_of(job, share, device, launch.compiles(device)) as training:
             found = profile_steps(training, steps, out)

@@ -9,6 +9,7 @@ from fewstep.commands.error_messages import refusing
 from fewstep.commands.options import DATASET, ENV, MODEL
 from fewstep.commands.project import champion_of_project
 from fewstep.serving.application import MOST_BYTES
+from fewstep.support.errors import InvalidInput
 
 MIB = 2**20
 
@@ -51,6 +52,9 @@ def serve(
     from fewstep.serving.generator import Generator
     from fewstep.support.memory import share_freed_memory
 
+    for origin in origins:
+        if not re.fullmatch(r"\*|https?://[a-z0-9.-]+(:\d+)?", origin):
+            raise InvalidInput.of("--cors", origin, "https://host or http://host:port, in lower case, or *")
     share_freed_memory()
     model = model or champion_of_project(env, dataset)
     generator = Generator().serve(*_loaded(model))

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,15 +26,14 @@ SECONDS = 20.0  # that trying the steps of one kind of trial takes, at most abou
 @click.command()
 @click.argument("words", nargs=-1, required=True, metavar="NAME=VALUE[,VALUE]...")
 @ENV
-@click.option(
-    "--plan", "planning", is_flag=True, help="Say what would be trained, and how long. Nothing is kept of it."
-)
+@click.option("--plan", "planning", is_flag=True, help="Print the trials and their estimated time, and train nothing.")
 def sweep(words: tuple[str, ...], env: str | None, params_file: Path | None, planning: bool) -> None:
     """Train and score a student for each combination of parameters, one after another.
 
     Several values are a list (3e-4,1e-3) or a range (from:to:number, or from:to:number:log at equal ratios). seeds=3
     trains each combination with the seeds 0, 1 and 2. The teacher is scored once. Each student has a folder of its own,
-    below sweeps in data/06_models. After an interruption the same command goes on. Another sweep uses what is there.
+    below sweeps in data/06_models. After an interruption, run the same command again. Other sweeps reuse finished
+    trials.
 
     \b
         fewstep sweep recipe=ect student.training.learning_rate=3e-4,1e-3,3e-3
@@ -60,11 +60,12 @@ def _run(trials: "Sequence[Trial]", context: "Context") -> None:
     from fewstep.commands.sweep_trials import recipes_of
     from fewstep.reporting.sweep_table import sweep_table, trials_csv
     from fewstep.support.files import write_text
+    from fewstep.support.processes import ended_by_sigterm
     from fewstep.tracking.notify import notify
 
     run, folder = _parent(trials, context)
     found: list[Outcome] = []
-    with run:
+    with ended_by_sigterm(), _told_of_failure(context), run:
         for number, trial in enumerate(trials, 1):
             before = trial.finished()
             click.echo(f"\ntrial {number} of {len(trials)}: {trial.words}{', finished before' if before else ''}")
@@ -81,6 +82,19 @@ def _run(trials: "Sequence[Trial]", context: "Context") -> None:
     if all(each.scores is None for each in found):
         raise InvalidInput("no trial has scores: the table says why.")
     click.echo(f"next, to score and register the best: {_command(trials, found)}")
+
+
+@contextmanager
+def _told_of_failure(context: "Context") -> Generator[None]:
+    """Whoever is to be notified is told if the sweep fails; its trials notify nobody."""
+    from fewstep.tracking.notify import notify
+
+    try:
+        yield
+    except Exception as error:
+        said = f"a sweep on {context.typed.dataset} has failed: {error}"
+        notify(context.typed.tracking.notify, "failed", said)
+        raise
 
 
 def _parent(trials: "Sequence[Trial]", context: "Context") -> "tuple[Run, Path]":
@@ -104,10 +118,11 @@ def _log_best(run: "Run", outcomes: "Sequence[Outcome]") -> None:
     """The best primary score, on the run of the sweep."""
     from fewstep.reporting.sweep_table import grouped
 
-    best = grouped(outcomes)[0].outcomes[0]
-    if best.scores:
+    group = grouped(outcomes)[0]
+    for best in group.scored[:1]:
+        assert best.scores is not None
         nfe = min(row.nfe for row in best.scores.usual_rows_of(best.model))
-        score = grouped(outcomes)[0].score(nfe)
+        score = group.score(nfe)
         assert score is not None
         run.log_scores({f"{best.scores.primary}/nfe_{nfe:02d}": score.mean})
 
@@ -117,7 +132,7 @@ def _command(trials: "Sequence[Trial]", outcomes: "Sequence[Outcome]") -> str:
     from fewstep.pipelines.places import command_of
     from fewstep.reporting.sweep_table import grouped
 
-    best = grouped(outcomes)[0].outcomes[0]
+    best = grouped(outcomes)[0].scored[0]
     trial = trials[next(number for number, each in enumerate(outcomes) if each is best)]
     params = {name: value for name, value in trial.params.items() if name != "trial"}
     return command_of(env=trial.env, params=params)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fewstep.commands.error_messages import causes
 from fewstep.commands.options import together
 from fewstep.commands.project import context_of, judged_by
+from fewstep.evaluation.kept_scores import SCORING
 from fewstep.pipelines.sweep_words import SEED, Axis, combinations, params_of
 from fewstep.reporting.sweep_table import Outcome
 from fewstep.support.errors import Divergence, InvalidInput, OutOfMemory
@@ -85,13 +86,14 @@ def trials_of(env: str | None, axes: Sequence[Axis], given: dict[str, Any]) -> "
     varied = {axis.name for axis in axes if len(axis.values) > 1}
     every = [(values, together(given, params_of(values))) for values in combinations(axes)]
     context = context_of(env, runtime=every[0][1])
-    images, _ = judged_by(context, "a sweep needs")
+    images, extractor = judged_by(context, "a sweep needs")
+    scored_by = {"extractor": extractor and extractor.sha256, **{part.__name__: part.NUMERICS for part in SCORING}}
     teacher, trials = context.catalog.load("teacher"), dict[str, Trial]()
     for values, params in every:
         context = context_of(env, runtime=params)
         job = _checked_job(context, images, teacher)
         shown = {name: value for name, value in values.items() if name in varied}
-        trial = Trial(env, shown, {**params, "trial": _name(job, context)}, job)
+        trial = Trial(env, shown, {**params, "trial": _name(job, context, scored_by)}, job)
         if other := trials.get(job.run_name):
             raise InvalidInput(
                 f"two trials are the same training: {other.words}, and {trial.words}. Leave out what does not change "
@@ -109,6 +111,11 @@ def _checked_job(context: "Context", images: "ArrayStore", teacher: "SavedModel 
     from fewstep.training.job import Job
 
     typed = context.typed
+    if typed.student.earlier:
+        raise InvalidInput(
+            f"a sweep cannot train {typed.student.name} yet, which has an earlier recipe. Train one student, in a folder "
+            f"of its own: kedro run --pipelines=distill,evaluate --params=recipe={typed.student.name},trial=NAME"
+        )
     check_distance(typed.student.objective.distance)
     typed.student.check_fits(images.space, typed.teacher, typed.launch.workers)
     check_labels([typed.student], images)
@@ -117,9 +124,10 @@ def _checked_job(context: "Context", images: "ArrayStore", teacher: "SavedModel 
     return Job.of(typed.student, images, teacher)
 
 
-def _name(job: "Job", context: "Context") -> str:
-    """The trial's: of all that its student and its scores depend on, so that none takes another's place."""
-    facts = [job.run_name, job.recipe.to_json()["levels"], context.typed.evaluation.model_dump(mode="json")]
+def _name(job: "Job", context: "Context", scored_by: dict[str, Any]) -> str:
+    """The name of a trial: of all that its student and its scores depend on, so that none takes another's place."""
+    evaluation = context.typed.evaluation.model_dump(mode="json")
+    facts = [job.run_name, job.recipe.to_json()["levels"], evaluation, scored_by]
     return f"{FOLDER}/{job.name}-{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]}"
 
 

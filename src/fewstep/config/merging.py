@@ -68,6 +68,8 @@ def with_earlier(name: str, recipes: dict[str, dict[str, Any]], later: tuple[str
         return recipe
     changes = dict(_section(recipe, "earlier", f"recipes.{name}."))
     allowed = [each for each in recipes if each not in (name, *later)]
+    if "name" in changes:
+        raise InvalidInput(f"recipes.{name}.earlier.name must be left out: {LIKE} says which recipe it is.")
     before = check_name("recipe or teacher", str(changes.pop(LIKE, "")), allowed, f"recipes.{name}.earlier.{LIKE}")
     return {**recipe, "earlier": merged(with_earlier(before, recipes, (name, *later)), changes)}
 

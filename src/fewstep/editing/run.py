@@ -57,7 +57,7 @@ def edit_images(
 
 def levels_of(model: Model, task: Task, nfe: int) -> Tensor:
     """The levels at which the model is called, [nfe]: those of the task, or else of the multistep sampler."""
-    own = task.levels(nfe, model.function.boundary)
+    own = task.levels(nfe, model.spec.least_level or model.function.boundary)
     return model.levels(nfe, "multistep") if own is None else model.check_levels(own, nfe)
 
 

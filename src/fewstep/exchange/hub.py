@@ -64,6 +64,8 @@ def push(folder: Path, repository: Repository, message: str, private: bool = Fal
     api = HfApi(endpoint=_endpoint())
     with _in_words(repository, WRITTEN):
         api.create_repo(repository.name, private=private, exist_ok=True)
+        if repository.revision:
+            api.create_branch(repository.name, branch=repository.revision, exist_ok=True)
         where: dict[str, Any] = {"repo_id": repository.name, "revision": repository.revision}
         sent: Any = api.upload_folder(**where, folder_path=folder, commit_message=message)
     return sent.oid

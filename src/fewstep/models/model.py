@@ -187,13 +187,14 @@ class Model:
     @property
     def least_level(self) -> float:
         """All levels lie above it."""
-        return self.spec.least_level or self.function.boundary or math.nextafter(SIGMA_MIN, 0)
+        if self.spec.least_level:  # which is trained itself
+            return math.nextafter(self.spec.least_level, 0)
+        return self.function.boundary or math.nextafter(SIGMA_MIN, 0)  # a grid may end at sigma_min
 
     def check_levels(self, levels: Sequence[float] | Tensor, count: int) -> Tensor:
         """`count` levels that were given, float64. Raises ValueError unless they decrease within what was trained."""
-        levels, least = torch.as_tensor(levels, dtype=torch.float64), self.spec.least_level
-        # A grid may end at sigma_min, and a model that is trained from a level up is sampled at that level too.
-        check_levels(levels, math.nextafter(least, 0) if least else self.least_level, SIGMA_MAX)
+        levels = torch.as_tensor(levels, dtype=torch.float64)
+        check_levels(levels, self.least_level, SIGMA_MAX)
         if len(levels) != count:
             raise InvalidInput(f"there must be {count} levels for these evaluations, got {levels.tolist()}.")
         return levels
@@ -312,5 +313,6 @@ def _write(saved: SavedModel, size: int, write_weights: Callable[[Path], object]
 
 def student_levels(nfe: int, least: float = SIGMA_MIN) -> Tensor:
     """sigma_max, then Karras levels from 1, or from ten times the least one if that is more, towards the least one."""
-    karras = karras_levels(nfe, least, max(1.0, 10 * least))[:-1]
+    highest = min(max(1.0, 10 * least), math.sqrt(least * SIGMA_MAX) if least > 1 else SIGMA_MAX)
+    karras = karras_levels(nfe, least, highest)[:-1]
     return torch.cat([torch.tensor([SIGMA_MAX], dtype=torch.float64), karras])

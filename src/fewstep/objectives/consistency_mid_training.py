@@ -48,18 +48,21 @@ class ConsistencyMidTraining(Objective):
     def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:
         noise = rng.normal(batch.x0.shape[1:])[:: self.points]
         grid = karras_levels(self.points, self.sigma_min, self.sigma_max, self.rho).to(noise)
+        labels = None if batch.labels is None else batch.labels[:: self.points]  # all of a trajectory have its first
         with torch.no_grad():
-            x, end = self.trajectory(networks, noise, grid, batch.labels)
-        sigma = grid.repeat(len(noise))
+            x, end = self.trajectory(networks, noise, grid, labels)
+        sigma, told = grid.repeat(len(noise)), None if labels is None else labels.repeat_interleave(self.points, 0)
         with rng.dropout():
-            estimate = networks.student(x, sigma, batch.labels)
+            estimate = networks.student(x, sigma, told)
         return networks.at_levels(networks.distance(estimate, end), sigma)
 
     def trajectory(
         self, networks: Networks, noise: Tensor, grid: Tensor, labels: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """The points of each trajectory, one after another, and for each its end, [B, ...]. noise: [B / points, ...]"""
-        labels = None if labels is None else labels[:: self.points]
+        """The points of each trajectory, one after another, and for each its end, [B, ...].
+
+        noise: [B / points, ...]. labels: [B / points, classes] or None.
+        """
 
         def teacher(x: Tensor, sigma: Tensor) -> Tensor:
             return networks.denoise(x, sigma, labels)

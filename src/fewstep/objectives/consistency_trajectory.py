@@ -202,6 +202,7 @@ class ConsistencyTrajectory(Objective):
             "optimizer": "radam",
             "learning_rate": self.gan_learning_rate,
             "learning_rate_decay": "constant",
+            "learning_rate_reference": 0,
             "learning_rate_warmup": 0,
             "betas": (0.5, 0.9),
             "weight_decay": 0.0,

@@ -24,11 +24,11 @@ from fewstep.support.errors import InvalidInput
 
 @dataclass(frozen=True)
 class EulerianDistillation(Objective):
-    """||u - sg(u + g / (||g|| + c))||^2, g = v - u - r (t - s) du/dt: minus the derivative of the jump from t by t.
+    """||u - sg(u + g / (||g|| + c))||^2, g = v - u - r (t - s) du/dt: for r = 1 the derivative of the jump's end by t.
 
     u is the average velocity of the jump to s, v that of the teachers: weak + autoguidance (strong - weak), 1 for the
-    strong one alone. level_mean, level_std: of ln t; s has the same distribution, cut at t. warmup:
-    the share of the training until r is tangent_share, which below 1 steadies the derivative. tangent_constant: c.
+    strong one alone. level_mean, level_std: of ln t; s has the same distribution, cut at t. warmup: the share of the
+    training until r, which grows from 0, is tangent_share, which below 1 steadies the derivative. tangent_constant: c.
     """
 
     numerics = 1

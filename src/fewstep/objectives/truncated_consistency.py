@@ -59,10 +59,11 @@ class TruncatedConsistency(Objective):
         return self.transition
 
     def check_earlier(self, earlier: Objective) -> None:
-        if (earlier.preconditioner, earlier.sampler) != (self.preconditioner, self.sampler):
+        alike = (earlier.preconditioner, earlier.sampler) == (self.preconditioner, self.sampler)
+        if not alike or earlier.least_level is not None:
             raise InvalidInput(
-                f"earlier must be a recipe of easy_consistency_tuning, got one of {earlier.name}: below the transition "
-                "its model is the consistency function."
+                "earlier must be a recipe of a consistency method over all levels, such as easy_consistency_tuning, "
+                f"got one of {earlier.name}: below the transition its model is the consistency function."
             )
 
     def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:

@@ -1,5 +1,6 @@
 """Which file, or --params, each parameter has its value from."""
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -69,7 +70,8 @@ class MarkingLoader(RecipeConfigLoader):
 def resolved(parameters: Parameters, origins: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     """(name, value, origin) of each parameter of a run. origins: as MarkingLoader has them."""
     for place, value in _leaves(to_json(parameters)):
-        if place[0] not in ELSEWHERE and place[1:] not in (*DERIVED, NAMED):
+        inside = tuple(itertools.dropwhile(lambda part: part == "earlier", place[1:]))  # of a recipe
+        if place[0] not in ELSEWHERE and inside not in (*DERIVED, NAMED):
             yield ".".join(place), value, _origin(origins, place)
 
 

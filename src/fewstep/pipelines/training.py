@@ -34,7 +34,7 @@ def run_recipe(
     """
     earlier = None
     if recipe.earlier:
-        before = replace(workplace, fresh=False)
+        before = replace(workplace.unnamed(), fresh=False)
         earlier = run_recipe(recipe.earlier, images, teacher, experiment, before, prepared)
     return run_training(prepared(Job.of(recipe, images, teacher, earlier)), experiment, workplace)
 

@@ -25,7 +25,11 @@ class Workplace:
 
     def below(self, name: str) -> "Workplace":
         """The same with a folder of its own for unfinished work."""
-        return replace(self, runs=self.runs / name)
+        return replace(self.unnamed(), runs=self.runs / name)
+
+    def unnamed(self) -> "Workplace":
+        """The same for other trainings than the student's, which alone is called and placed as the parameters say."""
+        return replace(self, tracking=replace(self.tracking, run_name=None, parent_run=None))
 
     def run_folder(self, model: SavedModel) -> Path:
         """The folder of the training that made a model, or of its import; it may have been removed."""

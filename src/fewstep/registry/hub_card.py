@@ -21,10 +21,15 @@ pip install "fewstep[hub]"
 import fewstep
 
 model = fewstep.load("hf:{repository}")
-images = model.sample(16, nfe=1, seed=0){shown}
+images = model.sample(16, nfe={nfe}, seed=0){shown}
 ```
 
 """
+
+
+def represented_nfe(facts: dict) -> int:
+    """The evaluations of the score that represents a version, which its picture and its snippet have too."""
+    return int(facts["judged_by"]["score"].rpartition("_")[2])
 
 
 def hub_card(
@@ -37,12 +42,14 @@ def hub_card(
     import yaml
 
     front = yaml.safe_dump(_front(facts, model, licence), sort_keys=False, allow_unicode=True)
-    shown = f"![samples at 1 network evaluation]({PICTURE})\n\n" if picture else ""
+    nfe = represented_nfe(facts)
+    shown = f"![samples at {nfe} network evaluation{'s' * (nfe > 1)}]({PICTURE})\n\n" if picture else ""
     head = HEAD.format(
         front=front,
         title=f"{facts['recipe']} on {facts['dataset']}",
         picture=shown,
         repository=repository,
+        nfe=nfe,
         shown='\nimages.save_grid("samples.png")' if picture else "",
     )
     # A page of the registry would be a dead link here.

@@ -47,20 +47,31 @@ class Group:
         return found[0] if len(found) == 1 else Score(tuple(each.mean for each in found)) if found else None
 
     @property
+    def scored(self) -> list[Outcome]:
+        """Those that have scores: a training that diverged has none."""
+        return [each for each in self.outcomes if each.scores]
+
+    @property
+    def seeds(self) -> str:
+        """How many there are, and how many of them have scores: "3", or "2 of 3"."""
+        whole, found = len(self.outcomes), len(self.scored)
+        return str(whole) if found == whole else f"{found} of {whole}"
+
+    @property
     def note(self) -> str:
         return "; ".join(dict.fromkeys(each.note for each in self.outcomes if each.note))
 
 
 def grouped(outcomes: Sequence[Outcome]) -> list[Group]:
-    """Trials of the same values together, the best at the fewest evaluations first, those without scores last."""
+    """Trials of the same values together, the best at the fewest evaluations first, those with failures last."""
     alike: dict[tuple[str, ...], list[Outcome]] = {}
     for each in outcomes:
         alike.setdefault(tuple(each.values.values()), []).append(each)
     groups, (first, *_) = [Group(found) for found in alike.values()], [*_nfes(outcomes), 1]
 
-    def rank(group: Group) -> tuple[bool, float]:
-        mean = score.mean if (score := group.score(first)) else math.nan
-        return math.isnan(mean), mean
+    def rank(group: Group) -> tuple[int, float]:
+        mean = score.mean if (score := group.score(first)) else math.inf
+        return len(group.outcomes) - len(group.scored), mean
 
     return sorted(groups, key=rank)
 
@@ -72,7 +83,7 @@ def sweep_table(outcomes: Sequence[Outcome]) -> str:
     lines = [[*map(_last, outcomes[0].values), "seeds", *(f"{primary} {nfe} NFE" for nfe in nfes), "seconds"]]
     for group in groups:
         seconds = sum(each.seconds for each in group.outcomes) / len(group.outcomes)
-        numbers = [str(len(group.outcomes)), *(cell(group.score(nfe)) for nfe in nfes), f"{seconds:.0f}"]
+        numbers = [group.seeds, *(cell(group.score(nfe)) for nfe in nfes), f"{seconds:.0f}"]
         lines.append([*group.outcomes[0].values.values(), *numbers])
     found = aligned(lines, text=len(outcomes[0].values))
     failed = [f"{', '.join(group.outcomes[0].values.values())}: {group.note}" for group in groups if group.note]

@@ -96,10 +96,11 @@ class Application:
 
     def _cross_origin(self, origin: bytes | None) -> list[tuple[bytes, bytes]]:
         """Headers that let a page of another server read the answer, if it may."""
+        varies = [(b"vary", b"origin")] if self._origins else []
         if origin is None or not self._origins & {origin, b"*"}:
-            return []
+            return varies
         allowed = {b"origin": origin, b"methods": b"GET, POST", b"headers": b"content-type"}
-        return [(b"vary", b"origin"), *((b"access-control-allow-" + name, value) for name, value in allowed.items())]
+        return [*varies, *((b"access-control-allow-" + name, value) for name, value in allowed.items())]
 
     async def _respond(self, scope: Message, headers: dict[bytes, bytes], receive: Receive) -> Answered:
         method, path = scope["method"], scope["path"]

@@ -2,10 +2,12 @@
 
 import json
 import logging
+import re
 import subprocess
 import urllib.request
 from collections.abc import Sequence
 from typing import Any
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
 from fewstep.support.errors import InvalidInput
@@ -18,10 +20,12 @@ SECONDS = 10.0  # for an address or a command
 def check_target(target: object) -> str:
     """A web address or a command. Raises InvalidInput for anything else."""
     if not isinstance(target, str) or not target.strip() or "\n" in target:
-        raise InvalidInput.of("notify", target, "web addresses or commands, each in one line")
+        raise InvalidInput("notify must be web addresses or commands, each in one line.")
     scheme = urlsplit(target).scheme
     if target.startswith(f"{scheme}://") and (scheme not in WEB or not urlsplit(target).hostname):
-        raise InvalidInput.of("notify", target, "a web address such as https://host/path, or a command")
+        raise InvalidInput("notify must be web addresses such as https://host/path, or commands.")
+    if scheme in WEB and (re.search(r"\s", target) or "@" in urlsplit(target).netloc):
+        raise InvalidInput("an address of notify must have no spaces, and no user and password.")
     return target
 
 
@@ -62,4 +66,8 @@ def _words(problem: Exception) -> str:
     if isinstance(problem, subprocess.CalledProcessError):
         lines = str(problem.stderr).strip().splitlines() or [""]
         return f"it ended with {problem.returncode} {lines[-1]}".strip()
-    return f"no end after {SECONDS:g} s" if isinstance(problem, subprocess.TimeoutExpired) else str(problem)
+    if isinstance(problem, subprocess.TimeoutExpired):
+        return f"no end after {SECONDS:g} s"
+    if isinstance(problem, HTTPError):
+        return f"status {problem.code}"
+    return str(problem.reason) if isinstance(problem, URLError) else type(problem).__name__

@@ -102,7 +102,8 @@ class Job:
         facts |= {
             part: without_later(getattr(recipe, part), facts[part]) for part in ("objective", "training", "noise")
         }
-        facts["training"] = {k: v for k, v in facts["training"].items() if not k.endswith("_every")}
+        kept = {k: v for k, v in facts["training"].items() if not k.endswith("_every") and k != "snapshots"}
+        facts["training"] = kept
         facts |= {"data_sha256": self.data_sha256, "teacher_sha256": self.teacher_sha256}
         if self.lineage:
             facts["earlier"] = self.lineage["sha256"]  # which says more than its recipe

@@ -306,6 +306,8 @@ class Training:
         """A checkpoint of this step, which is written while the next ones are made."""
         facts = {"job": self.job.description, "seconds": self.seconds, "written_by": self.job.author}
         facts["other_numerics"] = self.other_numerics
+        # Snapshots first: a training that is taken up from this checkpoint does not write those of before again.
+        self.kept.snapshots.wait()
         self.checkpoints.save(self.step, self.state(), facts)
 
     def begin_to_save_averages(self):
@@ -340,6 +342,8 @@ class Training:
         provenance = self.job.provenance
         more = {**provenance.more, "workers": self.worker.size, "threads": torch.get_num_threads()}
         more["compiled"] = self.compiled
+        if self.worker.device.type == "cuda":
+            more["float32_matmul_precision"] = torch.get_float32_matmul_precision()
         if self.other_numerics:
             more["other_numerics"] = self.other_numerics
         provenance = replace(
@@ -425,11 +429,11 @@ def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
                 with training.lost.to("pictures"):
                     for nfe in job.recipe.picture_nfe:
                         log.picture(f"samples_nfe{nfe}", images, training.model().sample(64, nfe))
-            if leads and due["checkpoint"]:
-                with training.lost.to("checkpoints"):
-                    training.begin_to_save()
             if leads and due.get("averages"):
                 with training.lost.to("checkpoints"):
                     training.begin_to_save_averages()
+            if leads and due["checkpoint"]:
+                with training.lost.to("checkpoints"):
+                    training.begin_to_save()
     if leads:
         training.model().save(run_dir / "model")

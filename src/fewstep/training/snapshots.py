@@ -70,8 +70,13 @@ def rebuilt_average(run_dir: Path, std: float) -> tuple[Model, dict[str, Any]]:
     Raises ValueError where there is no finished training, or its snapshots are another's, damaged or too few.
     """
     saved = SavedModel.open(run_dir / "model")
-    snapshots = read_snapshots(run_dir)
+    snapshots, began = read_snapshots(run_dir)
     end = max(each.images for each in snapshots)
+    if began + end != (images := saved.spec.provenance.images):
+        raise InvalidInput(
+            f"the last snapshot in {run_dir / SNAPSHOTS} was taken at {began + end:,} images, and the training ended "
+            f"at {images:,}: without one of its end no average can be made."
+        )
     coefficients, error = combination([each.profile for each in snapshots], (end, std))
     if error > FARTHEST:
         raise InvalidInput(_too_few(std, snapshots, error))
@@ -84,8 +89,8 @@ def rebuilt_average(run_dir: Path, std: float) -> tuple[Model, dict[str, Any]]:
     return Model(model.function, saved.space, replace(saved.spec, provenance=provenance)), facts
 
 
-def read_snapshots(run_dir: Path) -> list[Snapshot]:
-    """The snapshots of a training, of its last stage if it has stages."""
+def read_snapshots(run_dir: Path) -> tuple[list[Snapshot], int]:
+    """The snapshots of a training, of its last stage if it has stages; and the images after which that began."""
     found = facts_of_all(run_dir / SNAPSHOTS)
     if not found:
         raise InvalidInput(
@@ -94,7 +99,7 @@ def read_snapshots(run_dir: Path) -> list[Snapshot]:
     _check_one_training(run_dir, [facts["job"] for facts in found.values()])
     began = max(facts["began"] for facts in found.values())
     last = {path: facts for path, facts in found.items() if facts["began"] == began}
-    return [Snapshot(path, facts["images"], std) for path, facts in last.items() for std in facts["stds"]]
+    return [Snapshot(path, facts["images"], std) for path, facts in last.items() for std in facts["stds"]], began
 
 
 def _check_one_training(run_dir: Path, jobs: list[dict[str, Any]]) -> None:

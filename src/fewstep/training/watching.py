@@ -16,6 +16,7 @@ from fewstep.support.memory import peak_memory
 if TYPE_CHECKING:
     from fewstep.training.loop import Training
 
+COUNTED = 8  # samples, or a group where that is more
 SETTLED = 10.0  # seconds after which the arithmetic is counted: short trainings do without
 
 
@@ -56,12 +57,15 @@ class Watch:
 def flops_of_a_sample(training: "Training") -> float:
     """Floating-point operations that the next step makes for one sample, as torch counts them.
 
-    They are counted on a forward and a backward pass of one sample, whose gradient is thrown away: nothing of the
+    They are counted on a forward and a backward pass of a few samples, whose gradient is thrown away: nothing of the
     training changes, and no other worker takes part.
     """
     from torch.utils.flop_counter import FlopCounterMode  # it imports much, and short trainings do without
 
-    device, rows = training.worker.device, slice(0, 1)
+    device, group = training.worker.device, training.objective.group
+    # Of a few samples, because groups belong together, and shares of the rows have losses of their own.
+    count = min(max(group, COUNTED // group * group), training.settings.batch_size)
+    rows = slice(0, count)
     networks = replace(training.networks, mean_over_workers=Tensor.detach, at_levels=Networks.at_levels)
     rng = StepRandomness(training.job.recipe.seed, training.step, training.settings.batch_size, rows, device)
     batch, progress = training.batches(training.step, rows, device), training.progress_at(training.step)
@@ -71,4 +75,4 @@ def flops_of_a_sample(training: "Training") -> float:
         losses = training.objective(networks, batch, progress, rng)
         each = losses.values() if isinstance(losses, dict) else [losses]
         torch.autograd.grad(torch.stack(list(each)).sum(), trained, allow_unused=True)
-    return float(counter.get_total_flops())
+    return counter.get_total_flops() / count
