@@ -113,8 +113,8 @@ def _checked_job(context: "Context", images: "ArrayStore", teacher: "SavedModel 
     typed = context.typed
     if typed.student.earlier:
         raise InvalidInput(
-            f"a sweep cannot train {typed.student.name} yet, which has an earlier recipe. Train one student, in a folder "
-            f"of its own: kedro run --pipelines=distill,evaluate --params=recipe={typed.student.name},trial=NAME"
+            f"a sweep cannot train {typed.student.name} yet, which has an earlier recipe. Train one student, in a "
+            f"folder of its own: kedro run --pipelines=distill,evaluate --params=recipe={typed.student.name},trial=NAME"
         )
     check_distance(typed.student.objective.distance)
     typed.student.check_fits(images.space, typed.teacher, typed.launch.workers)
