@@ -310,7 +310,7 @@ REFUSED = {
     ),
     "an earlier recipe of another method": (
         {"recipe": "tcm", "student__earlier": {"like": "cd"}},
-        "student: earlier must be a recipe of easy_consistency_tuning, got one of consistency_distillation: below",
+        "student: earlier must be a recipe of a consistency method over all levels, such as easy_consistency_tuning",
     ),
     "an earlier recipe without a use": (
         {"student__earlier": {"like": "ect"}},
@@ -322,7 +322,7 @@ REFUSED = {
     ),
     "an earlier student without labels": (
         {"recipe": "tcm", "student__earlier": {"training": {"labels": False}}},
-        "student: earlier.training.labels must be true, as training.labels is.",
+        "ect: training.labels must be true, since the teacher has labels and the student starts from its weights",
     ),
     "an earlier student of another network": (
         {"recipe": "tcm", "student__network__channels": 32},

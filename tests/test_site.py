@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pytest
 
 from fewstep.cli import main
-from fewstep.config.description import chapters
+from fewstep.config.parameter_descriptions import chapters
 
 PROJECT = Path(__file__).parents[1]
 ASKED = re.compile(

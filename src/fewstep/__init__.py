@@ -30,7 +30,7 @@ def load(place: str, backend: "Backend | None" = None) -> "Model":
     ValueError if there is no such model.
     """
     if place.startswith("hf:"):
-        from fewstep.exchange.hub import pull
+        from fewstep.exchange.hub_repository import pull
 
         return pull(place).load()
     from fewstep.models.model import Model

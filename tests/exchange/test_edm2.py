@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fewstep.exchange import import_nvidia
-from fewstep.exchange.edm2 import edm2_config
+from fewstep.exchange.edm2_config import edm2_config
 from fewstep.models.model import Model
 from fewstep.networks import build_network
 from fewstep.networks.released import from_published

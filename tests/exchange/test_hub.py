@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 import fewstep
 from fewstep.cli import main
-from fewstep.exchange.hub import Repository, pull, push
+from fewstep.exchange.hub_repository import Repository, pull, push
 from fewstep.registry import register
 from fewstep.support.errors import InvalidInput, Unreachable
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from fewstep.diffusion.pairs import flow_time, level_at
+from fewstep.diffusion.level_pairs import flow_time, level_at
 from fewstep.losses.jumps import Jumps, two_jumps
 from fewstep.objectives import Batch, Networks, Progress
 from fewstep.objectives.mean_flow import MeanFlow

@@ -9,8 +9,8 @@ from numpy.polynomial.hermite_e import hermegauss
 from torch import nn
 
 from fewstep.diffusion.gaussian import Gaussian
+from fewstep.diffusion.level_pairs import flow_time, level_at, level_between, lognormal_pairs
 from fewstep.diffusion.levels import per_sample
-from fewstep.diffusion.pairs import flow_time, level_at, level_between, lognormal_pairs
 from fewstep.diffusion.randomness import StepRandomness
 from fewstep.losses.jumps import Jumps, loss_by_share, two_jumps
 from fewstep.networks import build_network

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from fewstep.config.description import REQUIRED, Chapter, Setting, chapters
+from fewstep.config.parameter_descriptions import REQUIRED, Chapter, Setting, chapters
 
 BASE = Path(__file__).parents[2] / "conf" / "base" / "parameters"
 GROUPS = {  # {chapters whose title begins so: (title of the group, what is said of all of them)}

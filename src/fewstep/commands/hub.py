@@ -56,8 +56,8 @@ def push(
         fewstep push me/digits --model models:/fewstep-digits/2 --license cc-by-4.0
         fewstep push me/digits --model data/06_models/digits/cd --scores data/08_reporting/digits/cd/scores.json
     """
-    from fewstep.exchange.hub import Repository, page_of
-    from fewstep.exchange.hub import push as send
+    from fewstep.exchange.hub_repository import Repository, page_of
+    from fewstep.exchange.hub_repository import push as send
 
     target = Repository.read(repository)
     if folder and folder.exists():

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from fewstep.config.description import REQUIRED, Chapter, Setting, chapters
+from fewstep.config.parameter_descriptions import REQUIRED, Chapter, Setting, chapters
 from fewstep.preconditioning import PRECONDITIONERS
 
 NUMBER = r"(-?[\d,.]+(?:e[+-]?\d+)?)"

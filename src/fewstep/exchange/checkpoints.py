@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fewstep.data.space import DataSpace
 from fewstep.diffusion.levels import SIGMA_MAX
-from fewstep.exchange.edm2 import edm2_config
+from fewstep.exchange.edm2_config import edm2_config
 from fewstep.exchange.pickled_modules import Part
 from fewstep.exchange.transformers import read_weights, refuse_transformer
 from fewstep.exchange.unpickling import read_pickle

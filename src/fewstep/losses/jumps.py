@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from fewstep.diffusion.functions import TrainingRandomness
+from fewstep.diffusion.level_pairs import flow_time, level_between
 from fewstep.diffusion.levels import per_sample
-from fewstep.diffusion.pairs import flow_time, level_between
 
 
 class Jumper(Protocol):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from fewstep.diffusion.functions import TrainingRandomness
+from fewstep.diffusion.level_pairs import ENDS, level_on_way
 from fewstep.diffusion.levels import SIGMA_MAX, SIGMA_MIN, per_sample
-from fewstep.diffusion.pairs import ENDS, level_on_way
 from fewstep.losses.balance import error_scale
 from fewstep.losses.jumps import Jumps, flow_velocities, loss_by_share, reached
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress

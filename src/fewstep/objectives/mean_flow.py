@@ -10,8 +10,8 @@ from torch import Tensor
 
 from fewstep.diffusion.functions import TrainingRandomness
 from fewstep.diffusion.guidance import Guidance, draw_strength, guided, own_guided, strength
+from fewstep.diffusion.level_pairs import ENDS, PAIRS, lognormal_pairs
 from fewstep.diffusion.levels import SIGMA_MAX, SIGMA_MIN, per_sample
-from fewstep.diffusion.pairs import ENDS, PAIRS, lognormal_pairs
 from fewstep.losses.balance import error_scale
 from fewstep.losses.jumps import Jumps, flow_velocities, loss_by_share, two_jumps
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from fewstep.diffusion.functions import TrainingRandomness
+from fewstep.diffusion.level_pairs import ENDS, flow_time, level_between, level_on_way
 from fewstep.diffusion.levels import SIGMA_MAX, SIGMA_MIN, per_sample
-from fewstep.diffusion.pairs import ENDS, flow_time, level_between, level_on_way
 from fewstep.losses.jumps import Jumps, flow_velocities, loss_by_share, two_jumps
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 from fewstep.preconditioning.trajectory import Trajectory

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from fewstep.diffusion.functions import TrainingRandomness
+from fewstep.diffusion.level_pairs import ENDS, PAIRS, flow_time, level_at, lognormal_pairs
 from fewstep.diffusion.levels import NORMAL, SIGMA_MAX, SIGMA_MIN, lognormal_levels, per_sample
-from fewstep.diffusion.pairs import ENDS, PAIRS, flow_time, level_at, lognormal_pairs
 from fewstep.losses.balance import error_scale
 from fewstep.losses.jumps import Jumps, flow_velocities, loss_by_share, two_jumps
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress

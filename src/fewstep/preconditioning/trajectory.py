@@ -52,7 +52,7 @@ class Trajectory(EDM):
         return self(x, sigma, labels, sigma_next=sigma, jump=False, **conditions)
 
     def average_velocity(self, x: Tensor, sigma: Tensor, sigma_next: Tensor, labels: Tensor | None = None) -> Tensor:
-        """u of the jump z_r = z_t - (t - r) u that G makes, in the time and the points of fewstep.diffusion.pairs.
+        """u of the jump z_r = z_t - (t - r) u that G makes, in the time and points of fewstep.diffusion.level_pairs.
 
         u = (z_t - g) / t, without its division by t. Geng et al. 2025, Eq. 3; sigma_next = sigma: the flow's velocity.
         """

@@ -9,7 +9,7 @@ from fewstep.tracking.backend import Backend
 from fewstep.tracking.follow import Follower, Progress
 from fewstep.tracking.lineage import git_state, lock_state, run_tags
 from fewstep.tracking.runs import Run, open_run
-from fewstep.tracking.settings import TrackingSettings
+from fewstep.tracking.tracking_settings import TrackingSettings
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

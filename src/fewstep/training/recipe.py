@@ -96,9 +96,6 @@ class Recipe:
             raise InvalidInput(f"earlier must be left out: neither start nor {self.objective.name} uses it.")
         if self.objective.needs_earlier:
             self.objective.check_earlier(self.earlier.objective)
-        if self.earlier.training.labels != self.training.labels:
-            labels = str(self.training.labels).lower()
-            raise InvalidInput(f"earlier.training.labels must be {labels}, as training.labels is.")
 
     @property
     def needs_teacher(self) -> bool:
@@ -215,6 +212,9 @@ class Recipe:
         """known, hidden: whether the teacher was trained with labels, and with labels that are hidden at times."""
         if self.training.labels and self.needs_teacher and not known:
             raise InvalidInput("teacher.training.labels must be true if training.labels is.")
+        if self.earlier and self.earlier.training.labels != self.training.labels:
+            labels = str(self.training.labels).lower()
+            raise InvalidInput(f"earlier.training.labels must be {labels}, as training.labels is.")
         begins_with_labels = self.start == "teacher" and not "embed.labels.weight".startswith(self.start_new)
         if known and begins_with_labels and not self.training.labels:
             raise InvalidInput(

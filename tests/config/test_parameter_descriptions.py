@@ -6,8 +6,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from fewstep.config.description import COMMENTS, chapters
 from fewstep.config.json_schema import json_schema
+from fewstep.config.parameter_descriptions import COMMENTS, chapters
 
 CONF = Path(__file__).parents[2] / "conf"
 SETTINGS = {(chapter.title, setting.name): setting for chapter in chapters() for setting in chapter.settings}
