@@ -48,7 +48,8 @@ class Rounding:
         """In the middle of its training and at its end: at first a student that is its teacher has no gradient."""
         recipe = self.recipes[name]
         recipe = replace(recipe, training=replace(recipe.training, precision="fp32"))
-        job = Job.of(recipe, self.images, self.teacher if recipe.needs_teacher else None)
+        teacher = self.teacher if recipe.needs_teacher else None
+        job = Job.of(recipe, self.images, teacher, self.setting.earlier(recipe))
         found: dict[str, Any] = {"batch": self.batch}
         with trial_of(job, self.batch, self.setting.device) as training:
             self._begin_from_teacher(training)

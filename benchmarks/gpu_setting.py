@@ -63,7 +63,7 @@ class Setting:
 
     @property
     def batch(self) -> int:
-        return 2 if self.tiny else 512
+        return 8 if self.tiny else 512  # of which methods in groups need a multiple
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -96,15 +96,26 @@ class Setting:
     @cached_property
     def teacher(self) -> SavedModel:
         """One of random weights."""
-        recipe = self.recipes["teacher"]
-        spec = replace(recipe.spec(self.images.sha256), provenance=Job.of(recipe, self.images).provenance)
-        return Model(build_function(spec, self.images.space), self.images.space, spec).save(self.folder / "teacher")
+        return self._random_model(Job.of(self.recipes["teacher"], self.images), "teacher")
+
+    def _random_model(self, job: Job, folder: str) -> SavedModel:
+        """What a training would make, with random weights."""
+        spec = replace(job.spec, provenance=job.provenance)
+        return Model(build_function(spec, self.images.space), self.images.space, spec).save(self.folder / folder)
+
+    def earlier(self, recipe: Recipe) -> SavedModel | None:
+        """The model that was trained before a recipe's, of random weights; None if there is none."""
+        return recipe.earlier and self._random_model(self._job(recipe.earlier), f"before_{recipe.name}")
 
     def job(self, name: str, **training: Any) -> Job:
         """The training of a recipe, with other numbers."""
         recipe = self.recipes[name]
         recipe = replace(recipe, training=replace(recipe.training, **training))
-        return Job.of(recipe, self.images, self.teacher if recipe.needs_teacher else None)
+        return self._job(recipe)
+
+    def _job(self, recipe: Recipe) -> Job:
+        teacher = self.teacher if recipe.needs_teacher else None
+        return Job.of(recipe, self.images, teacher, self.earlier(recipe))
 
     def network(self) -> torch.nn.Module:
         return build_network(dict(self.recipes["teacher"].network), self.shape).to(self.device).train()

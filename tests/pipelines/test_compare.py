@@ -12,6 +12,7 @@ from fewstep.pipeline_registry import recipe_names
 
 pytestmark = pytest.mark.slow
 HERE = "launch.workers=0,launch.threads=1"
+IN_TWO_STAGES = {"tcm", "cmt_ect"}  # which share the budget equally, in whole steps
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +34,12 @@ def test_every_recipe_has_its_line_and_its_place(compared):
     firsts = [m["scores"]["1"][board["primary"]]["mean"] for m in methods]
     assert firsts == sorted(firsts)
     for method in methods:
-        assert method["images"] == 160 and method["steps"] == 5 and method["seconds"] > 0
+        images, steps = method["images"], method["steps"]
+        assert (images, steps) == ((128, 4) if method["recipe"] in IN_TWO_STAGES else (160, 5)), method["recipe"]
+        assert method["seconds"] > 0
         assert [len(method["levels"][nfe]) for nfe in ("1", "2", "4")] == [1, 2, 4]
         assert all(len(score["values"]) == 2 for score in method["scores"]["2"].values())
-        assert re.search(rf"^{method['recipe']} .*\b160\b", output, re.MULTILINE)
+        assert re.search(rf"^{method['recipe']} .*\b{images}\b", output, re.MULTILINE)
     assert {row["model"] for row in board["reference"]} == {"teacher"}
     for picture in ("ladder", "cost", "sheet"):
         assert Image.open(folder / f"{picture}.png").width > 600
@@ -49,8 +52,10 @@ def test_the_runs_are_in_one_experiment_with_their_scores(compared):
     client = MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("test-comparison")
     runs = client.search_runs([experiment.experiment_id])
-    assert sorted(run.info.run_name for run in runs) == recipe_names()
-    assert all("fid_test/nfe_02" in run.data.metrics for run in runs)
+    names = {run.info.run_name for run in runs}
+    assert names >= set(recipe_names()) and len(runs) > len(names), "first stages have runs too"
+    scored = [run.info.run_name for run in runs if "fid_test/nfe_02" in run.data.metrics]
+    assert sorted(scored) == recipe_names()
 
 
 def test_scores_of_another_model_are_not_ranked(compared):
