@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from fewstep.models.model import SavedModel
 from fewstep.training import watching
 from fewstep.training.loop import Training, train
 from fewstep.training.watching import Lost, flops_of_a_sample
@@ -48,3 +49,13 @@ def test_lines_of_progress_tell_arithmetic_memory_and_what_was_waited_for(job, t
     assert {name for name in last if "lost" in name} == {
         f"seconds_lost_to_{what}" for what in ("data", "pictures", "checkpoints")
     }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["moment_matching", "consistency_mid_training"])
+def test_the_arithmetic_of_samples_that_belong_together_is_counted_by_groups(method, digits, small_job, tmp_path):
+    network = NETWORK | {"second_time": method == "moment_matching"}
+    teacher = small_job("teacher", digits, "denoising", NETWORK, NUMBERS)
+    made = SavedModel.open(train(teacher, tmp_path / "teacher")) if method == "consistency_mid_training" else None
+    training = Training(small_job("student", digits, method, network, NUMBERS, made), tmp_path / "run")
+    assert flops_of_a_sample(training) > 0
