@@ -89,3 +89,8 @@ def two_jumps(
         second = flow_map.average_velocity(x, middle, jumps.sigma_next, jumps.labels)
     weight = per_sample(torch.as_tensor(share, device=x.device).expand(len(x)), x)
     return weight * first + (1 - weight) * second
+
+
+def mean_square(velocity: Tensor, target: Tensor) -> Tensor:
+    """||u - target||^2 over the dimensions, [B]."""
+    return (velocity - target).square().flatten(1).mean(1)

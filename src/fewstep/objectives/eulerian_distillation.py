@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fewstep.diffusion.functions import TrainingRandomness
+from fewstep.diffusion.level_pairs import ENDS
 from fewstep.diffusion.levels import (
     NORMAL,
     SIGMA_MAX,
@@ -50,7 +51,7 @@ class EulerianDistillation(Objective):
 
     def __post_init__(self):
         check_fields(self, **NORMAL, autoguidance=between(1, 100), warmup=between(0, 1), tangent_share=between(0, 1))
-        check_fields(self, tangent_constant=up_to(1e6, above(0)), sigma_min=above(0), sigma_max=above("sigma_min"))
+        check_fields(self, **ENDS, tangent_constant=up_to(1e6, above(0)))
 
     def check_earlier(self, earlier: Objective) -> None:
         if earlier.name != "denoising":

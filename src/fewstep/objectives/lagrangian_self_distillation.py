@@ -11,7 +11,7 @@ from fewstep.diffusion.functions import TrainingRandomness
 from fewstep.diffusion.level_pairs import ENDS, level_on_way
 from fewstep.diffusion.levels import SIGMA_MAX, SIGMA_MIN, per_sample
 from fewstep.losses.balance import error_scale
-from fewstep.losses.jumps import Jumps, flow_velocities, loss_by_share, reached
+from fewstep.losses.jumps import Jumps, flow_velocities, loss_by_share, mean_square, reached
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 from fewstep.preconditioning.trajectory import Trajectory
 from fewstep.support.checks import above, between, check_fields, up_to, within
@@ -76,7 +76,7 @@ class LagrangianSelfDistillation(Objective):
 
     def weighted(self, velocity: Tensor, target: Tensor) -> Tensor:
         """e / sg (e + c)^p, e the mean square, [B]."""
-        error = (velocity - target).square().flatten(1).mean(1)
+        error = mean_square(velocity, target)
         return error / error_scale(error, self.error_constant, self.error_power)
 
     def target_decay(self, progress: Progress) -> float | None:

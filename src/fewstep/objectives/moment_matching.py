@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fewstep.diffusion.functions import TrainingRandomness
+from fewstep.diffusion.level_pairs import ENDS
 from fewstep.diffusion.levels import (
     NORMAL,
     SIGMA_MAX,
@@ -50,7 +51,7 @@ class MomentMatching(Objective):
     def __post_init__(self):
         check_fields(self, **NORMAL, particles=up_to(2**10, whole(above(0))), halvings=whole(between(1, 40)))
         check_fields(self, weight_shift=between(-100, 100), weight_power=one_of(1, 2))
-        check_fields(self, parametrisation=one_of(*PARAMETRISATIONS), sigma_min=above(0), sigma_max=above("sigma_min"))
+        check_fields(self, **ENDS, parametrisation=one_of(*PARAMETRISATIONS))
 
     @property
     def preconditioner(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] (each has its own)

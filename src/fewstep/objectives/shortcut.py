@@ -10,7 +10,7 @@ from torch import Tensor
 from fewstep.diffusion.functions import TrainingRandomness
 from fewstep.diffusion.level_pairs import ENDS, flow_time, level_between, level_on_way
 from fewstep.diffusion.levels import SIGMA_MAX, SIGMA_MIN, per_sample
-from fewstep.losses.jumps import Jumps, flow_velocities, loss_by_share, two_jumps
+from fewstep.losses.jumps import Jumps, flow_velocities, loss_by_share, mean_square, two_jumps
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 from fewstep.preconditioning.trajectory import Trajectory
 from fewstep.support.checks import above, at_least, between, check_fields, one_of, power_of_two, up_to, within
@@ -112,8 +112,3 @@ def dyadic(which: Tensor, where: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     count = 2.0 ** (which * (steps.bit_length() - 1)).floor()
     place = (where * count).floor()
     return place / count, (place + 1) / count
-
-
-def mean_square(velocity: Tensor, target: Tensor) -> Tensor:
-    """||u - target||^2 over the dimensions, [B]."""
-    return (velocity - target).square().flatten(1).mean(1)

@@ -12,7 +12,7 @@ from fewstep.diffusion.functions import TrainingRandomness
 from fewstep.diffusion.level_pairs import ENDS, PAIRS, flow_time, level_at, lognormal_pairs
 from fewstep.diffusion.levels import NORMAL, SIGMA_MAX, SIGMA_MIN, lognormal_levels, per_sample
 from fewstep.losses.balance import error_scale
-from fewstep.losses.jumps import Jumps, flow_velocities, loss_by_share, two_jumps
+from fewstep.losses.jumps import Jumps, flow_velocities, loss_by_share, mean_square, two_jumps
 from fewstep.objectives.objective import Batch, Networks, Objective, Progress
 from fewstep.preconditioning.trajectory import Trajectory
 from fewstep.support.checks import above, between, check_fields, inside, one_of, up_to
@@ -101,7 +101,7 @@ class SolutionFlow(Objective):
 
     def weighted(self, velocity: Tensor, target: Tensor) -> Tensor:
         """e / sg (e + c)^p, e the mean square, [B]."""
-        error = (velocity - target).square().flatten(1).mean(1)
+        error = mean_square(velocity, target)
         return error / error_scale(error, self.error_constant, self.error_power)
 
     def ratio(self, progress: Progress) -> float:
