@@ -111,9 +111,9 @@ def test_what_does_not_fit_the_time_is_left_out_and_said(benchmark, monkeypatch,
         while True:
             time.sleep(0.01)
 
-    works = {"quick": lambda: {"ms": 1}, "broken": lambda: 1 // 0, "endless": endless, "late": lambda: {"ms": 2}}
-    started = time.perf_counter()
-    gpu.measure(report, "steps", works, started + 2)
+    now = time.perf_counter()
+    gpu.measure(report, "steps", {"quick": lambda: {"ms": 1}, "broken": lambda: 1 // 0}, now + 600)
+    gpu.measure(report, "steps", {"endless": endless, "late": lambda: {"ms": 2}}, time.perf_counter() + 0.2)
     found = json.loads((tmp_path / "gpu.json").read_text())
     assert found["left_out"] == ["steps: endless", "steps: late"]
     quick, broken = found["rows"]

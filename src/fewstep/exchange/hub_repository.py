@@ -44,7 +44,7 @@ def pull(place: str) -> SavedModel:
     Raises InvalidInput for a repository or a revision that there is not, Unreachable if the server does not answer.
     """
     _check_installed()
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import snapshot_download  # pyright: ignore[reportMissingImports] (of the extra "hub")
 
     repository = Repository.read(place)
     where: dict[str, Any] = {"repo_id": repository.name, "revision": repository.revision, "endpoint": _endpoint()}
@@ -59,7 +59,7 @@ def push(folder: Path, repository: Repository, message: str, private: bool = Fal
     Raises InvalidInput without a token that may write there, Unreachable if the server does not answer.
     """
     _check_installed()
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi  # pyright: ignore[reportMissingImports] (of the extra "hub")
 
     api = HfApi(endpoint=_endpoint())
     with _in_words(repository, WRITTEN):
@@ -88,7 +88,7 @@ def _check_installed() -> None:
 @contextmanager
 def _in_words(repository: Repository, verb: str) -> Generator[None]:
     """What huggingface_hub raises, as errors of ours. verb: what is done with the repository."""
-    from huggingface_hub.errors import (
+    from huggingface_hub.errors import (  # pyright: ignore[reportMissingImports] (of the extra "hub")
         EntryNotFoundError,
         HfHubHTTPError,
         HTTPError,
