@@ -134,7 +134,7 @@ CASES = {
         Case("fewstep import x.pt --from=openai --config=y.json", ("y.json",), {"y.json": "[", "x.pt": "x"}),
         Case("fewstep registry history", ("no model is registered", "kedro run")),
         Case("fewstep registry promote --force", ("no model is registered", "kedro run")),
-        Case("fewstep registry sync --recipe=cd", ("registration.json", "dvc pull")),
+        Case("fewstep registry sync", ("registration.json", "dvc pull")),
         Case("fewstep plan --params=recipe=cdd", ("'cdd'", "'cd'")),
         Case("fewstep sweep --env=moons recipe=ct,cdd", ("'cdd'", "'cd'")),
         Case("fewstep sweep --env=moons student.training.clip=1,", ("student.training.clip", "empty value", "'1,'")),
