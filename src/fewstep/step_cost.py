@@ -58,11 +58,11 @@ def untrained(job: Job, images: ArrayStore, folder: Path) -> SavedModel:
 def try_steps(job: Job, share: int, device: torch.device, steps: int = 10, seconds: float = 60.0) -> Cost:
     """So many steps, or those that this time allows, of fewer samples where these would take long.
 
-    A single sample, or a group, is tried first, whatever it takes; where the time is over then, what it took stands for
-    all.
+    A single sample, or a group, is tried first by one thread, whatever it takes, since several would wait for each
+    other on a busy machine; where the time is over then, what it took stands for all.
     """
     end, fewest = time.perf_counter() + seconds, job.recipe.objective.group
-    with trial_of(job, fewest, device) as training:
+    with cpu_threads(1), trial_of(job, fewest, device) as training:
         with FlopCounterMode(display=False) as counter, _keeping(training) as kept:
             times = [_seconds_of_step(training)]
         if time.perf_counter() < end:
