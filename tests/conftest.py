@@ -57,6 +57,32 @@ def reference():
     return Reference
 
 
+@pytest.fixture(scope="session")
+def patches_folder(tmp_path_factory):
+    """A function of (channels, patch_size): the folder of an autoencoder that loses nothing."""
+
+    def make(channels, patch_size=1):
+        folder = tmp_path_factory.mktemp("autoencoders") / "patches"
+        folder.mkdir()
+        facts = {"_class_name": "Patches", "in_channels": channels, "patch_size": patch_size}
+        (folder / "config.json").write_text(json.dumps(facts))
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def vae_folder(reference, tmp_path):
+    """The folder of a small AutoencoderKL of diffusers, and the reference of its numbers."""
+    from safetensors.torch import save_file
+
+    known, folder = reference("vae"), tmp_path / "vae"
+    folder.mkdir()
+    save_file(known.parameters, folder / "diffusion_pytorch_model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"_class_name": "AutoencoderKL", **known.config}))
+    return folder, known
+
+
 @pytest.fixture
 def randomised():
     """A function that draws every parameter of a module at random, zero-initialised ones too."""
