@@ -46,6 +46,7 @@ STAND_INS = {
     "images=20000": "images=64",
     "images=10000": "images=64",
     "/where/they/are": "../photographs",
+    "/where/it/is": "../patches",
     "/some/folder": "../remote",
     "edm_imagenet64_ema.pt": "edm_imagenet64_ema.pt --config options.json",
 }
@@ -177,6 +178,8 @@ def project(tmp_path, published):
         path.write_text(yaml.safe_dump(changed))
     for label in ("cats", "dogs"):
         draw_pictures(tmp_path / "photographs" / label, 40, (40, 36, 3))
+    (tmp_path / "patches").mkdir()
+    (tmp_path / "patches" / "config.json").write_text('{"_class_name": "Patches", "patch_size": 2}')
     draw_pictures(folder / "data/01_raw/imagenet64", 40, (16, 16, 3))
     for name in ("my_digits", "pictures"):
         draw_pictures(folder / name, 3 * MOST["count"], (8, 8))

@@ -70,7 +70,8 @@ def journey_of(env: str | None, params: dict) -> list[str]:
     """The pipelines of the chosen recipe."""
     from fewstep.pipelines.journey import journey
 
-    return journey(context_of(env, runtime=params).typed.student)
+    given = context_of(env, runtime=params).typed
+    return journey(given.student, given.data.autoencoder)
 
 
 run = copy.copy(kedro_run)

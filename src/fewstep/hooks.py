@@ -7,22 +7,26 @@ from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
+from fewstep.autoencoders import Autoencoder
 from fewstep.config.parameters import DataParameters, EvaluationParameters
 from fewstep.data import expected_space
+from fewstep.data.latent_space import seen_space
+from fewstep.data.space import DataSpace
 from fewstep.evaluation.features.choice import check_choice, check_extractor
 from fewstep.losses.distances import check_distance
 from fewstep.pipelines.agreement import check_together, disagreements, is_linked
 from fewstep.pipelines.datasets import WorkplaceDataset
 from fewstep.pipelines.journey import journey
-from fewstep.pipelines.limits import check_editing, check_labels, check_replacing, check_scores
+from fewstep.pipelines.limits import check_editing, check_labels, check_latents, check_replacing, check_scores
 from fewstep.pipelines.places import command_of, place_of
 from fewstep.support.errors import InvalidInput
 from fewstep.tracking.mirrors import check_mirrors
 
 SHOWN = ("sheet", "ladder", "gallery", "report", "leaderboard")
 SHOWN += ("leaderboard_ladder", "leaderboard_cost", "leaderboard_sheet")
-TRAINING = ("ingest", "teacher", "distill")
+TRAINING = ("ingest", "encode", "teacher", "distill")
 RECIPES = ("params:teacher", "params:student")
+LATENTS = ("latents", "encoded")
 
 
 class RunChecks:
@@ -34,6 +38,8 @@ class RunChecks:
     @hook_impl
     def after_catalog_created(self, catalog: CatalogProtocol) -> None:
         catalog["workplace"] = WorkplaceDataset(catalog)
+        for name in LATENTS:
+            catalog[name].wanted = lambda: catalog.load("params:data").autoencoder is not None
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -87,11 +93,20 @@ class RunChecks:
         load = self.catalog.load
         data: DataParameters = load("params:data")
         space = expected_space(data.source, load("params:dataset"))
+        seen = space and seen_space(space, data.autoencoder)
+        if data.autoencoder:
+            self._check_latents(data.autoencoder, seen)
         if "extractor" in self.pipeline.datasets():
             check_scoring(self.catalog, space, chosen="extractor" in self.pipeline.inputs())
-        check_editing(self.pipeline, load("params:editing"), load("params:student"), space)
+        check_editing(self.pipeline, load("params:editing"), load("params:student"), seen)
         if "images" in self.pipeline.all_outputs() and not load("params:fresh"):
             check_replacing(place_of(self.catalog, "images"), data.source)
+
+    def _check_latents(self, autoencoder: str, seen: DataSpace | None) -> None:
+        """What parameters and an autoencoder's folder tell. seen: of models, where the data's source says it."""
+        Autoencoder.open(autoencoder).check_loadable()
+        for recipe in self.recipes if seen else ():
+            recipe.check_fits(seen, self.catalog.load("params:teacher"), self.catalog.load("params:launch").workers)
 
     def _check_missing(self, asked_for: str) -> None:
         for name in sorted(self.pipeline.inputs()):
@@ -119,12 +134,18 @@ class RunChecks:
         """Only the data can tell some sizes, how many there are, and whether there are labels."""
         load = self.catalog.load
         images, workers, teacher = load("images"), load("params:launch").workers, load("params:teacher")
+        data: DataParameters = load("params:data")
+        space = seen_space(images.space, data.autoencoder)
+        if "latents" in self.pipeline.inputs():
+            check_latents(load("latents"), data.autoencoder, self._command(self.catalog, "encode"))
         for recipe in self.recipes:
-            recipe.check_fits(images.space, teacher, workers)
+            recipe.check_fits(space, teacher, workers)
         check_labels(self.recipes, images)
-        without = self._command(self.catalog, ",".join(s for s in journey(load("params:student")) if s in TRAINING))
+        without = self._command(
+            self.catalog, ",".join(s for s in journey(load("params:student"), data.autoencoder) if s in TRAINING)
+        )
         check_scores(self.pipeline, images, load("params:evaluation"), without)
-        check_editing(self.pipeline, load("params:editing"), load("params:student"), images.space)
+        check_editing(self.pipeline, load("params:editing"), load("params:student"), space)
 
     def _command(self, catalog: Any, pipeline: str) -> str:
         """The command that runs a pipeline as this run was asked for."""

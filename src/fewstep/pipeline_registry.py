@@ -5,7 +5,7 @@ from pathlib import Path
 from kedro.framework.project import settings
 from kedro.pipeline import Pipeline
 
-from fewstep.pipelines import compare, edit, evaluate, ingest, promote, register, report, student, teacher
+from fewstep.pipelines import compare, edit, encode, evaluate, ingest, promote, register, report, student, teacher
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -19,6 +19,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
     others = {
         "train": stages["distill"],
+        "encode": encode.create_pipeline(),
         "compare": compare.create_pipeline(recipe_names()),
         "promote": promote.create_pipeline(),
         "edit": edit.create_pipeline(),

@@ -13,7 +13,7 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from fewstep.data.store import ArrayStore
+from fewstep.data.latent_store import Examples
 from fewstep.models.model import Model, SavedModel, build_function
 from fewstep.training.job import Job
 from fewstep.training.loop import Training, Worker
@@ -49,7 +49,7 @@ class Cost:
         return next((size for size in GPUS if 1.1 * self.memory(samples) < size * 2**30), None)
 
 
-def untrained(job: Job, images: ArrayStore, folder: Path) -> SavedModel:
+def untrained(job: Job, images: Examples, folder: Path) -> SavedModel:
     """What a training would make, with random weights: a step of what is trained after it costs the same."""
     spec = replace(job.spec, provenance=job.provenance)
     return Model(build_function(spec, images.space), images.space, spec).save(folder)
@@ -70,7 +70,7 @@ def try_steps(job: Job, share: int, device: torch.device, steps: int = 10, secon
     flops, sample_bytes = counter.get_total_flops() / fewest, sum(kept.values()) / fewest
     state_bytes, left = _state_bytes(training), end - time.perf_counter()
     tried = min(share, FLOPS_OF_A_STEP[device.type] / max(flops, 1), left / 3 / times[0] * fewest)
-    tried = int(tried) // fewest * fewest
+    tried = max(0, int(tried)) // fewest * fewest
     if tried:
         with trial_of(job, tried, device) as training:
             times = step_seconds(training, left, most=steps)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fewstep import budget, data, diffusion, evaluation, losses, networks, preconditioning, samplers, training
-from fewstep.data import augmentation
+from fewstep.data import augmentation, latent_space
 from fewstep.diffusion import randomness
 from fewstep.objectives import build_objective, objective_class, objective_names
 from fewstep.training import power_average
@@ -31,6 +31,7 @@ OTHERS = {
     "training": training,
 }
 ABOVE = {"budget": budget, "augmentation": augmentation, "power_average": power_average}  # of the methods
+ABOVE |= {"latents": latent_space}
 METHODS = objective_names()
 MODULES = OTHERS | ABOVE
 PARTS = [*OTHERS, *METHODS, *ABOVE]  # what fails is blamed on the first that moved
@@ -362,9 +363,27 @@ def of_power_average(_) -> dict:
     return {"coefficients": coefficients.tolist(), "error": [error], "decays": decays}
 
 
+def of_latents(_) -> dict:
+    from fewstep.autoencoders.autoencoder import Autoencoder
+    from fewstep.autoencoders.kinds import Sizes
+    from fewstep.data.encoding import measure
+    from fewstep.data.latent_space import Latents, LatentSpace
+    from fewstep.training.batches import Batches
+    from fewstep.training.hyperparameters import TrainingSettings
+
+    rows = np.random.RandomState(0).standard_normal((11, 2, 4, 3, 3)).astype(np.float16)
+    latents = Latents((2, 3, 3), autoencoder="0" * 64, **measure(rows, 2))
+    patches = Autoencoder(Path(), "Patches", {}, Sizes(2, 2, 1))
+    space = LatentSpace("golden", "images", (2, 3, 3), 0.7, ("a",), latents=latents, autoencoder=patches)
+    settings = TrainingSettings(batch_size=8, flips=True)
+    batch = Batches(rows, np.zeros(11, np.int64), space, settings, 5)(3, slice(0, 8), torch.device("cpu"))
+    measured = torch.tensor([*latents.shift, *latents.scale])
+    return {"measured": few(measured), "x0": few(batch.x0), "restored": few(latents.restore(batch.x0))}
+
+
 NUMBERS: dict[str, Callable[[dict], dict]] = {part: globals()[f"of_{part}"] for part in MODULES}
 NUMBERS |= dict.fromkeys(METHODS, of_method)
-FLOAT32 = ("randomness", "budget")  # streams that are others in float64, and counts
+FLOAT32 = ("randomness", "budget", "latents")  # streams that are others in float64, and counts
 
 
 @cache

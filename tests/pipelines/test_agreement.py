@@ -31,9 +31,12 @@ class Catalog:
         return {"params:env": "images", **self.parameters}[name]
 
 
+SPACE, OTHER_SPACE = (SimpleNamespace(encoding=encoding) for encoding in ("a" * 64, "b" * 64))
+
+
 def model(name, sha256, teacher=None, **provenance) -> SavedModel:
     made_by = Provenance(teacher_sha256=teacher, **provenance)
-    return SavedModel(Path(name), None, ModelSpec(name, {}, {}, data_sha256=DATA, provenance=made_by), sha256)
+    return SavedModel(Path(name), SPACE, ModelSpec(name, {}, {}, data_sha256=DATA, provenance=made_by), sha256)
 
 
 def scores(**models):
@@ -46,6 +49,7 @@ def whole() -> dict:
     both = {"cd": STUDENT, "teacher": TEACHER}
     return {
         "images": SimpleNamespace(sha256=DATA),
+        "latents": SimpleNamespace(images_sha256=DATA, space=SPACE),
         "extractor": SimpleNamespace(sha256=EXTRACTOR, data_sha256=DATA),
         "teacher": model("teacher", TEACHER),
         "student": model("cd", STUDENT, TEACHER),
@@ -62,6 +66,7 @@ def whole() -> dict:
 OTHER = "0" * 64
 OTHERS = {  # {name: another of its kind}, whatever part of it another dataset speaks of
     "images": SimpleNamespace(sha256=OTHER),
+    "latents": SimpleNamespace(images_sha256=DATA, space=OTHER_SPACE),
     "extractor": SimpleNamespace(sha256=OTHER, data_sha256=DATA),
     "teacher": model("teacher", OTHER),
     "student": model("cd", OTHER, TEACHER),
@@ -102,6 +107,7 @@ def test_the_table_knows_of_every_dataset_that_carries_hashes():
         "runs",
         "tracking",
         "registry",
+        "encoded",
     }  # outputs, and places
     pictures = ("PictureDataset", "PicturesDataset")
     kept = {

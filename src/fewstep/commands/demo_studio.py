@@ -12,6 +12,7 @@ from PIL import Image
 from fewstep import load
 from fewstep.data.decoding import named, open_picture
 from fewstep.editing import build_task, check_teacher, edit_images, interpolate, seed_ends
+from fewstep.editing.given import edited_images, given_values
 from fewstep.editing.tasks import Interpolate, Task
 from fewstep.models.model import Model
 from fewstep.pictures.sheets import as_picture
@@ -121,8 +122,9 @@ class Studio:
         student = self.served.student
         small = picture.convert(PIXELS[student.space.shape[0]]).resize(self._size, Image.Resampling.BOX)
         given = np.asarray(small).reshape(1, *small.size[::-1], -1).transpose(0, 3, 1, 2)
-        edited = edit_images(student, task, student.space.encode(given), nfe, seed, _told(student, label))
-        return shown(student.space.decode(edited)[0])
+        y, _ = given_values(student.space, task, given)
+        edited = edit_images(student, task, y, nfe, seed, _told(student, label))
+        return shown(edited_images(student.space, task, edited, given)[0])
 
     def _beside(self, student: Model, number: int | None) -> Pair:
         """The student with the teacher that was named, or that its version names."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kedro.io import CatalogProtocol
 
     from fewstep.config.parameters import Parameters
+    from fewstep.data.latent_store import LatentStore
     from fewstep.data.store import ArrayStore
     from fewstep.launch import LaunchSettings
     from fewstep.step_cost import Cost
@@ -57,7 +58,7 @@ def plan(env: str | None, params: str, params_file: Path | None, steps: int, sec
     how = "has a teacher" if student.needs_teacher else "learns from data alone"
     click.echo(f"{student.name} on {given.dataset}: it {how}")
     click.echo("\nstages")
-    for line in _stages(journey(student), catalog):
+    for line in _stages(journey(student, given.data.autoencoder), catalog):
         click.echo(f"  {line}")
     click.echo("\ndata")
     for line in _data(given, catalog):
@@ -124,6 +125,9 @@ def jobs_to_try(
     from fewstep.training.job import Job
 
     images = catalog.load("images") if catalog.exists("images") else _random_images(given, folder / "images")
+    if given.data.autoencoder:
+        there = catalog.exists("latents")
+        images = catalog.load("latents") if there else _random_latents(images, given.data.autoencoder, folder)
     teacher = catalog.load("teacher") if catalog.exists("teacher") else None
     for role in roles:
         recipe: Recipe = getattr(given, role)
@@ -153,6 +157,24 @@ def _random_images(given: "Parameters", folder: Path) -> "ArrayStore":
     space = DataSpace(given.dataset, "points" if len(shape) == 1 else "images", shape, 1.0, ("any",))
     rows = np.random.default_rng(0).integers(0, 256, (ROWS, *shape)).astype(DTYPES[space.kind])
     return write_store(folder, rows, np.zeros(ROWS, np.int64), space, train=ROWS - 1)
+
+
+def _random_latents(images: "ArrayStore", autoencoder: str, folder: Path) -> "LatentStore":
+    """Latents of a few of these images, of random numbers: the autoencoder is not asked for them."""
+    import numpy as np
+
+    from fewstep.autoencoders import Autoencoder
+    from fewstep.data.latent_space import LatentSpace
+    from fewstep.data.latent_store import DTYPE, LATENTS, describe_latents
+    from fewstep.data.store import write_store
+
+    rows, labels = images.images("train")[:ROWS], images.labels("train")[:ROWS]
+    few = write_store(folder / "few", rows, labels, images.space, train=len(rows) - 1, scale=images.space.scale)
+    space, place = LatentSpace.of(images.space, Autoencoder.open(autoencoder)), folder / "latents"
+    place.mkdir()
+    latents = np.random.default_rng(0).standard_normal((len(rows), 2, *space.model_shape))
+    np.save(place / LATENTS, latents.astype(DTYPE))
+    return describe_latents(place, few, space)
 
 
 def _no_lpips() -> bool:

@@ -1,5 +1,6 @@
 """`fewstep sample`: pictures of a model's samples, or arrays of them."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from fewstep.support.errors import InvalidInput
 if TYPE_CHECKING:
     import numpy as np
 
+    from fewstep.evaluation.counting import Clock
     from fewstep.models.model import Model
 
 
@@ -78,15 +80,26 @@ def sample(
             nfe=nfe, seed=seed, indices=indices, labels=labels, sampler=sampler, gamma=gamma, guidance=guidance
         )
 
-    if output.suffix == ".npy":
-        levels = generator.levels(nfe, sampler).tolist()
-        made_by = {"model": generator.sha256, "levels": levels, "sampler": sampler, "seed": seed, "label": number}
-        made_by |= {"gamma": gamma, "guidance": guidance}
-        with progress_bar("sample") as bar:
-            stream(generate, generator.space, count, output, made_by, batch_size, on_progress=bar)
-    else:
-        save_picture(draw(in_batches(generate, count, batch_size), title=model), output)
-    click.echo(f"{count} samples in {output}")
+    with _timed_decoding(generator) as clock:
+        if output.suffix == ".npy":
+            levels = generator.levels(nfe, sampler).tolist()
+            made_by = {"model": generator.sha256, "levels": levels, "sampler": sampler, "seed": seed, "label": number}
+            made_by |= {"gamma": gamma, "guidance": guidance}
+            with progress_bar("sample") as bar:
+                stream(generate, generator.space, count, output, made_by, batch_size, on_progress=bar)
+        else:
+            save_picture(draw(in_batches(generate, count, batch_size), title=model), output)
+    decoded = f"; decoding took {clock.seconds:.3g} s" if clock.seconds else ""
+    click.echo(f"{count} samples in {output}{decoded}")
+
+
+def _timed_decoding(model: "Model") -> "AbstractContextManager[Clock]":
+    """A clock of what decoding takes, of a model on latents."""
+    from fewstep.data.latent_space import LatentSpace
+    from fewstep.evaluation.counting import Clock, timed_passes
+
+    space = model.space
+    return timed_passes(space.coder(model.device)) if isinstance(space, LatentSpace) else nullcontext(Clock())
 
 
 def _classes(model: "Model") -> list[str]:

@@ -117,11 +117,13 @@ def _checked_job(context: "Context", images: "ArrayStore", teacher: "SavedModel 
             f"folder of its own: kedro run --pipelines=distill,evaluate --params=recipe={typed.student.name},trial=NAME"
         )
     check_distance(typed.student.objective.distance)
-    typed.student.check_fits(images.space, typed.teacher, typed.launch.workers)
+    latents = context.catalog.load("latents")
+    seen = latents or images
+    typed.student.check_fits(seen.space, typed.teacher, typed.launch.workers)
     check_labels([typed.student], images)
-    found = {"images": images, "teacher": teacher, "params:student": typed.student}
+    found = {"images": images, "latents": latents, "teacher": teacher, "params:student": typed.student}
     check_together(found, context.catalog, context.config_loader.runtime_params)
-    return Job.of(typed.student, images, teacher)
+    return Job.of(typed.student, seen, teacher)
 
 
 def _name(job: "Job", context: "Context", scored_by: dict[str, Any]) -> str:

@@ -55,12 +55,16 @@ def problem_of(check: Callable[[], object]) -> str | None:
 
 def checks_of(catalogs: list[Any]) -> Iterator[Check]:
     """What there is of the data set, of each student, and in the registry."""
+    from fewstep.data.latent_store import LatentStore
     from fewstep.data.store import ArrayStore
 
     shared = catalogs[0]
     if shared.exists("images"):
         place = place_of(shared, "images")
-        yield str(place), lambda: ArrayStore.open(place).verify(in_full=True)
+        yield str(place), lambda place=place: ArrayStore.open(place).verify(in_full=True)
+    if shared.exists("latents"):
+        place = place_of(shared, "latents")
+        yield str(place), lambda place=place: LatentStore.open(place).verify(in_full=True)
     if shared.exists("extractor"):
         yield str(place_of(shared, "extractor")), partial(shared.load, "extractor")
     models = [(shared, "teacher"), *((catalog, "student") for catalog in catalogs)]

@@ -58,12 +58,15 @@ class Section(BaseModel):
 
 
 class DataParameters(Section):
-    """Where images come from and how they are split. scale: of their values; measured if not given."""
+    """Where images come from and how they are split. scale: of their values; measured if not given. autoencoder: the
+    folder of one in whose latents models are trained.
+    """
 
     source: dict[str, Any]
     heldout: float = Field(0.25, gt=0, lt=1)
     scale: float | None = Field(None, ge=SCALES[0], le=SCALES[1])
     seed: Seed = 0
+    autoencoder: str | None = None
 
     @check("source")
     @classmethod
@@ -190,7 +193,8 @@ class Parameters(Section):
                 count_levels(sampler, nfe)
             except InvalidInput as problem:
                 raise problem.inside("evaluation.student_nfe") from None
-        space = expected_space(self.data.source, self.dataset)
+        # What an autoencoder makes of them is in its folder, which is read before a run.
+        space = None if self.data.autoencoder else expected_space(self.data.source, self.dataset)
         for recipe in (self.teacher, self.student):
             if space:
                 recipe.check_fits(space, self.teacher, self.launch.workers)

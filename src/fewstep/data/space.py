@@ -1,11 +1,13 @@
 """What data are, and how stored values become the numbers that a model sees."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fewstep.support.checks import between, check_fields, each, file_name, one_of, whole
 from fewstep.support.errors import InvalidInput
@@ -13,6 +15,7 @@ from fewstep.support.errors import InvalidInput
 SCALES = (1e-9, 1e9)  # beyond which float32 has no room for the noise levels beside the data
 LARGEST = 2**16  # pixels of a side, or numbers of a point
 MOST_CLASSES = 2**16
+Noise = Callable[[Sequence[int]], Tensor]  # the shape of a sample -> Gaussian numbers of a batch
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class DataSpace:
     shape: tuple[int, ...]
     scale: float
     classes: tuple[str, ...] = ()
+
+    encoding: ClassVar[str] = "pixels"  # what model values are, where a hash says it of latents
 
     def __post_init__(self):
         object.__setattr__(self, "shape", tuple(self.shape))
@@ -49,10 +54,53 @@ class DataSpace:
     def decode(self, x: Tensor) -> np.ndarray:
         """What a model makes -> stored values: uint8 images, rounded and clamped, or float32 points."""
         values = x.detach().float().cpu() / self.scale
-        if self.kind == "points":
-            return values.numpy()
-        return ((values + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
+        return values.numpy() if self.kind == "points" else as_bytes(values)
+
+    @property
+    def model_shape(self) -> tuple[int, ...]:
+        """The shape of what a model sees."""
+        return self.shape
+
+    def examples(self, stored: Tensor, mirrored: Tensor | None, noise: Noise) -> Tensor:
+        """What a model is trained on, of rows of a store. mirrored: [B], which of them are. noise: of what is drawn."""
+        x0 = self.encode(stored)
+        return x0 if mirrored is None else torch.where(mirrored.view(-1, *[1] * (x0.ndim - 1)), x0.flip(-1), x0)
+
+    def decoder(self) -> nn.Module:
+        """What a model makes -> images in [-1, 1], or points, as a module."""
+        return Unscaled(self.scale)
+
+    def kept_in(self, folder: Path) -> "DataSpace":
+        """The same space, of a model in this folder."""
+        return self
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Packages that decoding needs beside those of every model."""
+        return ()
+
+    def check(self) -> None:
+        """Raise ValueError unless what the space needs is what it was when it was described."""
+
+    def write_into(self, folder: Path) -> None:
+        """Write what a model in this folder needs of the space beside its description: of pixels nothing."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able dictionary; DataSpace(**it) is the same space."""
         return {**asdict(self), "shape": list(self.shape), "classes": list(self.classes)}
+
+
+class Unscaled(nn.Module):
+    """Divides by the scale of the data."""
+
+    def __init__(self, scale: float):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x / self.scale
+
+
+def as_bytes(images: Tensor) -> np.ndarray:
+    """Images in [-1, 1], on the CPU -> uint8, rounded and clamped."""
+    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()

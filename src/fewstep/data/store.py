@@ -69,6 +69,24 @@ class ArrayStore:
             raise InvalidInput(f"{wanted}, got {self.split}")
         check_labels(labels, self.space)
 
+    @property
+    def images_sha256(self) -> str:
+        """The hash of the images."""
+        return self.sha256
+
+    @property
+    def latents_sha256(self) -> None:
+        """None: models see the images themselves."""
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether mirrored images can be asked for: each step mirrors them itself."""
+        return True
+
+    def rows(self, split: str | None = None) -> np.ndarray:
+        """What models are trained on: the images."""
+        return self.images(split)
+
     def images(self, split: str | None = None) -> np.ndarray:
         """Stored values of a split ("train", "heldout"), or of all rows: a read-only map of the file."""
         return self._array("images")[self._rows(split)]

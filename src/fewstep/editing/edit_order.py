@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from fewstep.editing.gallery import Trial, try_pair, try_seeds, try_task
+from fewstep.editing.given import edited_images, given_values
 from fewstep.editing.run import check_model, edit_images, interpolate, levels_of, seed_ends
 from fewstep.editing.tasks import Interpolate, Task
 from fewstep.models.model import Model
@@ -64,9 +65,11 @@ def edited_part(order: EditOrder, model: Model, part: range) -> np.ndarray:
         labels = None if order.label is None else torch.tensor([order.label])
         ends = seed_ends(model, (order.seed, order.other_seed))
         return model.space.decode(interpolate(model, task, ends, order.nfe, labels, places))
-    y = model.space.encode(_given(order)[places])
+    images = _given(order)[places]
+    y, _ = given_values(model.space, task, images)
     labels = None if order.label is None else torch.full((len(part),), order.label)
-    return model.space.decode(edit_images(model, task, y, order.nfe, order.seed, labels, part))
+    edited = edit_images(model, task, y, order.nfe, order.seed, labels, part)
+    return edited_images(model.space, task, edited, images)
 
 
 def _given(order: EditOrder) -> np.ndarray:

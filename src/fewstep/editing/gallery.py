@@ -11,10 +11,12 @@ from PIL import Image
 from torch import Tensor
 
 from fewstep.diffusion.randomness import SampleRandomness, derive_seed
-from fewstep.editing.measures import mean, measure, psnr
+from fewstep.editing.given import edited_images, given_values
+from fewstep.editing.measures import mean, measure
 from fewstep.editing.projection import Projection
 from fewstep.editing.run import check_model, check_teacher, edit_images, image_ends, interpolate, seed_ends
 from fewstep.editing.tasks import Interpolate, Task
+from fewstep.evaluation.perception import psnr
 from fewstep.models.model import Model
 from fewstep.pictures.saving import write_pictures
 from fewstep.pictures.sheets import as_picture, sheet
@@ -47,12 +49,11 @@ def try_task(
     known_error among the measures: the largest change of what was known, in model values before rounding and clamping.
     """
     task.check(model.space)
-    y = model.space.encode(images)
-    if degrade:
-        y = task.degrade(y, SampleRandomness(derive_seed("degrade", seed), range(len(y))))
+    rng = SampleRandomness(derive_seed("degrade", seed), range(len(images))) if degrade else None
+    y, given = given_values(model.space, task, images, rng)
     edited = edit_images(model, task, y, nfe, seed, labels)
-    project = task.edit(y).project
-    stored, given = model.space.decode(edited), model.space.decode(task.shown(y))
+    project = task.at(model.space).edit(y).project
+    stored = edited_images(model.space, task, edited, images)
     measures = {"nfe": nfe} | (measure(stored, given, images, model.space) if degrade else {})
     if isinstance(project, Projection):
         measures["known_error"] = project.error(edited.cpu())

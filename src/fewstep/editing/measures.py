@@ -3,14 +3,7 @@
 import numpy as np
 
 from fewstep.data.space import DataSpace
-from fewstep.evaluation.perception import compare, find_lpips
-
-
-def psnr(images: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """Peak signal-to-noise ratio of each image in dB, [N]; infinite for equal ones. uint8 [N, C, H, W] both."""
-    squares = (images.astype(np.float64) - references) ** 2
-    with np.errstate(divide="ignore"):
-        return 10 * np.log10(255**2 / squares.reshape(len(squares), -1).mean(1))
+from fewstep.evaluation.perception import compare, find_lpips, psnr
 
 
 def measure(edited: np.ndarray, given: np.ndarray, references: np.ndarray, space: DataSpace) -> dict[str, float]:

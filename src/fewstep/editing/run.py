@@ -28,6 +28,8 @@ def check_model(model: Model, task: Task, nfe: int) -> None:
 
 def check_teacher(student: Model, teacher: Model) -> None:
     """Raise ValueError unless a teacher can carry to noise what a student then edits."""
+    if teacher.space.encoding != student.space.encoding:
+        raise InvalidInput(f"the teacher and {student.spec.name} must see the same values, pixels or latents.")
     if teacher.space.shape != student.space.shape:
         made, wanted = list(teacher.space.shape), list(student.space.shape)
         raise InvalidInput(f"the teacher must make what {student.spec.name} makes, {wanted}, got {made}.")
@@ -50,8 +52,8 @@ def edit_images(
     """
     check_model(model, task, nfe)
     rng = SampleRandomness(seed, indices or range(len(y)), model.device)
-    noise = rng.normal(model.space.shape)  # before labels: the draws are those of Model.sample
-    edit, levels = task.edit(y.to(model.device)), levels_of(model, task, nfe)
+    noise = rng.normal(model.space.model_shape)  # before labels: the draws are those of Model.sample
+    edit, levels = task.at(model.space).edit(y.to(model.device)), levels_of(model, task, nfe)
     return edit(model.conditioned(labels, rng), noise, levels, rng, model.function.boundary)
 
 
@@ -78,7 +80,7 @@ def interpolate(
     """
     check_model(model, task, nfe)
     rng, levels = StripRandomness(ends, task.frames, part), levels_of(model, task, nfe)
-    noise = rng.normal(model.space.shape)
+    noise = rng.normal(model.space.model_shape)
     if labels is not None:
         shares = torch.linspace(0, 1, task.frames, device=model.device)[part]
         labels = _mixed(model, labels, shares) if labels.ndim == 2 else labels.repeat_interleave(len(shares))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, get_args
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,14 +24,33 @@ TONE = 0.5  # of a painting, in model values: a standard deviation of the data
 
 @dataclass(frozen=True)
 class Task:
-    """Base of the tasks: from images [B, C, H, W], model values, to an Edit."""
+    """Base of the tasks: from images [B, C, H, W], model values, to an Edit.
+
+    linear: it keeps a linear map of pixels. degrades_values: what it removes is of model values, whatever these are;
+    of others it is of pixels.
+    """
 
     factor: ClassVar[int] = 1  # by which given images may be smaller
+    linear: ClassVar[bool] = False
+    degrades_values: ClassVar[bool] = False
 
     def check(self, space: DataSpace) -> None:
         """Raise ValueError if data of this kind cannot be edited like this."""
         if space.kind != "images":
             raise InvalidInput(f"{space.name} are {space.kind}: only images can be edited.")
+        if self.linear and space.encoding != "pixels":
+            raise InvalidInput(
+                f"{type(self).__name__.lower()} keeps a linear map of pixels, and this model sees latents: use inpaint "
+                "or stroke, or a model that was trained on pixels."
+            )
+
+    def at(self, space: DataSpace) -> "Task":
+        """The same task for model values of this space."""
+        return self
+
+    def pasted(self, made: np.ndarray, images: np.ndarray) -> np.ndarray:
+        """What was made, with what the task knows of the images, both uint8 [N, C, H, W]."""
+        return made
 
     def degrade(self, x0: Tensor, rng: Randomness) -> Tensor:
         """What the task would be given of a complete image, to measure how well the task restores it."""
@@ -58,6 +78,21 @@ class Inpaint(Task):
     def check(self, space: DataSpace) -> None:
         super().check(space)
         find_mask(self.mask, space.shape[1:])
+        self.at(space)
+
+    def at(self, space: DataSpace) -> "Inpaint":
+        """A latent is missing where a pixel of its patch is."""
+        size = space.model_shape[1:]
+        if size == space.shape[1:]:
+            return self
+        missing = F.adaptive_max_pool2d(find_mask(self.mask, space.shape[1:]).float()[None, None], size)[0, 0] > 0
+        if missing.all():
+            patch = space.shape[1] // size[0]
+            raise InvalidInput(f"mask must leave a patch of {patch} x {patch} pixels whole, for a model of latents.")
+        return Inpaint(missing)
+
+    def pasted(self, made: np.ndarray, images: np.ndarray) -> np.ndarray:
+        return np.where(find_mask(self.mask, images.shape[2:]).numpy(), made, images)
 
     def shown(self, y: Tensor) -> Tensor:
         return self.edit(y).start
@@ -69,6 +104,8 @@ class Inpaint(Task):
 @dataclass(frozen=True)
 class Colorize(Task):
     """Give colours to a grey image, and keep its brightness."""
+
+    linear = True
 
     def check(self, space: DataSpace) -> None:
         super().check(space)
@@ -89,6 +126,7 @@ class Colorize(Task):
 class Superresolve(Task):
     """Add detail to an image of which only means of patches are known. factor: the side of a patch, in pixels."""
 
+    linear = True
     factor: int = 2  # pyright: ignore[reportIncompatibleVariableOverride] (an option of this task alone)
 
     def check(self, space: DataSpace) -> None:
@@ -132,6 +170,7 @@ class Stroke(Task):
 class Denoise(Task):
     """Remove noise of a known level, in units of model values."""
 
+    degrades_values = True
     level: float = 0.5
 
     def __post_init__(self):

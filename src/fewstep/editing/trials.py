@@ -38,7 +38,10 @@ def try_tasks(
     """
     built = fitting_tasks(tasks, student.space)
     if left_out := sorted(tasks.keys() - built.keys()):
-        print(f"{', '.join(left_out)} is left out: it needs colour, and {student.space.name} have none.", flush=True)
+        latents = student.space.encoding != "pixels"
+        why = "it keeps a linear map of pixels, and" if latents else "it needs colour, and"
+        what = f"{student.spec.name} sees latents" if latents else f"{student.space.name} have none"
+        print(f"{', '.join(left_out)} is left out: {why} {what}.", flush=True)
     originals, labels = _originals(images, student, source, count)
     trials: list[Trial] = []
     for name, task in built.items():
@@ -55,9 +58,13 @@ def try_tasks(
 
 
 def fitting_tasks(tasks: Mapping[str, Mapping[str, Any]], space: DataSpace) -> dict[str, Task]:
-    """{name: the task}, those of colour only for images that have some. Raises ValueError for one that does not fit."""
+    """{name: the task}, those of colour only for images that have some, those of pixels only for models that see them.
+
+    Raises ValueError for one that does not fit.
+    """
     grey = space.kind == "images" and space.shape[0] != 3
-    built = {name: build_task(name, options) for name, options in tasks.items() if not (grey and name == "colorize")}
+    every = {name: build_task(name, options) for name, options in tasks.items() if not (grey and name == "colorize")}
+    built = {name: task for name, task in every.items() if space.encoding == "pixels" or not task.linear}
     for task in built.values():
         task.check(space)
     return built

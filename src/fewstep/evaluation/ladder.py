@@ -162,19 +162,25 @@ def measurement_of(store: ArrayStore, extractor: Extractor | None, count: int, s
     return Measurement(store.space.name, store.sha256, "train", used, count, tuple(seeds))
 
 
-def floor(heldout: np.ndarray, judge: Judge, count: int, seeds: Sequence[int]) -> Floor:
+def floor(
+    heldout: np.ndarray,
+    judge: Judge,
+    count: int,
+    seeds: Sequence[int],
+    scores: Callable[[np.ndarray, int], dict[str, float]] | None = None,
+) -> Floor:
     """Scores of real images that were not trained on: `count` drawn at random for each seed, or all if fewer.
 
-    None where they are too few for scores.
+    None where they are too few for scores. scores: of images and a seed, in place of the judge's.
     """
     if len(heldout) < FEWEST:
         return Floor(len(heldout), {}, f"there is none: {len(heldout)} images are held out, and scores need {FEWEST}")
     parts = [heldout[np.sort(np.random.RandomState(seed).permutation(len(heldout))[:count])] for seed in seeds]
-    values = [judge.scores(*part) for part in zip(parts, seeds, strict=True)]
+    values = [(scores or judge.scores)(*part) for part in zip(parts, seeds, strict=True)]
     # FID is biased upwards for few images, so a floor of fewer images than the samples is not a fair bound.
     note = f"only {len(heldout)} images are held out: FID falls with the number, so this floor is too high"
-    scores = scores_of(values, same_samples=len(heldout) <= count)
-    return Floor(len(parts[0]), scores, note if len(heldout) < count else None)
+    found = scores_of(values, same_samples=len(heldout) <= count)
+    return Floor(len(parts[0]), found, note if len(heldout) < count else None)
 
 
 def _generate(

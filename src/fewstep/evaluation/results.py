@@ -197,7 +197,8 @@ class Evaluation:
 
     primary: the name of the score that ranks models and decides. rows: those of one model are adjacent, its usual
     sampler first. levels: "recipe" or "search", how the noise levels of a student were chosen; None if there was no
-    choice. models: {name: sha256 of the weights}, if known. budget: of the trainings in a comparison.
+    choice. models: {name: sha256 of the weights}, if known. budget: of the trainings in a comparison. autoencoder: the
+    floor of models on latents, held-out data that were encoded and decoded.
     """
 
     measurement: Measurement
@@ -207,6 +208,7 @@ class Evaluation:
     levels: str | None = None
     models: Mapping[str, str] = field(default_factory=dict)
     budget: TrainingBudget | None = None
+    autoencoder: Floor | None = None
 
     @property
     def provisional(self) -> bool:
@@ -240,7 +242,8 @@ class Evaluation:
         for row in self.rows_of(model):
             at = f"{'' if row in usual else f'{row.sampler}_'}nfe_{row.nfe:02d}"
             flat |= _flat_means(row.scores, at) | {f"{SAMPLING_SPEED}/{at}": row.images_per_second}
-        return flat | _flat_means(self.floor.scores, "floor")
+        decoded = _flat_means(self.autoencoder.scores, "autoencoder") if self.autoencoder else {}
+        return flat | _flat_means(self.floor.scores, "floor") | decoded
 
     def joined(self, *others: "Evaluation") -> "Evaluation":
         """These evaluations as one, with the rows of all. Raises ValueError that names what differs between them."""
@@ -264,6 +267,7 @@ class Evaluation:
         }
         facts |= {"levels": self.levels} if self.levels else {}
         facts |= {"budget": asdict(self.budget)} if self.budget else {}
+        facts |= {"autoencoder": self.autoencoder.to_json()} if self.autoencoder else {}
         return {**facts, "seal": seal(facts)}
 
     @classmethod
@@ -286,6 +290,7 @@ class Evaluation:
                 facts.get("levels"),
                 facts.get("models") or _single_model(facts, rows),
                 TrainingBudget(**facts["budget"]) if facts.get("budget") else None,
+                Floor.from_json(facts["autoencoder"]) if facts.get("autoencoder") else None,
             )
         except (KeyError, TypeError, AttributeError) as problem:
             why = f"{problem.args[0]} is missing" if isinstance(problem, KeyError) else "a value is of another kind"

@@ -32,14 +32,14 @@ class Program(nn.Module):
 
     def __init__(self, model: Model, nfe: int):
         super().__init__()
-        self.function, self.scale = model.function, model.space.scale
+        self.function, self.decoder = model.function, model.space.decoder()
         self.sampler = check_name("program of the sampler", model.samplers[0], ("multistep", "gamma", "heun", "euler"))
         self.levels = model.levels(nfe).tolist()
         self.draws = len(self.levels) if self.sampler == "multistep" else 1
 
     def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         solve = {"multistep": self._multistep, "gamma": self._jumps}.get(self.sampler, self._ode)
-        return solve(lambda x, sigma, *ends: self.function(x, sigma, labels, *ends), noise) / self.scale
+        return self.decoder(solve(lambda x, sigma, *ends: self.function(x, sigma, labels, *ends), noise))
 
     def _multistep(self, consistency: ConsistencyFunction, noise: Tensor) -> Tensor:
         """As samplers.sample_multistep, with nothing that a tracer cannot follow."""
@@ -127,7 +127,7 @@ def _size(program: Program) -> int:
 def _traced(program: Program, model: Model) -> torch.export.ExportedProgram:
     """The program for batches of any size."""
     batch = torch.export.Dim("batch")
-    inputs, shapes = [torch.zeros(program.draws, 2, *model.space.shape)], [{1: batch}]
+    inputs, shapes = [torch.zeros(program.draws, 2, *model.space.model_shape)], [{1: batch}]
     if model.spec.labels:
         inputs.append(torch.zeros(2, len(model.space.classes)))
         shapes.append({0: batch})

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fewstep.data.latent_space import AUTOENCODER
 from fewstep.models.description import DESCRIPTION, WEIGHTS
 from fewstep.models.model import SavedModel
 from fewstep.support.errors import InvalidInput, Unreachable
@@ -49,7 +50,7 @@ def pull(place: str) -> SavedModel:
     repository = Repository.read(place)
     where: dict[str, Any] = {"repo_id": repository.name, "revision": repository.revision, "endpoint": _endpoint()}
     with _in_words(repository, "read"):
-        folder = snapshot_download(**where, allow_patterns=[DESCRIPTION, WEIGHTS])
+        folder = snapshot_download(**where, allow_patterns=[DESCRIPTION, WEIGHTS, f"{AUTOENCODER}/*"])
     return SavedModel.open(folder)
 
 

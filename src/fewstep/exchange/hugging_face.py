@@ -207,7 +207,9 @@ def _unlike_theirs(model: Model) -> list[str]:
     """Why their scheduler does not sample this model."""
     kind, scale = model.spec.preconditioning["name"], model.space.scale
     problems = [] if kind == "consistency" else [f"its preconditioning is {kind!r}, and theirs 'consistency'"]
-    if scale != 1:
+    if model.space.encoding != "pixels":
+        problems.append("it sees latents, and theirs pixels (--format pt2 and onnx have the decoder inside)")
+    elif scale != 1:
         problems.append(f"its values have the scale {scale:g} (data.scale), and theirs 1")
     return problems
 

@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from fewstep.data.latent_space import read_space
 from fewstep.data.space import DataSpace
 from fewstep.models.spec import ModelSpec
 from fewstep.networks import check_arguments
@@ -41,7 +42,7 @@ def read_description(folder: Path) -> tuple[DataSpace, ModelSpec, str]:
     try:
         if facts["format"] != FORMAT:
             raise InvalidInput(f"its format is {facts['format']!r}, and this version of Fewstep knows {FORMAT}")
-        space, spec = DataSpace(**facts["space"]), ModelSpec.from_json(facts)
+        space, spec = read_space(facts["space"], folder), ModelSpec.from_json(facts)
         check_arguments(spec.network)
         check_name("preconditioner", spec.preconditioning.get("name"), PRECONDITIONERS)
         if spec.sampler is not None:

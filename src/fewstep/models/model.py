@@ -50,7 +50,7 @@ SIGMA_DATA = 0.5
 
 def build_function(spec: ModelSpec, space: DataSpace) -> Preconditioner:
     """The preconditioned network of a spec: a function of (x, sigma, labels)."""
-    network = build_network(spec.network, space.shape, len(space.classes) if spec.labels else 0)
+    network = build_network(spec.network, space.model_shape, len(space.classes) if spec.labels else 0)
     return build_preconditioner(spec.preconditioning, network, SIGMA_DATA)
 
 
@@ -125,11 +125,11 @@ class Model:
         sampler = self._sampler(sampler)
         levels = self.levels(nfe, sampler) if levels is None else self.check_levels(levels, count_levels(sampler, nfe))
         rng = SampleRandomness(seed, range(count) if indices is None else indices, self.device)
-        noise = rng.normal(self.space.shape)
+        noise = rng.normal(self.space.model_shape)
         if gamma and sampler != "gamma":
             raise InvalidInput(f"gamma must be 0 with {sampler}, got {gamma:g}: only the sampler gamma uses it.")
-        if clip and (sampler != "multistep" or self.space.kind == "points"):
-            raise InvalidInput("clip must be false: it is for images and multistep sampling.")
+        if clip and (sampler != "multistep" or self.space.kind == "points" or self.space.encoding != "pixels"):
+            raise InvalidInput("clip must be false: it is for images as pixels and multistep sampling.")
         if sampler in DENOISER_SAMPLERS:
             x = DENOISER_SAMPLERS[sampler](self.denoiser(labels, rng, guidance), noise, levels, rng)
             return self.space.decode(x).view(Samples)
@@ -227,8 +227,7 @@ class Model:
         """Write the folder, replacing an older model."""
         weights = self.function.state_dict()
         saved = SavedModel(folder, self.space, self.spec, self.sha256)
-        _write(saved, sum(t.nbytes for t in weights.values()), lambda file: write_tensors(file, weights))
-        return saved
+        return _write(saved, sum(t.nbytes for t in weights.values()), lambda file: write_tensors(file, weights))
 
     @classmethod
     def load(cls, folder: Path | str, device: torch.device | str | None = None) -> "Model":
@@ -263,6 +262,7 @@ class SavedModel:
 
         Raises ValueError if the weights are damaged, not finite, not those that were saved, or not of this network.
         """
+        self.space.check()
         check_shapes(self.folder, self._function_on_paper().state_dict())
         try:
             weights = load_file(self.folder / WEIGHTS)
@@ -300,15 +300,16 @@ class SavedModel:
     def save(self, folder: Path) -> "SavedModel":
         """A copy in another folder, with this description, replacing an older model."""
         source, copied = self.folder / WEIGHTS, replace(self, folder=folder)
-        _write(copied, source.stat().st_size, lambda file: shutil.copyfile(source, file))
-        return copied
+        return _write(copied, source.stat().st_size, lambda file: shutil.copyfile(source, file))
 
 
-def _write(saved: SavedModel, size: int, write_weights: Callable[[Path], object]) -> None:
-    """Its folder, replacing an older model. size: bytes of the weights."""
+def _write(saved: SavedModel, size: int, write_weights: Callable[[Path], object]) -> SavedModel:
+    """The model in its folder, where it replaces an older one. size: bytes of the weights."""
     with naming_full_disk("the model", saved.folder), replaced_folder(saved.folder, DESCRIPTION, size) as partial:
         write_weights(partial / WEIGHTS)
+        saved.space.write_into(partial)
         write_facts(partial / DESCRIPTION, describe(saved.spec, saved.space, saved.sha256))
+    return replace(saved, space=saved.space.kept_in(saved.folder))
 
 
 def student_levels(nfe: int, least: float = SIGMA_MIN) -> Tensor:

@@ -16,7 +16,7 @@ from fewstep.support.errors import InvalidInput
 ANOTHER = "another"  # said of something that has no hash of its own
 SHA256 = 64  # letters of a hash
 EXCUSE = "teacher_of_other_data"  # the parameter that lets a teacher of other images be taken
-PIPELINES = ("ingest", "teacher", "distill", "evaluate", "report", "compare")  # in the order of their work
+PIPELINES = ("ingest", "encode", "teacher", "distill", "evaluate", "report", "compare")  # in the order of their work
 IN_PARTS = {"ingest", "compare"}  # of which some nodes alone are run again
 
 
@@ -39,6 +39,14 @@ class Link:
 
 def _trained_on(model: SavedModel, _: Any) -> str | None:
     return model.spec.data_sha256
+
+
+def _trained_in(model: SavedModel, _: Any) -> str | None:
+    return model.space.encoding
+
+
+def _encoding(latents: Any) -> str:
+    return latents.space.encoding
 
 
 def _taught_by(model: SavedModel, _: Any) -> str | None:
@@ -65,9 +73,11 @@ def _budget(scores: Any, _: Any = None) -> str:
     return str(scores.budget)
 
 
+OTHER_LATENTS = "was trained on other values than those in"
 OTHER_IMAGES, OTHER_SCORED = "was trained on other images than", "has scores by other images than"
 OTHER_MODEL, OTHER_FEATURES = "has scores of another model than", "has scores by other features than"
 OTHER_TEACHER = "had another teacher than"
+ENCODE = ("encode", "encode_latents")
 EXTRACT, TEACH, TRAIN = ("ingest", "make_extractor"), ("teacher", "train_teacher"), ("distill", "train_student")
 SCORE = ("evaluate", "score_models,track_scores")
 REPORT = ("report", "score_samplers,write_report,track_report")
@@ -75,9 +85,11 @@ COMPARE, REFERENCE = ("compare", "train_*,score_*"), ("compare", "score_referenc
 
 LINKS = (
     Link("extractor", "images", lambda found, _: found.data_sha256, OTHER_IMAGES, EXTRACT),
+    Link("latents", "images", lambda found, _: found.images_sha256, "has the latents of other images than", ENCODE),
     Link("teacher", "images", _trained_on, OTHER_IMAGES, TEACH),
     Link("student", "images", _trained_on, OTHER_IMAGES, TRAIN),
     Link("student", "teacher", _taught_by, OTHER_TEACHER, TRAIN),
+    Link("teacher", "latents", _trained_in, OTHER_LATENTS, TEACH, is_=_encoding),
     Link("levels", "student", lambda levels, _: levels.model_sha256, "has levels of another model than", SCORE),
     Link("scores", "images", _measured, OTHER_SCORED, SCORE),
     Link("scores", "extractor", _measured_with, OTHER_FEATURES, SCORE),

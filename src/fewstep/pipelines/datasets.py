@@ -22,6 +22,7 @@ from fewstep.support.files import copy_folder, move_folder, replaced_file, repla
 if TYPE_CHECKING:
     from kedro.io import CatalogProtocol
 
+    from fewstep.data.latent_store import LatentStore
     from fewstep.data.store import ArrayStore
     from fewstep.evaluation.features import Extractor
     from fewstep.models.model import Model, SavedModel
@@ -49,8 +50,13 @@ class FolderDataset(AbstractDataset):
 
     def __init__(self, filepath: str, metadata: dict | None = None, optional: bool = False):
         """optional: where it is not there, loading gives None."""
-        self._filepath = Path(filepath)
-        self.metadata, self.optional = metadata, optional
+        self._filepath, self._optional = Path(filepath), optional
+        self.metadata = metadata
+
+    @property
+    def optional(self) -> bool:
+        """Whether a run can do without it."""
+        return self._optional
 
     def load(self) -> Any:
         return None if self.optional and not self._exists() else self._read()
@@ -89,6 +95,37 @@ class StoreDataset(FolderDataset):
         from fewstep.data.store import DESCRIPTION
 
         move_folder(data.folder, self._filepath, DESCRIPTION)
+
+
+class LatentsDataset(FolderDataset):
+    """Latents of the images, where trainings are to be on latents (data.autoencoder); else None.
+
+    What was prepared elsewhere is moved here, whole or not at all. Loading raises ValueError as that of a store does.
+    """
+
+    def __init__(self, filepath: str, metadata: dict | None = None, optional: bool = False):
+        super().__init__(filepath, metadata, optional)
+        self.wanted: Callable[[], bool] = lambda: True
+
+    @property
+    def optional(self) -> bool:
+        return self._optional or not self.wanted()
+
+    def _exists(self) -> bool:
+        return self.wanted() and super()._exists()
+
+    def _read(self) -> "LatentStore":
+        from fewstep.data.latent_store import LatentStore
+
+        store = LatentStore.open(self._filepath)
+        store.verify()
+        return store
+
+    def _write(self, data: "LatentStore") -> None:
+        from fewstep.data.latent_store import DESCRIPTION
+
+        if data.folder.resolve() != self._filepath.resolve():
+            move_folder(data.folder, self._filepath, DESCRIPTION)
 
 
 class ModelDataset(FolderDataset):

@@ -19,12 +19,13 @@ from kedro.pipeline import Pipeline
 from omegaconf import OmegaConf
 
 from fewstep import budget, data, evaluation
+from fewstep.data import latent_space
 from fewstep.diffusion import randomness
 from fewstep.evaluation.kept_scores import SAMPLING, SCORING
 from fewstep.objectives import Objective
 from fewstep.pipelines.compare import create_pipeline as create_comparison
 from fewstep.pipelines.datasets import PictureDataset
-from fewstep.pipelines.journey import STAGES
+from fewstep.pipelines.journey import IN_LATENTS, STAGES
 from fewstep.pipelines.places import filepath_of
 from fewstep.training.numerics import PARTS
 from fewstep.training.recipe import Recipe
@@ -69,16 +70,25 @@ class Sources:
     catalog: CatalogProtocol
     parameters: Mapping
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The pipelines that are stages of the journey."""
+        return IN_LATENTS if self.parameters["data"].autoencoder else STAGES
+
     def journey(self) -> dict[str, dict]:
         """{name: a stage} for each pipeline of `kedro run`."""
         numerics = {
             "ingest": versions(data, randomness, evaluation),
+            "encode": versions(data, latent_space),
             "teacher": versions(*TRAINING, objective=self.parameters["teacher"].objective),
             "distill": versions(*TRAINING) | of_methods(self.parameters["student"]),
             "evaluate": versions(*SCORING),
             "register": {},
         }
-        return {name: self._stage(self.pipelines[name], f"--pipelines={name}", numerics[name]) for name in STAGES}
+        made = {name: self._stage(self.pipelines[name], f"--pipelines={name}", numerics[name]) for name in self.stages}
+        if autoencoder := self.parameters["data"].autoencoder:
+            made["encode"]["deps"] += [autoencoder]  # a folder of the user's
+        return made
 
     def comparison(self) -> dict[str, dict]:
         """{name: a stage}: one for each recipe, one for the teacher's scores, one for the leaderboard.
@@ -129,7 +139,7 @@ class Sources:
 
     def _made(self) -> set[str]:
         """Datasets that stages make. Others are how and where work is done, or optional and not of the journey."""
-        stages = [*(self.pipelines[name] for name in STAGES), self.pipelines["compare"]]
+        stages = [*(self.pipelines[name] for name in self.stages), self.pipelines["compare"]]
         return set().union(*(stage.all_outputs() for stage in stages))
 
     def _places(self, datasets: Iterable[str]) -> list[str]:

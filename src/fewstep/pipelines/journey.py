@@ -3,8 +3,12 @@
 from fewstep.training.recipe import Recipe
 
 STAGES = ("ingest", "teacher", "distill", "evaluate", "register")
+IN_LATENTS = ("ingest", "encode", "teacher", "distill", "evaluate", "register")
 
 
-def journey(student: Recipe) -> list[str]:
-    """The pipelines that make a student of this recipe: the teacher's only where the recipe needs one."""
-    return [stage for stage in STAGES if student.needs_teacher or stage != "teacher"]
+def journey(student: Recipe, autoencoder: str | None = None) -> list[str]:
+    """The pipelines that make a student of this recipe: the teacher's only where the recipe needs one, and that which
+    encodes only where an autoencoder is asked for.
+    """
+    stages = IN_LATENTS if autoencoder else STAGES
+    return [stage for stage in stages if student.needs_teacher or stage != "teacher"]

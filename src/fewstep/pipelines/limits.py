@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from kedro.pipeline import Pipeline
 
+from fewstep.autoencoders import Autoencoder
 from fewstep.config.parameters import EditingParameters, EvaluationParameters
+from fewstep.data.latent_store import LatentStore
 from fewstep.data.space import DataSpace
 from fewstep.data.store import DESCRIPTION, ArrayStore
 from fewstep.editing import fitting_tasks
@@ -91,6 +93,18 @@ def check_labels(recipes: Iterable[Recipe], images: ArrayStore) -> None:
         raise InvalidInput(
             f"{conditional[0]}: training.labels must be false, since {without} of the images of {images.space.name} "
             "have no label."
+        )
+
+
+def check_latents(latents: LatentStore | None, autoencoder: str | None, remake: str) -> None:
+    """Raise InvalidInput where latents are not those of the autoencoder that is asked for. remake: the command."""
+    if latents is None or autoencoder is None:
+        return
+    found, wanted = latents.space.latents.autoencoder, Autoencoder.open(autoencoder).sha256
+    if found != wanted:
+        raise InvalidInput(
+            f"{latents.folder} has the latents of another autoencoder than data.autoencoder, {autoencoder} (hash "
+            f"{found[:12]}, not {wanted[:12]}). To encode the images again: {remake}"
         )
 
 

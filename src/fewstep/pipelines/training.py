@@ -5,7 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from fewstep.console import progress_bar
-from fewstep.data.store import DESCRIPTION, ArrayStore
+from fewstep.data.latent_store import DESCRIPTION as LATENTS
+from fewstep.data.latent_store import Examples
+from fewstep.data.store import DESCRIPTION
 from fewstep.launch import LaunchSettings, launch
 from fewstep.models.model import SavedModel
 from fewstep.pipelines.workplace import Workplace
@@ -22,7 +24,7 @@ NOTE = "mlflow.note.content"  # the tag that MLflow shows as a run's description
 
 def run_recipe(
     recipe: Recipe,
-    images: ArrayStore,
+    images: Examples,
     teacher: SavedModel | None,
     experiment: str,
     workplace: Workplace,
@@ -52,7 +54,7 @@ def run_training(job: Job, experiment: str, workplace: Workplace) -> SavedModel:
     tags = run_tags(job.name, job.data_sha256, workplace.env) | {NOTE: description_of(job, workplace.launch)}
     run = workplace.open_run(run_dir, experiment, job.name, job.provenance.to_json(), tags)
     with ended_by_sigterm(), progress_bar(job.name) as bar, run:
-        run.attach(Path(job.data) / DESCRIPTION)  # what the data are, and what was found in their source
+        run.attach(*_described(job))  # what the data are, and what was found in their source
 
         def show(entries: list[dict], pictures: list[Picture]) -> None:
             for entry in entries[-1:]:
@@ -63,6 +65,11 @@ def run_training(job: Job, experiment: str, workplace: Workplace) -> SavedModel:
         with Follower(run_dir, [show, run]):
             launch(job, run_dir, workplace.launch)
     return finished_model(run_dir, job)
+
+
+def _described(job: Job) -> list[Path]:
+    """The files that describe its data."""
+    return [file for name in (DESCRIPTION, LATENTS) if (file := Path(job.data) / name).is_file()]
 
 
 def description_of(job: Job, launch: LaunchSettings) -> str:

@@ -46,7 +46,9 @@ def write_package(model: "SavedModel", temporary: Path) -> None:
         python_model=str(temporary / "generator.py"),
         artifacts={"model": str(temporary / "artifacts" / "model"), "package": str(temporary / PACKAGE)},
         model_config={"model_sha256": model.sha256, **seals},
-        pip_requirements=[f"{package}=={installed(package).partition('+')[0]}" for package in NEEDED],
+        pip_requirements=[
+            f"{package}=={installed(package).partition('+')[0]}" for package in (*NEEDED, *model.space.packages)
+        ],
     )
 
 

@@ -109,6 +109,9 @@ def scores_part(evaluation: Evaluation) -> Part:
         for r in evaluation.rows
     ]
     rows.append([f"held-out data ({floor.count})", *(cell(floor.scores.get(name)) for name in names), ""])
+    if decoded := evaluation.autoencoder:
+        words = f"held-out data ({decoded.count}), encoded and decoded"
+        rows.append([words, *(cell(decoded.scores.get(name)) for name in names), ""])
     tables = [Table(rows, ["", *names, "images/s"], ". ".join(caption(measurement, floor)))]
     published = published_results(measurement.dataset)
     if published:

@@ -7,22 +7,26 @@ from fewstep.evaluation.results import Evaluation, Floor, Measurement, Row, Scor
 
 
 def scores_table(evaluation: Evaluation) -> str:
-    """A row for each model, sampler and NFE, the floor last; means over seeds ± half an interval."""
+    """A row for each model, sampler and NFE, the floor last, and behind it that of an autoencoder; means over seeds ±
+    half an interval.
+    """
     rows, floor, names = evaluation.rows, evaluation.floor, score_names(evaluation)
     lines = [["model", "sampler", "NFE", *names, "images/s"]]
     for row in rows:
         cells = [cell(row.scores.get(name)) for name in names]
         lines.append([row.model, row.sampler, str(row.nfe or "-"), *cells, speed(row)])
-    lines.append(["floor", "held-out", "", *(cell(floor.scores.get(name)) for name in names), ""])
-    text = aligned(lines, text=2).split("\n")
+    floors = [("held-out", floor), ("decoded", evaluation.autoencoder)]
+    last = [["floor", said, "", *(cell(of.scores.get(name)) for name in names), ""] for said, of in floors if of]
+    text = aligned([*lines, *last], text=2).split("\n")
     rule = "-" * max(map(len, text))
     head = [*caption(evaluation.measurement, floor), "", text[0], rule]
-    return "\n".join([*head, *_grouped(text[1:-1], rows), rule, text[-1]])
+    return "\n".join([*head, *_grouped(text[1 : -len(last)], rows), rule, *text[-len(last) :]])
 
 
 def score_names(evaluation: Evaluation) -> list[str]:
-    """Every score of any row or of the floor, the primary first."""
-    found = [evaluation.primary, *(name for part in (*evaluation.rows, evaluation.floor) for name in part.scores)]
+    """Every score of any row or floor, the primary first."""
+    parts = [*evaluation.rows, evaluation.floor, *filter(None, (evaluation.autoencoder,))]
+    found = [evaluation.primary, *(name for part in parts for name in part.scores)]
     return list(dict.fromkeys(found))
 
 

@@ -41,5 +41,5 @@ def trajectories(
 def _function(model: Model, seed: int, index: int):
     """A model's function of (x, sigma), with its label as Model.sample draws it, and the noise before that."""
     rng = SampleRandomness(seed, [index], model.device)
-    noise = rng.normal(model.space.shape)
+    noise = rng.normal(model.space.model_shape)
     return model.conditioned(None, rng), noise

@@ -1,14 +1,15 @@
 """Which images a step sees: a function of (seed, step, place in the global batch), so nothing about it is saved."""
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fewstep.data.space import DataSpace
+from fewstep.data.space import DataSpace, Noise
 from fewstep.diffusion.randomness import StepRandomness, derive_seed
 from fewstep.objectives import Batch
 from fewstep.training.hyperparameters import TrainingSettings
@@ -55,6 +56,7 @@ class Batches:
         seed: int,
         ahead: bool = False,
     ):
+        """images: rows of a store, images or latents."""
         self.images, self.labels, self.space, self.settings, self.seed = images, labels, space, settings, seed
         self._thread = ThreadPoolExecutor(1, "batches") if ahead else None
         self._coming: dict[tuple[int, int, int], Future[Fetched]] = {}
@@ -66,7 +68,7 @@ class Batches:
         if self._thread:
             following = self._thread.submit(self._fetch, step + 1, rows, device.type == "cuda")
             self._coming[step + 1, rows.start, rows.stop] = following
-        return self._batch(fetched, device)
+        return self._batch(fetched, partial(self._noise, step, rows, device), device)
 
     def _fetch(self, step: int, rows: slice, pin: bool = False) -> Fetched:
         settings, size = self.settings, self.settings.batch_size
@@ -83,16 +85,20 @@ class Batches:
         kept = rng.uniform() >= self.settings.label_dropout
         return torch.eye(len(self.space.classes))[torch.from_numpy(self.labels[indices])] * kept[:, None]
 
-    def _batch(self, fetched: Fetched, device: torch.device) -> Batch:
+    def _noise(self, step: int, rows: slice, device: torch.device, shape: Sequence[int]) -> Tensor:
+        """Of the examples themselves, where they are drawn, [rows, *shape]."""
+        return StepRandomness(derive_seed("latents", self.seed), step, self.settings.batch_size, rows, device).normal(
+            shape
+        )
+
+    def _batch(self, fetched: Fetched, noise: Noise, device: torch.device) -> Batch:
         """The device's part: what the model sees."""
         stored, mirrored, labels = (
             None if tensor is None else tensor.to(device, non_blocking=True)
             for tensor in (fetched.stored, fetched.mirrored, fetched.labels)
         )
         assert stored is not None
-        x0 = self.space.encode(stored)
-        if mirrored is not None:
-            x0 = torch.where(mirrored.view(-1, *[1] * (x0.ndim - 1)), x0.flip(-1), x0)
+        x0 = self.space.examples(stored, mirrored, noise)
         if fetched.draws is None:
             return Batch(x0, labels)
         x0, told = self.settings.augment(x0, fetched.draws)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import fewstep
-from fewstep.data.store import ArrayStore
+from fewstep.data.latent_store import Examples
 from fewstep.models.model import SavedModel
 from fewstep.models.spec import ModelSpec, Provenance
 from fewstep.support.errors import InvalidInput
@@ -21,7 +21,8 @@ HOW = ("levels", "picture_nfe")  # of a recipe: what its weights do not depend o
 class Job:
     """A training: a recipe, the data, and the teacher and the earlier model if the recipe needs them.
 
-    data, teacher, earlier: folders of an array store and of finished models, with hashes of their content. lineage: the
+    data, teacher, earlier: folders of a store and of finished models, with hashes of their content. latents_sha256: of
+    what models see of the data, where data is a store of latents. lineage: the
     earlier model's name, hash and provenance, for its own. written_by: the code
     that trains, as facts for people ("git_commit", "git_dirty"). other_numerics: go on from a checkpoint that other
     versions of the numerics wrote. Neither is part of its name.
@@ -36,27 +37,31 @@ class Job:
     other_numerics: bool = False
     earlier: str | None = None
     lineage: dict[str, Any] | None = None
+    latents_sha256: str | None = None
 
     @classmethod
     def of(
         cls,
         recipe: Recipe,
-        images: ArrayStore,
+        images: Examples,
         teacher: SavedModel | None = None,
         earlier: SavedModel | None = None,
     ) -> "Job":
-        """A recipe's training on these images, from this teacher and this earlier model if the recipe needs them.
+        """A recipe's training on these images, or on their latents, from this teacher and this earlier model if the
+        recipe needs them.
 
         Raises ValueError if either does not fit, or is missing.
         """
-        job = cls(recipe, str(images.folder.resolve()), images.sha256)
+        recipe.check_mirrored(images)
+        hashes = {"data_sha256": images.images_sha256, "latents_sha256": images.latents_sha256}
+        job = cls(recipe, str(images.folder.resolve()), **hashes)
         if recipe.needs_teacher:
             if teacher is None:
                 make = "kedro run --pipelines=teacher"
                 raise InvalidInput(f"recipe {recipe.name} needs a teacher, and none exists: {make}")
             recipe.check_teacher(images.space, teacher)
             job = replace(job, teacher=str(teacher.folder.resolve()), teacher_sha256=teacher.sha256)
-        recipe.check_model(earlier, images.sha256)
+        recipe.check_model(earlier, images.images_sha256)
         if recipe.earlier is None or earlier is None:
             return job
         lineage = {"name": earlier.spec.name, "sha256": earlier.sha256, **earlier.spec.provenance.to_json()}
@@ -87,7 +92,7 @@ class Job:
     @property
     def numerics(self) -> dict[str, int]:
         """The versions of what makes its numbers, by part."""
-        return numerics_of(self.recipe.objective, self.recipe.training)
+        return numerics_of(self.recipe.objective, self.recipe.training, latents=self.latents_sha256 is not None)
 
     @property
     def author(self) -> dict[str, str]:
@@ -105,6 +110,8 @@ class Job:
         kept = {k: v for k, v in facts["training"].items() if not k.endswith("_every") and k != "snapshots"}
         facts["training"] = kept
         facts |= {"data_sha256": self.data_sha256, "teacher_sha256": self.teacher_sha256}
+        if self.latents_sha256:
+            facts["latents_sha256"] = self.latents_sha256
         if self.lineage:
             facts["earlier"] = self.lineage["sha256"]  # which says more than its recipe
         return json.loads(json.dumps(facts | {"numerics": self.numerics}))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.profiler import record_function
 from torch.nn.parallel import DistributedDataParallel
 
-from fewstep.data.store import ArrayStore
+from fewstep.data.latent_store import Examples, open_examples
 from fewstep.diffusion.randomness import StepRandomness, derive_seed
 from fewstep.losses.distances import build_distance
 from fewstep.models.model import Model, build_function
@@ -87,8 +87,8 @@ class Training:
         self.settings = job.recipe.training
         store = opened_data(job, whole=worker.rank == 0)
         self.space = store.space
-        images, ahead = (store.images("train"), store.labels("train")), worker.device.type != "cpu"
-        self.batches = Batches(*images, self.space, self.settings, job.recipe.seed, ahead)
+        rows, ahead = (store.rows("train"), store.labels("train")), worker.device.type != "cpu"
+        self.batches = Batches(*rows, self.space, self.settings, job.recipe.seed, ahead)
         self.parts: list[Tensor] = []  # parts of the loss of a micro-batch, each followed by a level of its own
         self.compiled = worker.compiled and compiler_works(worker.device.type)
         self.networks = self._ready(self._build_networks())
@@ -353,13 +353,14 @@ class Training:
             seconds=round(self.seconds, 1),
             parameters=sum(p.numel() for p in self.average.parameters()),
         )
-        return Model(self.average, self.space, replace(self.job.spec, provenance=provenance))
+        space = replace(self.space)  # an autoencoder's weights are read for this model, and let go with it
+        return Model(self.average, space, replace(self.job.spec, provenance=provenance))
 
 
-def opened_data(job: Job, whole: bool) -> ArrayStore:
+def opened_data(job: Job, whole: bool) -> Examples:
     """The images of a job. Raises ValueError if they are not those that it was made for. whole: check the content."""
-    store = ArrayStore.open(job.data)
-    if store.sha256 != job.data_sha256:
+    store = open_examples(job.data)
+    if (store.images_sha256, store.latents_sha256) != (job.data_sha256, job.latents_sha256):
         raise InvalidInput(f"the data in {job.data} were replaced since the training of {job.name} was asked for.")
     if whole:
         store.verify()

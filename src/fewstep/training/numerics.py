@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import ModuleType
 
 from fewstep import data, diffusion, losses, networks, preconditioning, training
-from fewstep.data import augmentation
+from fewstep.data import augmentation, latent_space
 from fewstep.diffusion import randomness
 from fewstep.objectives import Objective
 from fewstep.training import power_average
@@ -31,9 +31,10 @@ SOMETIMES: dict[str, tuple[ModuleType, Callable[[TrainingSettings], bool]]] = {
 }
 
 
-def numerics_of(objective: Objective, settings: TrainingSettings) -> dict[str, int]:
-    """{part: version} of all that a training by this objective runs through."""
+def numerics_of(objective: Objective, settings: TrainingSettings, latents: bool = False) -> dict[str, int]:
+    """{part: version} of all that a training by this objective, on pixels or on latents, runs through."""
     parts = PARTS | {name: part for name, (part, has) in SOMETIMES.items() if has(settings)}
+    parts |= {"latents": latent_space} if latents else {}
     return {"objective": objective.numerics, **{name: part.NUMERICS for name, part in parts.items()}}
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from fewstep.data.latent_store import Examples
 from fewstep.data.space import DataSpace
 from fewstep.diffusion.levels import RHO, RHOS, SIGMA_MAX, SIGMA_MIN
 from fewstep.losses.distances import check_data_of_distance
@@ -155,6 +156,7 @@ class Recipe:
                 raise InvalidInput(f"training.flips must be false, since {space.name} are points.")
             self.training.augment.check_data(space)
             check_data_of_distance(self.objective.distance, space.shape)
+            self._check_encoding(space)
         self.check_labels(teacher)
         with self._named():
             function = self._function(space)
@@ -162,6 +164,27 @@ class Recipe:
             if begins_at := {"teacher": teacher, "earlier": self.earlier}.get(self.start):
                 whom = "teacher" if self.start == "teacher" else "earlier model"
                 check_start(function.network, begins_at._function(space).network, self.start_new, whom)
+
+    def _check_encoding(self, space: DataSpace) -> None:
+        """Raise ValueError for settings that are of pixels, where models see latents."""
+        if space.encoding == "pixels":
+            return
+        facts = self.objective.to_json()
+        distance = facts.get("distance")
+        if str(distance.get("name") if isinstance(distance, dict) else distance).startswith("lpips"):
+            raise InvalidInput("objective.distance must not be lpips on latents: it compares images.")
+        if facts.get("gan_backbone"):
+            raise InvalidInput("objective.gan_backbone must be left out on latents: its features are of images.")
+        if self.training.augment.used:
+            raise InvalidInput("training.augment must be left out on latents: flips alone are stored (training.flips).")
+
+    def check_mirrored(self, images: Examples) -> None:
+        """Raise ValueError where mirrored images are asked for, and the latents of none are there."""
+        if self.training.flips and not images.mirrored:
+            raise InvalidInput(
+                f"{self.name}: training.flips needs the latents of mirrored images, and {images.folder} has none: "
+                "encode the images again with this recipe (kedro run --pipelines=encode)."
+            )
 
     def check_student(self, student: Preconditioner) -> None:
         """Raise ValueError if the student's network lacks what the training tells it, or has parts that stay idle."""
@@ -186,6 +209,11 @@ class Recipe:
     def check_teacher(self, space: DataSpace, teacher: SavedModel) -> None:
         """Raise ValueError if it cannot be trained after this teacher, which may be one from elsewhere."""
         with self._named():
+            if teacher.space.encoding != space.encoding:
+                raise InvalidInput(
+                    f"the teacher in {teacher.folder} was trained on {_seen(teacher.space)}, and the student is to be "
+                    f"trained on {_seen(space)}: train the teacher again (kedro run --pipelines=teacher)."
+                )
             if teacher.spec.provenance.imported and teacher.space.scale != space.scale:
                 raise InvalidInput(
                     f"the teacher was trained at scale {teacher.space.scale:g}, and these data have {space.scale:g}: "
@@ -246,3 +274,8 @@ class Recipe:
         """The preconditioned network, without weights."""
         with torch.device("meta"):
             return build_function(self.spec(), space)
+
+
+def _seen(space: DataSpace) -> str:
+    """What models see of a space, in words."""
+    return "pixels" if space.encoding == "pixels" else f"latents (hash {space.encoding[:12]})"

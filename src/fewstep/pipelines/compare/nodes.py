@@ -9,6 +9,7 @@ from PIL import Image
 from fewstep.budget import with_budget
 from fewstep.config.parameters import ComparisonParameters
 from fewstep.console import progress_bar
+from fewstep.data.latent_store import LatentStore
 from fewstep.data.store import ArrayStore
 from fewstep.evaluation.features import Extractor
 from fewstep.evaluation.ladder import evaluate
@@ -29,6 +30,7 @@ CONTEST, CONTESTANT = "_contest", "_contestant"  # after a recipe's name: its st
 
 def train_contestant(
     images: ArrayStore,
+    latents: LatentStore | None,
     teacher: SavedModel | None,
     recipe: Recipe,
     comparison: ComparisonParameters,
@@ -44,7 +46,7 @@ def train_contestant(
             return seeded
         return with_budget(seeded, budget, workplace.runs / "budgets.json", workplace.launch)
 
-    return run_recipe(recipe, images, teacher, _experiment(images), workplace, prepared)
+    return run_recipe(recipe, latents or images, teacher, _experiment(images), workplace, prepared)
 
 
 def score_contestant(

@@ -26,7 +26,7 @@ def create_pipeline(recipes: Iterable[str]) -> Pipeline:
         Node(rank, {name: name for name in ranked}, BOARD, name="rank"),
     ]
     for recipe in recipes:
-        given = ["images", "teacher", f"params:students.{recipe}", settings, "workplace"]
+        given = ["images", "latents", "teacher", f"params:students.{recipe}", settings, "workplace"]
         nodes.append(Node(train_contestant, given, recipe + CONTESTANT, name=f"train_{recipe}"))
         judged = ["images", "extractor", recipe + CONTESTANT, settings, "workplace"]
         nodes.append(Node(score_contestant, judged, recipe + CONTEST, name=f"score_{recipe}"))

@@ -9,10 +9,12 @@ from PIL import Image
 
 from fewstep.config.parameters import EvaluationParameters
 from fewstep.console import progress_bar
+from fewstep.data.latent_space import LatentSpace
 from fewstep.data.store import ArrayStore
 from fewstep.evaluation.features import Extractor
 from fewstep.evaluation.kept_scores import kept_scores
 from fewstep.evaluation.ladder import Judge, evaluate
+from fewstep.evaluation.reconstruction import autoencoder_floor
 from fewstep.evaluation.results import Evaluation
 from fewstep.evaluation.sampling import SamplingSetting, journey_settings, settings_by_sampler
 from fewstep.evaluation.search import kept_levels
@@ -23,6 +25,7 @@ from fewstep.pipelines.teachers import teacher_of
 from fewstep.pipelines.workplace import Workplace
 from fewstep.reporting.plots import ladder_plot
 from fewstep.reporting.table import scores_table
+from fewstep.support.device import best_device
 
 SHOWN, REAL = 16, 2000  # samples in a row of pictures; real points in a scatter
 
@@ -43,7 +46,7 @@ def score_models(
     levels, loaded = _levels(images, extractor, student, evaluation, workplace)
     settings = journey_settings(loaded, None, evaluation.student_nfe, {}, evaluation.gammas)
     sizes: dict[str, Any] = {"count": evaluation.count, "seeds": seeds, "batch_size": evaluation.batch_size}
-    sizes["judge"] = Judge.of(images, extractor)
+    sizes["judge"] = judge = Judge.of(images, extractor)
     with progress_bar(f"evaluate {loaded.spec.name}") as bar:
         found = evaluate(settings, images, extractor, **sizes, on_progress=bar)
     models = {loaded.spec.name: loaded.sha256}
@@ -54,6 +57,10 @@ def score_models(
             kept = kept_scores(asked, master.sha256, images, extractor, **sizes, file=file, on_progress=bar)
         found, models = found.joined(kept), models | {master.spec.name: master.sha256}
     scores = replace(found, levels=evaluation.levels, models=models)
+    if isinstance(loaded.space, LatentSpace):
+        heldout, where = images.images("heldout"), best_device()
+        decoded = autoencoder_floor(loaded.space, heldout, judge, evaluation.count, seeds, where)
+        scores = replace(scores, autoencoder=decoded)
     print(f"\n{scores_table(scores)}\n", flush=True)
     metrics = {name: scores.means_of(name) for name in models}
     return scores, metrics, levels, _sheet(settings, images, seeds[0], evaluation.count), ladder_plot(scores)

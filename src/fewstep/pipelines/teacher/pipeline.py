@@ -6,5 +6,6 @@ from fewstep.pipelines.teacher.nodes import train_teacher
 
 
 def create_pipeline() -> Pipeline:
-    """Images -> teacher."""
-    return Pipeline([Node(train_teacher, ["images", "params:teacher", "workplace"], "teacher", name="train_teacher")])
+    """Images, or their latents -> teacher."""
+    inputs = ["images", "latents", "params:teacher", "workplace"]
+    return Pipeline([Node(train_teacher, inputs, "teacher", name="train_teacher")])
