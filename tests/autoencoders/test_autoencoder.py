@@ -36,6 +36,7 @@ def near():
     return lambda ours, theirs: (ours - theirs).abs().max() < 1e-5 * max(1.0, theirs.abs().max().item())
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_an_autoencoder_of_diffusers_gives_the_reference_s_numbers(vae, near):
     folder, known = vae
@@ -50,6 +51,7 @@ def test_an_autoencoder_of_diffusers_gives_the_reference_s_numbers(vae, near):
     assert not any(weights.requires_grad for weights in coder.parameters())
 
 
+@pytest.mark.slow
 def test_former_names_of_attention_are_read_too(vae):
     folder, _ = vae
     before, tensors = Autoencoder.open(folder), load_file(folder / WEIGHTS)
@@ -87,6 +89,7 @@ def test_patches_lose_nothing(patch_size, patches_folder):
     assert patch_size > 1 or torch.equal(latents, images)
 
 
+@pytest.mark.slow
 def test_a_copy_is_the_same_autoencoder_and_has_nothing_else(vae, tmp_path):
     folder, _ = vae
     (folder / "run_me.py").write_text("raise SystemExit")
@@ -138,6 +141,7 @@ def test_images_that_it_does_not_take_are_refused_before_its_weights_are_read(va
         found.latent_shape((2,))
 
 
+@pytest.mark.slow
 def test_weights_of_another_network_are_refused_in_words(vae):
     folder, _ = vae
     _described(folder, latent_channels=8)

@@ -155,6 +155,7 @@ def test_latents_that_float16_cannot_hold_are_refused(images, patches_folder, tm
         encode_images(images, Autoencoder.open(patches_folder(3)), tmp_path / "latents")
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_an_autoencoder_of_diffusers_is_encoded_and_decoded_in_parts(vae_folder, images, tmp_path, monkeypatch):
     pytest.importorskip("diffusers", reason="of the extra 'export'")
