@@ -9,7 +9,7 @@ from fewstep.data.latent_space import LatentSpace
 from fewstep.data.space import DataSpace
 from fewstep.editing import TASKS, build_task, fitting_tasks, try_task
 from fewstep.editing.edit_order import EditOrder, carry_out, edited_part
-from fewstep.editing.given import given_values
+from fewstep.editing.given_images import given_values
 from fewstep.support.errors import InvalidInput
 
 PIXELS = DataSpace("colours", "images", (3, 8, 8), 0.66)

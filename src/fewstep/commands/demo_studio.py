@@ -12,7 +12,7 @@ from PIL import Image
 from fewstep import load
 from fewstep.data.decoding import named, open_picture
 from fewstep.editing import build_task, check_teacher, edit_images, interpolate, seed_ends
-from fewstep.editing.given import edited_images, given_values
+from fewstep.editing.given_images import edited_images, given_values
 from fewstep.editing.tasks import Interpolate, Task
 from fewstep.models.model import Model
 from fewstep.pictures.sheets import as_picture

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from fewstep.editing.gallery import Trial, try_pair, try_seeds, try_task
-from fewstep.editing.given import edited_images, given_values
+from fewstep.editing.given_images import edited_images, given_values
 from fewstep.editing.run import check_model, edit_images, interpolate, levels_of, seed_ends
 from fewstep.editing.tasks import Interpolate, Task
 from fewstep.models.model import Model

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from fewstep.diffusion.randomness import SampleRandomness, derive_seed
-from fewstep.editing.given import edited_images, given_values
+from fewstep.editing.given_images import edited_images, given_values
 from fewstep.editing.measures import mean, measure
 from fewstep.editing.projection import Projection
 from fewstep.editing.run import check_model, check_teacher, edit_images, image_ends, interpolate, seed_ends
