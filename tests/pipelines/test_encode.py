@@ -106,7 +106,7 @@ def test_a_journey_in_latents(project, patches_folder):
         return project.run("kedro", "run", "--env=test", *words, params)
 
     code, said = run(autoencoder=patches_folder(1))
-    assert code and "takes images of 1 channels, and these have 3" in said and not project.glob("data/*/test")
+    assert code and "takes images of 1 channel, and these have 3" in said and not project.glob("data/*/test")
     code, said = run("--pipelines=ingest,teacher")
     assert code and "needs 'latents', and it is not at data/02_intermediate/test/latents" in said
     assert "kedro run --env=test --pipelines=encode" in said
@@ -118,7 +118,9 @@ def test_a_journey_in_latents(project, patches_folder):
     code, said = run("--pipelines=edit,report")
     assert code == 0 and "colorize, superresolve is left out: it keeps a linear map of pixels" in said, said
     assert {edit["task"] for edit in json.loads((place / "edits.json").read_text())} >= {"inpaint", "stroke", "denoise"}
-    code, said = run("--pipelines=distill", autoencoder=patches_folder(3, 4))
+    other = patches_folder(3, 2)
+    (other / "config.json").write_text('{"_class_name": "Patches", "patch_size": 2, "another": true}')
+    code, said = run("--pipelines=distill", autoencoder=other)
     assert code and "has the latents of another autoencoder than data.autoencoder" in said
     code, said = project.run("fewstep", "sample", "a.npy", "--n=5", "--model=models:/fewstep-test@champion")
     assert code == 0 and "5 samples in a.npy; decoding took" in said, said

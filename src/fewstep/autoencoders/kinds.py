@@ -24,7 +24,8 @@ class Sizes:
         if len(shape) != 3:
             raise InvalidInput(f"an autoencoder is for images, and these data are points of {shape[0]} numbers")
         if shape[0] != self.channels:
-            raise InvalidInput(f"the autoencoder takes images of {self.channels} channels, and these have {shape[0]}")
+            channels = f"{self.channels} channel{'s' * (self.channels != 1)}"
+            raise InvalidInput(f"the autoencoder takes images of {channels}, and these have {shape[0]}")
         if any(side % self.factor for side in shape[1:]):
             raise InvalidInput(
                 f"the autoencoder takes images whose sides are multiples of {self.factor} pixels, and these are "
