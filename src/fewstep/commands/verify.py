@@ -62,8 +62,7 @@ def checks_of(catalogs: list[Any]) -> Iterator[Check]:
     if shared.exists("images"):
         place = place_of(shared, "images")
         yield str(place), lambda place=place: ArrayStore.open(place).verify(in_full=True)
-    if shared.exists("latents"):
-        place = place_of(shared, "latents")
+    if (place := place_of(shared, "latents")).exists():  # whether these parameters ask for them or not
         yield str(place), lambda place=place: LatentStore.open(place).verify(in_full=True)
     if shared.exists("extractor"):
         yield str(place_of(shared, "extractor")), partial(shared.load, "extractor")
