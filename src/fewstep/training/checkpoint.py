@@ -47,7 +47,8 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], facts: 
 class Checkpoints(AbstractContextManager["Checkpoints"]):
     """The checkpoints that a training writes into a folder, one after the other, in the background.
 
-    As a context: the block ends when all of them are on the disk. kept: as in save_checkpoint.
+    As a context: what interrupted writes left is removed before the block, and all of them are on the disk after it.
+    kept: as in save_checkpoint.
     """
 
     def __init__(self, folder: Path, kept: int = KEPT):
@@ -66,6 +67,11 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
+
+    def __enter__(self) -> "Checkpoints":
+        for remains in self.folder.glob(".step_*"):
+            remove_if_dead(remains)
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         try:
@@ -104,10 +110,8 @@ def newest_whole(folder: Path) -> Path | None:
 def load_newest(folder: Path) -> tuple[dict[str, Tensor], Facts] | None:
     """Tensors and facts of the newest checkpoint that is whole, or None where there is no checkpoint.
 
-    Warns of the newer ones that are not, and raises InvalidInput where none is. Removes what interrupted writes left.
+    Warns of the newer ones that are not, and raises InvalidInput where none is.
     """
-    for remains in folder.glob(".step_*"):
-        remove_if_dead(remains)
     damaged: list[InvalidInput] = []
     for path, found in _read_all(folder):
         if not isinstance(found, InvalidInput):

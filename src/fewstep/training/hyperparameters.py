@@ -128,9 +128,9 @@ class TrainingSettings:
         halflife = min(self.ema_halflife, images * self.ema_rampup) if self.ema_rampup else self.ema_halflife
         return 0.5 ** (self.batch_size / max(halflife, 1e-8))
 
-    def micro_batches(self, workers: int, whole: bool = False, group: int = 1) -> int:
+    def micro_batches(self, workers: int, whole: bool = False, group: int = 1, constant: str = "") -> int:
         """Forward passes of a worker in a step. whole: its share is not to be cut, as some methods want; group: nor
-        are so many samples.
+        are so many samples, as a constant of the method says.
 
         Raises ValueError if the global batch cannot be shared so.
         """
@@ -144,7 +144,7 @@ class TrainingSettings:
         if micro % group:
             raise InvalidInput(
                 f"batch_size / workers and micro_batch_size must be multiples of {group}, which belong together with "
-                f"this method, got {share} and {self.micro_batch_size}."
+                f"this method{f' (objective.{constant})' if constant else ''}, got {share} and {self.micro_batch_size}."
             )
         if whole and share > micro:
             raise InvalidInput(

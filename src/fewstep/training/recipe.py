@@ -148,7 +148,8 @@ class Recipe:
         if self.earlier:
             self.earlier.check_fits(space, teacher, workers)
         with self._named():
-            self.training.micro_batches(max(1, workers), self.objective.needs_whole_batch, self.objective.group)
+            method = self.objective
+            self.training.micro_batches(max(1, workers), method.needs_whole_batch, method.group, method.grouped_by)
             if self.training.labels and not space.classes:
                 raise InvalidInput(f"training.labels must be false, since the data {space.name} have no labels.")
             if space.kind == "points" and self.training.flips:

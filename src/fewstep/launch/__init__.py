@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import shutil
+import socket
 import tempfile
 import traceback
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from fewstep.training.job import Job
 
 if TYPE_CHECKING:
     import torch
+    from ray.train.torch import TorchConfig
 
 RESTARTS, STARTS = 5, 3
 ROOM = 64 * 2**20  # bytes
@@ -155,6 +157,7 @@ def connect():
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         # A process more, which asks whether a cloud is about to take this machine away.
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+        _keep_to_loopback()
     import ray
 
     if ray.is_initialized():
@@ -170,6 +173,16 @@ def connect():
     started = _started(address, **quiet, **local)
     if not address:  # Ray's agents would outlive a driver that is killed by minutes
         end_with_this_process(started.address_info["session_dir"], "agent")
+
+
+def _keep_to_loopback() -> None:
+    """Let workers listen to each other on loopback, unless the user says otherwise: by themselves Gloo and NCCL choose
+    an address that other machines may reach.
+    """
+    name = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), None)
+    if name:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
 
 
 def _started(address: str | None, **options: Any) -> Any:
@@ -230,7 +243,7 @@ def _fit(job: Job, run_dir: Path, launched: Path, settings: LaunchSettings):
     import ray
     from ray.exceptions import RayError
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -245,7 +258,7 @@ def _fit(job: Job, run_dir: Path, launched: Path, settings: LaunchSettings):
             "threads": threads,
             "settings": settings,
         },
-        torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+        torch_config=_process_group("nccl" if gpu else "gloo", launched),
         scaling_config=ScalingConfig(
             num_workers=settings.workers, use_gpu=gpu, resources_per_worker={"CPU": threads, "GPU": int(gpu)}
         ),
@@ -262,6 +275,15 @@ def _fit(job: Job, run_dir: Path, launched: Path, settings: LaunchSettings):
     except RayError as error:
         raise _left_alone(job, error) from error
     _raise_failure(launched)
+
+
+def _process_group(backend: str, launched: Path) -> "TorchConfig":
+    """How workers find each other: on one machine by a file, and on a cluster by the network."""
+    from ray.train.torch import TorchConfig
+
+    from fewstep.launch.process_group import OneMachine
+
+    return TorchConfig(backend) if os.environ.get("RAY_ADDRESS") else OneMachine(backend, folder=str(launched))
 
 
 def _given_up(job: Job, error: Exception) -> Exception:
