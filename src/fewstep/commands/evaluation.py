@@ -1,6 +1,5 @@
 """`fewstep evaluate`: scores of a model, or of samples made by anyone."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from fewstep.commands.options import DATASET, ENV, nfe_option
 from fewstep.commands.project import check_folder, context_of, judged_by, model_of
 from fewstep.support.errors import InvalidInput
 from fewstep.support.files import write_json
+from fewstep.support.json_text import parse_json
 
 if TYPE_CHECKING:
     from fewstep.data.store import ArrayStore
@@ -104,7 +104,7 @@ def _read_scores(file: Path) -> "Evaluation":
     from fewstep.evaluation.results import Evaluation
 
     try:
-        return Evaluation.from_json(json.loads(file.read_text()))
+        return Evaluation.from_json(parse_json(file.read_text()))
     except ValueError as problem:
         raise InvalidInput(f"--beside must be a scores.json, got {file} ({problem}).") from None
 

@@ -17,6 +17,7 @@ from fewstep.evaluation.results import Evaluation
 from fewstep.evaluation.sampling import SamplingSetting
 from fewstep.support.errors import InvalidInput
 from fewstep.support.files import write_json
+from fewstep.support.json_text import parse_json
 
 # The parts whose numerics versions samples, and scores of them, depend on.
 SAMPLING = (data, networks, preconditioning, diffusion, randomness, samplers)
@@ -56,7 +57,7 @@ def kept_scores(
 def _read(file: Path, of: dict[str, Any]) -> Evaluation | None:
     """What a file keeps; None where there is nothing, or scores of something else."""
     try:
-        facts = json.loads(file.read_text())
+        facts = parse_json(file.read_text())
         return Evaluation.from_json(facts["scores"]) if facts["of"] == of else None
     except (OSError, ValueError, LookupError, TypeError, InvalidInput):
         return None

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from fewstep.support.checks import at_least, check_fields, one_of, up_to, whole
 from fewstep.support.errors import FAMILY, InvalidInput, OutOfMemory, StorageError, Unreachable, UserError, family_of
 from fewstep.support.files import OUT_OF_SPACE
+from fewstep.support.json_text import parse_json
 from fewstep.support.names import check_name
 from fewstep.support.processes import end_with_this_process, ended_by_sigterm
 from fewstep.training.checkpoint import load_newest
@@ -391,4 +392,4 @@ def check_shared(job: Job, launched: Path):
 
 def _raise_failure(launched: Path):
     if (file := launched / FAILURE).exists():
-        raise rebuild_failure(json.loads(file.read_text()))
+        raise rebuild_failure(parse_json(file.read_text()))

@@ -1,6 +1,5 @@
 """What later stages need of data and parameters, asked before the first of them costs time."""
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from fewstep.editing import fitting_tasks
 from fewstep.evaluation.memorisation import NEAREST, TrainingSet
 from fewstep.evaluation.scores import FEWEST
 from fewstep.support.errors import InvalidInput
+from fewstep.support.json_text import parse_json
 from fewstep.training.recipe import Recipe
 
 COUNTED = 10_000  # training images, of fewer it is counted how many differ
@@ -92,7 +92,7 @@ def check_labels(recipes: Iterable[Recipe], images: ArrayStore) -> None:
 def check_replacing(folder: Path, source: Mapping[str, Any]) -> None:
     """Raise InvalidInput where an ingestion would replace the data of another source. folder: of the store."""
     try:
-        before = json.loads((folder / DESCRIPTION).read_text())["source"]
+        before = parse_json((folder / DESCRIPTION).read_text())["source"]
     except (OSError, ValueError, KeyError, TypeError):
         return  # there is nothing that could be lost
     if not isinstance(before, dict) or "name" not in before:

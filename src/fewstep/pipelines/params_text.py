@@ -8,7 +8,7 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 from yaml import YAMLError
 
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, shown
 
 NEXT = re.compile(r"\s*[\w.\-]+\s*=")  # what follows a comma between two parameters
 ANYTHING = re.compile("")
@@ -34,9 +34,9 @@ def read_params(text: str) -> dict[str, Any]:
             )
         try:
             found.merge_with_dotlist([f"{name.strip()}={value.strip()}"])
-        except (YAMLError, ValueError) as problem:
+        except (YAMLError, ValueError, RecursionError) as problem:
             raise InvalidInput(
-                f"--params: the value of {name.strip()} cannot be read, got {value.strip()!r}. Close its brackets and "
+                f"--params: the value of {name.strip()} cannot be read, got {shown(value.strip())}. Close its brackets and "
                 f"quotes; text with special characters goes in quotes: --params=\"{name.strip()}='...'\""
             ) from problem
     return cast(dict[str, Any], OmegaConf.to_container(found))

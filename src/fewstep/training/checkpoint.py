@@ -6,7 +6,6 @@ changed, by a hand or by a disk, is told from a whole one, and the one before it
 A training goes on while they are written: `Checkpoints` takes a copy in memory and writes it in a thread.
 """
 
-import json
 import logging
 import shutil
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from fewstep.support.errors import InvalidInput
 from fewstep.support.files import naming_full_disk, remove_if_dead, replaced_folder, write_facts
+from fewstep.support.json_text import parse_json
 from fewstep.support.tensor_files import hash_tensors, seal, write_tensors
 
 KEPT = 2
@@ -154,8 +154,8 @@ def read_facts(path: Path) -> Facts:
     A checkpoint of an earlier version of Fewstep has neither hash nor seal, and is taken as it is.
     """
     try:
-        facts = json.loads((path / FACTS).read_text())
-    except (OSError, ValueError, RecursionError) as problem:
+        facts = parse_json((path / FACTS).read_text())
+    except (OSError, ValueError) as problem:
         raise InvalidInput(f"the checkpoint {path} is damaged ({problem})") from problem
     known = dict(facts) if isinstance(facts, dict) else {}
     found = known.pop("seal", None)

@@ -17,6 +17,7 @@ from fewstep.data.labelling import Naming, Value
 from fewstep.data.layouts.listing import list_files
 from fewstep.data.layouts.splits import is_heldout
 from fewstep.support.errors import InvalidInput
+from fewstep.support.json_text import parse_json
 
 NEEDS = "metadata.jsonl or metadata.csv with the columns file_name and label"
 TABLES = ("metadata.jsonl", "metadata.csv")
@@ -69,7 +70,7 @@ def _read_table(tree: FileTree, table: str) -> list[dict[str, Any]]:
 
 def _object(line: str, number: int) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except json.JSONDecodeError as error:
         raise InvalidInput(f"line {number}, column {error.colno}: {error.msg}") from error
     if not isinstance(row, dict):
