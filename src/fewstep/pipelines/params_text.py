@@ -36,8 +36,8 @@ def read_params(text: str) -> dict[str, Any]:
             found.merge_with_dotlist([f"{name.strip()}={value.strip()}"])
         except (YAMLError, ValueError, RecursionError) as problem:
             raise InvalidInput(
-                f"--params: the value of {name.strip()} cannot be read, got {shown(value.strip())}. Close its brackets and "
-                f"quotes; text with special characters goes in quotes: --params=\"{name.strip()}='...'\""
+                f"--params: the value of {name.strip()} cannot be read, got {shown(value.strip())}. Close its brackets "
+                f"and quotes; text with special characters goes in quotes: --params=\"{name.strip()}='...'\""
             ) from problem
     return cast(dict[str, Any], OmegaConf.to_container(found))
 
