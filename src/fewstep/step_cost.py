@@ -13,6 +13,8 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
+from fewstep.data.store import ArrayStore
+from fewstep.models.model import Model, SavedModel, build_function
 from fewstep.training.job import Job
 from fewstep.training.loop import Training, Worker
 
@@ -47,14 +49,20 @@ class Cost:
         return next((size for size in GPUS if 1.1 * self.memory(samples) < size * 2**30), None)
 
 
+def untrained(job: Job, images: ArrayStore, folder: Path) -> SavedModel:
+    """What a training would make, with random weights: a step of what is trained after it costs the same."""
+    spec = replace(job.spec, provenance=job.provenance)
+    return Model(build_function(spec, images.space), images.space, spec).save(folder)
+
+
 def try_steps(job: Job, share: int, device: torch.device, steps: int = 10, seconds: float = 60.0) -> Cost:
     """So many steps, or those that this time allows, of fewer samples where these would take long.
 
-    A single sample, or a group, is tried first, whatever it takes; where the time is over then, what it took stands for
-    all.
+    A single sample, or a group, is tried first by one thread, whatever it takes, since several would wait for each
+    other on a busy machine; where the time is over then, what it took stands for all.
     """
     end, fewest = time.perf_counter() + seconds, job.recipe.objective.group
-    with trial_of(job, fewest, device) as training:
+    with cpu_threads(1), trial_of(job, fewest, device) as training:
         with FlopCounterMode(display=False) as counter, _keeping(training) as kept:
             times = [_seconds_of_step(training)]
         if time.perf_counter() < end:

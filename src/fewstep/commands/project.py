@@ -18,9 +18,14 @@ LONGEST = 200  # bytes of a file's name: partial files have longer ones
 
 
 def contexts_of(env: str | None, recipe: str | None, dataset: str | None = None) -> "list[Context]":
-    """Kedro's context of each recipe, or of the one that was asked for."""
-    recipes = [recipe] if recipe else context_of(env, dataset=dataset).config_loader.recipes()
-    return [context_of(env, name, dataset=dataset) for name in recipes]
+    """Kedro's context of the recipe that was asked for; or of the configured one, and of others that made something."""
+    first = context_of(env, recipe, dataset=dataset)
+    if recipe:
+        return [first]
+    folders = place_of(first.catalog, "student"), place_of(first.catalog, "scores").parent
+    others = [name for name in first.config_loader.recipes() if name != first.typed.recipe]
+    made = [name for name in others if any(folder.with_name(name).exists() for folder in folders)]
+    return [first, *(context_of(env, name, dataset=dataset) for name in made)]
 
 
 def context_of(
@@ -71,7 +76,7 @@ def champion_of_project(env: str | None = None, dataset: str | None = None) -> s
 def needed(context: "Context", name: str, by: str) -> Any:
     """What ingest makes under a name; ValueError with its command where it is not there. by: as "scores need"."""
     if not context.catalog.exists(name):
-        make = command_of("ingest", context.typed.env)
+        make = command_of("ingest", context.typed.env, context.config_loader.runtime_params)
         found = others_with(context, name)
         there = f" There are those of {', '.join(found)} (--dataset={found[0]})." if found else ""
         raise InvalidInput(f"{by} {name}, and there is no {place_of(context.catalog, name)}: run {make}.{there}")

@@ -18,7 +18,7 @@ from fewstep.data.file_tree import DAMAGED
 from fewstep.data.space import DataSpace
 from fewstep.data.verification import remember, seen_before
 from fewstep.support.checks import at_least, check_fields, matches, whole
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.files import replaced_folder, restore_replaced
 from fewstep.support.json_text import parse_json
 from fewstep.support.names import check_name
@@ -55,7 +55,7 @@ class ArrayStore:
             store = cls(folder, DataSpace(**facts.pop("space")), **facts)
             store._check()
         except (*DAMAGED, TypeError, LookupError, AttributeError) as error:
-            raise InvalidInput(f"The data store in {folder} is damaged ({error}). {AGAIN}") from error
+            raise InvalidInput(f"The data store in {folder} is damaged ({reason_of(error)}). {AGAIN}") from error
         return store
 
     def _check(self) -> None:

@@ -8,16 +8,17 @@ from typing import Any, cast
 
 from kedro.config import OmegaConfigLoader
 from kedro.framework.context import KedroContext
+from kedro.io import CatalogProtocol
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException, UnsupportedInterpolationType
 
-from fewstep.config.merging import chosen, overlaid
+from fewstep.config.merging import NAMES, chosen, overlaid
 from fewstep.config.parameters import Parameters, check_removed, checked
 from fewstep.config.yaml_files import check_file, lines_of
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
-NAMES = ("dataset", "recipe", "trial")  # the parameters that places are named after
+STUDENTS = "params:students."
 
 
 class RecipeConfigLoader(OmegaConfigLoader):
@@ -49,7 +50,7 @@ class RecipeConfigLoader(OmegaConfigLoader):
         `${globals:dataset}` and the others are these from then on, in parameters and catalog.
         """
         config = self._merge_parameters()
-        names = {name: str(config[name]) for name in NAMES if name in config}
+        names = {name: _as_name(name, config[name]) for name in NAMES if name in config}
         if not names.items() <= self["globals"].items():
             self["globals"], self._globals_oc = {**self["globals"], **names}, None
             config = self._merge_parameters()
@@ -105,6 +106,13 @@ class RecipeConfigLoader(OmegaConfigLoader):
         return overlaid(config, env_config)
 
 
+def _as_name(name: str, value: Any) -> str:
+    """A name as text. Raises ValueError for what YAML read as another value, and so perhaps not as it was written."""
+    if isinstance(value, bool | float):
+        raise InvalidInput(f"{name} must be a name, and YAML reads this one as {value}: put it in quotes.")
+    return str(value)
+
+
 def _explain(problem: Exception, files: Iterable[Path]) -> str:
     """What OmegaConf says of a value, with its place."""
     said, names = str(problem).partition("\n")[0].rstrip("."), str(getattr(problem, "full_key", None) or "").split(".")
@@ -128,3 +136,14 @@ class Context(KedroContext):
     def params(self) -> dict[str, Any]:
         """{name of a section: the section}."""
         return dict(self.typed)
+
+    @cached_property
+    def catalog(self) -> CatalogProtocol:  # pyright: ignore[reportIncompatibleMethodOverride] (Kedro makes one each time)
+        """The datasets of the project."""
+        return self._get_catalog()
+
+    # Kedro has no public way to say which parameters a catalog has.
+    def _get_parameters(self) -> dict[str, Any]:
+        """As Kedro has them, but nothing of what is inside a student of `students`: that would be a thousand more."""
+        found = super()._get_parameters()
+        return {name: value for name, value in found.items() if not name.startswith(STUDENTS) or name.count(".") == 1}
