@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fewstep.cli import main
 from fewstep.commands.plan import waiting_threads
 from fewstep.step_cost import Cost, try_steps
+from fewstep.training.loop import Worker
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +19,7 @@ def test_a_trial_counts_what_a_step_costs(digits, small_job):
     network = {"name": "unet", "channels": 8, "channel_mult": [1], "num_blocks": 1, "attn_resolutions": []}
     training = {"images": 640, "batch_size": 64}
     job = small_job("teacher", digits, "denoising", network, training)
-    cost = try_steps(job, 32, torch.device("cpu"), steps=1, seconds=60)
+    cost = try_steps(job, 32, Worker(), steps=1, seconds=60)
     function = build_function(job.spec, digits.space)
     with FlopCounterMode(display=False) as counter:
         function(torch.zeros(1, *digits.space.shape), torch.ones(1))

@@ -271,6 +271,24 @@ def test_a_recipe_is_compiled_without_a_break_and_once(recipe, patches, tmp_path
     assert training.model().spec.provenance.more["compiled"] and not plain.model().spec.provenance.more["compiled"]
 
 
+SOME = ("ctm_gan", "facm")  # two passes through one graph; a derivative and a second time
+SHORT = [pytest.param(name, marks=[] if name in SOME else pytest.mark.check) for name in RECIPES]
+
+
+@pytest.mark.parametrize("recipe", SHORT)
+def test_a_recipe_whose_activations_are_computed_again_has_the_same_bits(recipe, patches, tmp_path, randomised):
+    states = []
+    for recomputes in (False, True):
+        worker = Worker(recomputes=recomputes)
+        training = compared(recipe, patches, tmp_path / str(recomputes), worker, randomised)
+        for _ in range(5):  # the last one with a discriminator
+            training.make_step()
+        training.report()
+        states.append(training.state())
+    plain, again = states
+    assert all(torch.equal(tensor, again[name]) for name, tensor in plain.items())
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_trains_and_its_model_samples(recipe, patches, teacher, tmp_path, training_of):
     training = training_of(recipe, patches, teacher, tmp_path)

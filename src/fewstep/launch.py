@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewstep.support.checks import at_least, check_fields, one_of, up_to, whole
+from fewstep.support.checks import at_least, check_fields, instance_of, one_of, up_to, whole
 from fewstep.support.errors import FAMILY, InvalidInput, OutOfMemory, StorageError, Unreachable, UserError, family_of
 from fewstep.support.files import OUT_OF_SPACE
 from fewstep.support.names import check_name
@@ -26,6 +26,8 @@ from fewstep.training.job import Job
 
 if TYPE_CHECKING:
     import torch
+
+    from fewstep.training.loop import Worker
 
 RESTARTS, STARTS = 5, 3
 ROOM = 64 * 2**20  # bytes
@@ -41,6 +43,8 @@ class LaunchSettings:
     gpu: one for each worker; "auto" where there are any. compile: networks by torch.compile; "auto" on GPUs.
     float32_matmul_precision: of GPUs, as torch names it: "highest" is float32, "high" is TF32 where it is faster, and
     "auto" is that for methods whose gradient bears the rounding of bf16.
+    checkpoint_activations: keep the inputs of the networks' blocks alone for the backward pass, which computes the rest
+    again: less memory, more time, the same bits.
     other_numerics: go on from a checkpoint that was written by other versions of the numerics, which is refused
     otherwise.
     """
@@ -52,12 +56,14 @@ class LaunchSettings:
     gpu: bool | str = "auto"
     compile: bool | str = "auto"
     float32_matmul_precision: str = "auto"
+    checkpoint_activations: bool = False
     other_numerics: bool = False
 
     def __post_init__(self):
         number = up_to(MOST, whole(at_least(0)))
         auto = one_of(True, False, "auto")
         check_fields(self, workers=number, threads=number, gpu=auto, compile=auto)
+        check_fields(self, checkpoint_activations=instance_of(bool, "true or false"))
         check_name("float32_matmul_precision", self.float32_matmul_precision, MATMUL_PRECISIONS)
 
     def device(self):
@@ -70,6 +76,12 @@ class LaunchSettings:
     def compiles(self, device: "torch.device") -> bool:
         """Whether networks are compiled on this device, if that is possible there."""
         return device.type == "cuda" if self.compile == "auto" else bool(self.compile)
+
+    def worker(self, device: "torch.device", rank: int = 0, size: int = 1) -> "Worker":
+        """One of `size` processes that train with these settings."""
+        from fewstep.training.loop import Worker
+
+        return Worker(rank, size, device, self.compiles(device), self.checkpoint_activations)
 
     def set_float32_precision(self, job: Job, device: "torch.device") -> None:
         """How this process multiplies float32 matrices in the training of a job."""
@@ -121,12 +133,12 @@ def launch(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
 def _train_here(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
     import torch
 
-    from fewstep.training.loop import Worker, train
+    from fewstep.training.loop import train
 
     torch.set_num_threads(settings.threads_here())
     device = settings.device()
     settings.set_float32_precision(job, device)
-    return train(job, run_dir, Worker(device=device, compiled=settings.compiles(device)))
+    return train(job, run_dir, settings.worker(device))
 
 
 def set_float32_precision(device: "torch.device", precision: str) -> None:
@@ -322,7 +334,7 @@ def work(config: dict):
     import ray.train.torch
     import torch
 
-    from fewstep.training.loop import Worker, train
+    from fewstep.training.loop import train
 
     run_dir, launched, context = Path(config["run_dir"]), Path(config["launched"]), ray.train.get_context()
     if (launched / FAILURE).exists():
@@ -331,7 +343,7 @@ def work(config: dict):
     torch.set_num_threads(config["threads"])
     settings, device = config["settings"], ray.train.torch.get_device()
     settings.set_float32_precision(config["job"], device)
-    worker = Worker(context.get_world_rank(), context.get_world_size(), device, settings.compiles(device))
+    worker = settings.worker(device, context.get_world_rank(), context.get_world_size())
     try:
         check_shared(config["job"], launched)
         train(config["job"], run_dir, worker)

@@ -47,24 +47,24 @@ class Cost:
         return next((size for size in GPUS if 1.1 * self.memory(samples) < size * 2**30), None)
 
 
-def try_steps(job: Job, share: int, device: torch.device, steps: int = 10, seconds: float = 60.0) -> Cost:
+def try_steps(job: Job, share: int, worker: Worker, steps: int = 10, seconds: float = 60.0) -> Cost:
     """So many steps, or those that this time allows, of fewer samples where these would take long.
 
     A single sample, or a group, is tried first, whatever it takes; where the time is over then, what it took stands for
     all.
     """
     end, fewest = time.perf_counter() + seconds, job.recipe.objective.group
-    with trial_of(job, fewest, device) as training:
+    with trial_of(job, fewest, worker) as training:
         with FlopCounterMode(display=False) as counter, _keeping(training) as kept:
             times = [_seconds_of_step(training)]
         if time.perf_counter() < end:
             times = [_seconds_of_step(training)]  # without what the first one prepares
     flops, sample_bytes = counter.get_total_flops() / fewest, sum(kept.values()) / fewest
     state_bytes, left = _state_bytes(training), end - time.perf_counter()
-    tried = min(share, FLOPS_OF_A_STEP[device.type] / max(flops, 1), left / 3 / times[0] * fewest)
+    tried = min(share, FLOPS_OF_A_STEP[worker.device.type] / max(flops, 1), left / 3 / times[0] * fewest)
     tried = int(tried) // fewest * fewest
     if tried:
-        with trial_of(job, tried, device) as training:
+        with trial_of(job, tried, worker) as training:
             times = step_seconds(training, left, most=steps)
     tried, weights = max(fewest, tried), sum(p.numel() for p in training.networks.student.parameters())
     of_a_step = median(times) * share / tried
@@ -74,7 +74,7 @@ def try_steps(job: Job, share: int, device: torch.device, steps: int = 10, secon
 def passes_of_a_sample(job: Job, device: torch.device) -> float:
     """What a step costs for each sample, in forward passes of the student: by arithmetic, over steps of all the way."""
     fewest = job.recipe.objective.group
-    with trial_of(job, fewest, device) as training:
+    with trial_of(job, fewest, Worker(device=device)) as training:
         batch = training.batches(0, slice(0, fewest), device)
         with torch.no_grad(), FlopCounterMode(display=False) as forward:
             training.networks.student(batch.x0, torch.ones(fewest, device=device), batch.labels)
@@ -86,11 +86,10 @@ def passes_of_a_sample(job: Job, device: torch.device) -> float:
 
 
 @contextmanager
-def trial_of(job: Job, batch: int, device: torch.device, compiled: bool = False) -> Generator[Training]:
-    """The training of a job, by one worker that takes so many samples at once; nothing is kept of it."""
+def trial_of(job: Job, batch: int, worker: Worker) -> Generator[Training]:
+    """The training of a job, by one worker (of size 1) that takes so many samples at once; nothing is kept of it."""
     numbers = replace(job.recipe.training, batch_size=batch, micro_batch_size=0)
     with TemporaryDirectory() as folder:
-        worker = Worker(device=device, compiled=compiled)
         yield Training(replace(job, recipe=replace(job.recipe, training=numbers)), Path(folder), worker)
     torch.cuda.empty_cache()
 

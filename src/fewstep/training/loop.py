@@ -21,6 +21,7 @@ from fewstep.diffusion.randomness import StepRandomness, derive_seed
 from fewstep.losses.distances import build_distance
 from fewstep.models.model import Model, build_function
 from fewstep.networks.compiled import compile_passes, compiler_works
+from fewstep.networks.conditioned_block import recompute_activations
 from fewstep.networks.magnitude import Forced
 from fewstep.objectives import Batch, Networks, Objective, Progress
 from fewstep.support.errors import Divergence, InvalidInput
@@ -39,19 +40,24 @@ from fewstep.training.watching import Lost, Watch
 
 PHASES = ("data", "forward", "backward", "optimiser", "averages")  # of a step, by which profilers know them
 LESS_MEMORY = (
-    "Set a smaller training.micro_batch_size, which leaves the numbers of the batch as they are, or a smaller network: "
-    "fewstep plan says what fits."
+    "Set a smaller training.micro_batch_size, which leaves the numbers of the batch as they are, or "
+    "launch.checkpoint_activations=true, which leaves all of them, or a smaller network: fewstep plan says what fits."
 )
 
 
 @dataclass(frozen=True)
 class Worker:
-    """One of `size` processes that train together. compiled: they compile their networks, where they can."""
+    """One of `size` processes that train together.
+
+    compiled: they compile their networks, where they can. recomputes: the networks' activations are computed again for
+    the backward pass instead of being kept.
+    """
 
     rank: int = 0
     size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     compiled: bool = False
+    recomputes: bool = False
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a tensor over all workers, without gradient."""
@@ -141,11 +147,13 @@ class Training:
         return Networks(student, target, teacher, distance, modules, self.worker.mean, self._remember, earlier)
 
     def _ready(self, networks: Networks) -> Networks:
-        """The same networks, whose passes are compiled from here on, if that is asked for."""
+        """The same networks, compiled and with activations that are computed again, if either is asked for."""
         functions = (networks.student, networks.target, networks.teacher, networks.earlier)
-        for function in functions if self.compiled else ():
-            if function is not None and not function.network.is_compiled:
-                compile_passes(function.network)
+        for network in [function.network for function in functions if function is not None]:
+            if self.worker.recomputes:
+                recompute_activations(network)
+            if self.compiled and not network.is_compiled:
+                compile_passes(network)
         return networks
 
     def _new_optimizers(self) -> dict[str, torch.optim.Optimizer]:
