@@ -261,7 +261,7 @@ def test_networks_are_compiled_on_gpus_or_where_it_is_said():
 
 def test_activations_are_computed_again_where_it_is_said():
     for said in (True, False):
-        assert LaunchSettings(checkpoint_activations=said).worker(torch.device("cpu")).recomputes is said
+        assert LaunchSettings(checkpoint_activations=said).worker(None, torch.device("cpu")).recomputes is said
     with pytest.raises(InvalidInput, match="checkpoint_activations must be true or false, got 'auto'"):
         LaunchSettings(checkpoint_activations="auto")
 

@@ -2,6 +2,9 @@
 
 import gc
 import math
+import pickle
+import subprocess
+import sys
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cache
@@ -28,6 +31,7 @@ from fewstep.settings import CONFIG_LOADER_ARGS
 from fewstep.training import loop
 from fewstep.training.job import Job
 from fewstep.training.loop import Divergence, Training, Worker, train
+from fewstep.training.recipe import Recipe
 
 pytestmark = pytest.mark.slow
 
@@ -242,28 +246,31 @@ def counting(monkeypatch):
     return graphs
 
 
-def compared(recipe: str, patches, folder, worker: Worker, randomised) -> Training:
+def little(recipe: Recipe, size: int = 4, steps: int = 8) -> Recipe:
+    """A recipe and those before it, with little networks. size: of a batch."""
+    numbers, earlier = replace(recipe.training, batch_size=size, images=steps * size), recipe.earlier
+    earlier = earlier and little(earlier, size, steps)
+    return replace(recipe, network=recipe.network | LITTLE, training=numbers, earlier=earlier)
+
+
+def compared(recipe: str, patches, folder, worker: Worker, randomised, job_after) -> Training:
     """A training of a recipe's student and teacher of little networks, in eight steps."""
-    student = parameters(recipe).student.trained_for(8 * 4)
-    numbers = replace(student.training, batch_size=4)
-    student = replace(student, network=student.network | LITTLE, training=numbers)
-    teacher = parameters(recipe).teacher
-    teacher = replace(teacher, network=teacher.network | LITTLE).trained_for(4)
+    student, teacher = little(parameters(recipe).student), little(parameters(recipe).teacher)
     spec = replace(teacher.spec(patches.sha256), provenance=Job.of(teacher, patches).provenance)
     saved = Model(randomised(build_function(spec, patches.space), 1, 0.1), patches.space, spec).save(folder / "teacher")
-    training = Training(Job.of(student, patches, saved), folder / "run", worker)
+    training = Training(job_after(student, patches, saved), folder / "run", worker)
     randomised(training.step_module.trained, std=0.1)
     return training
 
 
 @pytest.mark.check
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_recipe_is_compiled_without_a_break_and_once(recipe, patches, tmp_path, randomised, counting):
+def test_a_recipe_is_compiled_without_a_break_and_once(recipe, patches, tmp_path, randomised, counting, job_after):
     """Over a whole training, with all values of its schedules and all its stages."""
-    plain = compared(recipe, patches, tmp_path / "plain", Worker(), randomised)
+    plain = compared(recipe, patches, tmp_path / "plain", Worker(), randomised, job_after)
     expected = [reported_step(plain) for _ in range(plain.settings.steps)]
     assert not counting
-    training = compared(recipe, patches, tmp_path / "compiled", Worker(compiled=True), randomised)
+    training = compared(recipe, patches, tmp_path / "compiled", Worker(compiled=True), randomised, job_after)
     found = [reported_step(training) for _ in range(training.settings.steps)]
     assert found == [pytest.approx(step, rel=1e-5) for step in expected]
     assert not counters["graph_break"]
@@ -276,17 +283,96 @@ SHORT = [pytest.param(name, marks=[] if name in SOME else pytest.mark.check) for
 
 
 @pytest.mark.parametrize("recipe", SHORT)
-def test_a_recipe_whose_activations_are_computed_again_has_the_same_bits(recipe, patches, tmp_path, randomised):
+def test_a_recipe_whose_activations_are_computed_again_has_the_same_bits(
+    recipe, patches, tmp_path, randomised, job_after
+):
     states = []
     for recomputes in (False, True):
         worker = Worker(recomputes=recomputes)
-        training = compared(recipe, patches, tmp_path / str(recomputes), worker, randomised)
+        training = compared(recipe, patches, tmp_path / str(recomputes), worker, randomised, job_after)
         for _ in range(5):  # the last one with a discriminator
             training.make_step()
         training.report()
         states.append(training.state())
     plain, again = states
     assert all(torch.equal(tensor, again[name]) for name, tensor in plain.items())
+
+
+PROCESS = """
+import pickle, sys
+from pathlib import Path
+
+import torch
+from torch import distributed
+
+from fewstep.training.loop import Training, Worker
+
+folder, rank = Path(sys.argv[1]), int(sys.argv[2])
+torch.set_num_threads(1)
+distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+for name, job in pickle.loads((folder / "jobs").read_bytes()).items():
+    run, generator = folder / name, torch.Generator().manual_seed(0)
+    whole = Training(job, run, Worker(rank, 2))
+    with torch.no_grad():
+        for parameter in whole.step_module.trained.parameters():
+            parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+    whole.save()  # of weights that do something from the start, and from which the other goes on
+    distributed.barrier()
+    sharded = Training(job, run, Worker(rank, 2, shards=True))
+    held = [sum(p.numel() for p in training.average.parameters()) for training in (whole, sharded)]
+    reports = []
+    for training in (whole, sharded):
+        while training.step < training.settings.steps:
+            training.make_step()
+        reports.append(training.report())
+    states, models = [training.state() for training in (whole, sharded)], [t.model() for t in (whole, sharded)]
+    sharded.save()
+    if rank == 0:
+        torch.save((held, reports, states, [model.sha256 for model in models]), folder / f"{name}.pt")
+    distributed.barrier()
+"""
+IN_SHORT = ("cd", "ctm_gan", "pd", "scd")
+
+
+@pytest.fixture(scope="module")
+def trained_by_two(patches, tmp_path_factory, randomised, job_after):
+    """A function of recipes: a folder where two processes have trained each of them, whole and cut among them."""
+
+    def run(recipes):
+        folder, jobs = tmp_path_factory.mktemp("two"), {}
+        for name in recipes:
+            student, teacher = (little(recipe, 8, 4) for recipe in (parameters(name).student, parameters(name).teacher))
+            spec = replace(teacher.spec(patches.sha256), provenance=Job.of(teacher, patches).provenance)
+            function = randomised(build_function(spec, patches.space), 1, 0.1)
+            jobs[name] = job_after(
+                student, patches, Model(function, patches.space, spec).save(folder / f"teacher-{name}")
+            )
+        (folder / "jobs").write_bytes(pickle.dumps(jobs))
+        processes = [subprocess.Popen([sys.executable, "-c", PROCESS, str(folder), str(rank)]) for rank in (0, 1)]
+        assert [process.wait(timeout=1800) for process in processes] == [0, 0]
+        return folder, jobs
+
+    return cache(run)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "beside"),
+    [
+        *((name, IN_SHORT) for name in IN_SHORT),
+        *(pytest.param(name, tuple(RECIPES), marks=pytest.mark.check) for name in RECIPES if name not in IN_SHORT),
+    ],
+)
+def test_a_recipe_cut_among_two_workers_trains_as_the_whole_one(recipe, beside, trained_by_two):
+    folder, jobs = trained_by_two(beside)
+    held, reports, (whole, sharded), models = torch.load(folder / f"{recipe}.pt")
+    assert held[1] < 0.55 * held[0], "about half of the weights"
+    assert reports[1] == pytest.approx(reports[0], rel=1e-4)
+    assert whole.keys() == sharded.keys()
+    for name, tensor in whole.items():
+        assert (tensor - sharded[name]).norm() <= 1e-4 * tensor.norm() + 1e-9, name
+    one = Training(jobs[recipe], folder / recipe)  # by another number of workers
+    assert one.step == one.settings.steps and all(torch.equal(t, sharded[name]) for name, t in one.state().items())
+    assert one.model().sha256 == models[1]
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -181,12 +181,12 @@ def tried(job: "Job", settings: "LaunchSettings", steps: int, seconds: float) ->
     share = job.recipe.training.batch_size // max(1, settings.workers)
     settings.set_float32_precision(job, settings.device())
     with cpu_threads(settings.threads_here()):
-        return try_steps(job, share, plain_worker(settings), steps, seconds)
+        return try_steps(job, share, plain_worker(job, settings), steps, seconds)
 
 
-def plain_worker(settings: "LaunchSettings") -> "Worker":
+def plain_worker(job: "Job", settings: "LaunchSettings") -> "Worker":
     """The worker of a trial, whose networks are not compiled: that would take longer than the trial."""
-    return replace(settings.worker(settings.device()), compiled=False)
+    return replace(settings.worker(job, settings.device()), compiled=False)
 
 
 def _costs(job: "Job", settings: "LaunchSettings", steps: int, seconds: float) -> Iterator[str]:
@@ -205,7 +205,7 @@ def _costs(job: "Job", settings: "LaunchSettings", steps: int, seconds: float) -
     yield f"time: {bound}{in_words(cost.seconds)} a step on this machine ({how}), {whole}"
     if device.type == "cpu" and threads > 1 and time.monotonic() < end:
         with cpu_threads(1):
-            alone = try_steps(job, share, plain_worker(settings), steps, seconds / 4).seconds
+            alone = try_steps(job, share, plain_worker(job, settings), steps, seconds / 4).seconds
         yield from waiting_threads(threads, cost.seconds, alone, numbers.steps)
     whole = numbers.micro_batch_size or share
     for samples in dict.fromkeys([whole, _fitting(cost, whole, 24, job.recipe.objective.group)]):

@@ -7,11 +7,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fewstep.networks.dual import Dual, jvp, through
+from fewstep.networks.sharding import Shardable
 
 Tangents = tuple[Tensor | None, Tensor | None]
 
 
-class ConditionedBlock(nn.Module):
+class ConditionedBlock(Shardable):
     """Base of the blocks: features x [B, ...] and the embedding [B, E] -> features.
 
     recomputes: keep the input alone for the backward pass, which then computes the rest again. Numbers are the same to
@@ -22,30 +23,35 @@ class ConditionedBlock(nn.Module):
     recomputes = False
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        if not (self.recomputes and torch.is_grad_enabled()):
-            return self.transform(x, emb)
+        if not self.recomputes:
+            return self._compute(x, emb)
         if type(x) is Dual or type(emb) is Dual:
             return through(self._recomputed_jvp, (x, emb))
-        return self._recomputed(self.transform, x, emb)
+        return self._recomputed(self._compute, x, emb)
 
     def transform(self, x: Tensor, emb: Tensor) -> Tensor:
         """What the block computes."""
         raise NotImplementedError
 
+    def _compute(self, x: Tensor, emb: Tensor) -> Tensor:
+        return self.with_whole_weights(self.transform, x, emb)
+
     def _recomputed(self, function: Any, *given: Tensor) -> Any:
+        if not torch.is_grad_enabled():
+            return function(*given)
         drops = any(isinstance(layer, nn.Dropout) and layer.p > 0 for layer in self.modules())
         return checkpoint(function, *given, use_reentrant=False, preserve_rng_state=drops)
 
     def _recomputed_jvp(self, given: tuple[Tensor, Tensor], tangents: Tangents) -> tuple[Tensor, Tensor]:
         if torch.compiler.is_compiling():  # the compiler sees by itself that the tangents are not needed again
-            return self._recomputed(lambda *given: jvp(self.transform, given, tangents), *given)
+            return self._recomputed(lambda *given: jvp(self._compute, given, tangents), *given)
         # The second time jvp is left before it comes to the tangents, so that any others do, and the first time's are
         # not kept.
         first, moves = [tangents], [t is not None for t in tangents]
 
         def derived(*given: Tensor) -> tuple[Tensor, Tensor]:
             stand_ins = tuple(g if moved else None for g, moved in zip(given, moves, strict=True))
-            return jvp(self.transform, given, first.pop() if first else stand_ins)
+            return jvp(self._compute, given, first.pop() if first else stand_ins)
 
         return self._recomputed(derived, *given)
 
