@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch._dynamo.utils import counters
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -300,12 +301,13 @@ def test_a_recipe_whose_activations_are_computed_again_has_the_same_bits(
 
 PROCESS = """
 import pickle, sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import distributed
 
-from fewstep.training.loop import Training, Worker
+from fewstep.training.loop import Training, Worker, train
 
 folder, rank = Path(sys.argv[1]), int(sys.argv[2])
 torch.set_num_threads(1)
@@ -330,6 +332,10 @@ for name, job in pickle.loads((folder / "jobs").read_bytes()).items():
     if rank == 0:
         torch.save((held, reports, states, [model.sha256 for model in models]), folder / f"{name}.pt")
     distributed.barrier()
+numbers = replace(job.recipe.training, averages=(0.1,), snapshots=2)  # of the last recipe, to its end
+for shards in (False, True):
+    job = replace(job, recipe=replace(job.recipe, training=numbers))
+    train(job, folder / f"finished-{shards}", Worker(rank, 2, shards=shards))
 """
 IN_SHORT = ("cd", "ctm_gan", "pd", "scd")
 
@@ -373,6 +379,17 @@ def test_a_recipe_cut_among_two_workers_trains_as_the_whole_one(recipe, beside, 
     one = Training(jobs[recipe], folder / recipe)  # by another number of workers
     assert one.step == one.settings.steps and all(torch.equal(t, sharded[name]) for name, t in one.state().items())
     assert one.model().sha256 == models[1]
+
+
+def test_a_training_that_is_cut_leaves_the_files_of_any_other(trained_by_two):
+    folder, _ = trained_by_two(IN_SHORT)
+    runs = [folder / f"finished-{shards}" for shards in (False, True)]
+    names, its_names = ({str(p.relative_to(run)) for p in run.rglob("*") if p.is_file()} for run in runs)
+    assert names == its_names and any("snapshots" in name for name in names) and any(".png" in name for name in names)
+    for name in sorted(name for name in names if name.endswith(".safetensors")):
+        whole, cut = (load_file(run / name) for run in runs)
+        for key, tensor in whole.items():
+            assert (tensor - cut[key]).norm() <= 1e-4 * tensor.norm() + 1e-9, (name, key)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

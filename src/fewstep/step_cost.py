@@ -65,7 +65,8 @@ def try_steps(job: Job, share: int, worker: Worker, steps: int = 10, seconds: fl
             times = [_seconds_of_step(training)]
         if time.perf_counter() < end:
             times = [_seconds_of_step(training)]  # without what the first one prepares
-    flops, memory = counter.get_total_flops() / fewest, bytes_of_passes(job, worker)
+    few = time.perf_counter() + (2 + 4) * times[0] > end
+    flops, memory = counter.get_total_flops() / fewest, bytes_of_passes(job, worker, (1, 2) if few else (2, 4))
     left = end - time.perf_counter()
     tried = min(share, FLOPS_OF_A_STEP[worker.device.type] / max(flops, 1), left / 3 / times[0] * fewest)
     tried = int(tried) // fewest * fewest
@@ -126,10 +127,13 @@ def cpu_threads(count: int) -> Generator[None]:
         torch.set_num_threads(before)
 
 
-def bytes_of_passes(job: Job, worker: Worker) -> tuple[float, float]:
-    """The most bytes beside the state that a step has at once: those of any number of samples, and those of each."""
-    fewest, most = job.recipe.objective.group, []
-    for samples in (fewest, 2 * fewest):
+def bytes_of_passes(job: Job, worker: Worker, tried: tuple[int, int] = (2, 4)) -> tuple[float, float]:
+    """The most bytes beside the state that a step has at once: those of any number of samples, and those of each.
+
+    tried: numbers of samples, or of groups, from which those of others follow.
+    """
+    (first, second), most = (number * job.recipe.objective.group for number in tried), []
+    for samples in (first, second):
         with trial_of(job, samples, worker) as training:
             for parameter in training.step_module.trained.parameters():
                 if parameter.requires_grad:  # gradients are part of the state
@@ -137,8 +141,8 @@ def bytes_of_passes(job: Job, worker: Worker) -> tuple[float, float]:
             with LiveBytes() as live:
                 training.make_step()
         most.append(live.most)
-    of_each = max(0.0, (most[1] - most[0]) / fewest)
-    return max(0.0, most[0] - fewest * of_each), of_each
+    of_each = max(0.0, (most[1] - most[0]) / (second - first))
+    return max(0.0, most[0] - first * of_each), of_each
 
 
 def _forget_gradient(parameter: torch.Tensor) -> None:

@@ -186,7 +186,13 @@ def tried(job: "Job", settings: "LaunchSettings", steps: int, seconds: float) ->
 
 def plain_worker(job: "Job", settings: "LaunchSettings") -> "Worker":
     """The worker of a trial, whose networks are not compiled: that would take longer than the trial."""
-    return replace(settings.worker(job, settings.device()), compiled=False)
+    worker = settings.worker(job, settings.device())
+    return replace(worker, compiled=False, recomputes=worker.recomputes or is_cut(job, settings))
+
+
+def is_cut(job: "Job", settings: "LaunchSettings") -> bool:
+    """Whether the workers cut the state of the training among them."""
+    return settings.workers > 1 and settings.shards(job, settings.device())
 
 
 def _costs(job: "Job", settings: "LaunchSettings", steps: int, seconds: float) -> Iterator[str]:
@@ -207,10 +213,12 @@ def _costs(job: "Job", settings: "LaunchSettings", steps: int, seconds: float) -
         with cpu_threads(1):
             alone = try_steps(job, share, plain_worker(job, settings), steps, seconds / 4).seconds
         yield from waiting_threads(threads, cost.seconds, alone, numbers.steps)
-    whole = numbers.micro_batch_size or share
+    whole, cut = numbers.micro_batch_size or share, is_cut(job, settings)
+    if cut:
+        cost = replace(cost, state_bytes=cost.state_bytes / settings.workers)
     for samples in dict.fromkeys([whole, _fitting(cost, whole, 24, job.recipe.objective.group)]):
         size = cost.gpu(samples)
-        held = f"at least {cost.memory(samples) / 2**30:.3g} GiB in fp32"
+        held = f"{cost.memory(samples) / 2**30:.3g} GiB in fp32{' on each worker' * cut}"
         on = f"fits on a GPU of {size} GiB" if size else "fits on no single GPU"
         yield f"memory: {held} with {samples} samples at once (training.micro_batch_size): {on}"
 

@@ -95,26 +95,26 @@ def rows_of(whole: Tensor) -> Tensor:
     return whole.chunk(dist.get_world_size())[dist.get_rank()].clone()
 
 
-def put_together(rows: Tensor) -> Tensor:
-    """The whole tensor of which each process has rows, without gradient."""
-    whole = rows.new_empty(len(rows) * dist.get_world_size(), *rows.shape[1:])
-    all_gather(whole, rows.detach().contiguous())
-    return whole
-
-
 def whole_tensors(tensors: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """Tensors of a module's parameters, put together in the host's memory where they are cut. All processes take part.
+    """Tensors of a module's parameters, put together in the first process's memory where they are cut. All processes
+    take part, and the others keep their rows.
 
     tensors: by the parameter's name, or by it and what of it they are ("weight/exp_avg").
     """
     cut = cut_names(module)
-    return {key: put_together(t).cpu() if _is_cut(key, t, cut) else t for key, t in tensors.items()}
+    return {key: _put_together(t) if _is_cut(key, t, cut) else t for key, t in tensors.items()}
 
 
 def own_rows(tensors: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
     """The inverse of whole_tensors."""
     cut = cut_names(module)
     return {key: rows_of(t) if _is_cut(key, t, cut) else t for key, t in tensors.items()}
+
+
+def _put_together(rows: Tensor) -> Tensor:
+    whole = rows.new_empty(len(rows) * dist.get_world_size(), *rows.shape[1:])
+    all_gather(whole, rows.detach().contiguous())
+    return whole.cpu() if dist.get_rank() == 0 else rows
 
 
 def _is_cut(key: str, tensor: Tensor, cut: set[str]) -> bool:

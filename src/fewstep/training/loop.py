@@ -392,10 +392,11 @@ class Training:
         return Model(function, self.space, replace(self.job.spec, provenance=provenance))
 
     def _whole_average(self) -> Preconditioner:
-        if not self.sharded:
+        weights = whole_tensors(self.average.state_dict(), self.average)
+        if not (self.sharded and self.worker.leads):
             return self.average
         function = build_function(self.job.spec, self.space)
-        function.load_state_dict(whole_tensors(self.average.state_dict(), self.average))
+        function.load_state_dict(weights)
         return function.to(self.worker.device).eval().requires_grad_(False)
 
 
