@@ -14,8 +14,9 @@ import yaml
 from fewstep.config.merging import chosen, merged, overlaid
 from fewstep.data import DataSpace
 from fewstep.data.store import ArrayStore, write_store
-from fewstep.models.model import Model, SavedModel, build_function
+from fewstep.models.model import SavedModel
 from fewstep.networks import build_network
+from fewstep.step_cost import untrained
 from fewstep.training.job import Job
 from fewstep.training.recipe import Recipe
 
@@ -96,16 +97,12 @@ class Setting:
     @cached_property
     def teacher(self) -> SavedModel:
         """One of random weights."""
-        return self._random_model(Job.of(self.recipes["teacher"], self.images), "teacher")
-
-    def _random_model(self, job: Job, folder: str) -> SavedModel:
-        """What a training would make, with random weights."""
-        spec = replace(job.spec, provenance=job.provenance)
-        return Model(build_function(spec, self.images.space), self.images.space, spec).save(self.folder / folder)
+        return untrained(Job.of(self.recipes["teacher"], self.images), self.images, self.folder / "teacher")
 
     def earlier(self, recipe: Recipe) -> SavedModel | None:
         """The model that was trained before a recipe's, of random weights; None if there is none."""
-        return recipe.earlier and self._random_model(self._job(recipe.earlier), f"before_{recipe.name}")
+        folder = self.folder / f"before_{recipe.name}"
+        return recipe.earlier and untrained(self._job(recipe.earlier), self.images, folder)
 
     def job(self, name: str, **training: Any) -> Job:
         """The training of a recipe, with other numbers."""

@@ -51,7 +51,7 @@ launch: {workers: 0}
 """
 
 
-@pytest.mark.slow
+@pytest.mark.check
 def test_sampling_is_held_to_its_bounds(benchmark, project, monkeypatch, capsys):
     (project.root / "conf/local/parameters.yml").write_text(LITTLE)
     code, output = project.run("kedro", "run", "--pipelines=ingest,teacher,distill")

@@ -16,6 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from fewstep.data.store import ArrayStore
+from fewstep.models.model import Model, SavedModel, build_function
 from fewstep.training.footprint import fits, state_bytes
 from fewstep.training.job import Job
 from fewstep.training.loop import Training, Worker
@@ -51,6 +53,12 @@ class Cost:
     def gpu(self, samples: int) -> int | None:
         """GiB of the smallest GPU that holds it, with a tenth to spare; None where none does."""
         return next((size for size in GPUS if fits(self.memory(samples), size * 2**30)), None)
+
+
+def untrained(job: Job, images: ArrayStore, folder: Path) -> SavedModel:
+    """What a training would make, with random weights: a step of what is trained after it costs the same."""
+    spec = replace(job.spec, provenance=job.provenance)
+    return Model(build_function(spec, images.space), images.space, spec).save(folder)
 
 
 def try_steps(job: Job, share: int, worker: Worker, steps: int = 10, seconds: float = 60.0) -> Cost:

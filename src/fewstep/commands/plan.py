@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from fewstep.config.parameters import Parameters
     from fewstep.data.store import ArrayStore
     from fewstep.launch import LaunchSettings
-    from fewstep.models.model import SavedModel
     from fewstep.step_cost import Cost
     from fewstep.training.job import Job
     from fewstep.training.loop import Worker
@@ -122,6 +121,7 @@ def jobs_to_try(
     roles: list[str], given: "Parameters", catalog: "CatalogProtocol", folder: Path
 ) -> "Iterator[tuple[str, Job]]":
     """Each training, on data and from a teacher that are random where they are not there yet."""
+    from fewstep.step_cost import untrained
     from fewstep.training.job import Job
 
     images = catalog.load("images") if catalog.exists("images") else _random_images(given, folder / "images")
@@ -129,7 +129,7 @@ def jobs_to_try(
     for role in roles:
         recipe: Recipe = getattr(given, role)
         if role == "student" and len(roles) == 2:
-            teacher = _random_model(Job.of(given.teacher, images), images, folder / "teacher")
+            teacher = untrained(Job.of(given.teacher, images), images, folder / "teacher")
         earlier = None
         for place, stage in enumerate(recipe.chain):
             if stage.objective.distance == "lpips" and _no_lpips():
@@ -137,7 +137,7 @@ def jobs_to_try(
                 stage = replace(stage, objective=replace(stage.objective, distance="lpips_random"))
             job = Job.of(stage, images, teacher, earlier)
             yield role if stage.name == recipe.name else f"before it, {stage.name}", job
-            earlier = _random_model(job, images, folder / f"earlier_{place}")
+            earlier = untrained(job, images, folder / f"earlier_{place}")
 
 
 def _random_images(given: "Parameters", folder: Path) -> "ArrayStore":
@@ -154,14 +154,6 @@ def _random_images(given: "Parameters", folder: Path) -> "ArrayStore":
     space = DataSpace(given.dataset, "points" if len(shape) == 1 else "images", shape, 1.0, ("any",))
     rows = np.random.default_rng(0).integers(0, 256, (ROWS, *shape)).astype(DTYPES[space.kind])
     return write_store(folder, rows, np.zeros(ROWS, np.int64), space, train=ROWS - 1)
-
-
-def _random_model(job: "Job", images: "ArrayStore", folder: Path) -> "SavedModel":
-    """What a job would make, with random weights."""
-    from fewstep.models.model import Model, build_function
-
-    spec = replace(job.spec, provenance=job.provenance)
-    return Model(build_function(spec, images.space), images.space, spec).save(folder)
 
 
 def _no_lpips() -> bool:

@@ -18,9 +18,14 @@ LONGEST = 200  # bytes of a file's name: partial files have longer ones
 
 
 def contexts_of(env: str | None, recipe: str | None, dataset: str | None = None) -> "list[Context]":
-    """Kedro's context of each recipe, or of the one that was asked for."""
-    recipes = [recipe] if recipe else context_of(env, dataset=dataset).config_loader.recipes()
-    return [context_of(env, name, dataset=dataset) for name in recipes]
+    """Kedro's context of the recipe that was asked for; or of the configured one, and of others that made something."""
+    first = context_of(env, recipe, dataset=dataset)
+    if recipe:
+        return [first]
+    folders = place_of(first.catalog, "student"), place_of(first.catalog, "scores").parent
+    others = [name for name in first.config_loader.recipes() if name != first.typed.recipe]
+    made = [name for name in others if any(folder.with_name(name).exists() for folder in folders)]
+    return [first, *(context_of(env, name, dataset=dataset) for name in made)]
 
 
 def context_of(

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from kedro.config import OmegaConfigLoader
 from kedro.framework.context import KedroContext
+from kedro.io import CatalogProtocol
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException, UnsupportedInterpolationType
 
@@ -17,6 +18,7 @@ from fewstep.config.yaml_files import check_file, lines_of
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
+STUDENTS = "params:students."
 NAMES = ("dataset", "recipe", "trial")  # the parameters that places are named after
 
 
@@ -128,3 +130,14 @@ class Context(KedroContext):
     def params(self) -> dict[str, Any]:
         """{name of a section: the section}."""
         return dict(self.typed)
+
+    @cached_property
+    def catalog(self) -> CatalogProtocol:  # pyright: ignore[reportIncompatibleMethodOverride] (Kedro makes one each time)
+        """The datasets of the project."""
+        return self._get_catalog()
+
+    # Kedro has no public way to say which parameters a catalog has.
+    def _get_parameters(self) -> dict[str, Any]:
+        """As Kedro has them, but nothing of what is inside a student of `students`: that would be a thousand more."""
+        found = super()._get_parameters()
+        return {name: value for name, value in found.items() if not name.startswith(STUDENTS) or name.count(".") == 1}
