@@ -55,6 +55,11 @@ REFUSED = {
         "student.objective: There is no distance 'pseudo'. Did you mean 'pseudo_huber'?",
     ),
     "unknown recipe": ({"recipe": "cdd"}, "There is no recipe 'cdd'. Did you mean 'cd'?"),
+    "a name that YAML reads as another value": (
+        {"dataset": False},
+        "dataset must be a name, and YAML reads this one as False: put it in quotes.",
+    ),
+    "no recipe": ({"recipe": None}, "There is no recipe ''. Allowed: "),
     "dataset with a quote": (
         {"dataset": "a'b"},
         "dataset must be a name of at most 100 letters, digits, '_', '-' and '.', got \"a'b\"",
@@ -405,11 +410,16 @@ def test_a_wrong_parameter_is_named_in_full_with_what_is_allowed(given, message)
     assert "Value error" not in str(caught.value) and len(str(caught.value)) < 1500
 
 
-def refused(project, *words: str) -> str:
-    """What a command that has to fail printed: words, and no traceback. It runs in this process, to save imports."""
+def run(project, *words: str):
+    """What `kedro run` did, in this process."""
     with chdir(project.root):
         bootstrap_project(project.root)
-        result = CliRunner().invoke(cli, ["run", "--env=test", *words])
+        return CliRunner().invoke(cli, ["run", "--env=test", *words])
+
+
+def refused(project, *words: str) -> str:
+    """What a command that has to fail printed: words, and no traceback. It runs in this process, to save imports."""
+    result = run(project, *words)
     assert isinstance(result.exception, SystemExit) and result.exit_code != 0, result.output
     assert "Traceback" not in result.output and re.search(r"^Error: ", result.output, re.MULTILINE), result.output
     return result.output
@@ -455,8 +465,8 @@ def trained(tmp_path_factory, make_project):
     """A project with images and a teacher."""
     project = make_project(tmp_path_factory.mktemp("trained") / "project")
     words = "launch.workers=0,launch.threads=1,teacher.training.images=64,teacher.training.batch_size=16"
-    code, output = project.run("kedro", "run", "--env=test", "--pipelines=ingest,teacher", f"--params={words}")
-    assert code == 0, output
+    result = run(project, "--pipelines=ingest,teacher", f"--params={words}")
+    assert result.exit_code == 0, result.output
     return project
 
 
@@ -495,12 +505,11 @@ def test_features_that_the_data_were_not_ingested_for_are_named(trained):
 
 @pytest.mark.slow
 def test_a_model_of_other_data_is_refused_before_any_work(trained):
-    ingest = "kedro", "run", "--env=test", "--nodes=ingest_images"
-    assert trained.run(*ingest, "--params=data.seed=1")[0] == 0
+    assert run(trained, "--nodes=ingest_images", "--params=data.seed=1").exit_code == 0
     try:
         output = refused(trained, "--pipelines=distill", "--params=launch.workers=0")
     finally:
-        assert trained.run(*ingest)[0] == 0
+        assert run(trained, "--nodes=ingest_images").exit_code == 0
     told = "data/06_models/test/teacher was trained on other images than data/02_intermediate/test/images"
     assert told in output and "kedro run --env=test --pipelines=teacher --params=launch.workers=0" in output
     assert not trained.glob("runs/test/cd-*")
@@ -543,8 +552,8 @@ def test_a_divergence_says_where_and_keeps_the_last_good_checkpoint(workers, tra
 @pytest.mark.slow
 def test_a_checkpoint_of_another_configuration_is_not_taken_up(trained):
     words = "launch.workers=0,launch.threads=1,student.training.images=64,student.training.batch_size=16"
-    run = ["--pipeline=distill", f"--params={words},student.training.checkpoint_every=16"]
-    assert trained.run("kedro", "run", "--env=test", *run)[0] == 0
+    distill = ["--pipeline=distill", f"--params={words},student.training.checkpoint_every=16"]
+    assert run(trained, *distill).exit_code == 0
     (folder,) = [p.parent for p in trained.glob("runs/test/cd-*/model")]
     shutil.rmtree(folder / "model")
     for file in folder.glob("checkpoints/*/checkpoint.json"):
@@ -552,9 +561,9 @@ def test_a_checkpoint_of_another_configuration_is_not_taken_up(trained):
         facts["job"]["seed"] = 7
         facts["seal"] = seal({name: value for name, value in facts.items() if name != "seal"})
         file.write_text(json.dumps(facts))
-    output = refused(trained, *run)
+    output = refused(trained, *distill)
     assert re.search(r"belong to another configuration \(seed differ\): .*fresh=true", output)
-    assert trained.run("kedro", "run", "--env=test", run[0], f"{run[1]},fresh=true")[0] == 0
+    assert run(trained, distill[0], f"{distill[1]},fresh=true").exit_code == 0
 
 
 @pytest.mark.slow

@@ -103,7 +103,7 @@ CASES = {
         Case("kedro run --env=moons --pipelines=promote", ("there is no registry", "mlflow.db")),
         Case(
             "fewstep evaluate data/06_models/moons/cd --dataset=cats",
-            ("scores need images", "kedro run --pipelines=ingest", "moons (--dataset=moons)"),
+            ("scores need images", "kedro run --pipelines=ingest --params=dataset=cats", "moons (--dataset=moons)"),
         ),
     ],
     "commands": [

@@ -5,6 +5,7 @@ import torch
 from click.testing import CliRunner
 from torch.utils.flop_counter import FlopCounterMode
 
+from fewstep import step_cost
 from fewstep.cli import main
 from fewstep.commands.plan import waiting_threads
 from fewstep.step_cost import Cost, LiveBytes, bytes_of_passes, try_steps
@@ -14,7 +15,7 @@ from fewstep.training.loop import Training, Worker
 pytestmark = pytest.mark.slow
 
 
-def test_a_trial_counts_what_a_step_costs(digits, small_job):
+def test_a_trial_counts_what_a_step_costs(digits, small_job, monkeypatch):
     from fewstep.models.model import build_function
 
     network = {"name": "unet", "channels": 8, "channel_mult": [1], "num_blocks": 1, "attn_resolutions": []}
@@ -29,6 +30,12 @@ def test_a_trial_counts_what_a_step_costs(digits, small_job):
     assert (cost.share, cost.tried, cost.steps) == (32, 32, 1) and cost.seconds > 0
     assert cost.state_bytes == pytest.approx(5 * 4 * cost.weights, rel=0.01)  # weights, gradients, average, Adam's two
     assert cost.sample_bytes > 10 * 4 * 64  # some of its layers' inputs
+    timed, threads = step_cost._seconds_of_step, set()
+    monkeypatch.setattr(step_cost, "_seconds_of_step", lambda t: threads.add(torch.get_num_threads()) or timed(t))
+    with step_cost.cpu_threads(2):
+        hurried = try_steps(job, 32, Worker(), seconds=0)
+        assert threads == {1} and torch.get_num_threads() == 2  # threads would wait for each other on a busy machine
+    assert (hurried.tried, hurried.flops) == (1, pytest.approx(cost.flops, rel=0.01))
 
 
 METHODS = {"denoising": {}, "continuous_consistency": {"from_data": True}, "consistency_training": {}}

@@ -64,17 +64,18 @@ def untrained(job: Job, images: ArrayStore, folder: Path) -> SavedModel:
 def try_steps(job: Job, share: int, worker: Worker, steps: int = 10, seconds: float = 60.0) -> Cost:
     """So many steps, or those that this time allows, of fewer samples where these would take long.
 
-    A single sample, or a group, is tried first, whatever it takes; where the time is over then, what it took stands for
-    all.
+    A single sample, or a group, is tried first by one thread, whatever it takes, since several would wait for each
+    other on a busy machine; where the time is over then, what it took stands for all.
     """
     end, fewest = time.perf_counter() + seconds, job.recipe.objective.group
-    with trial_of(job, fewest, worker) as training:
+    with cpu_threads(1), trial_of(job, fewest, worker) as training:
         with FlopCounterMode(display=False) as counter:
             times = [_seconds_of_step(training)]
         if time.perf_counter() < end:
             times = [_seconds_of_step(training)]  # without what the first one prepares
-    few = time.perf_counter() + (2 + 4) * times[0] > end
-    flops, memory = counter.get_total_flops() / fewest, bytes_of_passes(job, worker, (1, 2) if few else (2, 4))
+    groups = (2, 4) if time.perf_counter() + (2 + 4) * times[0] < end else (1, 2)
+    with cpu_threads(1):
+        flops, memory = counter.get_total_flops() / fewest, bytes_of_passes(job, worker, groups)
     left = end - time.perf_counter()
     tried = min(share, FLOPS_OF_A_STEP[worker.device.type] / max(flops, 1), left / 3 / times[0] * fewest)
     tried = int(tried) // fewest * fewest

@@ -202,14 +202,23 @@ def test_a_truncated_picture_stops_or_is_skipped_by_name(tmp_path, suffix):
 
 
 def test_nothing_readable_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="There is no folder"):
-        ingest({"name": "folder", "path": str(tmp_path / "none")}, tmp_path / "out")
     (tmp_path / "in").mkdir()
+    for path, words in (
+        ("inn", r"There is no folder or file .*inn. Did you mean .*/in\?"),
+        ("in/*.png", "There is no .*Patterns are not read here: give the folder"),
+        ("a" * 300, "aaa cannot be read: File name too long"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            ingest({"name": "folder", "path": str(tmp_path / path)}, tmp_path / "out")
     with pytest.raises(ValueError, match="and its sub-folders hold no picture"):
         ingest({"name": "folder", "path": str(tmp_path / "in")}, tmp_path / "out")
     (tmp_path / "in" / "a.png").write_text("no picture")
-    with pytest.raises(ValueError, match="none of the 1 pictures"):
+    with pytest.raises(ValueError, match=r"none of the pictures can be read \(1 in all\)"):
         ingest({"name": "folder", "path": str(tmp_path / "in"), "skip_broken": True}, tmp_path / "out")
+    (tmp_path / "in" / "a.png").unlink()
+    (tmp_path / "in" / "a.png").symlink_to("nowhere")
+    with pytest.raises(ValueError, match=r"a\.png cannot be read \(No such file or directory\)"):
+        ingest({"name": "folder", "path": str(tmp_path / "in")}, tmp_path / "out")
 
 
 def test_pictures_are_never_all_in_memory(tmp_path):

@@ -21,6 +21,7 @@ def test_digits_sort_as_numbers_and_words_as_they_are():
         (["b", "a"], ("b", "a"), [0, 1], ("b", "a")),
         ([None, None], ("a",), [-1, -1], ()),
         ([-1, -1], (), [-1, -1], ()),
+        ([True, False], (), [1, 0], ("false", "true")),
     ],
 )
 def test_numbers_and_words(values, classes, labels, names):
@@ -50,6 +51,10 @@ def test_a_column_is_chosen_asked_about_or_left_out():
     assert Naming().choose_column(["File", "Label", "Class"], "x") == "Label"
     assert Naming().choose_column(["file_name", "kind"], "x") is None
     assert Naming("kind").choose_column(["file_name", "kind", "label"], "x") == "kind"
+    assert Naming().choose_column(["file_name", "category_id"], "x") == "category_id"
+    assert Naming().choose_column(["labels", "fine_label"], "x") == "labels"
+    with pytest.raises(ValueError, match="Set label_column: fine_label or coarse_label"):
+        Naming().choose_column(["fine_label", "coarse_label", "labelled_by"], "x")
     assert Naming("none").choose_column(["label"], "x") is None
     with pytest.raises(ValueError, match="Set label_column: class or category"):
         Naming().choose_column(["category", "class"], "x")

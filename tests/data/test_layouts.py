@@ -43,6 +43,15 @@ def names_of(path, **options):
     return [name for name, _ in load_source({"name": "folder", "path": str(path), **options}).listing().pictures()]
 
 
+def parquet_of(rows):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), file)
+    return file.getvalue()
+
+
 def tar_of(path, members):
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w") as archive:
@@ -124,6 +133,37 @@ class TestFolders:
             put(tmp_path / name / "0.png")
         assert listed(tmp_path)[0].classes == ("crash_test", "toy_train")
 
+    @pytest.mark.parametrize(
+        "folders",
+        [
+            ("cat/train", "dog/train", "cat/test", "dog/test"),
+            ("train_cat", "train_dog", "test_cat", "test_dog"),
+            ("trainCat", "trainDog", "testCat", "testDog"),
+        ],
+    )
+    def test_splits_in_each_class(self, tmp_path, folders):
+        for name in folders:
+            put(tmp_path / name / "0.png")
+        listing, _ = listed(tmp_path)
+        assert (listing.layout, [name.lower() for name in listing.classes]) == ("splits", ["cat", "dog"])
+        assert (listing.labels.tolist(), listing.heldout.tolist()) == ([0, 1, 0, 1], [False, False, True, True])
+        assert names_of(tmp_path) == [f"{tmp_path}/{name}/0.png" for name in folders]
+        assert listed(tmp_path, label_column="none")[0].heldout.tolist() == [False, False, True, True]
+        (tmp_path / folders[0] / "0.png").unlink()
+        assert listed(tmp_path)[0].layout == "classes"
+
+    def test_a_folder_without_pictures_beside_the_only_one_with_them_is_no_class(self, tmp_path):
+        """As ImageNet comes."""
+        for split in ("train", "val"):
+            for name in ("n01", "n02"):
+                put(tmp_path / "ILSVRC" / "Data" / "CLS-LOC" / split / name / "0.png")
+                put(tmp_path / "ILSVRC" / "Annotations" / "CLS-LOC" / split / name / "0.xml", b"x")
+        listing, _ = listed(tmp_path)
+        assert (listing.layout, listing.classes) == ("splits", ("n01", "n02"))
+        assert list(listing.left_out) == ["files that are no pictures (.xml)"]
+        (tmp_path / "ILSVRC" / "Empty").mkdir()
+        assert listed(tmp_path)[0].classes == ("Data", "Empty")
+
     def test_classes_sort_as_numbers_and_an_empty_one_keeps_its_own(self, tmp_path):
         for name in ("0", "1", "10", "2"):
             put(tmp_path / name / "a.png")
@@ -193,6 +233,7 @@ class TestIndexes:
         for pairs, words in (
             ([[file, [0.5, 0.1]] for file in files], "img00000000.png has a list of numbers"),
             ([[files[0], 1]], "img00000001.png has no label"),
+            ([[file, 1.0] for file in files], r"img00000000.png has 1\.0"),
             (["a", 5], "dataset.json must hold .*file, number"),
         ):
             with pytest.raises(ValueError, match=words):
@@ -249,6 +290,26 @@ class TestIndexes:
         put(tmp_path / "metadata.csv", b"file_name,caption\n0.png,a\n")
         listing, _ = listed(tmp_path)
         assert (listing.layout, list(listing.left_out)) == ("flat", ["files that are no pictures (.csv)"])
+
+    @pytest.mark.parametrize("suffix", ["csv", "csv;", "jsonl", "parquet"])
+    def test_tables_of_every_kind(self, tmp_path, suffix):
+        rows = [{"filename": f"{i}.png", "kind": NAMES[i], "label": i % 2} for i in range(3)]
+        for row in rows:
+            put(tmp_path / row["filename"])
+        kind, sign = suffix.rstrip(";"), ";" if suffix.endswith(";") else ","
+        table = [sign.join(rows[0]), *(sign.join(map(str, row.values())) for row in rows)]
+        text = "\n".join(table if kind == "csv" else map(json.dumps, rows)).encode()
+        put(tmp_path / f"metadata.{kind}", parquet_of(rows) if kind == "parquet" else text)
+        listing, _ = listed(tmp_path)
+        assert (listing.layout, listing.labels.tolist(), listing.left_out) == ("metadata", [0, 1, 0], {})
+        assert listed(tmp_path, label_column="kind")[0].classes == NAMES
+
+    def test_labels_of_unnamed_pictures_are_not_left_out_in_silence(self, tmp_path):
+        put(tmp_path / "0.png")
+        put(tmp_path / "metadata.csv", b"id,label\n0,1\n")
+        with pytest.raises(ValueError, match=r"has labels \(label\) and no column file_name .*; it has id, label"):
+            listed(tmp_path)
+        assert listed(tmp_path, layout="flat")[0].classes == listed(tmp_path, label_column="none")[0].classes == ()
 
     def test_what_is_wrong_in_metadata_is_said_with_its_place(self, tmp_path):
         for i in range(2):
@@ -316,6 +377,12 @@ class TestArrays:
         with pytest.raises(ValueError, match="no array 'kind' for label_column; there is arr_0, arr_1"):
             listed(tmp_path / "samples.npz", label_column="kind")
 
+    @pytest.mark.parametrize("kind", ["U3", "S3"])
+    def test_labels_in_words(self, tmp_path, kind):
+        np.savez(tmp_path / "a.npz", images=PIXELS, labels=np.array(NAMES, kind)[LABELS])
+        listing, _ = listed(tmp_path / "a.npz")
+        assert (listing.classes, listing.labels.tolist()) == (NAMES, LABELS.tolist())
+
     def test_splits_in_the_keys(self, tmp_path):
         gray = PIXELS[..., 0]
         parts = {"test": gray[9:], "train": gray[:6], "val": gray[6:9]}
@@ -340,19 +407,22 @@ class TestArrays:
         ("arrays", "words"),
         [
             ({"images": PIXELS / 255}, r"images must be uint8 images.*got float64 \[12, 8, 8, 3\]"),
-            ({"a": PIXELS, "b": PIXELS}, "a and .*b are both images. Give the path of one"),
+            ({"a": PIXELS, "b": PIXELS}, "a and .*b are both images. Keep one of them, or call one 'images'"),
             ({"x": PIXELS, "y": LABELS[:5]}, "y must hold one number for each of the 12 images"),
-            ({"x": PIXELS, "y": LABELS / 2}, "y must hold whole numbers, got float64"),
+            ({"x": PIXELS, "y": LABELS / 2}, "y must hold whole numbers or words, got float64"),
             ({"x": np.array([None, 1], object)}, "it holds Python objects, which are pickles"),
             ({"x": np.asfortranarray(PIXELS)}, "save np.ascontiguousarray of it"),
             ({"mu": np.zeros(3)}, r"holds arrays that are no images: .*mu is float64 \[3\]\. Images are uint8"),
+            ({"x": PIXELS[:0]}, "holds arrays that are no images: a.npz, x is uint8"),
+            ({"x": PIXELS, "y": LABELS - 1}, ": 4 of 12 rows have no label"),
             ({"a": PIXELS[0]}, "holds arrays that are no images"),
         ],
     )
-    def test_what_is_no_image_says_so(self, tmp_path, arrays, words):
+    def test_what_is_no_image_says_so(self, tmp_path, arrays, words, monkeypatch):
         np.savez(tmp_path / "a.npz", **arrays)
-        with pytest.raises(ValueError, match=words):
-            listed(tmp_path / "a.npz")
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(ValueError, match=rf"^a\.npz.*{words}"):
+            listed("a.npz")
 
     def test_a_damaged_file_is_named(self, tmp_path):
         np.savez(tmp_path / "a.npz", PIXELS, LABELS)
@@ -434,7 +504,9 @@ class TestCifar:
         ("state/dataset_info.json", "a data set of save_to_disk.*load_from_disk\\('.*/state'\\)"),
         ("train-images-idx3-ubyte.gz", "IDX files, as MNIST comes"),
         ("a.heic", "a format that is not read"),
-        ("a.txt", "hold no picture.*It holds 1 other files"),
+        ("a.mp4", "videos.*ffmpeg -i '.*/a.mp4'"),
+        ("a.csv", "tables.*np.savez"),
+        ("a.txt", "hold no picture.*There is one other file"),
     ],
 )
 def test_a_layout_that_is_not_read_says_how_to_convert_it(tmp_path, file, words):
@@ -469,7 +541,23 @@ def test_the_same_pictures_have_the_same_hash_in_every_layout(tmp_path):
     assert len(set(hashes)) == 1
 
 
-@pytest.mark.parametrize("path", ["", " "])
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("a.heic", b"x", r"a\.heic holds pictures of a format that is not read"),
+        ("a.mp4", b"x", r"a\.mp4 holds videos"),
+        ("a", encoded(0), r"a must be a folder, a picture .* by its name\. By its content it is a PNG picture"),
+        ("a.tar.zst", b"\x28\xb5\x2f\xfd" + bytes(600), "a.tar.zst cannot be read .*a Zstandard archive"),
+    ],
+)
+def test_a_file_that_is_not_read_is_named_and_not_its_folder(tmp_path, monkeypatch, file, content, words):
+    put(tmp_path / file, content)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=f"^{words}"):
+        listed(file)
+
+
+@pytest.mark.parametrize("path", ["", " ", "a\0b"])
 def test_no_path_is_not_the_folder_one_is_in(path):
     with pytest.raises(ValueError, match="path must be a path, got"):
         load_source({"name": "folder", "path": path})

@@ -20,12 +20,12 @@ def encode(value, kind="png"):
     return file.getvalue()
 
 
-def write(path, values, column="image", metadata=True, **columns):
+def write(path, values, column="image", metadata=True, names=NAMES, **columns):
     cells = [{"bytes": v if v is None or isinstance(v, bytes) else encode(v), "path": None} for v in values]
     kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     table = pa.table({column: pa.array(cells, kind), **columns})
     if metadata:
-        facts = {"info": {"features": {"label": {"names": NAMES, "_type": "ClassLabel"}}}}
+        facts = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
         table = table.replace_schema_metadata({"huggingface": json.dumps(facts)})
     pq.write_table(table, path, row_group_size=3)
 
@@ -51,6 +51,20 @@ def test_without_test_files_the_store_splits(tmp_path):
     write(tmp_path / "train.parquet", range(40), column="img", label=[0, 1] * 20)
     store = run(tmp_path)
     assert np.bincount(store.labels("heldout")).tolist() == [5, 5]
+
+
+def test_files_of_a_folder_that_are_called_test_are_held_out(tmp_path):
+    """As the hub lays them out, below data/."""
+    (tmp_path / "in" / "data").mkdir(parents=True)
+    for name in ("test-00000-of-00001", "train-00000-of-00002", "train-00001-of-00002"):
+        write(tmp_path / "in" / "data" / f"{name}.parquet", range(8), label=[0, 1] * 4)
+    for train in ("in", "in/data", "in/data/*.parquet"):
+        assert run(tmp_path, train=str(tmp_path / train)).split == {"train": [0, 16], "heldout": [16, 24]}
+    files = [
+        str(tmp_path / "in" / "data" / f"{name}-00000-of-0000{n}.parquet") for name, n in (("test", 1), ("train", 2))
+    ]
+    assert run(tmp_path, train=files).split == {"train": [0, 12], "heldout": [12, 16]}
+    assert run(tmp_path, train=str(tmp_path / "in/data/test*")).count == 8
 
 
 def test_class_names_come_from_the_parameter_or_are_numbers(tmp_path):
@@ -80,16 +94,22 @@ def test_missing_columns_name_those_present(tmp_path):
     ):
         run(tmp_path, label_column="picture")
     assert run(tmp_path).count == 8
-    pq.write_table(pa.table({"label": [0, 1], "text": ["a", "b"]}), tmp_path / "train.parquet")
-    with pytest.raises(ValueError, match=r"no column of pictures .*; it has label \(int64\), text \(string\)"):
-        run(tmp_path)
+    for columns, words in (
+        ({"label": [0, 1], "text": ["a", "b"]}, r"it has label \(int64\), text \(string\)"),
+        ({"image": [{"bytes": None, "path": "a.png"}]}, "Paths are not followed: write the files"),
+    ):
+        pq.write_table(pa.table(columns), tmp_path / "train.parquet")
+        with pytest.raises(ValueError, match=f"no column of pictures .*{words}"):
+            run(tmp_path)
 
 
 def test_several_columns_are_a_question(tmp_path):
     two = {"fine_label": [0, 1] * 4, "coarse_label": [0] * 8}
+    for write_file in (lambda: described(tmp_path, two), lambda: write(tmp_path / "train.parquet", range(8), **two)):
+        write_file()
+        with pytest.raises(ValueError, match="several columns of labels. Set label_column: fine_label or coarse_label"):
+            run(tmp_path)
     described(tmp_path, two)
-    with pytest.raises(ValueError, match="several columns of labels. Set label_column: fine_label or coarse_label"):
-        run(tmp_path)
     assert run(tmp_path, label_column="fine_label").space.classes == ("cat", "dog")
     assert run(tmp_path, label_column="none").space.classes == ()
     images = [encode(value) for value in range(8)]
@@ -97,6 +117,15 @@ def test_several_columns_are_a_question(tmp_path):
     with pytest.raises(ValueError, match="several columns of pictures. Set image_column: left or right"):
         run(tmp_path)
     assert run(tmp_path, image_column="right").count == 8
+
+
+def test_files_that_number_the_classes_differently_are_refused(tmp_path):
+    for name, names in (("train", NAMES), ("test", NAMES[::-1])):
+        write(tmp_path / f"{name}.parquet", range(8), label=[0, 1] * 4, names=names)
+    test = str(tmp_path / "test.parquet")
+    with pytest.raises(ValueError, match=r"number the classes differently \(cat, dog; dog, cat\)"):
+        run(tmp_path, test=test)
+    assert run(tmp_path, test=test, classes=NAMES).space.classes == ("cat", "dog")
 
 
 def described(tmp_path, columns):

@@ -122,6 +122,8 @@ def test_the_released_networks_are_known_by_their_shapes(name):
                 shape[0] //= 2
     weights = {n: torch.empty(shape, device="meta") for n, shape in facts["parameters"].items()}
     assert _fitting(weights, "x.pt") == facts["config"]
+    with pytest.raises(ValueError, match="its weights have other names .'weight' is not a parameter of OpenAI's UNet"):
+        _fitting({"weight": torch.zeros(3)}, "x.pt")
     with pytest.raises(ValueError, match=r"not one of the released networks \(imagenet64: .*missing.*--config FILE"):
         _fitting(dict(list(weights.items())[:-1]), "x.pt")
 

@@ -104,6 +104,15 @@ def test_a_file_of_another_kind_is_called_what_it_is(tmp_path, read, content, wo
         read(tmp_path / "x.pt")
 
 
+def test_the_file_of_another_program_is_called_what_it_is(tmp_path):
+    torch.save({"a.b": torch.zeros(3)}, tmp_path / "x.pt")
+    with pytest.raises(ValueError, match="nothing in it was run: it is a zip archive$"):
+        read_pickle(tmp_path / "x.pt")
+    (tmp_path / "y.pt").write_bytes((tmp_path / "x.pt").read_bytes()[:-100])
+    with pytest.raises(ValueError, match="nothing in it was run: File is not a zip file$"):
+        read_state_dict(tmp_path / "y.pt")
+
+
 def test_tensors_come_as_they_were(tmp_path):
     given = {
         "view": torch.arange(12.0).reshape(3, 4)[:, 1:].t(),

@@ -2,6 +2,7 @@ import json
 import math
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -276,7 +277,7 @@ MISTYPED = {
     "a space that is a list": ({"space": []}, "is no description of a model"),
     "a network that is a list": ({"network": []}, "network must be a section"),
     "a provenance that is text": ({"provenance": "here"}, "is no description of a model"),
-    "no space": ({"space": LEFT_OUT}, "is no description of a model .KeyError.'space'"),
+    "no space": ({"space": LEFT_OUT}, "is no description of a model .space is missing"),
     "no name": ({"name": LEFT_OUT}, "is no description of a model"),
     "no hash": ({"sha256": None}, "sha256 must be text"),
 }
@@ -297,6 +298,13 @@ def test_weights_that_are_not_finite_are_refused(model, tmp_path):
         next(model.function.parameters()).view(-1)[0] = math.nan
     with pytest.raises(ValueError, match="has values that are not finite"):
         Model.load(model.save(tmp_path / "model").folder)
+
+
+@pytest.mark.parametrize("place", [".", "/", "nowhere"])
+def test_a_place_without_a_model_is_named(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=f"{place} is not a finished model: model.json is missing"):
+        Model.load(Path(place))
 
 
 def test_damaged_weights_are_refused(saved):

@@ -26,6 +26,9 @@ READ = {
     "data.source.path=/it's/here,dataset=x": {"data": {"source": {"path": "/it's/here"}}, "dataset": "x"},
     "data.source.path=/with space/x": {"data": {"source": {"path": "/with space/x"}}},
     "data.source.path=C:/x": {"data": {"source": {"path": "C:/x"}}},
+    "data.source.background=#ff0000": {"data": {"source": {"background": "#ff0000"}}},
+    "data.source.path=/a #1,b,dataset=007": {"data": {"source": {"path": "/a #1,b"}}, "dataset": "007"},
+    "dataset=1e3,recipe=no,trial=null": {"dataset": "1e3", "recipe": "no", "trial": None},
     "student.training.learning_rate=5e-4": {"student": {"training": {"learning_rate": 5e-4}}},
     "": {},
 }

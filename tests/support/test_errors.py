@@ -17,6 +17,7 @@ from fewstep.support.errors import (
     Unreachable,
     UserError,
     family_of,
+    reason_of,
 )
 from fewstep.support.names import check_arguments, check_name
 
@@ -75,3 +76,17 @@ def test_no_module_raises_a_bare_class_on_purpose():
             if name in BARE:
                 found.add(file.relative_to(SOURCES).as_posix())
     assert found <= ON_PURPOSE.keys(), f"raise a class of support/errors.py instead: {found - ON_PURPOSE.keys()}"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "a.json"), "No such file or directory"),
+        (OSError("image file is truncated"), "image file is truncated"),
+        (KeyError("space"), "space is missing"),
+        (ValueError(), "ValueError"),
+        (StorageError("the disk is full", 28), "the disk is full"),
+    ],
+)
+def test_the_reason_of_an_error_has_no_numbers_of_the_system(error, words):
+    assert reason_of(error) == words

@@ -12,7 +12,7 @@ import numpy as np
 from fewstep.commands.error_messages import refusing
 from fewstep.commands.options import DATASET, ENV, nfe_option
 from fewstep.commands.project import check_folder, context_of, judged_by, model_of
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.files import write_json
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _read_scores(file: Path) -> "Evaluation":
     try:
         return Evaluation.from_json(json.loads(file.read_text()))
     except ValueError as problem:
-        raise InvalidInput(f"--beside must be a scores.json, got {file} ({problem}).") from None
+        raise InvalidInput(f"--beside must be a scores.json, got {file} ({reason_of(problem)}).") from None
 
 
 def _of_model(

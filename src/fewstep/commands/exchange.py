@@ -12,7 +12,7 @@ from fewstep.commands.error_messages import refusing
 from fewstep.commands.options import DATASET, ENV, MODEL, nfe_option
 from fewstep.commands.project import champion_of_project, check_folder, context_of
 from fewstep.pipelines.places import command_of, place_of
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, reason_of
 
 if TYPE_CHECKING:
     from fewstep.data.store import ArrayStore
@@ -92,7 +92,7 @@ def _options(config: Path | None) -> dict | None:
     except InvalidInput:
         raise
     except (OSError, ValueError) as problem:
-        raise InvalidInput(f"--config {config} cannot be read as JSON: {problem}") from None
+        raise InvalidInput(f"--config {config} cannot be read as JSON: {reason_of(problem)}.") from None
 
 
 def _beside(model: "Model", images: "ArrayStore", env: str | None) -> "Model":

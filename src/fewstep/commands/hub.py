@@ -11,7 +11,7 @@ import click
 from fewstep.commands.error_messages import refusing
 from fewstep.commands.options import DATASET, ENV, MODEL
 from fewstep.commands.project import champion_of_project
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, reason_of
 
 if TYPE_CHECKING:
     from fewstep.evaluation.results import Evaluation
@@ -110,7 +110,7 @@ def _with_facts(place: str, scores: Path | None) -> "tuple[Model, dict]":
     try:
         measured = Evaluation.from_json(json.loads(scores.read_text()))
     except ValueError as problem:
-        raise InvalidInput(f"--scores must be a scores.json, got {scores} ({problem}).") from None
+        raise InvalidInput(f"--scores must be a scores.json, got {scores} ({reason_of(problem)}).") from None
     if measured.models.get(saved.spec.name) != saved.sha256:
         raise InvalidInput(f"{scores} has scores of another model than {place}: evaluate it again.")
     return saved.load(), facts_for(saved, measured, saved.spec.name, {}, _represented_nfe(saved, measured))

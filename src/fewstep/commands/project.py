@@ -76,7 +76,7 @@ def champion_of_project(env: str | None = None, dataset: str | None = None) -> s
 def needed(context: "Context", name: str, by: str) -> Any:
     """What ingest makes under a name; ValueError with its command where it is not there. by: as "scores need"."""
     if not context.catalog.exists(name):
-        make = command_of("ingest", context.typed.env)
+        make = command_of("ingest", context.typed.env, context.config_loader.runtime_params)
         found = others_with(context, name)
         there = f" There are those of {', '.join(found)} (--dataset={found[0]})." if found else ""
         raise InvalidInput(f"{by} {name}, and there is no {place_of(context.catalog, name)}: run {make}.{there}")

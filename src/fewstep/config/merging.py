@@ -10,6 +10,7 @@ from fewstep.support.validation import SECTION
 EVERY = "every"  # in the recipes of an overlay: what holds for every recipe
 RESERVED = {"teacher", "reference", "comparison", "sweeps", EVERY}
 LIKE = "like"  # in a recipe's `earlier`: the name of the recipe that it is, but for what it says
+NAMES = ("dataset", "recipe", "trial")  # the parameters that places are named after
 NAME = r"\w[\w.-]{0,99}"
 
 
@@ -50,7 +51,7 @@ def chosen(config: dict[str, Any]) -> dict[str, Any]:
         if not re.fullmatch(NAME, str(each)):
             raise InvalidInput.of(kind, each, "a name of at most 100 letters, digits, '_', '-' and '.'")
     _check_trial(config.get("trial"), {*recipes, *RESERVED})
-    name = check_name("recipe", config.get("recipe"), recipes)
+    name = check_name("recipe", config.get("recipe", ""), recipes)
     config["student"] = config["students"][name] = merged(config["students"][name], _section(config, "student"))
     config["teacher"] = {**merged(network, _section(config, "teacher")), "name": "teacher"}
     known = {**config["students"], "teacher": config["teacher"]}

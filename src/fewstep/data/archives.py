@@ -13,16 +13,19 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from fewstep.data.file_tree import DAMAGED, FileTree, add_left_out, folder_tree, is_junk, single_file
 from fewstep.data.source import Found
-from fewstep.support.errors import InvalidInput, StorageError
+from fewstep.support.errors import InvalidInput, StorageError, reason_of
 from fewstep.support.file_kinds import GZIP, HEAD, ZIP, kind_of_file
 from fewstep.support.files import OUT_OF_SPACE
+from fewstep.support.names import nearest, printable
 
 RATIO, ALWAYS = 200, 2**26  # an archive may unpack to so many times its size, and to so many bytes in any case
+MANY = 1000  # names that are looked through for one that is like another
 IN_MEMORY = 2**26  # a member up to this size is read at once, a larger one bit by bit
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 PACKED: dict[bytes, Callable[[Path], io.BufferedIOBase]] = {
@@ -34,10 +37,8 @@ PACKED: dict[bytes, Callable[[Path], io.BufferedIOBase]] = {
 
 def open_tree(path: Path) -> FileTree:
     """The files of a folder, a zip, a tar (.tar.gz, .tar.bz2, .tar.xz too), or the one file. Raises ValueError."""
-    if path.is_dir():
+    if _is_folder(path):
         return folder_tree(path)
-    if not path.is_file():
-        raise InvalidInput(f"There is no folder or file {path}.")
     head = _head(path)
     if path.suffix == ".npz":
         return single_file(path)
@@ -48,6 +49,26 @@ def open_tree(path: Path) -> FileTree:
     if path.suffix == ".zip":
         raise _unreadable(path, "zip")
     return single_file(path)
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a path is a folder, and no file. Raises ValueError where there is neither."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        mode = 0
+    except OSError as error:
+        raise InvalidInput(f"{printable(str(path))} cannot be read: {reason_of(error)}.") from error
+    if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
+        return stat.S_ISDIR(mode)
+    if mode:
+        raise InvalidInput(f"{path} is neither a folder nor a file.")
+    hint = ""
+    if any(sign in path.name for sign in "*?{"):
+        hint = " Patterns are not read here: give the folder that holds the files."
+    elif path.parent.is_dir() and (near := nearest(path.name, islice(os.listdir(path.parent), MANY))):
+        hint = f" Did you mean {printable(str(path.parent / near))}?"
+    raise InvalidInput(f"There is no folder or file {printable(str(path))}.{hint}")
 
 
 def zip_tree(path: Path) -> FileTree:
@@ -208,8 +229,10 @@ def _check_size(path: Path, unpacked: int) -> None:
 
 def _unreadable(path: Path, kind: str, error: Exception | None = None) -> InvalidInput:
     found = kind_of_file(path)
-    reason = f"it is {found}" if found not in (None, ZIP, GZIP) else str(error or "it is damaged")
-    return InvalidInput(f"{path} cannot be read as a {kind} archive: {reason}.")
+    why = reason_of(error) if error else "it is damaged"
+    return InvalidInput(
+        f"{path} cannot be read as a {kind} archive: {why if found in (None, ZIP, GZIP) else f'it is {found}'}."
+    )
 
 
 def _head(path: Path) -> bytes:

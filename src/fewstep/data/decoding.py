@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageFile, ImageOps, UnidentifiedImageError
 
 from fewstep.data.formats import FORMATS
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.file_kinds import HEAD, file_kind
 
 CHANNELS = {"rgb": "RGB", "grayscale": "L", "rgba": "RGBA"}
@@ -34,7 +34,7 @@ def named(name: str) -> Generator[None]:
     except MemoryError:
         raise
     except Exception as error:  # decoders raise nearly anything
-        raise BrokenPicture(f"{name} cannot be read ({error or type(error).__name__})") from error
+        raise BrokenPicture(f"{name} cannot be read ({reason_of(error)})") from error
 
 
 def open_picture(file: IO[bytes] | Path) -> ImageFile.ImageFile:

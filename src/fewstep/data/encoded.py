@@ -102,7 +102,7 @@ class EncodedPictures:
             if self.size is None and size and seen.first and size != seen.first[1]:
                 raise InvalidInput(mixed_sizes(seen.first, (name, size)))
         if seen.first is None:
-            raise InvalidInput(f"{self.name}: none of the {seen.count:,} pictures can be read.")
+            raise InvalidInput(f"{self.name}: none of the pictures can be read ({seen.count:,} in all).")
         return Survey(
             kind="images",
             shape=self.shape or self._shape(*seen.first[1][::-1]),

@@ -11,7 +11,7 @@ from typing import IO
 
 from fewstep.data.formats import NOT_READ, SUFFIXES, suffix_of
 from fewstep.data.source import Found
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.file_kinds import HEAD, file_kind
 from fewstep.support.names import printable
 
@@ -25,7 +25,7 @@ class FileTree:
 
     place: what messages call it. files: in the order of the place. folders: all of them, also those without files.
     open_file: opens a file of a path; threads may do so at once. left_out: what is there and is no file to read.
-    on_disk: the folder, where it is one.
+    on_disk: the folder, where it is one. alone: the place is the one file.
     """
 
     place: str
@@ -34,10 +34,11 @@ class FileTree:
     folders: frozenset[str] = frozenset()
     left_out: Found = field(default_factory=dict)
     on_disk: Path | None = None
+    alone: bool = False
 
     def name(self, file: str) -> str:
         """What a file is called in messages: its whole path."""
-        return printable(f"{self.place}/{file}" if self.place else file)
+        return printable(self.place if self.alone else f"{self.place}/{file}")
 
     def pictures(self) -> list[str]:
         """Those that end like pictures, sorted by the parts of their paths."""
@@ -87,7 +88,7 @@ def unreadable(name: str, opener: Callable[[], IO[bytes]], error: Exception, usu
             kind = file_kind(opened.read(HEAD))
     except DAMAGED:
         kind = None
-    return InvalidInput(f"{name} cannot be read: {f'it is {kind}' if kind and kind != usual else error}.")
+    return InvalidInput(f"{name} cannot be read: {f'it is {kind}' if kind and kind != usual else reason_of(error)}.")
 
 
 def in_order(files: Iterable[str]) -> list[str]:
@@ -135,7 +136,7 @@ def folder_tree(root: Path) -> FileTree:
 
 def single_file(path: Path) -> FileTree:
     """A tree of one file."""
-    return FileTree(str(path.parent) if len(path.parts) > 1 else "", (path.name,), lambda _: open(path, "rb"))
+    return FileTree(str(path), (path.name,), lambda _: open(path, "rb"), alone=True)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -40,6 +40,6 @@ class Folder(EncodedPictures):
 
 def _is_path(value: Any, _owner: Any = None) -> str | None:
     """A check: a path that can be written with the data."""
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
         return "a path"
     return None if value.isascii() or value == value.encode(errors="replace").decode() else "a path in UTF-8"

@@ -10,6 +10,7 @@ from fewstep.support.errors import InvalidInput
 from fewstep.support.names import printable
 
 COLUMNS = ("label", "labels", "class", "class_label", "class_name", "cls", "category", "target")
+LONGER = re.compile("(.+_)?(label|labels|class|category)(_(id|idx|index|number|name))?")  # fine_label, category_id
 NONE = "none"  # in place of a column: read without labels
 Value = int | str | None
 
@@ -38,9 +39,11 @@ class Naming:
 
 
 def called_as_labels(names: Iterable[str]) -> list[str]:
-    """Those that are called as columns of labels are, "Label" among them, the most usual first."""
+    """Those that are called as columns of labels are, "Label" among them, the most usual first; else longer names."""
+    names = list(names)
     found = [name for name in names if name.lower() in COLUMNS]
-    return sorted(found, key=lambda name: COLUMNS.index(name.lower()))
+    usual = sorted(found, key=lambda name: COLUMNS.index(name.lower()))
+    return usual or [name for name in names if LONGER.fullmatch(name.lower())]
 
 
 def the_only(candidates: Sequence[str], place: str) -> str | None:
@@ -75,7 +78,7 @@ def number_labels(values: Sequence[Value], classes: Sequence[str], place: str) -
     classes: names that are known, of the numbers in turn; by default numbers are called after themselves, and words
     are classes in natural order. Raises ValueError for labels beyond the classes, or that only some rows have.
     """
-    values = [None if value == "" else value for value in values]
+    values = [None if value == "" else _in_words(value) for value in values]
     present = [value for value in values if value is not None]
     words = [value for value in present if isinstance(value, str)]
     if words and len(words) < len(present):
@@ -85,10 +88,23 @@ def number_labels(values: Sequence[Value], classes: Sequence[str], place: str) -
         check_class_names(classes, place)
         numbers = {name: number for number, name in enumerate(classes)}
         if unknown := next((word for word in words if word not in numbers), None):
-            raise InvalidInput(f"{place}: the label {unknown!r} is none of the classes: {_short(classes)}.")
+            raise InvalidInput(f"{place}: the label {unknown!r} is none of the classes: {short(classes)}.")
         values = [None if value is None else numbers[str(value)] for value in values]
     labels = np.array([-1 if value is None else value for value in values], np.int64)
     return check_numbers(labels, classes, place)
+
+
+def join_labels(
+    parts: Sequence[np.ndarray | list[Value]], classes: Sequence[str], place: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The labels of several files, numbers or words, as number_labels gives them."""
+    numbers = [part for part in parts if isinstance(part, np.ndarray)]
+    if len(numbers) == len(parts):
+        return check_numbers(np.concatenate(numbers), classes, place)
+    values: list[Value] = []
+    for part in parts:
+        values += part if isinstance(part, list) else [None if number < 0 else int(number) for number in part]
+    return number_labels(values, classes, place)
 
 
 def check_numbers(labels: np.ndarray, classes: Sequence[str], place: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -102,7 +118,7 @@ def check_numbers(labels: np.ndarray, classes: Sequence[str], place: str) -> tup
             f"rows out, or set label_column: {NONE}."
         )
     if labels.min() < 0 or labels.max() >= most:
-        known = f" (the classes are {_short(classes)})" if classes else ""
+        known = f" (the classes are {short(classes)})" if classes else ""
         raise InvalidInput(
             f"{place}: labels must be between 0 and {most - 1:,}{known}, got {labels.min():,} to {labels.max():,}."
         )
@@ -118,5 +134,11 @@ def check_class_names(classes: Iterable[str], place: str) -> None:
             raise InvalidInput(f"{place}: the name of the class {name!r} is {kind}. Rename it.")
 
 
-def _short(classes: Sequence[str]) -> str:
+def _in_words(value: Value) -> Value:
+    """True and false as words, which they are in a table of words too."""
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def short(classes: Sequence[str]) -> str:
+    """The first of some names, in words."""
     return ", ".join(classes[:20]) + (f" and {len(classes) - 20:,} more" if len(classes) > 20 else "")

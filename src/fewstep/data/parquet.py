@@ -14,7 +14,8 @@ from typing import IO, Any, ClassVar
 import numpy as np
 
 from fewstep.data.encoded import EncodedPictures, Listing, Picture
-from fewstep.data.labelling import Naming, Value, check_numbers, number_labels, tuple_of_strings
+from fewstep.data.labelling import Naming, Value, join_labels, short, tuple_of_strings
+from fewstep.data.layouts.splits import is_heldout, split_of
 from fewstep.support.checks import between, check_fields, instance_of, optional, whole
 from fewstep.support.errors import InvalidInput
 from fewstep.support.file_kinds import PARQUET, kind_of_file
@@ -24,7 +25,9 @@ ROWS = 16  # that are in memory at once
 
 @dataclass(frozen=True)
 class Parquet(EncodedPictures):
-    """train, test: a path or pattern, or a list of them; with test files, these are the held-out rows.
+    """train, test: a path, a pattern or a folder, or a list of them; with test files, these are the held-out rows.
+
+    Without `test`, files of a folder or pattern whose names say so (test-00000-of-00001.parquet) are held out.
 
     image_column, label_column: by default those that the kinds of the columns and the files' metadata tell; "none" in
     place of a label column reads without labels. classes: names of the labels; by default those in the metadata, or
@@ -50,7 +53,7 @@ class Parquet(EncodedPictures):
     def listing(self) -> Listing:
         from fewstep.data import table_columns
 
-        train, test = _expand("train", self.train), _expand("test", self.test)
+        train, test = self._files()
         _check_each_once(train, test)
         schemas = {path: _schema(path) for path in train + test}
         images = {path: table_columns.image_column(schemas[path], self.image_column, path) for path in schemas}
@@ -61,8 +64,7 @@ class Parquet(EncodedPictures):
         if not sum(counts[: len(train)]):
             raise InvalidInput(f"parquet: there are no rows in {', '.join(train)}.")
         column = columns[train[0]]
-        known = table_columns.class_names(schemas[train[0]], column) if column else ()
-        labels, classes = _join(parts, naming.classes or known)
+        labels, classes = join_labels(parts, naming.classes or _known_classes(schemas, columns), "parquet")
         held = np.arange(len(labels)) >= sum(counts[: len(train)])
         used = {images[train[0]], column}
         return Listing(
@@ -74,6 +76,19 @@ class Parquet(EncodedPictures):
             _left_out([name for name in schemas[train[0]].names if name not in used]),
         )
 
+    def _files(self) -> tuple[list[str], list[str]]:
+        train, test = _expand("train", self.train), _expand("test", self.test)
+        if test:
+            return train, test
+        heldout = [path for path in train if path not in self.train and _says_heldout(Path(path))]
+        rest = [path for path in train if path not in heldout]
+        return (rest, heldout) if rest else (train, [])
+
+
+def _says_heldout(path: Path) -> bool:
+    """Whether the name of a file, or else of its folder, says that it is not for training."""
+    return is_heldout(split_of(path.name) or split_of(path.parent.name) or "")
+
 
 def _expand(what: str, patterns: str | Sequence[str]) -> list[str]:
     files: list[str] = []
@@ -81,7 +96,9 @@ def _expand(what: str, patterns: str | Sequence[str]) -> list[str]:
         raise InvalidInput(f"parquet: {what} must be a path or a pattern, or a list of them, and not empty.")
     for pattern in patterns:
         place = Path(pattern).expanduser()
-        found = sorted(glob.glob(str(place / "*.parquet" if place.is_dir() else place), recursive=True))
+        found = sorted(glob.glob(str(place / "**/*.parquet" if place.is_dir() else place), recursive=True))
+        if not found and place.is_dir():
+            raise InvalidInput(f"parquet: the folder {pattern!r} ({what}) holds no file called *.parquet.")
         if not found:
             raise InvalidInput(f"parquet: no file matches {pattern!r} ({what}).")
         files += found
@@ -126,15 +143,19 @@ def _labels(path: str, column: str | None) -> np.ndarray | list[Value]:
         raise InvalidInput(f"{path}: the column {column} holds numbers that are no labels ({error}).") from error
 
 
-def _join(parts: list[np.ndarray | list[Value]], classes: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The labels of all files, and their classes."""
-    numbers = [part for part in parts if isinstance(part, np.ndarray)]
-    if len(numbers) == len(parts):
-        return check_numbers(np.concatenate(numbers), classes, "parquet")
-    values: list[Value] = []
-    for part in parts:
-        values += part if isinstance(part, list) else [None if number < 0 else int(number) for number in part]
-    return number_labels(values, classes, "parquet")
+def _known_classes(schemas: dict[str, Any], columns: dict[str, str | None]) -> tuple[str, ...]:
+    """The classes that the files' own metadata name. Raises ValueError where two files name them differently."""
+    from fewstep.data.table_columns import class_names
+
+    named = {path: class_names(schemas[path], column) for path, column in columns.items() if column}
+    found = {classes: path for path, classes in named.items() if classes}
+    if len(found) > 1:
+        (one, first), (other, second), *_ = found.items()
+        raise InvalidInput(
+            f"{first} and {second} number the classes differently ({short(one)}; {short(other)}). Give both the same "
+            "numbers, or set classes if the numbers mean the same in both."
+        )
+    return next(iter(found), ())
 
 
 def _left_out(columns: list[str]) -> dict[str, tuple[int, str]]:

@@ -17,7 +17,7 @@ from fewstep.data.content_hash import content_hash, measure_scale
 from fewstep.data.space import DataSpace
 from fewstep.data.verification import remember, seen_before
 from fewstep.support.checks import at_least, check_fields, matches, whole
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.files import replaced_folder, restore_replaced
 from fewstep.support.names import check_name
 
@@ -53,7 +53,7 @@ class ArrayStore:
             store = cls(folder, DataSpace(**facts.pop("space")), **facts)
             store._check()
         except (OSError, TypeError, ValueError, LookupError, AttributeError) as error:
-            raise InvalidInput(f"The data store in {folder} is damaged ({error}). {AGAIN}") from error
+            raise InvalidInput(f"The data store in {folder} is damaged ({reason_of(error)}). {AGAIN}") from error
         return store
 
     def _check(self) -> None:

@@ -35,7 +35,8 @@ def image_column(schema: pa.Schema, wanted: str | None, place: str) -> str:
             return found[0]
     raise InvalidInput(
         f"{place} has no column of pictures (bytes, or struct<bytes, path>); it has "
-        f"{', '.join(f'{field.name} ({field.type})' for field in schema)}."
+        f"{', '.join(f'{field.name} ({field.type})' for field in schema)}. Paths are not followed: write the files "
+        "themselves into the column, or give the folder of pictures as data.source.name=folder."
     )
 
 
@@ -78,7 +79,10 @@ def features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
 def holds_pictures(kind: pa.DataType) -> bool:
     """Whether a column can hold files of pictures: bytes, or a struct that has them."""
     values = _values(kind)
-    return _is_bytes(values) or (pa.types.is_struct(values) and values.get_field_index("bytes") >= 0)
+    if pa.types.is_struct(values):
+        place = values.get_field_index("bytes")
+        return place >= 0 and _is_bytes(values.field(place).type)
+    return _is_bytes(values)
 
 
 def holds_labels(kind: pa.DataType) -> bool:

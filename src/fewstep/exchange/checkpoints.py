@@ -19,7 +19,7 @@ from fewstep.models.spec import ModelSpec, Provenance
 from fewstep.networks import build_network
 from fewstep.networks.released import from_published
 from fewstep.networks.released_weights import import_weights
-from fewstep.support.errors import InvalidInput, UserError
+from fewstep.support.errors import InvalidInput, UserError, reason_of
 from fewstep.support.names import check_name
 
 # openai/consistency_models, scripts/launch.sh: what the released state dictionaries were trained with.
@@ -188,7 +188,7 @@ def _naming_configuration(path: Path | str) -> Generator[None]:
     try:
         yield
     except (TypeError, KeyError, IndexError, ZeroDivisionError, UserError) as problem:
-        raise InvalidInput(f"{path} has a configuration that fits no network: {problem}") from None
+        raise InvalidInput(f"{path} has a configuration that fits no network: {reason_of(problem)}") from None
 
 
 def _checked(weights: Mapping[str, Tensor], config: Mapping, path: Path | str) -> tuple[dict, dict[str, Tensor]]:

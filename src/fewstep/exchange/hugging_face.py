@@ -16,7 +16,7 @@ from fewstep.exchange.checkpoints import Levels, model_of, sampled, too_large
 from fewstep.models.model import SIGMA_DATA, Model
 from fewstep.networks import Network, build_network, settings_of
 from fewstep.networks.layers import GroupNorm
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.file_kinds import SAFETENSORS, check_file_kind
 from fewstep.support.files import replaced_folder, sync_file, write_facts
 
@@ -290,7 +290,7 @@ def _read(file: Path) -> dict:
     try:
         found = json.loads(file.read_text())
     except (OSError, ValueError, RecursionError) as problem:
-        raise InvalidInput(f"{file} cannot be read as a file of diffusers: {problem}") from None
+        raise InvalidInput(f"{file} cannot be read as a file of diffusers: {reason_of(problem)}.") from None
     if not isinstance(found, dict):
         raise InvalidInput(f"{file} cannot be read as a file of diffusers: it does not hold a JSON object.")
     return found

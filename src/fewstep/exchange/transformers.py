@@ -11,7 +11,7 @@ from torch import Tensor
 from fewstep.exchange.unpickling import read_state_dict
 from fewstep.networks import Network, build_network
 from fewstep.networks.released_transformers import from_transformer, is_transformer, transformer_weights
-from fewstep.support.errors import InvalidInput, UserError
+from fewstep.support.errors import InvalidInput, UserError, reason_of
 from fewstep.support.file_kinds import SAFETENSORS, kind_of_file
 
 
@@ -31,7 +31,7 @@ def import_transformer(path: Path | str, num_heads: int | None = None) -> Networ
             expected = build_network(**published).state_dict()
         renamed = {name: weight.float() for name, weight in transformer_weights(weights).items()}
     except UserError as problem:
-        raise InvalidInput(f"{path} cannot be read as a transformer: {problem}") from None
+        raise InvalidInput(f"{path} cannot be read as a transformer: {reason_of(problem)}") from None
     except (LookupError, ValueError, RuntimeError, ArithmeticError) as problem:  # shapes that do not belong together
         raise InvalidInput(f"{path} holds no transformer of DiT or SiT: {problem}") from None
     if odd := sorted(n for n in renamed.keys() | expected.keys() if _shape(renamed, n) != _shape(expected, n)):

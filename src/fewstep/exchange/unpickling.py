@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from fewstep.exchange.pickled_modules import Part
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.file_kinds import ZIP, kind_of_file
 
 PARTS = ("torch.nn.modules.",)  # their instances are kept as Parts
@@ -106,24 +106,23 @@ def _reading(path: Path | str, read: Callable[[io.BufferedIOBase, int], Any]) ->
     path = Path(path)
     if not path.is_file():
         raise InvalidInput(f"there is no file {path}.")
+    other = f"{path} is of another kind or is damaged, and nothing in it was run:"
+    if (kind := kind_of_file(path)) and (kind != ZIP or read is not _saved):
+        raise InvalidInput(f"{other} it is {kind}")
     try:
         with path.open("rb") as file:
             return read(file, path.stat().st_size)
     except Refused as problem:
         raise InvalidInput(f"{path} is refused, and nothing in it was run: {problem}.") from None
     except Exception as problem:  # a damaged pickle can raise anything
-        words = _reason(path, problem)
-        raise InvalidInput(f"{path} is of another kind or is damaged, and nothing in it was run: {words}") from None
+        raise InvalidInput(f"{other} {_reason(path, problem)}") from None
 
 
 def _reason(path: Path, problem: Exception) -> str:
-    """What the file is, where that is known; or else what went wrong, on one line."""
-    kind, no_pickle = kind_of_file(path), isinstance(problem, KeyError) and isinstance(problem.args[0], int)
-    if kind and (kind != ZIP or no_pickle):
-        return f"it is {kind}"
+    """What went wrong, on one line."""
     if path.read_bytes()[:1] not in (PROTOCOL, b"P"):  # a zip begins with P
         return "it is no pickle, which torch.save and NVIDIA's programs write"
-    return f"{type(problem).__name__} {problem}".splitlines()[0][:300]
+    return reason_of(problem).splitlines()[0][:300]
 
 
 class Refused(Exception):

@@ -18,7 +18,7 @@ from fewstep.models.spec import ModelSpec
 from fewstep.networks import check_arguments
 from fewstep.preconditioning import PRECONDITIONERS
 from fewstep.samplers import DENOISER_SAMPLERS
-from fewstep.support.errors import InvalidInput, UserError
+from fewstep.support.errors import InvalidInput, UserError, reason_of
 from fewstep.support.file_kinds import SAFETENSORS, check_file_kind
 from fewstep.support.names import check_name
 from fewstep.support.tensor_files import seal
@@ -52,7 +52,7 @@ def read_description(folder: Path) -> tuple[DataSpace, ModelSpec, str]:
     except UserError as problem:
         raise InvalidInput(f"{folder}/{DESCRIPTION} cannot be used: {problem}") from problem
     except (LookupError, TypeError, ValueError, AttributeError) as problem:
-        raise InvalidInput(f"{folder}/{DESCRIPTION} is no description of a model ({problem!r}).") from problem
+        raise InvalidInput(f"{folder}/{DESCRIPTION} is no description of a model ({reason_of(problem)}).") from problem
     return space, spec, facts["sha256"]
 
 

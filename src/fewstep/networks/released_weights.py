@@ -109,7 +109,7 @@ def edm2_name(name: str) -> str:
 
 def openai_name(name: str, size: int, num_blocks: int, levels: int) -> str:
     """Our name of an OpenAI parameter. size: of the images; num_blocks, levels: as in the network's spec."""
-    layer, kind = name.rsplit(".", 1)
+    layer, _, kind = name.rpartition(".")
     sizes = [f"{size >> level}x{size >> level}" for level in range(levels)]
     ends = OPENAI_ENDS | {"input_blocks.0.0": "stem"}
     ends |= {"out.0": f"decoder.{sizes[0]}.output.norm", "out.2": f"decoder.{sizes[0]}.output.conv"}

@@ -12,14 +12,13 @@ from kedro.io import CatalogProtocol
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException, UnsupportedInterpolationType
 
-from fewstep.config.merging import chosen, overlaid
+from fewstep.config.merging import NAMES, chosen, overlaid
 from fewstep.config.parameters import Parameters, check_removed, checked
 from fewstep.config.yaml_files import check_file, lines_of
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 STUDENTS = "params:students."
-NAMES = ("dataset", "recipe", "trial")  # the parameters that places are named after
 
 
 class RecipeConfigLoader(OmegaConfigLoader):
@@ -51,7 +50,7 @@ class RecipeConfigLoader(OmegaConfigLoader):
         `${globals:dataset}` and the others are these from then on, in parameters and catalog.
         """
         config = self._merge_parameters()
-        names = {name: str(config[name]) for name in NAMES if name in config}
+        names = {name: _as_name(name, config[name]) for name in NAMES if name in config}
         if not names.items() <= self["globals"].items():
             self["globals"], self._globals_oc = {**self["globals"], **names}, None
             config = self._merge_parameters()
@@ -105,6 +104,13 @@ class RecipeConfigLoader(OmegaConfigLoader):
     @staticmethod
     def _soft_merge(config: dict, env_config: dict, env_path: str | None = None) -> dict[str, Any]:
         return overlaid(config, env_config)
+
+
+def _as_name(name: str, value: Any) -> str:
+    """A name as text. Raises ValueError for what YAML read as another value, and so perhaps not as it was written."""
+    if isinstance(value, bool | float):
+        raise InvalidInput(f"{name} must be a name, and YAML reads this one as {value}: put it in quotes.")
+    return str(value)
 
 
 def _explain(problem: Exception, files: Iterable[Path]) -> str:

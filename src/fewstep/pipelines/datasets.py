@@ -16,7 +16,7 @@ from PIL import Image
 
 from fewstep.evaluation.features.choice import CHOICE
 from fewstep.pictures.saving import write_pictures
-from fewstep.support.errors import InvalidInput, UserError
+from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.files import copy_folder, move_folder, replaced_file, replaced_folder, write_json, write_text
 
 if TYPE_CHECKING:
@@ -181,8 +181,9 @@ def read_json(file: Path, typed: Callable[[Any], Any]) -> Any:
     try:
         return typed(json.loads(file.read_text()))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as problem:
-        why = str(problem) if isinstance(problem, UserError) else repr(problem)
-        raise InvalidInput(f"{file} is damaged ({why}). Restore it (dvc checkout), or make it again.") from problem
+        raise InvalidInput(
+            f"{file} is damaged ({reason_of(problem)}). Restore it (dvc checkout), or make it again."
+        ) from problem
 
 
 class WorkplaceDataset(AbstractDataset):

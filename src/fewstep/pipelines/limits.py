@@ -67,14 +67,19 @@ def check_scores(pipeline: Pipeline, images: ArrayStore, evaluation: EvaluationP
     if set(nodes_of(pipeline, "score_")) - {"score_models", "score_samplers", "score_reference"}:
         raise _few_to_search("a comparison searches the noise levels of each student", name, heldout)
     if evaluation.levels == "search" and nodes_of(pipeline, "score_models"):
-        raise _few_to_search("evaluation.levels=search searches the noise levels of the student", name, heldout)
+        raise _few_to_search(
+            "evaluation.levels=search searches the noise levels of the student",
+            name,
+            heldout,
+            ", or keep evaluation.levels=recipe",
+        )
     print(f"only {heldout} images of {name} are held out, and a floor needs {FEWEST}: there will be none.", flush=True)
 
 
-def _few_to_search(what: str, name: str, heldout: int) -> InvalidInput:
+def _few_to_search(what: str, name: str, heldout: int, otherwise: str = "") -> InvalidInput:
     return InvalidInput(
-        f"{what} on at least {FEWEST} held-out images, and {name} hold out {heldout}: hold out more (data.heldout), or "
-        "keep evaluation.levels=recipe."
+        f"{what} on at least {FEWEST} held-out images, and {name} hold out {heldout}: hold out more "
+        f"(data.heldout){otherwise}."
     )
 
 

@@ -8,10 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fewstep.config.merging import NAMES
 from fewstep.config.parameters import Parameters, to_json
 from fewstep.config.recipe_schema import NOISE
 from fewstep.config.yaml_files import lines_of
-from fewstep.pipelines.config_loader import NAMES, RecipeConfigLoader
+from fewstep.pipelines.config_loader import RecipeConfigLoader
 
 DEFAULT, PARAMS = "default", "--params"
 ELSEWHERE = ("students", "env")  # other recipes; what was asked for

@@ -8,6 +8,7 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 from yaml import YAMLError
 
+from fewstep.config.merging import NAMES
 from fewstep.support.errors import InvalidInput
 
 NEXT = re.compile(r"\s*[\w.\-]+\s*=")  # what follows a comma between two parameters
@@ -20,8 +21,8 @@ def read_params(text: str) -> dict[str, Any]:
     """The parameters of a text, nested: {"network": {"channel_mult": [1, 2]}, "recipe": "ect"}.
 
     A comma inside of brackets or quotes belongs to a value, and so does one that no `name=` follows: paths may have
-    commas. Values are YAML. Raises ValueError for an item that is no `name=value`, and for a value that is
-    empty or no YAML.
+    commas. Values are YAML, but there are no comments, and names of data sets, recipes and trials are text. Raises
+    ValueError for an item that is no `name=value`, and for a value that is empty or no YAML.
     """
     found = OmegaConf.create()
     for item in parts(text, NEXT):
@@ -33,13 +34,20 @@ def read_params(text: str) -> dict[str, Any]:
                 f"--params: {name.strip()} has no value. Give it one, or write {name.strip()}=null for its default."
             )
         try:
-            found.merge_with_dotlist([f"{name.strip()}={value.strip()}"])
+            found.merge_with_dotlist([f"{name.strip()}={_as_typed(name.strip(), value.strip())}"])
         except (YAMLError, ValueError) as problem:
             raise InvalidInput(
                 f"--params: the value of {name.strip()} cannot be read, got {value.strip()!r}. Close its brackets and "
                 f"quotes; text with special characters goes in quotes: --params=\"{name.strip()}='...'\""
             ) from problem
     return cast(dict[str, Any], OmegaConf.to_container(found))
+
+
+def _as_typed(name: str, value: str) -> str:
+    """YAML of a value that YAML would read as another: the data set 007 is no number, and #ff0000 no comment."""
+    other = name in NAMES or value.startswith("#") or " #" in value
+    plain = value[0] not in "'\"[{" and value not in ("null", "~")
+    return json.dumps(value, ensure_ascii=False) if other and plain else value
 
 
 def write_params(params: Mapping[str, Any]) -> str:

@@ -11,6 +11,13 @@ def shown(value: object) -> str:
     return words if len(words) <= LONGEST else f"{words[:LONGEST]}..."
 
 
+def reason_of(error: Exception) -> str:
+    """Why something failed, in words: what the system says without its number, or the kind of an error that is mute."""
+    if isinstance(error, KeyError) and error.args:
+        return str(error.args[0]) if " " in str(error.args[0]) else f"{error.args[0]} is missing"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
 class UserError(Exception):
     """A sentence about what the user can put right.
 

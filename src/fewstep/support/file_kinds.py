@@ -32,6 +32,9 @@ SIGNATURES = {
     b"8BPS": "a Photoshop file",
     b"\x00\x00\x00\x0cjP": "a JPEG 2000 picture",
     b"%PDF": "a PDF document",
+    b"\x28\xb5\x2f\xfd": "a Zstandard archive (unpack it)",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive (unpack it)",
+    b"Rar!": "a rar archive (unpack it)",
 }
 
 

@@ -142,7 +142,8 @@ def check_replaceable(folder: Path, marker: str | None) -> None:
 
 def restore_replaced(folder: Path) -> None:
     """Put the older folder back where a kill fell between the two renames of its replacement."""
-    if _older(folder).exists() and not folder.exists():
+    folder = Path(os.path.abspath(folder))
+    if folder.name and _older(folder).exists() and not folder.exists():
         with _alone_in(folder.parent):  # which waits for a replacement that is being made
             if _older(folder).exists() and not folder.exists():
                 _older(folder).rename(folder)

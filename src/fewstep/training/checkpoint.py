@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.files import naming_full_disk, remove_if_dead, replaced_folder, write_facts
 from fewstep.support.tensor_files import hash_tensors, seal, write_tensors
 
@@ -138,7 +138,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Facts]:
     try:
         tensors = load_file(path / TENSORS)
     except (OSError, SafetensorError) as problem:
-        raise InvalidInput(f"the checkpoint {path} is damaged ({problem})") from problem
+        raise InvalidInput(f"the checkpoint {path} is damaged ({reason_of(problem)})") from problem
     if facts.get("sha256", found := hash_tensors(tensors)) != found:
         raise InvalidInput(f"the checkpoint {path} is damaged (its tensors are not those that were written)")
     return tensors, facts
@@ -152,7 +152,7 @@ def read_facts(path: Path) -> Facts:
     try:
         facts = json.loads((path / FACTS).read_text())
     except (OSError, ValueError, RecursionError) as problem:
-        raise InvalidInput(f"the checkpoint {path} is damaged ({problem})") from problem
+        raise InvalidInput(f"the checkpoint {path} is damaged ({reason_of(problem)})") from problem
     known = dict(facts) if isinstance(facts, dict) else {}
     found = known.pop("seal", None)
     whole = known.keys() >= FORMER if found is None else found == seal(known)

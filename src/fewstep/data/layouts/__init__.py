@@ -34,33 +34,41 @@ LAYOUTS: dict[str, ModuleType] = {
 
 def read_layout(tree: FileTree, layout: str, naming: Naming) -> Listing:
     """What a tree holds, by the layout of a name, or by the first that knows it ("auto"). Raises ValueError."""
-    inner = without_wrapping(tree)
-    for name in LAYOUTS if layout == AUTO else (layout,):
-        listing: Listing | None = LAYOUTS[name].read(inner, naming)
-        if listing is not None:
-            if naming.column is not None and not naming.unlabelled and name not in WITH_COLUMNS:
-                raise InvalidInput(
-                    f"label_column is for layouts {', '.join(WITH_COLUMNS)}; {tree.place} is laid out as {name}."
-                )
-            found = without_labels(listing) if naming.unlabelled else listing
-            return replace(found, layout=f"{name}: {LAYOUTS[name].NEEDS}")
-    if layout == AUTO or not tree.files:
+    inner, names = without_wrapping(tree), LAYOUTS if layout == AUTO else (layout,)
+    readings = ((name, LAYOUTS[name].read(inner, naming)) for name in names)
+    name, listing = next((reading for reading in readings if reading[1] is not None), (layout, None))
+    if listing is None and name != AUTO and tree.files:
+        raise InvalidInput(f"{tree.place} is not laid out as {name!r}, which needs {LAYOUTS[name].NEEDS}.")
+    if listing is None or not len(listing.labels):
         raise no_pictures(tree)
-    raise InvalidInput(f"{tree.place} is not laid out as {layout!r}, which needs {LAYOUTS[layout].NEEDS}.")
+    if naming.column is not None and not naming.unlabelled and name not in WITH_COLUMNS:
+        raise InvalidInput(
+            f"label_column is for layouts {', '.join(WITH_COLUMNS)}; {tree.place} is laid out as {name}."
+        )
+    found = without_labels(listing) if naming.unlabelled else listing
+    return replace(found, layout=f"{name}: {LAYOUTS[name].NEEDS}")
 
 
 def without_wrapping(tree: FileTree) -> FileTree:
     """The folder that holds everything, where it is the only one and no class: archives often have one around all."""
-    while len(top := tree.top_folders()) == 1 and not any(map(_matters, tree.files)):
-        inner = tree.below(top[0])
+    while (folder := _only_folder(tree)) and not any(map(_matters, tree.files)):
+        inner = tree.below(folder)
         if (
             tree.on_disk
             and any(map(_is_loose_picture, inner.files))
             and not any(file in INDEXES for file in inner.files)
         ):
             return tree
-        tree = replace(inner, left_out=tree.rest([f"{top[0]}/{file}" for file in inner.files]))
+        tree = replace(inner, left_out=tree.rest([f"{folder}/{file}" for file in inner.files]))
     return tree
+
+
+def _only_folder(tree: FileTree) -> str | None:
+    """The one folder, or the one that has pictures where the others have none and are not empty: Annotations."""
+    top, pictures = tree.top_folders(), tree.pictures()
+    if len(top) > 1 and pictures:
+        top = classes.class_folders(tree, pictures)
+    return top[0] if len(top) == 1 else None
 
 
 def _matters(file: str) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from fewstep.data.encoded import Listing, Picture
 from fewstep.data.file_tree import DAMAGED, FileTree, add_left_out, unreadable
 from fewstep.data.formats import picture_file, suffix_of
-from fewstep.data.labelling import Naming, check_numbers
+from fewstep.data.labelling import Naming, Value, join_labels
 from fewstep.data.layouts.splits import is_heldout, split_of
 from fewstep.data.source import Found
 from fewstep.support.errors import InvalidInput
@@ -85,7 +85,7 @@ def read(tree: FileTree, naming: Naming) -> Listing | None:
         return None
     pairs.sort(key=lambda pair: pair[2])  # stable: training first
     labels = [np.full(images.shape[0], -1) if of is None else _labels(of, images.shape[0]) for images, of, _ in pairs]
-    numbers, classes = check_numbers(np.concatenate(labels), naming.classes, tree.place)
+    numbers, classes = join_labels(labels, naming.classes, tree.place)
     held = np.concatenate([np.full(images.shape[0], heldout) for images, _, heldout in pairs])
 
     def pictures() -> Iterator[Picture]:
@@ -186,7 +186,9 @@ def _choose_images(arrays: list[Array]) -> Array | None:
     called = [array for array in arrays if array.role in IMAGES]
     chosen = [array for array in fitting if array in called] or fitting
     if len(chosen) > 1:
-        raise InvalidInput(f"{' and '.join(array.name for array in chosen)} are both images. Give the path of one.")
+        raise InvalidInput(
+            f"{' and '.join(array.name for array in chosen)} are both images. Keep one of them, or call one 'images'."
+        )
     if called and not chosen:
         raise InvalidInput(
             f"{called[0].name} must be uint8 images, [N, H, W, C], [N, C, H, W] or [N, H, W] with 1, 3 or 4 channels, "
@@ -206,10 +208,14 @@ def _choose_labels(arrays: list[Array], naming: Naming) -> Array | None:
     return found
 
 
-def _labels(array: Array, count: int) -> np.ndarray:
-    if array.dtype.kind not in "iub":
-        raise InvalidInput(f"{array.name} must hold whole numbers, got {array.dtype}.")
-    return array.load().reshape(count).astype(np.int64)
+def _labels(array: Array, count: int) -> np.ndarray | list[Value]:
+    """The labels of an array: int64 [N], or words."""
+    values = array.load().reshape(count) if array.dtype.kind in "iubUS" else None
+    if values is None:
+        raise InvalidInput(f"{array.name} must hold whole numbers or words, got {array.dtype}.")
+    if array.dtype.kind in "iu":
+        return values.astype(np.int64)
+    return [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values.tolist()]
 
 
 def _left_out(tree: FileTree, groups: list[list[Array]], used: set[str]) -> Found:

@@ -8,7 +8,7 @@ from fewstep.data.encoded import Listing
 from fewstep.data.file_tree import FileTree
 from fewstep.data.labelling import Naming, Value
 from fewstep.data.layouts.listing import list_files
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, shown
 
 PAIRS = '{"labels": [[file, number], ...]} or {"labels": null}'
 NEEDS = f"dataset.json with {PAIRS}"
@@ -49,6 +49,6 @@ def _labels(tree: FileTree, files: list[str], pairs: Any) -> list[Value]:
     for file in files:
         label = known.get(file)
         if not isinstance(label, int | str):
-            got = "a list of numbers" if isinstance(label, list) else "no label"
+            got = "no label" if label is None else "a list of numbers" if isinstance(label, list) else shown(label)
             raise InvalidInput(f"{tree.name(INDEX)} must give one class number to each picture: {file} has {got}.")
     return [known[file] for file in files]

@@ -1,4 +1,4 @@
-"""Hugging Face's image folder: metadata.jsonl or metadata.csv says the label of each picture."""
+"""Hugging Face's image folder: metadata.jsonl, .csv or .parquet says the label of each picture."""
 
 import csv
 import io
@@ -13,14 +13,14 @@ import numpy as np
 
 from fewstep.data.encoded import Listing
 from fewstep.data.file_tree import FileTree
-from fewstep.data.labelling import Naming, Value
+from fewstep.data.labelling import Naming, Value, called_as_labels
 from fewstep.data.layouts.listing import list_files
 from fewstep.data.layouts.splits import is_heldout
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, shown
 
-NEEDS = "metadata.jsonl or metadata.csv with the columns file_name and label"
-TABLES = ("metadata.jsonl", "metadata.csv")
-FILE = ("file_name", "image_file_name")
+NEEDS = "metadata.jsonl, .csv or .parquet with the columns file_name and label"
+TABLES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+FILE = ("file_name", "image_file_name", "filename", "file")
 
 
 def read(tree: FileTree, naming: Naming) -> Listing | None:
@@ -45,6 +45,12 @@ def _rows(tree: FileTree, table: str, naming: Naming, known: set[str]) -> Iterat
     rows = _read_table(tree, table)
     name = next((name for name in FILE if rows and name in rows[0]), None)
     if name is None:
+        labels = called_as_labels(rows[0]) if rows and not naming.unlabelled else []
+        if labels:
+            raise InvalidInput(
+                f"{place} has labels ({labels[0]}) and no column {FILE[0]} that says of which picture; it has "
+                f"{', '.join(rows[0])}. Name that column so, or set layout: flat to read without labels."
+            )
         return
     column = naming.choose_column(rows[0], place)
     for number, row in enumerate(rows, 1):
@@ -53,18 +59,27 @@ def _rows(tree: FileTree, table: str, naming: Naming, known: set[str]) -> Iterat
         if file not in known:
             raise InvalidInput(f"{place}, row {number}: there is no picture {given!r}.")
         if not isinstance(label, int | str | None):
-            raise InvalidInput(f"{place}, row {number}: {column} must be a number or a word, got {label!r}.")
+            raise InvalidInput(f"{place}, row {number}: {column} must be a whole number or a word, got {shown(label)}.")
         yield file, label
 
 
 def _read_table(tree: FileTree, table: str) -> list[dict[str, Any]]:
     try:
+        if table.endswith(".parquet"):
+            return _of_parquet(tree.read(table))
         text = tree.read(table).decode("utf-8-sig")
         if table.endswith(".csv"):
-            return _with_numbers(list(csv.DictReader(io.StringIO(text), restkey="")))
+            sign = max(",;\t", key=text.partition("\n")[0].count)
+            return _with_numbers(list(csv.DictReader(io.StringIO(text), restkey="", delimiter=sign)))
         return [_object(line, number) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     except (ValueError, csv.Error) as error:
         raise InvalidInput(f"{tree.name(table)} cannot be read ({error}).") from error
+
+
+def _of_parquet(content: bytes) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    return pq.read_table(io.BytesIO(content)).to_pylist()
 
 
 def _object(line: str, number: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Folders train and test, or other names of these, each with sub-folders that are classes or with pictures alone."""
+"""Folders train and test, or other names of these, around classes or pictures, or in each class."""
 
 import re
 
@@ -19,12 +19,12 @@ HELDOUT = ("test", "testing", "val", "valid", "validation", "dev", "eval", "eval
 def read(tree: FileTree, naming: Naming) -> Listing | None:
     """Pictures of all splits, those for training first; what is in none of them is left out."""
     names = natural_order({class_of(file) or "" for file in tree.pictures()})
-    longer = len(names) > 1 and all(map(split_of, names)) and len(set(map(_rest_of, names))) == 1
+    longer = len(names) > 1 and all(map(split_of, names)) and len({str(_rest_of(name)).lower() for name in names}) == 1
     says = {name: split_of(name) or "" if longer else name for name in names}
     train = [name for name in names if is_train(says[name])]
     heldout = [name for name in names if is_heldout(says[name])]
     if not train or (len(heldout) == 0 and len(names) > 1):
-        return None
+        return _by_class(tree, naming)
     train, heldout = ([_unwrapped(tree, name) for name in names] for names in (train, heldout))
     parts = {name: tree.below(name) for name in (*train, *heldout)}
     found = {name: _labelled(part, naming) for name, part in parts.items()}
@@ -34,6 +34,25 @@ def read(tree: FileTree, naming: Naming) -> Listing | None:
     folders = {folder for name in (*train, *heldout) for folder in class_folders(parts[name], parts[name].pictures())}
     classes = naming.classes or natural_order(folders) if any(labels) else ()
     return list_files(tree, files, labels, classes, np.array(held) if heldout else None)
+
+
+def _by_class(tree: FileTree, naming: Naming) -> Listing | None:
+    """cat/train and cat/test, or train_cat and test_cat: the names of folders tell class and split of each picture."""
+    rows = list[tuple[str, str, bool]]()
+    for file in tree.pictures():
+        first, second, *_ = [*file.split("/")[:-1], "", ""]
+        inside = is_train(second) or is_heldout(second)
+        split, label = (second.lower(), first) if inside else (split_of(first), "_".join(_rest_of(first)))
+        if not split or not label:
+            return None
+        rows.append((file, label, is_heldout(split)))
+    rows.sort(key=lambda row: row[2])
+    trained, tested = ({label for _, label, heldout in rows if heldout == side} for side in (False, True))
+    if not tested or not tested <= trained:
+        return None
+    files, labels, held = zip(*rows, strict=True)
+    given = [None] * len(files) if naming.unlabelled else labels
+    return list_files(tree, files, given, naming.classes or natural_order(trained), np.array(held))
 
 
 def is_train(name: str) -> bool:
@@ -48,17 +67,18 @@ def is_heldout(name: str) -> bool:
 
 def split_of(name: str) -> str | None:
     """The split that a name says: "test" of the shard test-00000-of-00002.tar, of the array x_test, of test2017."""
-    splits = {part for part in _parts(name) if is_train(part) or is_heldout(part)}
+    splits = {part.lower() for part in _parts(name) if is_train(part) or is_heldout(part)}
     return splits.pop() if len(splits) == 1 else None
 
 
 def _rest_of(name: str) -> tuple[str, ...]:
     """What a name says beside its split: "seg" of seg_train and seg_test, nothing of train2017 and val."""
-    return tuple(part for part in _parts(name) if part and part != split_of(name))
+    return tuple(part for part in _parts(name) if part and part.lower() != split_of(name))
 
 
 def _parts(name: str) -> list[str]:
-    return re.split("[-_. 0-9]", name.lower())
+    """Its words: of train_A, train-A and trainA "train" and "A"."""
+    return re.split("[-_. 0-9]|(?<=[a-z])(?=[A-Z])", name)
 
 
 def _unwrapped(tree: FileTree, name: str) -> str:

@@ -16,7 +16,7 @@ from fewstep.data.formats import SUFFIXES, suffix_of
 from fewstep.data.labelling import Naming, Value, number_labels
 from fewstep.data.layouts.splits import is_heldout, split_of
 from fewstep.data.source import Found
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, shown
 
 NEEDS = "tars whose members are called key.jpg and key.cls (or key.json)"
 TARS = (".tar", ".tar.gz", ".tgz")
@@ -105,7 +105,7 @@ def _label(shard: FileTree, ends: dict[str, str], naming: Naming) -> Value:
     column = naming.choose_column(facts, place) if isinstance(facts, dict) else None
     label = facts[column] if column else None
     if not isinstance(label, int | str | None):
-        raise InvalidInput(f"{place}: {column} must be a number or a word, got {label!r}.")
+        raise InvalidInput(f"{place}: {column} must be a whole number or a word, got {shown(label)}.")
     return label
 
 

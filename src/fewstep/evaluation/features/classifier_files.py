@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save
 
 from fewstep.evaluation.features.classifier import Classifier
 from fewstep.evaluation.features.extractor import Extractor, file_sha256
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.files import replaced_file, write_json
 
 
@@ -32,7 +32,7 @@ def open_classifier(stem: Path, device: str = "cpu") -> Extractor:
         classifier = Classifier(record["shape"], record["num_classes"])
         classifier.load_state_dict(load_file(weights))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InvalidInput(f"The feature extractor {stem} is damaged ({error}). Make it again.") from error
+        raise InvalidInput(f"The feature extractor {stem} is damaged ({reason_of(error)}). Make it again.") from error
     classifier.eval().requires_grad_(False).to(device)
     shape, by_label = classifier.shape, record["task"] == "labels"
     return Extractor(record["name"], record["sha256"], classifier, shape, by_label, record, device)
