@@ -73,15 +73,15 @@ def try_steps(job: Job, share: int, worker: Worker, steps: int = 10, seconds: fl
             times = [_seconds_of_step(training)]
         if time.perf_counter() < end:
             times = [_seconds_of_step(training)]  # without what the first one prepares
-    groups = (2, 4) if time.perf_counter() + (2 + 4) * times[0] < end else (1, 2)
-    with cpu_threads(1):
-        flops, memory = counter.get_total_flops() / fewest, bytes_of_passes(job, worker, groups)
-    left = end - time.perf_counter()
+    single = times[0]
+    flops, left = counter.get_total_flops() / fewest, end - time.perf_counter()
     tried = min(share, FLOPS_OF_A_STEP[worker.device.type] / max(flops, 1), left / 3 / times[0] * fewest)
     tried = int(tried) // fewest * fewest
     if tried:
         with trial_of(job, tried, worker) as training:
             times = step_seconds(training, left, most=steps)
+    with cpu_threads(1):
+        memory = bytes_of_passes(job, worker, (2, 4) if (2 + 4) * single < seconds / 4 else (1, 2))
     tried, weights = max(fewest, tried), sum(p.numel() for p in training.networks.student.parameters())
     of_a_step = median(times) * share / tried
     return Cost(weights, share, flops * share, of_a_step, state_bytes(job), *memory, len(times), tried)
