@@ -61,7 +61,7 @@ def reference():
     return Reference
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def randomised():
     """A function that draws every parameter of a module at random, zero-initialised ones too."""
 

@@ -259,6 +259,13 @@ def test_networks_are_compiled_on_gpus_or_where_it_is_said():
         LaunchSettings(compile="yes")
 
 
+def test_activations_are_computed_again_where_it_is_said():
+    for said in (True, False):
+        assert LaunchSettings(checkpoint_activations=said).worker(None, torch.device("cpu")).recomputes is said
+    with pytest.raises(InvalidInput, match="checkpoint_activations must be true or false, got 'auto'"):
+        LaunchSettings(checkpoint_activations="auto")
+
+
 def test_float32_on_gpus_is_as_precise_as_is_said(monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", torch.backends.cudnn.allow_tf32)
     before = torch.get_float32_matmul_precision()

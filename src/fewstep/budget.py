@@ -73,5 +73,5 @@ def seconds_per_step(job: Job, launch: LaunchSettings, seconds: float) -> float:
     """The median time of a step, from steps of a trial that takes so long, on this machine."""
     share, device = job.recipe.training.batch_size // max(1, launch.workers), launch.device()
     launch.set_float32_precision(job, device)
-    with cpu_threads(launch.threads_here()), trial_of(job, share, device, launch.compiles(device)) as training:
+    with cpu_threads(launch.threads_here()), trial_of(job, share, launch.worker(job, device)) as training:
         return statistics.median(step_seconds(training, seconds, FEWEST))

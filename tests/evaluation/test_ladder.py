@@ -77,6 +77,24 @@ def test_the_batch_does_not_change_the_scores_and_models_share_noise(moons_store
     assert scores[0][0].scores == scores[0][1].scores
 
 
+@pytest.mark.parametrize("at_first", [True, False])
+def test_a_batch_that_does_not_fit_changes_no_score_and_no_count(moons_store, at_first):
+    """Whether there is too little memory from the first batch on, or only later."""
+    usual, calls = rung(moons_store.space, "cd", 2), []
+
+    def generate(seed, indices):
+        samples = usual.generate(seed, indices)  # the network was called before the memory is out
+        calls.append(len(indices))
+        if len(indices) > 16 and (at_first or len(calls) > 1):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8 GiB")
+        return samples
+
+    sizes = {"count": 50, "seeds": [0], "batch_size": 50}
+    found = evaluate([replace(usual, generate=generate)], moons_store, None, **sizes)
+    assert found.rows[0].scores == evaluate([usual], moons_store, None, **sizes).rows[0].scores
+    assert max(calls[4:]) <= 16
+
+
 def test_scores_of_points(moons_store):
     scores = evaluate([rung(moons_store.space, "cd", 1)], moons_store, None, count=80, seeds=[0])
     assert scores.measurement.extractor is None

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fewstep.launch import LaunchSettings
     from fewstep.step_cost import Cost
     from fewstep.training.job import Job
+    from fewstep.training.loop import Worker
     from fewstep.training.recipe import Recipe
 
 HOW = ("workplace",)  # inputs that do not change what is made
@@ -172,7 +173,18 @@ def tried(job: "Job", settings: "LaunchSettings", steps: int, seconds: float) ->
     share = job.recipe.training.batch_size // max(1, settings.workers)
     settings.set_float32_precision(job, settings.device())
     with cpu_threads(settings.threads_here()):
-        return try_steps(job, share, settings.device(), steps, seconds)
+        return try_steps(job, share, plain_worker(job, settings), steps, seconds)
+
+
+def plain_worker(job: "Job", settings: "LaunchSettings") -> "Worker":
+    """The worker of a trial, whose networks are not compiled: that would take longer than the trial."""
+    worker = settings.worker(job, settings.device())
+    return replace(worker, compiled=False, recomputes=worker.recomputes or is_cut(job, settings))
+
+
+def is_cut(job: "Job", settings: "LaunchSettings") -> bool:
+    """Whether the workers cut the state of the training among them."""
+    return settings.workers > 1 and settings.shards(job, settings.device())
 
 
 def _costs(job: "Job", settings: "LaunchSettings", steps: int, seconds: float) -> Iterator[str]:
@@ -192,12 +204,14 @@ def _costs(job: "Job", settings: "LaunchSettings", steps: int, seconds: float) -
     yield f"time: {bound}{in_words(cost.seconds)} a step on this machine ({how}), {whole}"
     if device.type == "cpu" and threads > 1 and time.monotonic() < end:
         with cpu_threads(1):
-            alone = try_steps(job, share, device, steps, seconds / 4).seconds
+            alone = try_steps(job, share, plain_worker(job, settings), steps, seconds / 4).seconds
         yield from waiting_threads(threads, cost.seconds, alone, numbers.steps)
-    whole = numbers.micro_batch_size or share
+    whole, cut = numbers.micro_batch_size or share, is_cut(job, settings)
+    if cut:
+        cost = replace(cost, state_bytes=cost.state_bytes / settings.workers)
     for samples in dict.fromkeys([whole, _fitting(cost, whole, 24, job.recipe.objective.group)]):
         size = cost.gpu(samples)
-        held = f"at least {cost.memory(samples) / 2**30:.3g} GiB in fp32"
+        held = f"{cost.memory(samples) / 2**30:.3g} GiB in fp32{' on each worker' * cut}"
         on = f"fits on a GPU of {size} GiB" if size else "fits on no single GPU"
         yield f"memory: {held} with {samples} samples at once (training.micro_batch_size): {on}"
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
+import torch
 from torch import nn
 
 from fewstep.data.space import DataSpace
@@ -18,7 +19,7 @@ from fewstep.evaluation.memorisation import TrainingSet, memorisation_rate
 from fewstep.evaluation.perception import diversity, find_lpips
 from fewstep.evaluation.points import equal_parts, sliced_wasserstein, wasserstein
 from fewstep.evaluation.results import Evaluation, ExtractorId, Floor, Measurement, Row, primary_score, scores_of
-from fewstep.evaluation.sample_stream import in_batches
+from fewstep.evaluation.sample_stream import batches, in_batches
 from fewstep.evaluation.sampling import SamplingSetting, asked_labels
 from fewstep.evaluation.scores import FEWEST, Reference, frechet_distance, score_images
 from fewstep.support.checks import at_least, check_value, up_to, whole
@@ -103,7 +104,8 @@ def evaluate(
     for setting in settings:
         # The first call of a network is slower (allocations, kernel choice), which would distort its speed.
         if id(setting.function) not in warm:
-            setting.generate(seeds[0], np.arange(min(batch_size, count)))
+            _, first = next(batches(partial(setting.generate, seeds[0]), 0, count, batch_size))
+            batch_size = len(first)  # what fits
             warm.add(id(setting.function))
         seconds, values = 0.0, []
         for seed in seeds:
@@ -187,7 +189,16 @@ def _generate(
     """The samples, and the seconds they took. Network evaluations are counted and must agree with the declared NFE."""
     started = time.perf_counter()
     with count_evaluations(setting.function) as counted:
-        samples = in_batches(partial(setting.generate, seed), count, batch_size, on_progress)
+
+        def generate(indices: np.ndarray) -> np.ndarray:
+            before = counted.samples
+            try:
+                return setting.generate(seed, indices)
+            except torch.OutOfMemoryError:
+                counted.samples = before  # a smaller batch is made in its place
+                raise
+
+        samples = in_batches(generate, count, batch_size, on_progress)
     seconds = time.perf_counter() - started
     assert counted.samples == setting.nfe * count, (
         f"{setting.model} {setting.sampler}: {counted} of {count}, not {setting.nfe} NFE"

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewstep.support.checks import at_least, check_fields, one_of, up_to, whole
+from fewstep.support.checks import at_least, check_fields, instance_of, one_of, up_to, whole
 from fewstep.support.errors import FAMILY, InvalidInput, OutOfMemory, StorageError, Unreachable, UserError, family_of
 from fewstep.support.files import OUT_OF_SPACE
 from fewstep.support.json_text import parse_json
@@ -30,10 +30,13 @@ if TYPE_CHECKING:
     import torch
     from ray.train.torch import TorchConfig
 
+    from fewstep.training.loop import Worker
+
 RESTARTS, STARTS = 5, 3
 ROOM = 64 * 2**20  # bytes
 MOST = 2**16  # workers, or threads of each
 FAILURE = "failure.json"
+SHARDS = ("auto", "none", "full")
 MATMUL_PRECISIONS = ("auto", "highest", "high", "medium")
 SHARED = "on several machines the project folder is on storage that all of them share, at the same path."
 
@@ -44,6 +47,10 @@ class LaunchSettings:
     gpu: one for each worker; "auto" where there are any. compile: networks by torch.compile; "auto" on GPUs.
     float32_matmul_precision: of GPUs, as torch names it: "highest" is float32, "high" is TF32 where it is faster, and
     "auto" is that for methods whose gradient bears the rounding of bf16.
+    checkpoint_activations: keep the inputs of the networks' blocks alone for the backward pass, which computes the rest
+    again: less memory, more time, the same bits.
+    shard: "full" cuts weights, averages and optimisers among the workers, which put the weights of a block together
+    where they use them; "auto" does so on GPUs where the whole of it would not fit.
     other_numerics: go on from a checkpoint that was written by other versions of the numerics, which is refused
     otherwise.
     """
@@ -55,13 +62,19 @@ class LaunchSettings:
     gpu: bool | str = "auto"
     compile: bool | str = "auto"
     float32_matmul_precision: str = "auto"
+    checkpoint_activations: bool = False
+    shard: str = "auto"
     other_numerics: bool = False
 
     def __post_init__(self):
         number = up_to(MOST, whole(at_least(0)))
         auto = one_of(True, False, "auto")
         check_fields(self, workers=number, threads=number, gpu=auto, compile=auto)
+        check_fields(self, checkpoint_activations=instance_of(bool, "true or false"))
         check_name("float32_matmul_precision", self.float32_matmul_precision, MATMUL_PRECISIONS)
+        check_name("shard", self.shard, SHARDS)
+        if self.shard == "full" and self.compile is True:
+            raise InvalidInput("launch.compile must be false or auto with launch.shard full, which is not compiled.")
 
     def device(self):
         """The torch.device of a training in this process."""
@@ -73,6 +86,23 @@ class LaunchSettings:
     def compiles(self, device: "torch.device") -> bool:
         """Whether networks are compiled on this device, if that is possible there."""
         return device.type == "cuda" if self.compile == "auto" else bool(self.compile)
+
+    def shards(self, job: Job, device: "torch.device") -> bool:
+        """Whether several workers cut the state of a job among them."""
+        if self.shard == "auto" and device.type == "cuda":
+            import torch
+
+            from fewstep.training.footprint import fits, state_bytes
+
+            return not fits(state_bytes(job), torch.cuda.get_device_properties(device).total_memory)
+        return self.shard == "full"
+
+    def worker(self, job: Job, device: "torch.device", rank: int = 0, size: int = 1) -> "Worker":
+        """One of `size` processes that train a job with these settings."""
+        from fewstep.training.loop import Worker
+
+        shards = size > 1 and self.shards(job, device)
+        return Worker(rank, size, device, self.compiles(device), self.checkpoint_activations, shards)
 
     def set_float32_precision(self, job: Job, device: "torch.device") -> None:
         """How this process multiplies float32 matrices in the training of a job."""
@@ -124,12 +154,12 @@ def launch(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
 def _train_here(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
     import torch
 
-    from fewstep.training.loop import Worker, train
+    from fewstep.training.loop import train
 
     torch.set_num_threads(settings.threads_here())
     device = settings.device()
     settings.set_float32_precision(job, device)
-    return train(job, run_dir, Worker(device=device, compiled=settings.compiles(device)))
+    return train(job, run_dir, settings.worker(job, device))
 
 
 def set_float32_precision(device: "torch.device", precision: str) -> None:
@@ -345,7 +375,7 @@ def work(config: dict):
     import ray.train.torch
     import torch
 
-    from fewstep.training.loop import Worker, train
+    from fewstep.training.loop import train
 
     run_dir, launched, context = Path(config["run_dir"]), Path(config["launched"]), ray.train.get_context()
     if (launched / FAILURE).exists():
@@ -354,7 +384,7 @@ def work(config: dict):
     torch.set_num_threads(config["threads"])
     settings, device = config["settings"], ray.train.torch.get_device()
     settings.set_float32_precision(config["job"], device)
-    worker = Worker(context.get_world_rank(), context.get_world_size(), device, settings.compiles(device))
+    worker = settings.worker(config["job"], device, context.get_world_rank(), context.get_world_size())
     try:
         check_shared(config["job"], launched)
         train(config["job"], run_dir, worker)

@@ -136,6 +136,14 @@ class Objective:
             raise InvalidInput(f"network.second_time must be {str(self.second_time).lower()}: this method {uses}.")
 
     @property
+    def shares(self) -> tuple[float, ...]:
+        """Parts of the samples, in sum 1, that have a loss of their own each, by rng.parted. A method says so by a
+        constant flow_share.
+        """
+        first = getattr(self, "flow_share", 0.0)
+        return tuple(share for share in (first, 1 - first) if share > 0)
+
+    @property
     def least_level(self) -> float | None:
         """The level below which a model of this method is not to be called, if there is one above the boundary."""
         return None

@@ -16,7 +16,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.files import naming_full_disk, remove_if_dead, replaced_folder, write_facts
@@ -168,11 +168,6 @@ def read_facts(path: Path) -> Facts:
 def _step_of(path: Path) -> int | None:
     number = path.name.removeprefix("step_")
     return int(number) if number.isdecimal() else None
-
-
-def flatten(**modules: nn.Module) -> dict[str, Tensor]:
-    """{module/name: tensor} of several modules' states."""
-    return {f"{part}/{name}": t for part, module in modules.items() for name, t in module.state_dict().items()}
 
 
 def part_of(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
