@@ -128,9 +128,9 @@ def test_samples_of_others_are_scored_by_parts_that_share_none(digits, extractor
     rows, parts = np.array(digits.images("train")[:90]), []
 
     class Recorder(Extractor):
-        def __call__(self, images, batch_size=64):
+        def __call__(self, images, batch_size=64, spatial=False):
             parts.append(images)
-            return super().__call__(images, batch_size)
+            return super().__call__(images, batch_size, spatial)
 
     recorder = Recorder(**{f.name: getattr(extractor, f.name) for f in fields(extractor)})
     scores = evaluate_given(rows, "mine", digits, recorder, count=30, seeds=[0, 1, 2])

@@ -8,7 +8,8 @@ from torch.utils.data import Dataset
 from fewstep.evaluation.features import Features
 from fewstep.evaluation.features.fidelity import import_fidelity
 from fewstep.evaluation.features.fidelity_register import register_extractor
-from fewstep.evaluation.scores import ROWS, Reference, score_features, score_images
+from fewstep.evaluation.neighbours import ROWS
+from fewstep.evaluation.scores import Reference, score_features, score_images
 
 
 class Images(Dataset):

@@ -52,6 +52,7 @@ class Measurement:
     """How scores are measured.
 
     split: of the data, which samples are compared with. extractor: None for points. count: samples of each seed.
+    references: {evaluator: sha256 of the file of its reference}.
     """
 
     dataset: str
@@ -60,6 +61,7 @@ class Measurement:
     extractor: ExtractorId | None
     count: int
     seeds: tuple[int, ...]
+    references: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def provisional(self) -> bool:
@@ -72,18 +74,28 @@ class Measurement:
 
     def difference(self, other: "Measurement") -> str | None:
         """Why scores measured in these two ways cannot be compared, in words; None if they can."""
+        for name in self.references.keys() & other.references.keys():
+            if (here := self.references[name]) != (there := other.references[name]):
+                return f"the reference of fid_{name} differs ({_short(here)} here, {_short(there)} there)"
         return differing(self, other, ("data_sha256", "extractor", "split", "count", "seeds"))
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
-        return {**asdict(self), "seeds": list(self.seeds), "provisional": self.provisional}
+        facts = {**asdict(self), "seeds": list(self.seeds), "provisional": self.provisional}
+        return facts if self.references else {key: value for key, value in facts.items() if key != "references"}
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> "Measurement":
         """The inverse of to_json."""
         extractor = ExtractorId(**facts["extractor"]) if facts["extractor"] else None
         named = {name: facts[name] for name in ("dataset", "data_sha256", "count")}
-        return cls(**named, split=facts.get("split", "train"), extractor=extractor, seeds=tuple(facts["seeds"]))
+        return cls(
+            **named,
+            split=facts.get("split", "train"),
+            extractor=extractor,
+            seeds=tuple(facts["seeds"]),
+            references=facts.get("references", {}),
+        )
 
 
 @dataclass(frozen=True)
