@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from fewstep.evaluation.frechet import FeatureStatistics
+from fewstep.evaluation.frechet import FeatureStatistics, distance_of_sets
 
 
 def drawn(count, width, seed=0, scale=1.0):
@@ -38,3 +38,10 @@ def test_copies_and_few_images_give_a_number(width):
     found = FeatureStatistics.of(copies).distance(other)
     assert found == pytest.approx(np.square(2 - other.mean).sum() + np.trace(other.covariance), rel=1e-12)
     assert FeatureStatistics.of(copies).distance(FeatureStatistics.of(copies)) == 0
+
+
+@pytest.mark.parametrize("counts", [(40, 50), (5, 50), (5, 6), (50, 7)])
+def test_sets_have_the_distance_of_their_statistics(counts):
+    one, other = drawn(counts[0], 12), drawn(counts[1], 12, seed=1)
+    expected = FeatureStatistics.of(one).distance(FeatureStatistics.of(other))
+    assert distance_of_sets(one, other) == pytest.approx(expected, rel=1e-9)

@@ -9,7 +9,7 @@ from torch import Tensor
 from fewstep.data.space import DataSpace
 from fewstep.evaluation.features.extractor import Extractor, Features
 from fewstep.evaluation.frechet import FeatureStatistics
-from fewstep.evaluation.neighbours import precision_and_recall
+from fewstep.evaluation.neighbours import Neighbourhoods, compare_neighbours
 from fewstep.evaluation.reference_files import NETWORKS, ReferenceFile
 from fewstep.support.errors import InvalidInput
 
@@ -20,14 +20,14 @@ SPLIT = 5000  # samples in a part of OpenAI's inception score
 class Evaluator:
     """The rules of one program, against one reference.
 
-    file: where the reference is from. statistics, spatial: of its features, in this extractor's terms. features: of its
-    images, where it has any.
+    file: where the reference is from. statistics, spatial: of its features, in this extractor's terms. neighbours: of
+    its images, where it has any.
     """
 
     file: ReferenceFile
     statistics: FeatureStatistics
     spatial: FeatureStatistics | None = None
-    features: Tensor | None = None
+    neighbours: Neighbourhoods | None = None
 
     @classmethod
     def of(cls, file: ReferenceFile, extractor: Extractor, space: DataSpace) -> "Evaluator":
@@ -35,14 +35,15 @@ class Evaluator:
         file.check(extractor, space)
         # As OpenAI's evaluator: statistics of the file go before those of its images. They are Inception's.
         kept = file if extractor.name == NETWORKS.get(file.evaluator, extractor.name) or file.about else None
-        statistics, spatial, features = (kept.statistics, kept.spatial, None) if kept else (None, None, None)
+        statistics, spatial, neighbours = (kept.statistics, kept.spatial, None) if kept else (None, None, None)
         if file.batch:
             found = extractor(file.images(space.shape[0]), spatial=True)
-            features, statistics = found.features, statistics or FeatureStatistics.of(found.features)
+            neighbours = Neighbourhoods.of(found.features)
+            statistics = statistics or FeatureStatistics.of(found.features)
             if found.spatial is not None:
                 spatial = spatial or FeatureStatistics.of(found.spatial)
         assert statistics is not None
-        return cls(file, statistics, spatial, features)
+        return cls(file, statistics, spatial, neighbours)
 
     def check_width(self, features: int) -> None:
         """Raise InvalidInput if an image has another number of features than those of the reference."""
@@ -64,8 +65,9 @@ class Evaluator:
         found = {}
         if self.spatial and samples.spatial is not None:
             found["sfid"] = self.spatial.distance(FeatureStatistics.of(samples.spatial))
-        if self.features is not None:
-            found["precision"], found["recall"] = precision_and_recall(samples.features, self.features)
+        if self.neighbours:
+            compared = compare_neighbours(samples.features, self.neighbours)
+            found |= {name: compared[name] for name in ("precision", "recall")}
         if samples.logits is not None:
             found["is"] = inception_score_in_parts(samples.logits)
         return found

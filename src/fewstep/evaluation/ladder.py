@@ -19,7 +19,7 @@ from fewstep.evaluation.memorisation import TrainingSet, memorisation_rate
 from fewstep.evaluation.perception import diversity, find_lpips
 from fewstep.evaluation.points import equal_parts, sliced_wasserstein, wasserstein
 from fewstep.evaluation.reference_files import ReferenceFile
-from fewstep.evaluation.results import Evaluation, ExtractorId, Floor, Measurement, Row, primary_score, scores_of
+from fewstep.evaluation.results import SOME, Evaluation, ExtractorId, Floor, Measurement, Row, primary_score, scores_of
 from fewstep.evaluation.sample_stream import in_batches
 from fewstep.evaluation.sampling import SamplingSetting, asked_labels
 from fewstep.evaluation.scores import FEWEST, Reference, frechet_distance, score_images
@@ -54,7 +54,7 @@ class Judge:
         if extractor is None:
             return cls(TrainingSet(images), store.space, points=np.array(images))
         register_extractor(extractor)
-        reference = Reference.of(images, extractor)
+        reference = Reference.of(images, extractor, _known(store.labels(split)))
         for each in evaluators:
             each.check_width(reference.features.features.shape[1])
         return cls(TrainingSet(images), store.space, None, extractor, reference, evaluators)
@@ -94,6 +94,12 @@ class Judge:
         if self.lpips:
             quality["lpips_diversity"] = diversity(samples, self.lpips, self.space)
         return {**quality, "memorisation": memorisation_rate(samples, self.training)}
+
+
+def _known(labels: np.ndarray) -> np.ndarray | None:
+    """The labels of images, None where some have none."""
+    found = np.asarray(labels)
+    return found if len(found) and found.min() >= 0 else None
 
 
 def evaluate(
@@ -190,7 +196,8 @@ def measurement_of(
     """How these scores are measured. This is known before any work starts."""
     used = ExtractorId(extractor.name, extractor.sha256) if extractor else None
     compared = {each.evaluator: each.sha256 for each in references}
-    return Measurement(store.space.name, store.sha256, "train", used, count, tuple(seeds), compared)
+    whole = used is not None and max(count, len(store.images("train"))) > SOME
+    return Measurement(store.space.name, store.sha256, "train", used, count, tuple(seeds), compared, whole)
 
 
 def floor(heldout: np.ndarray, judge: Judge, count: int, seeds: Sequence[int]) -> Floor:
