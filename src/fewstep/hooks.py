@@ -14,7 +14,7 @@ from fewstep.losses.distances import check_distance
 from fewstep.pipelines.agreement import check_together, disagreements, is_linked
 from fewstep.pipelines.datasets import WorkplaceDataset
 from fewstep.pipelines.journey import journey
-from fewstep.pipelines.limits import check_editing, check_labels, check_replacing, check_scores
+from fewstep.pipelines.limits import check_editing, check_labels, check_references, check_replacing, check_scores
 from fewstep.pipelines.places import command_of, place_of
 from fewstep.support.errors import InvalidInput
 from fewstep.tracking.mirrors import check_mirrors
@@ -89,6 +89,7 @@ class RunChecks:
         space = expected_space(data.source, load("params:dataset"))
         if "extractor" in self.pipeline.datasets():
             check_scoring(self.catalog, space, chosen="extractor" in self.pipeline.inputs())
+        check_references(self.pipeline, load("params:evaluation"), space)
         check_editing(self.pipeline, load("params:editing"), load("params:student"), space)
         if "images" in self.pipeline.all_outputs() and not load("params:fresh"):
             check_replacing(place_of(self.catalog, "images"), data.source)
@@ -124,6 +125,7 @@ class RunChecks:
         check_labels(self.recipes, images)
         without = self._command(self.catalog, ",".join(s for s in journey(load("params:student")) if s in TRAINING))
         check_scores(self.pipeline, images, load("params:evaluation"), without)
+        check_references(self.pipeline, load("params:evaluation"), images.space)
         check_editing(self.pipeline, load("params:editing"), load("params:student"), images.space)
 
     def _command(self, catalog: Any, pipeline: str) -> str:

@@ -67,7 +67,8 @@ def evaluate(
         fewstep evaluate models:/fewstep-digits@champion --nfe 1 --nfe 2
         fewstep evaluate pictures/ --beside data/08_reporting/digits/cd/scores.json
     """
-    from fewstep.evaluation.ladder import evaluate_given, measurement_of
+    from fewstep.evaluation.ladder import Judge, evaluate_given, measurement_of
+    from fewstep.evaluation.reference_files import read_references
     from fewstep.evaluation.results import incomparable
     from fewstep.reporting.table import scores_table
 
@@ -87,14 +88,16 @@ def evaluate(
     samples = None if of_model else _samples(Path(source).expanduser(), images)
     if samples is not None and not count:
         sizes["count"] = min(sizes["count"], len(samples) // len(sizes["seeds"]))
-    measured = measurement_of(images, extractor, **sizes)
+    references = read_references(evaluation.reference)
+    measured = measurement_of(images, extractor, **sizes, references=references)
     for file, other in zip(beside, others, strict=True):  # before any work
         if found := measured.difference(other.measurement):
             raise InvalidInput(incomparable(source, str(file), found))
     if samples is None:
+        sizes["judge"] = Judge.of(images, extractor, references=references)
         found = _of_model(source, images, extractor, nfe or (1,), sampler, evaluation.batch_size, sizes)
     else:
-        found = evaluate_given(samples, Path(source).name, images, extractor, **sizes)
+        found = evaluate_given(samples, Path(source).name, images, extractor, **sizes, references=references)
     if output:
         write_json(output, found.to_json())
     click.echo(scores_table(found.joined(*others)))

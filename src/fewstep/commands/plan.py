@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 HOW = ("workplace",)  # inputs that do not change what is made
 UNITS = ((365.25 * 86400, "years"), (86400.0, "days"), (3600.0, "hours"), (60.0, "minutes"), (0.0, "seconds"))
 ELSEWHERE = ("students.", "network.", "env")  # parameters of other students, and what theirs repeat
+WIDTH, WIDTHS = 64, {"inception": 2048, "clip": 768, "dinov2": 1024}  # features of an image, or about so many
 ROWS = 256  # of random data, where there are none yet
 
 
@@ -62,6 +63,9 @@ def plan(env: str | None, params: str, params_file: Path | None, steps: int, sec
         click.echo(f"  {line}")
     click.echo("\ndata")
     for line in _data(given, catalog):
+        click.echo(f"  {line}")
+    click.echo("\nscores")
+    for line in _scores(given, catalog):
         click.echo(f"  {line}")
     click.echo("\nparameters that differ from the base")
     for line in _differences(given, context_of("base", student.name).typed):
@@ -103,6 +107,26 @@ def _data(given: "Parameters", catalog: "CatalogProtocol") -> Iterator[str]:
     else:
         source = ", ".join(f"{key} {value}" for key, value in given.data.source.items())
         yield f"not ingested yet ({source}): {command_of('ingest', given.env)} reads them and says what it finds"
+
+
+def _scores(given: "Parameters", catalog: "CatalogProtocol") -> Iterator[str]:
+    """What evaluate generates, and how long comparisons of features take, whose cost grows with the square."""
+    from fewstep.evaluation.neighbours import seconds_of_comparison
+
+    asked, seeds = given.evaluation, given.evaluation.full_seeds if given.evaluation.full else given.evaluation.seeds
+    taught = asked.teacher_nfe.values() if given.student.needs_teacher else ()
+    nfes = [*asked.student_nfe, *(nfe for each in taught for nfe in each)]
+    passes = asked.count * len(seeds) * sum(nfes)
+    yield (
+        f"{len(nfes)} rows of {asked.count:,} samples for each of {len(seeds)} seeds: "
+        f"{passes:,} passes of a network for one sample"
+    )
+    if not catalog.exists("images") or catalog.load("images").space.kind == "points":
+        return
+    width = WIDTHS.get(asked.features.partition("-")[0], WIDTH)
+    first, other = seconds_of_comparison(asked.count, len(catalog.load("images").images("train")), width)
+    total = first + other * ((len(nfes) + 1) * len(seeds) - 1)  # with the floor
+    yield f"precision, recall, density and coverage: {in_words(other)} a row and seed, {in_words(total)} in all"
 
 
 def _differences(given: "Parameters", base: "Parameters") -> Iterator[str]:

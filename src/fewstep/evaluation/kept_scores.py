@@ -43,7 +43,10 @@ def kept_scores(
     are measured, the code's numerics versions, and for the speed the machine.
     """
     of: dict[str, Any] = {"model_sha256": model_sha256, "lpips": judge.lpips is not None, "batch_size": batch_size}
-    of |= {"measurement": measurement_of(store, extractor, count, seeds).to_json(), "machine": _machine()}
+    of |= {
+        "measurement": measurement_of(store, extractor, count, seeds, judge.references).to_json(),
+        "machine": _machine(),
+    }
     of |= {"settings": [[each.sampler, each.nfe, list(map(float, each.levels))] for each in settings]}
     of |= {"numerics": {part.__name__: part.NUMERICS for part in SCORING}}
     if known := _read(file, json.loads(json.dumps(of))):

@@ -415,7 +415,9 @@ def rebuild_failure(failure: dict[str, Any]) -> Exception:
 
 def check_shared(job: Job, launched: Path):
     """Raises ValueError if this machine does not see what the driver does."""
-    missing = [str(p) for p in (launched, job.data, job.teacher, job.earlier) if p and not Path(p).exists()]
+    missing = [
+        str(p) for p in (launched, job.data, job.teacher, job.earlier, job.features) if p and not Path(p).exists()
+    ]
     if missing:
         raise InvalidInput(f"a worker on {os.uname().nodename} cannot see {', '.join(missing)}: {SHARED}")
 

@@ -193,10 +193,11 @@ class WorkplaceDataset(AbstractDataset):
         self._catalog = catalog
 
     def load(self) -> "Workplace":
+        from fewstep.pipelines.places import place_of
         from fewstep.pipelines.workplace import Workplace
 
         given = (self._catalog.load(name) for name in WORKPLACE)
-        return Workplace(*given)
+        return Workplace(*given, features=place_of(self._catalog, "extractor"))
 
     def save(self, data: Any) -> None:
         raise NotImplementedError("a workplace is made of parameters")

@@ -12,6 +12,7 @@ from fewstep.data.space import DataSpace
 from fewstep.data.store import DESCRIPTION, ArrayStore
 from fewstep.editing import fitting_tasks
 from fewstep.evaluation.memorisation import NEAREST, TrainingSet
+from fewstep.evaluation.reference_files import read_references
 from fewstep.evaluation.scores import FEWEST
 from fewstep.support.errors import InvalidInput
 from fewstep.support.json_text import parse_json
@@ -74,6 +75,16 @@ def check_scores(pipeline: Pipeline, images: ArrayStore, evaluation: EvaluationP
             ", or keep evaluation.levels=recipe",
         )
     print(f"only {heldout} images of {name} are held out, and a floor needs {FEWEST}: there will be none.", flush=True)
+
+
+def check_references(pipeline: Pipeline, evaluation: EvaluationParameters, space: DataSpace | None) -> None:
+    """Raise InvalidInput where evaluation.reference does not fit. space: None while only the data can tell."""
+    if not nodes_of(pipeline, "score_models", "score_samplers"):
+        return
+    for reference in read_references(evaluation.reference):
+        reference.check_features(evaluation.features)
+        if space:
+            reference.check_space(space)
 
 
 def _few_to_search(what: str, name: str, heldout: int, otherwise: str = "") -> InvalidInput:

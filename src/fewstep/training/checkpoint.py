@@ -30,18 +30,21 @@ Facts = dict[str, Any]
 log = logging.getLogger(__name__)
 
 
-def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], facts: Facts, kept: int = KEPT):
-    """Write <folder>/step_<step>; the newest are kept, `kept` of them, or all with 0.
+def save_checkpoint(
+    folder: Path, step: int, tensors: dict[str, Tensor], facts: Facts, kept: int = KEPT, spared: int | None = None
+):
+    """Write <folder>/step_<step>; the newest are kept, `kept` of them, or all with 0, and that of the step `spared`.
 
     Raises OSError in words when the disk is full: what was there before stays.
     """
-    final, size = folder / f"step_{step:09d}", sum(tensor.nbytes for tensor in tensors.values())
+    final, size = path_of(folder, step), sum(tensor.nbytes for tensor in tensors.values())
     facts = {"step": step, **facts, "sha256": hash_tensors(tensors)}
     with naming_full_disk(f"checkpoint of step {step}", folder), replaced_folder(final, FACTS, size) as partial:
         write_tensors(partial / TENSORS, tensors)
         write_facts(partial / FACTS, {**facts, "seal": seal(facts)})
     for old in checkpoints(folder)[:-kept] if kept else []:
-        shutil.rmtree(old, ignore_errors=True)
+        if _step_of(old) != spared:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 class Checkpoints(AbstractContextManager["Checkpoints"]):
@@ -56,11 +59,11 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._writing: Future[None] | None = None
 
-    def save(self, step: int, tensors: dict[str, Tensor], facts: Facts) -> None:
-        """Begin to write what the tensors are now, once the one before it is written."""
+    def save(self, step: int, tensors: dict[str, Tensor], facts: Facts, spared: int | None = None) -> None:
+        """Begin to write what the tensors are now, once the one before it is written. spared: as in save_checkpoint."""
         self.wait()
         copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
-        self._writing = self._thread.submit(save_checkpoint, self.folder, step, copies, facts, self.kept)
+        self._writing = self._thread.submit(save_checkpoint, self.folder, step, copies, facts, self.kept, spared)
 
     def wait(self) -> None:
         """Return once all of them are on the disk. Raises what save_checkpoint raises."""
@@ -134,6 +137,11 @@ def _read_all(folder: Path) -> Iterator[tuple[Path, tuple[dict[str, Tensor], Fac
             yield path, read_checkpoint(path)
         except InvalidInput as problem:
             yield path, problem
+
+
+def path_of(folder: Path, step: int) -> Path:
+    """The checkpoint of a step."""
+    return folder / f"step_{step:09d}"
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Facts]:

@@ -35,6 +35,7 @@ from fewstep.training.job import Job
 from fewstep.training.lock import sole_training
 from fewstep.training.optimizer import build_optimizer, load_optimizer_state, optimizer_state
 from fewstep.training.progress import ProgressLog
+from fewstep.training.scoring import ScoreHistory, TrainingScores
 from fewstep.training.shares import average_whole_gradients, check_same_passes, gradient_norm
 from fewstep.training.snapshots import KeptAverages
 from fewstep.training.soundness import Soundness, blamed_levels
@@ -68,6 +69,12 @@ class Worker:
     def leads(self) -> bool:
         """It writes what is written."""
         return self.rank == 0
+
+    def of_first(self, value: Tensor) -> Tensor:
+        """A tensor of the first worker, on all."""
+        if self.size > 1:
+            dist.broadcast(value, 0)
+        return value
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a tensor over all workers, without gradient."""
@@ -133,6 +140,7 @@ class Training:
                 gradient_as_bucket_view=True,
             )
         self.step, self.seconds, self.lost = 0, 0.0, Lost()
+        self.scored = ScoreHistory()
         self.checkpoints = Checkpoints(run_dir / "checkpoints")
         self.soundness = Soundness(worker.device)
         self.other_numerics: list[dict[str, int]] = []  # of earlier steps, where somebody insisted
@@ -336,12 +344,12 @@ class Training:
         workers call this, and the first one writes; the same holds for averages and the model.
         """
         facts = {"job": self.job.description, "seconds": self.seconds, "written_by": self.job.author}
-        facts["other_numerics"] = self.other_numerics
+        facts |= {"other_numerics": self.other_numerics, "scores": self.scored.to_json()}
         # Snapshots first: a training that is taken up from this checkpoint does not write those of before again.
         self.kept.snapshots.wait()
         state = self.state()
         if self.worker.leads:
-            self.checkpoints.save(self.step, state, facts)
+            self.checkpoints.save(self.step, state, facts, spared=self.scored.best)
 
     def begin_to_save_averages(self):
         """A snapshot of the averages that are kept, for any other one after the training."""
@@ -370,6 +378,7 @@ class Training:
             moments = own_rows(part_of(tensors, f"optimizer.{name}"), module)
             load_optimizer_state(self.optimizers[name], module, moments)
         self.step, self.seconds = facts["step"], facts["seconds"]
+        self.scored = ScoreHistory.from_json(facts.get("scores", []))
         if self._student_teaches():
             self._set_teacher(own_rows(part_of(tensors, "teacher"), self.average))
 
@@ -436,12 +445,14 @@ def _at_once(job: Job, worker: Worker) -> str:
 
 def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
     training = Training(job, run_dir, worker)
-    settings, log, watch = training.settings, ProgressLog(run_dir), Watch(training)
+    settings, log, watch, scores = training.settings, ProgressLog(run_dir), Watch(training), TrainingScores(training)
     leads, lasts = worker.leads, settings.steps
     started, first, before = time.perf_counter(), training.step, training.seconds
     intervals = {name: getattr(settings, f"{name}_every") for name in ("progress", "pictures", "checkpoint")}
     if settings.averages:
         intervals["averages"] = lasts * settings.batch_size / settings.snapshots
+    if settings.scores_every:
+        intervals["scores"] = settings.scores_every
 
     # In images, not steps: batch sizes need not divide the interval, and the last step always counts.
     def crossed(every: float) -> bool:
@@ -451,7 +462,7 @@ def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
     # Workers other than the first only train, or give their share of what is written, which is the same for all.
     shares = leads or training.sharded
     with training.checkpoints, training.kept.snapshots:
-        while training.step < lasts:
+        while training.step < lasts and not scores.have_ended:
             training.make_step()
             due = {name: crossed(every) for name, every in intervals.items()}
             if not any(due.values()):
@@ -459,7 +470,8 @@ def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
             facts = training.report()
             images, elapsed = training.step * settings.batch_size, time.perf_counter() - started
             training.seconds = before + elapsed
-            if leads and due["progress"]:
+            facts |= scores.measure() if due.get("scores") else {}
+            if leads and (due["progress"] or due.get("scores")):
                 speed = (training.step - first) * settings.batch_size / elapsed
                 log.write(
                     step=training.step,
@@ -478,10 +490,10 @@ def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
             if shares and due.get("averages"):
                 with training.lost.to("checkpoints"):
                     training.begin_to_save_averages()
-            if shares and due["checkpoint"]:
+            if shares and (due["checkpoint"] or scores.are_best):
                 with training.lost.to("checkpoints"):
                     training.begin_to_save()
     if shares:
-        model = training.model()
+        model = scores.result()
         if leads:
             model.save(run_dir / "model")
