@@ -19,7 +19,7 @@ from fewstep.models.model import Model, build_function
 from fewstep.networks.compiled import compile_passes
 from fewstep.networks.dual import jvp
 from fewstep.step_cost import step_seconds, trial_of
-from fewstep.training.loop import Training
+from fewstep.training.loop import Training, Worker
 from fewstep.training.watching import flops_of_a_sample
 
 Row = dict[str, Any]
@@ -88,7 +88,7 @@ def measured_step(setting: Setting, name: str, way: str, batch: int) -> Row:
     with (
         tf32(not plain),
         by_generic_jvp() if plain else nullcontext(),
-        trial_of(job, batch, setting.device, compiled=way == "compiled") as training,
+        trial_of(job, batch, Worker(device=setting.device, compiled=way == "compiled")) as training,
     ):
         training.step = int(MIDDLE * training.settings.steps)
         started = time.perf_counter()

@@ -51,7 +51,7 @@ class Rounding:
         teacher = self.teacher if recipe.needs_teacher else None
         job = Job.of(recipe, self.images, teacher, self.setting.earlier(recipe))
         found: dict[str, Any] = {"batch": self.batch}
-        with trial_of(job, self.batch, self.setting.device) as training:
+        with trial_of(job, self.batch, Worker(device=self.setting.device)) as training:
             self._begin_from_teacher(training)
             for place in ("middle", "last"):
                 of_each = shares(training, PLACES[place], self.batch, 1, self.kinds)

@@ -20,6 +20,10 @@ import pytest
 import torch
 
 
+def pytest_addoption(parser):
+    parser.addoption("--kills", type=int, default=8, help="of first minutes, in tests/test_kills.py")
+
+
 def pytest_configure(config):
     torch.set_num_threads(1)  # on busy cores two are slower
 

@@ -6,7 +6,10 @@ import random
 import re
 import shutil
 import signal
+import subprocess
 import time
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -269,15 +272,34 @@ def ends_in_the_same_bits(recipe: str, project, journey, command: tuple, dataset
     )
 
 
-def test_kills_in_the_first_minute_of_a_fresh_project_break_nothing_for_good(project, undisturbed, journey):
-    """While data are ingested, MLflow's database is made, Ray starts and the teacher begins."""
-    moments = sorted(random.SystemRandom().uniform(1, 60) for _ in range(8))
-    print("killed after", ", ".join(f"{seconds:.1f} s" for seconds in moments))
-    for seconds in moments:
-        run = journey(project)
-        time.sleep(seconds)
-        run.kill()
-    journey(project).end()
-    assert hashes(project) == undisturbed
-    code, said = project.run("fewstep", "verify", "--env=test", "--recipe=cd")
-    assert code == 0 and "models:/fewstep-test/1: as it was written" in said, said
+@pytest.fixture
+def fresh(make_project, tmp_path):
+    """A function that makes another new project."""
+    made = count()
+    return lambda: make_project(tmp_path / f"fresh{next(made)}")
+
+
+@pytest.mark.parametrize("part", ["the first minute", "the rest"])
+def test_kills_break_nothing_for_good(part, fresh, undisturbed, journey, request):
+    """In the first minute data are ingested, MLflow's database is made, Ray starts and the teacher begins.
+
+    The same command is killed a few times in each of several new projects, and then left alone. `--kills=100` kills so
+    often in first minutes, and half as often over the rest.
+    """
+    kills, each = request.config.getoption("kills"), 10 if part == "the first minute" else 5
+    earliest, latest = (1, 60) if part == "the first minute" else (30, 240)
+    left = kills if part == "the first minute" else kills // 2
+    while left:
+        project, moments = fresh(), [random.SystemRandom().uniform(earliest, latest) for _ in range(min(each, left))]
+        left -= len(moments)
+        print("killed after", ", ".join(f"{seconds:.1f} s" for seconds in moments))
+        for seconds in moments:
+            run = journey(project)
+            with suppress(subprocess.TimeoutExpired):
+                run.process.wait(seconds)
+            run.kill()
+        journey(project).end()
+        assert hashes(project) == undisturbed
+        code, said = project.run("fewstep", "verify", "--env=test", "--recipe=cd")
+        assert code == 0 and "models:/fewstep-test/1: as it was written" in said, said
+        shutil.rmtree(project.root)

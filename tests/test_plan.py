@@ -1,5 +1,7 @@
 """What a run would do and cost."""
 
+import re
+
 import pytest
 import torch
 from click.testing import CliRunner
@@ -8,7 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from fewstep import step_cost
 from fewstep.cli import main
 from fewstep.commands.plan import waiting_threads
-from fewstep.step_cost import Cost, try_steps
+from fewstep.step_cost import Cost, LiveBytes, bytes_of_passes, try_steps
+from fewstep.training.footprint import state_bytes
+from fewstep.training.loop import Training, Worker
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +23,7 @@ def test_a_trial_counts_what_a_step_costs(digits, small_job, monkeypatch):
     network = {"name": "unet", "channels": 8, "channel_mult": [1], "num_blocks": 1, "attn_resolutions": []}
     training = {"images": 640, "batch_size": 64}
     job = small_job("teacher", digits, "denoising", network, training)
-    cost = try_steps(job, 32, torch.device("cpu"), steps=1, seconds=60)
+    cost = try_steps(job, 32, Worker(), steps=1, seconds=60)
     function = build_function(job.spec, digits.space)
     with FlopCounterMode(display=False) as counter:
         function(torch.zeros(1, *digits.space.shape), torch.ones(1))
@@ -31,13 +35,38 @@ def test_a_trial_counts_what_a_step_costs(digits, small_job, monkeypatch):
     timed, threads = step_cost._seconds_of_step, set()
     monkeypatch.setattr(step_cost, "_seconds_of_step", lambda t: threads.add(torch.get_num_threads()) or timed(t))
     with step_cost.cpu_threads(2):
-        hurried = try_steps(job, 32, torch.device("cpu"), seconds=0)
+        hurried = try_steps(job, 32, Worker(), seconds=0)
         assert threads == {1} and torch.get_num_threads() == 2  # threads would wait for each other on a busy machine
     assert (hurried.tried, hurried.flops) == (1, pytest.approx(cost.flops, rel=0.01))
 
 
+METHODS = {"denoising": {}, "continuous_consistency": {"from_data": True}, "consistency_training": {}}
+UNET = {"name": "unet", "channels": 16, "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [4]}
+EDM2 = {"name": "edm2", "channels": 16, "channel_mult": [1, 2], "num_blocks": 1, "head_channels": 8}
+
+
+@pytest.mark.parametrize("recomputes", [False, True])
+@pytest.mark.parametrize("network", [UNET, pytest.param(EDM2, marks=pytest.mark.check)], ids=["unet", "edm2"])
+@pytest.mark.parametrize("method", METHODS)
+def test_what_plan_says_of_memory_is_what_a_training_has_at_most(
+    method, network, recomputes, digits, small_job, tmp_path
+):
+    """Of two micro-batches, so that there are gradients while activations are made, as with several workers."""
+    numbers = {"images": 640, "batch_size": 32, "micro_batch_size": 16}
+    job = small_job("it", digits, {"name": method, **METHODS[method]}, network, numbers)
+    worker = Worker(recomputes=recomputes)
+    training = Training(job, tmp_path, worker)
+    training.make_step()
+    frozen = sum(t.nbytes for t in training.state().values())
+    with LiveBytes() as live:
+        training.make_step()
+    at_once, of_each = bytes_of_passes(job, worker)
+    predicted = state_bytes(job) + at_once + 16 * of_each
+    assert predicted == pytest.approx(frozen + live.most, rel=0.1)
+
+
 def test_the_smallest_gpu_that_holds_it():
-    cost = Cost(0, 1, 0.0, 0.0, state_bytes=2**30, sample_bytes=2**30, steps=1, tried=1)
+    cost = Cost(0, 1, 0.0, 0.0, state_bytes=2**29, pass_bytes=2**29, sample_bytes=2**30, steps=1, tried=1)
     assert [cost.gpu(samples) for samples in (1, 7, 20, 100, 1000)] == [8, 12, 24, 141, None]
 
 
@@ -48,6 +77,7 @@ def test_plan_says_what_would_run(here):
     assert result.exit_code == 0, result.output
     assert "ingest    no inputs -> " in result.output
     assert "distill   images (made before), teacher (made before) -> student" in result.output
+    assert re.search(r"\nscores\n  \d+ rows of [\d,]+ samples for each of 1 seeds: [\d,]+ passes", result.output)
     assert "\ndata\n  not ingested yet (name patches, count 256, side 16): kedro run" in result.output
     assert "student.training.learning_rate: 0.0003 (base: 0.001)" in result.output
     assert result.output.count(" weights") == result.output.count("fits on a GPU of 8 GiB") == 2  # teacher and student

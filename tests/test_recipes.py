@@ -2,6 +2,9 @@
 
 import gc
 import math
+import pickle
+import subprocess
+import sys
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cache
@@ -10,6 +13,7 @@ from weakref import WeakSet
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch._dynamo.utils import counters
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -28,6 +32,7 @@ from fewstep.settings import CONFIG_LOADER_ARGS
 from fewstep.training import loop
 from fewstep.training.job import Job
 from fewstep.training.loop import Divergence, Training, Worker, train
+from fewstep.training.recipe import Recipe
 
 pytestmark = pytest.mark.slow
 
@@ -242,33 +247,180 @@ def counting(monkeypatch):
     return graphs
 
 
-def compared(recipe: str, patches, folder, worker: Worker, randomised) -> Training:
+def little(recipe: Recipe, size: int = 4, steps: int = 8) -> Recipe:
+    """A recipe and those before it, with little networks. size: of a batch."""
+    numbers, earlier = replace(recipe.training, batch_size=size, images=steps * size), recipe.earlier
+    earlier = earlier and little(earlier, size, steps)
+    return replace(recipe, network=recipe.network | LITTLE, training=numbers, earlier=earlier)
+
+
+def compared(recipe: str, patches, folder, worker: Worker, randomised, job_after) -> Training:
     """A training of a recipe's student and teacher of little networks, in eight steps."""
-    student = parameters(recipe).student.trained_for(8 * 4)
-    numbers = replace(student.training, batch_size=4)
-    student = replace(student, network=student.network | LITTLE, training=numbers)
-    teacher = parameters(recipe).teacher
-    teacher = replace(teacher, network=teacher.network | LITTLE).trained_for(4)
+    student, teacher = little(parameters(recipe).student), little(parameters(recipe).teacher)
     spec = replace(teacher.spec(patches.sha256), provenance=Job.of(teacher, patches).provenance)
     saved = Model(randomised(build_function(spec, patches.space), 1, 0.1), patches.space, spec).save(folder / "teacher")
-    training = Training(Job.of(student, patches, saved), folder / "run", worker)
+    training = Training(job_after(student, patches, saved), folder / "run", worker)
     randomised(training.step_module.trained, std=0.1)
     return training
 
 
 @pytest.mark.check
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_recipe_is_compiled_without_a_break_and_once(recipe, patches, tmp_path, randomised, counting):
+def test_a_recipe_is_compiled_without_a_break_and_once(recipe, patches, tmp_path, randomised, counting, job_after):
     """Over a whole training, with all values of its schedules and all its stages."""
-    plain = compared(recipe, patches, tmp_path / "plain", Worker(), randomised)
+    plain = compared(recipe, patches, tmp_path / "plain", Worker(), randomised, job_after)
     expected = [reported_step(plain) for _ in range(plain.settings.steps)]
     assert not counting
-    training = compared(recipe, patches, tmp_path / "compiled", Worker(compiled=True), randomised)
+    training = compared(recipe, patches, tmp_path / "compiled", Worker(compiled=True), randomised, job_after)
     found = [reported_step(training) for _ in range(training.settings.steps)]
     assert found == [pytest.approx(step, rel=1e-5) for step in expected]
     assert not counters["graph_break"]
     assert 1 <= len(counting) <= GRAPHS.get(recipe, 3)
     assert training.model().spec.provenance.more["compiled"] and not plain.model().spec.provenance.more["compiled"]
+
+
+SOME = ("ctm_gan", "facm")  # two passes through one graph; a derivative and a second time
+SHORT = [pytest.param(name, marks=[] if name in SOME else pytest.mark.check) for name in RECIPES]
+
+
+@pytest.mark.parametrize("recipe", SHORT)
+def test_a_recipe_whose_activations_are_computed_again_has_the_same_bits(
+    recipe, patches, tmp_path, randomised, job_after
+):
+    states = []
+    for recomputes in (False, True):
+        worker = Worker(recomputes=recomputes)
+        training = compared(recipe, patches, tmp_path / str(recomputes), worker, randomised, job_after)
+        for _ in range(5):  # the last one with a discriminator
+            training.make_step()
+        training.report()
+        states.append(training.state())
+    plain, again = states
+    assert all(torch.equal(tensor, again[name]) for name, tensor in plain.items())
+
+
+PROCESS = """
+import pickle, sys
+from dataclasses import replace
+from pathlib import Path
+from weakref import finalize
+
+import torch
+from torch import distributed
+
+from fewstep.networks import sharding
+from fewstep.training.loop import Training, Worker, train
+
+now = most = 0
+put_together = sharding._Whole.apply
+
+
+def count(numbers):
+    global now, most
+    now += numbers
+    most = max(now, most)
+
+
+def followed(*rows):
+    whole = put_together(*rows)
+    for weight in whole:
+        count(weight.numel())
+        finalize(weight.untyped_storage(), count, -weight.numel())
+    return whole
+
+
+def units(network):
+    cut = [m for m in network.modules() if isinstance(m, sharding.Shardable)]
+    root, *blocks = [2 * sum(unit.get_parameter(name).numel() for name in unit.cut) for unit in cut]
+    return root, blocks
+
+
+sharding._Whole.apply = followed
+
+folder, rank = Path(sys.argv[1]), int(sys.argv[2])
+torch.set_num_threads(1)
+distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+for name, job in pickle.loads((folder / "jobs").read_bytes()).items():
+    run, generator = folder / name, torch.Generator().manual_seed(0)
+    whole = Training(job, run, Worker(rank, 2))
+    with torch.no_grad():
+        for parameter in whole.step_module.trained.parameters():
+            parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+    whole.save()  # of weights that do something from the start, and from which the other goes on
+    distributed.barrier()
+    sharded = Training(job, run, Worker(rank, 2, shards=True))
+    held = [sum(p.numel() for p in training.average.parameters()) for training in (whole, sharded)]
+    reports, most = [], 0
+    for training in (whole, sharded):
+        while training.step < training.settings.steps:
+            training.make_step()
+        reports.append(training.report())
+    states, models = [training.state() for training in (whole, sharded)], [t.model() for t in (whole, sharded)]
+    sharded.save()
+    if rank == 0:
+        alive = most, now, *units(sharded.average.network)
+        torch.save((held, alive, reports, states, [model.sha256 for model in models]), folder / f"{name}.pt")
+    distributed.barrier()
+numbers = replace(job.recipe.training, averages=(0.1,), snapshots=2)  # of the last recipe, to its end
+for shards in (False, True):
+    job = replace(job, recipe=replace(job.recipe, training=numbers))
+    train(job, folder / f"finished-{shards}", Worker(rank, 2, shards=shards))
+"""
+IN_SHORT = ("cd", "ctm_gan", "pd", "scd")
+PASSES = {"ctm": 4, "ctm_gan": 4}  # with a graph: the weights around the blocks stay for the backward pass
+
+
+@pytest.fixture(scope="module")
+def trained_by_two(patches, tmp_path_factory, randomised, job_after):
+    """A function of recipes: a folder where two processes have trained each of them, whole and cut among them."""
+
+    def run(recipes):
+        folder, jobs = tmp_path_factory.mktemp("two"), {}
+        for name in recipes:
+            student, teacher = (little(recipe, 8, 4) for recipe in (parameters(name).student, parameters(name).teacher))
+            spec = replace(teacher.spec(patches.sha256), provenance=Job.of(teacher, patches).provenance)
+            function = randomised(build_function(spec, patches.space), 1, 0.1)
+            jobs[name] = job_after(
+                student, patches, Model(function, patches.space, spec).save(folder / f"teacher-{name}")
+            )
+        (folder / "jobs").write_bytes(pickle.dumps(jobs))
+        processes = [subprocess.Popen([sys.executable, "-c", PROCESS, str(folder), str(rank)]) for rank in (0, 1)]
+        assert [process.wait(timeout=1800) for process in processes] == [0, 0]
+        return folder, jobs
+
+    return cache(run)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "beside"),
+    [
+        *((name, IN_SHORT) for name in IN_SHORT),
+        *(pytest.param(name, tuple(RECIPES), marks=pytest.mark.check) for name in RECIPES if name not in IN_SHORT),
+    ],
+)
+def test_a_recipe_cut_among_two_workers_trains_as_the_whole_one(recipe, beside, trained_by_two):
+    folder, jobs = trained_by_two(beside)
+    held, (most, left, root, blocks), reports, (whole, sharded), models = torch.load(folder / f"{recipe}.pt")
+    assert held[1] < 0.55 * held[0], "about half of the weights"
+    assert left == 0 and most < PASSES.get(recipe, 2) * root + 2 * max(blocks) < sum(blocks)
+    assert reports[1] == pytest.approx(reports[0], rel=1e-4)
+    assert whole.keys() == sharded.keys()
+    for name, tensor in whole.items():
+        assert (tensor - sharded[name]).norm() <= 1e-4 * tensor.norm() + 1e-9, name
+    one = Training(jobs[recipe], folder / recipe)  # by another number of workers
+    assert one.step == one.settings.steps and all(torch.equal(t, sharded[name]) for name, t in one.state().items())
+    assert one.model().sha256 == models[1]
+
+
+def test_a_training_that_is_cut_leaves_the_files_of_any_other(trained_by_two):
+    folder, _ = trained_by_two(IN_SHORT)
+    runs = [folder / f"finished-{shards}" for shards in (False, True)]
+    names, its_names = ({str(p.relative_to(run)) for p in run.rglob("*") if p.is_file()} for run in runs)
+    assert names == its_names and any("snapshots" in name for name in names) and any(".png" in name for name in names)
+    for name in sorted(name for name in names if name.endswith(".safetensors")):
+        whole, cut = (load_file(run / name) for run in runs)
+        for key, tensor in whole.items():
+            assert (tensor - cut[key]).norm() <= 1e-4 * tensor.norm() + 1e-9, (name, key)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

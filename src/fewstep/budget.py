@@ -1,6 +1,5 @@
 """What a training may cost, as a number of images that it sees."""
 
-import json
 import statistics
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from fewstep.launch import LaunchSettings
 from fewstep.step_cost import cpu_threads, passes_of_a_sample, step_seconds, trial_of
 from fewstep.support.checks import above, check_fields, up_to
 from fewstep.support.files import write_json
+from fewstep.support.json_text import parse_json
 from fewstep.support.names import check_name
 from fewstep.training.job import Job
 
@@ -59,7 +59,7 @@ def _cost_of_a_step(job: Job, size: int, budget: Budget, ledger: Path, launch: L
 
 
 def _known_seconds(job: Job, budget: Budget, ledger: Path, launch: LaunchSettings) -> float:
-    known = json.loads(ledger.read_text()) if ledger.exists() else {}
+    known = parse_json(ledger.read_text()) if ledger.exists() else {}
     named = replace(job, recipe=job.recipe.trained_for(1)).run_name
     key = f"{named}, {launch.workers} workers of {launch.threads} threads, gpu {launch.gpu}"
     if key not in known:
@@ -73,5 +73,5 @@ def seconds_per_step(job: Job, launch: LaunchSettings, seconds: float) -> float:
     """The median time of a step, from steps of a trial that takes so long, on this machine."""
     share, device = job.recipe.training.batch_size // max(1, launch.workers), launch.device()
     launch.set_float32_precision(job, device)
-    with cpu_threads(launch.threads_here()), trial_of(job, share, device, launch.compiles(device)) as training:
+    with cpu_threads(launch.threads_here()), trial_of(job, share, launch.worker(job, device)) as training:
         return statistics.median(step_seconds(training, seconds, FEWEST))

@@ -87,6 +87,7 @@ MODULES = {
     "sample": "sample",
     "edit": "edit",
     "evaluate": "evaluation",
+    "statistics": "statistics",
     "demo": "demo",
     "registry": "registry",
     "import": "exchange",

@@ -17,7 +17,14 @@ from fewstep.losses.distances import check_distance
 from fewstep.pipelines.agreement import check_together, disagreements, is_linked
 from fewstep.pipelines.datasets import WorkplaceDataset
 from fewstep.pipelines.journey import journey
-from fewstep.pipelines.limits import check_editing, check_labels, check_latents, check_replacing, check_scores
+from fewstep.pipelines.limits import (
+    check_editing,
+    check_labels,
+    check_latents,
+    check_references,
+    check_replacing,
+    check_scores,
+)
 from fewstep.pipelines.places import command_of, place_of
 from fewstep.support.errors import InvalidInput
 from fewstep.tracking.mirrors import check_mirrors
@@ -98,6 +105,7 @@ class RunChecks:
             self._check_latents(data.autoencoder, seen)
         if "extractor" in self.pipeline.datasets():
             check_scoring(self.catalog, space, chosen="extractor" in self.pipeline.inputs())
+        check_references(self.pipeline, load("params:evaluation"), space)
         check_editing(self.pipeline, load("params:editing"), load("params:student"), seen)
         if "images" in self.pipeline.all_outputs() and not load("params:fresh"):
             check_replacing(place_of(self.catalog, "images"), data.source)
@@ -145,6 +153,7 @@ class RunChecks:
             self.catalog, ",".join(s for s in journey(load("params:student"), data.autoencoder) if s in TRAINING)
         )
         check_scores(self.pipeline, images, load("params:evaluation"), without)
+        check_references(self.pipeline, load("params:evaluation"), images.space)
         check_editing(self.pipeline, load("params:editing"), load("params:student"), space)
 
     def _command(self, catalog: Any, pipeline: str) -> str:

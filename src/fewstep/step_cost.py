@@ -8,13 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
+from weakref import WeakKeyDictionary, finalize
 
 import torch
-from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewstep.data.latent_store import Examples
 from fewstep.models.model import Model, SavedModel, build_function
+from fewstep.training.footprint import fits, state_bytes
 from fewstep.training.job import Job
 from fewstep.training.loop import Training, Worker
 
@@ -27,26 +31,28 @@ GPUS = (8, 12, 16, 24, 32, 40, 48, 80, 141, 192)  # GiB of those that there are
 class Cost:
     """Of a job. weights: of the student. flops, seconds: of a step of `share` samples, by one worker.
 
-    state_bytes: networks, averages, gradients, optimisers. sample_bytes: what is kept of a sample for the backward
-    pass. steps: that were timed, of `tried` samples each.
+    state_bytes: networks, averages, gradients, optimisers. pass_bytes, sample_bytes: the most that forward and backward
+    pass have beside it at once, whatever the samples and for each of them. steps: that were timed, of `tried` samples
+    each.
     """
 
     weights: int
     share: int
     flops: float
     seconds: float
-    state_bytes: int
+    state_bytes: float
+    pass_bytes: float
     sample_bytes: float
     steps: int
     tried: int
 
     def memory(self, samples: int) -> float:
-        """Bytes, at least, of a step that takes so many samples at once."""
-        return self.state_bytes + samples * self.sample_bytes
+        """Bytes of a step that takes so many samples at once."""
+        return self.state_bytes + self.pass_bytes + samples * self.sample_bytes
 
     def gpu(self, samples: int) -> int | None:
         """GiB of the smallest GPU that holds it, with a tenth to spare; None where none does."""
-        return next((size for size in GPUS if 1.1 * self.memory(samples) < size * 2**30), None)
+        return next((size for size in GPUS if fits(self.memory(samples), size * 2**30)), None)
 
 
 def untrained(job: Job, images: Examples, folder: Path) -> SavedModel:
@@ -55,34 +61,36 @@ def untrained(job: Job, images: Examples, folder: Path) -> SavedModel:
     return Model(build_function(spec, images.space), images.space, spec).save(folder)
 
 
-def try_steps(job: Job, share: int, device: torch.device, steps: int = 10, seconds: float = 60.0) -> Cost:
+def try_steps(job: Job, share: int, worker: Worker, steps: int = 10, seconds: float = 60.0) -> Cost:
     """So many steps, or those that this time allows, of fewer samples where these would take long.
 
     A single sample, or a group, is tried first by one thread, whatever it takes, since several would wait for each
     other on a busy machine; where the time is over then, what it took stands for all.
     """
     end, fewest = time.perf_counter() + seconds, job.recipe.objective.group
-    with cpu_threads(1), trial_of(job, fewest, device) as training:
-        with FlopCounterMode(display=False) as counter, _keeping(training) as kept:
+    with cpu_threads(1), trial_of(job, fewest, worker) as training:
+        with FlopCounterMode(display=False) as counter:
             times = [_seconds_of_step(training)]
         if time.perf_counter() < end:
             times = [_seconds_of_step(training)]  # without what the first one prepares
-    flops, sample_bytes = counter.get_total_flops() / fewest, sum(kept.values()) / fewest
-    state_bytes, left = _state_bytes(training), end - time.perf_counter()
-    tried = min(share, FLOPS_OF_A_STEP[device.type] / max(flops, 1), left / 3 / times[0] * fewest)
+    single = times[0]
+    flops, left = counter.get_total_flops() / fewest, end - time.perf_counter()
+    tried = min(share, FLOPS_OF_A_STEP[worker.device.type] / max(flops, 1), left / 3 / times[0] * fewest)
     tried = max(0, int(tried)) // fewest * fewest
     if tried:
-        with trial_of(job, tried, device) as training:
+        with trial_of(job, tried, worker) as training:
             times = step_seconds(training, left, most=steps)
+    with cpu_threads(1):
+        memory = bytes_of_passes(job, worker, (2, 4) if (2 + 4) * single < seconds / 4 else (1, 2))
     tried, weights = max(fewest, tried), sum(p.numel() for p in training.networks.student.parameters())
     of_a_step = median(times) * share / tried
-    return Cost(weights, share, flops * share, of_a_step, state_bytes, sample_bytes, len(times), tried)
+    return Cost(weights, share, flops * share, of_a_step, state_bytes(job), *memory, len(times), tried)
 
 
 def passes_of_a_sample(job: Job, device: torch.device) -> float:
     """What a step costs for each sample, in forward passes of the student: by arithmetic, over steps of all the way."""
     fewest = job.recipe.objective.group
-    with trial_of(job, fewest, device) as training:
+    with trial_of(job, fewest, Worker(device=device)) as training:
         batch = training.batches(0, slice(0, fewest), device)
         with torch.no_grad(), FlopCounterMode(display=False) as forward:
             training.networks.student(batch.x0, torch.ones(fewest, device=device), batch.labels)
@@ -94,11 +102,10 @@ def passes_of_a_sample(job: Job, device: torch.device) -> float:
 
 
 @contextmanager
-def trial_of(job: Job, batch: int, device: torch.device, compiled: bool = False) -> Generator[Training]:
-    """The training of a job, by one worker that takes so many samples at once; nothing is kept of it."""
+def trial_of(job: Job, batch: int, worker: Worker) -> Generator[Training]:
+    """The training of a job, by one worker (of size 1) that takes so many samples at once; nothing is kept of it."""
     numbers = replace(job.recipe.training, batch_size=batch, micro_batch_size=0)
     with TemporaryDirectory() as folder:
-        worker = Worker(device=device, compiled=compiled)
         yield Training(replace(job, recipe=replace(job.recipe, training=numbers)), Path(folder), worker)
     torch.cuda.empty_cache()
 
@@ -129,25 +136,48 @@ def cpu_threads(count: int) -> Generator[None]:
         torch.set_num_threads(before)
 
 
-@contextmanager
-def _keeping(training: Training) -> Generator[dict[int, int]]:
-    """{place in memory: bytes} of what autograd keeps meanwhile, beside the weights."""
-    known = {p.untyped_storage().data_ptr() for p in training.step_module.parameters()}
-    kept: dict[int, int] = {}
+def bytes_of_passes(job: Job, worker: Worker, tried: tuple[int, int] = (2, 4)) -> tuple[float, float]:
+    """The most bytes beside the state that a step has at once: those of any number of samples, and those of each.
 
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+    tried: numbers of samples, or of groups, from which those of others follow.
+    """
+    (first, second), most = (number * job.recipe.objective.group for number in tried), []
+    for samples in (first, second):
+        with trial_of(job, samples, worker) as training:
+            for parameter in training.step_module.trained.parameters():
+                if parameter.requires_grad:  # gradients are part of the state
+                    parameter.register_post_accumulate_grad_hook(_forget_gradient)
+            with LiveBytes() as live:
+                training.make_step()
+        most.append(live.most)
+    of_each = max(0.0, (most[1] - most[0]) / (second - first))
+    return max(0.0, most[0] - first * of_each), of_each
 
-    with saved_tensors_hooks(keep, lambda tensor: tensor):
-        yield kept
+
+def _forget_gradient(parameter: torch.Tensor) -> None:
+    parameter.grad = None
 
 
-def _state_bytes(training: Training) -> int:
-    networks = training.networks
-    trained = sum(p.numel() * p.itemsize for p in training.step_module.trained.parameters())  # their gradients
-    frozen = [module for module in (networks.teacher, networks.earlier, networks.distance) if module is not None]
-    tensors = [*training.state().values(), *(p for module in frozen for p in module.parameters())]
-    return trained + sum(t.numel() * t.itemsize for t in tensors)
+class LiveBytes(TorchDispatchMode):
+    """How many bytes the tensors that are made meanwhile have at once, at most."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = self.most = 0
+        self._known: WeakKeyDictionary[torch.UntypedStorage, None] = WeakKeyDictionary()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for given in tree_leaves((args, kwargs)):  # what was there before does not count
+            if isinstance(given, torch.Tensor):
+                self._known.setdefault(given.untyped_storage())
+        made = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, torch.Tensor) and (storage := tensor.untyped_storage()) not in self._known:
+                self._known[storage] = None
+                self._count(storage.nbytes())
+                finalize(storage, self._count, -storage.nbytes())
+        return made
+
+    def _count(self, change: int) -> None:
+        self.now += change
+        self.most = max(self.most, self.now)

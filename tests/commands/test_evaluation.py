@@ -93,7 +93,23 @@ def test_pictures_are_read_wherever_ingestion_reads_them(here):
         assert result.exit_code == 0, result.output
         found.append(json.loads(Path("out.json").read_text())["rows"][0]["scores"])
     assert all(scores == found[0] for scores in found)
+    _statistics_are_a_reference(found[0])
     Image.fromarray(np.zeros((9, 8), np.uint8)).save("pictures/00000/0000.png")
     result = CliRunner().invoke(main, ["evaluate", "pictures"])
     assert result.exit_code == 1
     assert "0000.png must have 8 x 8 pixels, as digits have, got 8 x 9" in result.output
+
+
+def _statistics_are_a_reference(usual):
+    """Those of `fewstep statistics`, given to `fewstep evaluate`, are the training images themselves."""
+    made = CliRunner().invoke(main, ["statistics", "ours.npz"])
+    assert made.exit_code == 0 and "statistics of 1,348 images by the features digits in ours.npz" in made.output
+    Path("conf/local/parameters.yml").write_text("evaluation: {reference: ours.npz}\n")
+    try:
+        result = CliRunner().invoke(main, ["evaluate", "a.npy", "--count=40", "--seed=0", "--output=out.json"])
+        assert result.exit_code == 0, result.output
+        scores = json.loads(Path("out.json").read_text())
+        assert scores["rows"][0]["scores"]["fid_edm_digits"]["mean"] == pytest.approx(usual["fid_digits"]["mean"])
+        assert list(scores["references"]) == ["edm"]
+    finally:
+        Path("conf/local/parameters.yml").unlink()

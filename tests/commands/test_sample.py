@@ -9,6 +9,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from fewstep.cli import main
 from fewstep.data.space import DataSpace
+from fewstep.evaluation import sample_archive
 from fewstep.models.model import SavedModel
 from fewstep.pictures.sheets import tile
 
@@ -64,15 +65,38 @@ def test_a_transparent_model_makes_transparent_pictures_where_a_format_has_them(
     assert len(np.unique(drawn[2:50, 2:74, 3])) > 1  # the alpha that the model makes
 
 
+def test_an_archive_is_what_openais_evaluator_reads(make, tmp_path, monkeypatch):
+    saved = make("cd")
+    monkeypatch.setattr(sample_archive, "ROWS", 2)
+    monkeypatch.chdir(tmp_path)
+    typed(["--format", "npz", "--model", str(saved.folder), "--n", "5"], 0)
+    with np.load("samples.npz", allow_pickle=False) as archive:
+        assert archive.files == ["arr_0"]
+        found = archive["arr_0"]
+    expected = saved.load().sample(nfe=1, seed=0, indices=range(5))
+    assert found.dtype == np.uint8 and found.shape == (5, 8, 8, 3)
+    assert np.array_equal(found, np.asarray(expected).transpose(0, 2, 3, 1).repeat(3, axis=3))
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["samples.npz"]
+
+
+def test_an_archive_is_of_images(draw_model, tmp_path):
+    facts = {"name": "cd", "network": {"name": "mlp"}, "preconditioning": {"name": "consistency"}}
+    folder = str(draw_model(facts, DataSpace("moons", "points", (2,), 1.0)).save(tmp_path / "moons").folder)
+    told = typed([str(tmp_path / "x.npz"), "--model", folder], 1)
+    assert "an .npz holds images, and moons has points: write an array (.npy)." in told
+
+
 @pytest.mark.parametrize(
-    "name, message",
+    "words, message",
     [
-        ("five.pgn", "a picture (.png, .jpg, .webp, ...) or an array (.npy)"),
-        ("five", "a picture (.png, .jpg, .webp, ...) or an array (.npy)"),
+        ("five.pgn", "a picture (.png, .jpg, .webp, ...) or an array (.npy, .npz)"),
+        ("five", "a picture (.png, .jpg, .webp, ...) or an array (.npy, .npz)"),
         ("nowhere/five.png", "there is no folder"),
         ("nowhere/five.npy", "there is no folder"),
+        ("five.png --format=npz", "--format must be picture, by the name of"),
     ],
 )
-def test_a_place_that_cannot_be_written_is_said_before_the_model_is_looked_for(name, message, tmp_path):
-    told = typed([str(tmp_path / name), "--model", str(tmp_path / "no model")], 1)
+def test_a_place_that_cannot_be_written_is_said_before_the_model_is_looked_for(words, message, tmp_path):
+    name, *more = words.split()
+    told = typed([str(tmp_path / name), "--model", str(tmp_path / "no model"), *more], 1)
     assert message in told

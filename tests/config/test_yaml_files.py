@@ -50,3 +50,11 @@ def test_a_value_has_its_line(tmp_path):
     assert ("b", "x") not in lines and ("a", "d", "e") not in lines
     file.write_text("")
     assert lines_of(file) == {}
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "- " * 100_000, "{a: " * 60 + "}" * 60])
+def test_a_file_that_is_nested_too_deeply_is_refused_before_it_is_read(text, tmp_path):
+    """Reading it would end the process."""
+    (file := tmp_path / "x.yml").write_text(text)
+    with pytest.raises(InvalidInput, match="line 1: at most 50 levels of nesting are allowed"):
+        check_file(file)

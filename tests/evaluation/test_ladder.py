@@ -59,7 +59,9 @@ def test_scores_of_images(digits, extractor):
         ("cd", 1, (80.0,)),
         ("teacher", 3, (80.0,) * 3),
     ]
-    names = {"fid_digits", "kid_digits", "precision_digits", "recall_digits", "is_digits", "memorisation"}
+    names = {f"{name}_digits" for name in ("fid", "kid", "precision", "recall", "density", "coverage", "is")} | {
+        "memorisation"
+    }
     for part in (*scores.rows, scores.floor):
         assert set(part.scores) == names
         assert all(s.mean == pytest.approx(np.mean(s.values)) for s in part.scores.values())
@@ -75,6 +77,24 @@ def test_the_batch_does_not_change_the_scores_and_models_share_noise(moons_store
     scores = [evaluate(rungs, moons_store, None, count=50, seeds=[0], batch_size=b).rows for b in (7, 50)]
     assert [row.scores for row in scores[0]] == [row.scores for row in scores[1]]
     assert scores[0][0].scores == scores[0][1].scores
+
+
+@pytest.mark.parametrize("at_first", [True, False])
+def test_a_batch_that_does_not_fit_changes_no_score_and_no_count(moons_store, at_first):
+    """Whether there is too little memory from the first batch on, or only later."""
+    usual, calls = rung(moons_store.space, "cd", 2), []
+
+    def generate(seed, indices):
+        samples = usual.generate(seed, indices)  # the network was called before the memory is out
+        calls.append(len(indices))
+        if len(indices) > 16 and (at_first or len(calls) > 1):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8 GiB")
+        return samples
+
+    sizes = {"count": 50, "seeds": [0], "batch_size": 50}
+    found = evaluate([replace(usual, generate=generate)], moons_store, None, **sizes)
+    assert found.rows[0].scores == evaluate([usual], moons_store, None, **sizes).rows[0].scores
+    assert max(calls[4:]) <= 16
 
 
 def test_scores_of_points(moons_store):
@@ -128,9 +148,9 @@ def test_samples_of_others_are_scored_by_parts_that_share_none(digits, extractor
     rows, parts = np.array(digits.images("train")[:90]), []
 
     class Recorder(Extractor):
-        def __call__(self, images, batch_size=64):
+        def __call__(self, images, batch_size=64, spatial=False):
             parts.append(images)
-            return super().__call__(images, batch_size)
+            return super().__call__(images, batch_size, spatial)
 
     recorder = Recorder(**{f.name: getattr(extractor, f.name) for f in fields(extractor)})
     scores = evaluate_given(rows, "mine", digits, recorder, count=30, seeds=[0, 1, 2])
@@ -166,6 +186,8 @@ def test_a_class_conditional_model_is_asked_for_its_classes_in_turn(digits, extr
     rows = evaluate(rungs, digits, extractor, count=200, seeds=[0], batch_size=70).rows
     assert rows[0].scores["label_agreement_digits"].mean > 0.97
     assert "label_agreement_digits" not in rows[1].scores
+    assert rows[0].scores["class_fid_digits"].mean < rows[0].scores["worst_class_fid_digits"].mean
+    assert "class_fid_digits" not in rows[1].scores
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.data import Dataset
 
 from fewstep.evaluation.features import open_extractor
 from fewstep.evaluation.features.extractor import file_sha256
 from fewstep.evaluation.features.fidelity import import_fidelity
+from fewstep.evaluation.features.inception import with_clean_resizing
 from fewstep.evaluation.features.pretrained import PRETRAINED
 from fewstep.evaluation.ladder import evaluate_given
 from fewstep.evaluation.results import ExtractorId
@@ -104,7 +106,7 @@ def test_all_clips_and_dinov2s_of_torch_fidelity_are_offered():
     from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
     theirs = {name for name in FEATURE_EXTRACTORS_REGISTRY if name.startswith(("clip-", "dinov2-"))}
-    assert set(PRETRAINED) == {"inception", *theirs}
+    assert set(PRETRAINED) == {"inception", "inception-clean", *theirs}
     for name, network in PRETRAINED.items():
         layer_of = FEATURE_EXTRACTORS_REGISTRY[network.entry].get_default_feature_layer_for_metric
         assert network.layers == tuple(dict.fromkeys((layer_of("fid"), layer_of("isc"))))
@@ -141,10 +143,24 @@ def test_inception_of_gray_images(tmp_path, monkeypatch):
         patched.setattr(module.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
         random = module.FeatureExtractorInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"])
     torch.save(random.state_dict(), tmp_path / "inception.pth")
-    found = open_extractor("inception", tmp_path / "inception.pth")(GRAY[:2])
+    found = open_extractor("inception", tmp_path / "inception.pth")(GRAY[:2], spatial=True)
+    before: list[torch.Tensor] = []
+    random.Mixed_6d.register_forward_pre_hook(lambda _, given: before.append(given[0]))
     features, logits = random(torch.from_numpy(GRAY[:2].repeat(3, axis=1)))
     assert torch.equal(found.features, features)
     assert torch.equal(found.logits, logits)
+    spatial = random.Mixed_6d.branch1x1(before[0])[:, :7]  # 7 channels at 17 x 17 places
+    assert spatial.shape == (2, 7, 17, 17) and torch.equal(found.spatial, spatial.flatten(1))
+    # clean-fid's resizing: of an image that is large already nothing changes, and a small one becomes that large one
+    large = torch.from_numpy(
+        np.asarray(Image.fromarray(GRAY[0, 0]).resize((299, 299), Image.Resampling.BICUBIC)).copy()
+    )
+    large, small = large.expand(1, 3, -1, -1), torch.from_numpy(GRAY[:1].repeat(3, axis=1))
+    before.clear()
+    expected, usual = random(large)[0], random(small)[0]
+    clean = with_clean_resizing(random)
+    assert torch.equal(clean(large)[0], expected)
+    assert (clean(small)[0] - expected).norm() < 0.2 * (usual - expected).norm()  # large was rounded
 
 
 def test_scores_by_clip_are_torch_fidelitys(publish, digits):

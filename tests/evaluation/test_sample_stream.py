@@ -5,10 +5,12 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from fewstep.data.space import DataSpace
 from fewstep.evaluation.counting import count_evaluations
-from fewstep.evaluation.sample_stream import stream
+from fewstep.evaluation.sample_stream import in_batches, stream
+from fewstep.support.errors import OutOfMemory
 
 SPACE = DataSpace("digits", "images", (1, 8, 8), 0.66)
 SPEC = {
@@ -52,6 +54,28 @@ def test_the_batch_changes_no_image_by_more_than_a_grey_level(model, tmp_path):
         assert array.shape == (13, 1, 8, 8) and array.dtype == np.uint8
         assert np.abs(array.astype(int) - generate(range(13))).max() <= 1
     assert isinstance(arrays[0], np.memmap)
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_those_after_it_are_as_small(tmp_path):
+    made = []
+
+    def generate(indices):
+        if len(indices) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8 GiB")
+        made.append(len(indices))
+        return np.full((len(indices), 1, 8, 8), indices[:, None, None, None], np.uint8)
+
+    whole = in_batches(generate, 13, 13)
+    assert made == [3, 3, 3, 3, 1] and whole[:, 0, 0, 0].tolist() == list(range(13))
+    assert np.array_equal(stream(generate, SPACE, 13, tmp_path / "samples.npy", {}, batch_size=8), whole)
+
+
+def test_a_single_sample_that_does_not_fit_is_said():
+    def generate(indices):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8 GiB")
+
+    with pytest.raises(OutOfMemory, match="too little memory for a single sample"):
+        in_batches(generate, 13, 13)
 
 
 def test_what_was_left_is_taken_up_whatever_the_batches(model, tmp_path):

@@ -8,7 +8,8 @@ from torch.utils.data import Dataset
 from fewstep.evaluation.features import Features
 from fewstep.evaluation.features.fidelity import import_fidelity
 from fewstep.evaluation.features.fidelity_register import register_extractor
-from fewstep.evaluation.scores import ROWS, Reference, score_features, score_images
+from fewstep.evaluation.neighbours import ROWS
+from fewstep.evaluation.scores import Reference, score_classes, score_features, score_images
 
 
 class Images(Dataset):
@@ -67,7 +68,10 @@ def test_scores_are_torch_fidelitys(noisy, extractor, digits):
         "precision_digits": "precision",
         "recall_digits": "recall",
     }
-    assert ours == {our: pytest.approx(theirs[their], rel=1e-5, abs=1e-6) for our, their in names.items()}
+    assert {our: ours[our] for our in names} == {
+        our: pytest.approx(theirs[their], rel=1e-5, abs=1e-6) for our, their in names.items()
+    }
+    assert ours.keys() - names == {"density_digits", "coverage_digits"}
 
 
 def test_precision_and_recall_of_many_rows_are_torch_fidelitys():
@@ -125,3 +129,35 @@ def test_too_few_images(extractor, digits):
     images = digits.images("train")[:9]
     with pytest.raises(ValueError, match="scores need at least 10 images, of samples and of reference, got 9"):
         score_images(images, Reference.of(digits.images("train")[:50], extractor), extractor)
+
+
+def test_fid_within_classes(extractor, digits):
+    """Of samples with the right digits it is low; with digits of another class it is as high as FID between classes."""
+    images, labels = digits.images("heldout"), np.array(digits.labels("heldout"))
+    reference = Reference.of(digits.images("train"), extractor, np.array(digits.labels("train")))
+    found, known = extractor(images).features, reference.features.features
+    right, wrong = (score_classes(found, asked, reference) for asked in (labels, (labels + 1) % 10))
+    each = [Reference.of_features(Features(known[reference.labels == label])).statistics for label in range(10)]
+    import_fidelity()
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+
+    ours = [fid_features_to_statistics(found[labels == label]) for label in range(10)]
+    expected = [
+        fid_statistics_to_metric(*pair, verbose=False)["frechet_inception_distance"]
+        for pair in zip(ours, each, strict=False)
+    ]
+    assert right["class_fid"] == pytest.approx(np.mean(expected), rel=1e-4)
+    assert right["worst_class_fid"] == pytest.approx(max(expected), rel=1e-4)
+    assert wrong["class_fid"] > 2 * right["class_fid"]
+    assert score_classes(found[:30], labels[:30], reference) == {}, "some class has fewer than ten"
+    assert not {"class_fid_digits"} & score_images(images, reference, extractor).keys()
+    assert "class_fid_digits" in score_images(images, reference, extractor, labels=labels)
+
+
+def test_precision_looks_at_all_of_many_images():
+    """The last tenth of 11,000 samples are far away."""
+    known = torch.rand(500, 2)
+    samples = known.repeat(22, 1)
+    samples[-1100:] += 10
+    found = score_features(Features(samples), Reference.of_features(Features(known)))
+    assert found["precision"] == pytest.approx(0.9)

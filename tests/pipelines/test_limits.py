@@ -9,7 +9,7 @@ import pytest
 from fewstep.data.space import DataSpace
 from fewstep.data.store import write_store
 from fewstep.pipeline_registry import register_pipelines
-from fewstep.pipelines.limits import check_editing, check_labels, check_replacing, check_scores
+from fewstep.pipelines.limits import check_editing, check_labels, check_references, check_replacing, check_scores
 from fewstep.support.errors import InvalidInput
 
 PIPELINES = register_pipelines()
@@ -89,3 +89,23 @@ def test_data_of_another_source_are_not_replaced_unasked(tmp_path):
     check_replacing(tmp_path, {"name": "digits"})
     (tmp_path / "store.json").write_text("{")  # damaged: ingesting again is the way on
     check_replacing(tmp_path, {"name": "digits"})
+
+
+def test_a_reference_that_does_not_fit_is_said_before_the_first_training(tmp_path):
+    np.savez(tmp_path / "edm.npz", mu=np.zeros(3), sigma=np.eye(3))
+    np.savez(tmp_path / "adm.npz", np.zeros((4, 9, 9, 3), np.uint8))
+    space = DataSpace("cats", "images", (3, 8, 8), 1.0, ("cat",))
+
+    def check(pipeline, *names, features="inception"):
+        given = SimpleNamespace(reference=[str(tmp_path / name) for name in names], features=features)
+        check_references(pipeline, given, space)
+
+    check(JOURNEY, "edm.npz")
+    check(PIPELINES["distill"], "absent.npz")  # it scores nothing
+    for names, features, words in (
+        (["edm.npz"], "classifier", "has statistics of inception features, and evaluation.features is classifier"),
+        (["adm.npz"], "inception", r"is of images of \(3, 9, 9\), and cats are \(3, 8, 8\)"),
+        (["absent.npz"], "inception", "there is no .*absent.npz"),
+    ):
+        with pytest.raises(InvalidInput, match=words):
+            check(JOURNEY, *names, features=features)

@@ -61,6 +61,7 @@ def test_it_answers_as_mlflows_server_does(port):
         (asked({"num_images": 0}), 400, "num_images must be between 1 and 256, got 0"),
         (asked({"label": 10}), 400, "label must be the name or the number of a class, got 10. Classes: 0, 1,"),
         (asked({"edit": {"task": "inpaint", "images": ["x"]}}), 400, "image 1 must be a PNG in base64"),
+        (asked({"edit": {"task": "inpaint", "images": ["\u00e9"]}}), 400, "image 1 must be a PNG in base64"),
     ],
 )
 def test_a_bad_request_is_a_short_sentence(port, body, status, words):

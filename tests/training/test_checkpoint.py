@@ -92,7 +92,8 @@ def test_remains_of_an_interrupted_write_are_no_checkpoint_and_are_removed(tmp_p
     save_checkpoint(tmp_path, 1, TENSORS, {})
     (tmp_path / ".step_000000002.99").mkdir()
     assert load_newest(tmp_path)[1]["step"] == 1
-    assert [p.name for p in tmp_path.iterdir()] == ["step_000000001"]
+    with Checkpoints(tmp_path):
+        assert [p.name for p in tmp_path.iterdir()] == ["step_000000001"]
 
 
 def test_no_checkpoint_is_none(tmp_path):

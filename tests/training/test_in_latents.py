@@ -117,6 +117,7 @@ def test_what_does_not_fit_latents_is_refused_before_any_work(digits, latents, t
             Job.of(recipe, store, teacher)
 
     refused("objective.distance must not be lpips on latents: it compares images", distance="lpips")
+    refused("training.scores_every must be 0 on latents", training={"scores_every": 16})
     refused("training.augment must be left out on latents", training={"augment": {"xflip": 1.0}})
     refused("training.flips needs the latents of mirrored images, and .* has none: encode", training={"flips": True})
     refused(r"was trained on latents \(hash \w+\), and the student is to be trained on pixels", store=digits)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from fewstep.commands.error_messages import refusing
-from fewstep.commands.options import DATASET, ENV, MODEL
+from fewstep.commands.options import ALLOWED_HOSTS, DATASET, ENV, MODEL
 from fewstep.commands.project import champion_of_project
 from fewstep.support.errors import InvalidInput
 
@@ -18,7 +18,16 @@ from fewstep.support.errors import InvalidInput
 @click.option("--teacher", default=None, help="The teacher beside it; by default the one that its version names.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=7860, show_default=True)
-def demo(model: str | None, env: str | None, dataset: str | None, teacher: str | None, host: str, port: int) -> None:
+@ALLOWED_HOSTS
+def demo(
+    model: str | None,
+    env: str | None,
+    dataset: str | None,
+    teacher: str | None,
+    host: str,
+    port: int,
+    allowed_hosts: tuple[str, ...],
+) -> None:
     """Open a page to play with a student: seeds, network evaluations, labels, inpainting, strokes, interpolation.
 
     The student is shown beside its teacher. A model that is named by an alias follows it: after a promotion the page
@@ -31,10 +40,13 @@ def demo(model: str | None, env: str | None, dataset: str | None, teacher: str |
         raise InvalidInput("the demo needs the package gradio: pip install 'fewstep[demo]'")
     from fewstep.commands.demo_studio import MOST_BYTES, Studio
     from fewstep.commands.page import build_page, theme
+    from fewstep.serving.hosts import KnownHosts, known_hosts
 
     page = build_page(Studio(model or champion_of_project(env, dataset), teacher))
     looks: dict[str, Any] = {"footer_links": [], "theme": theme(), "ssr_mode": False}
-    page.launch(server_name=host, server_port=port, share=False, max_file_size=MOST_BYTES, **looks)
+    hosts = (KnownHosts, (), {"hosts": known_hosts(host, allowed_hosts)})  # as Starlette takes it apart
+    serving: dict[str, Any] = {"share": False, "max_file_size": MOST_BYTES, "app_kwargs": {"middleware": [hosts]}}
+    page.launch(server_name=host, server_port=port, **serving, **looks)
 
 
 COMMANDS = (refusing(demo),)

@@ -1,6 +1,5 @@
 """`fewstep evaluate`: scores of a model, or of samples made by anyone."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from fewstep.commands.options import DATASET, ENV, nfe_option
 from fewstep.commands.project import check_folder, context_of, judged_by, model_of
 from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.files import write_json
+from fewstep.support.json_text import parse_json
 
 if TYPE_CHECKING:
     from fewstep.data.store import ArrayStore
@@ -67,7 +67,8 @@ def evaluate(
         fewstep evaluate models:/fewstep-digits@champion --nfe 1 --nfe 2
         fewstep evaluate pictures/ --beside data/08_reporting/digits/cd/scores.json
     """
-    from fewstep.evaluation.ladder import evaluate_given, measurement_of
+    from fewstep.evaluation.ladder import Judge, evaluate_given, measurement_of
+    from fewstep.evaluation.reference_files import read_references
     from fewstep.evaluation.results import incomparable
     from fewstep.reporting.table import scores_table
 
@@ -87,14 +88,16 @@ def evaluate(
     samples = None if of_model else _samples(Path(source).expanduser(), images)
     if samples is not None and not count:
         sizes["count"] = min(sizes["count"], len(samples) // len(sizes["seeds"]))
-    measured = measurement_of(images, extractor, **sizes)
+    references = read_references(evaluation.reference)
+    measured = measurement_of(images, extractor, **sizes, references=references)
     for file, other in zip(beside, others, strict=True):  # before any work
         if found := measured.difference(other.measurement):
             raise InvalidInput(incomparable(source, str(file), found))
     if samples is None:
+        sizes["judge"] = Judge.of(images, extractor, references=references)
         found = _of_model(source, images, extractor, nfe or (1,), sampler, evaluation.batch_size, sizes)
     else:
-        found = evaluate_given(samples, Path(source).name, images, extractor, **sizes)
+        found = evaluate_given(samples, Path(source).name, images, extractor, **sizes, references=references)
     if output:
         write_json(output, found.to_json())
     click.echo(scores_table(found.joined(*others)))
@@ -104,7 +107,7 @@ def _read_scores(file: Path) -> "Evaluation":
     from fewstep.evaluation.results import Evaluation
 
     try:
-        return Evaluation.from_json(json.loads(file.read_text()))
+        return Evaluation.from_json(parse_json(file.read_text()))
     except ValueError as problem:
         raise InvalidInput(f"--beside must be a scores.json, got {file} ({reason_of(problem)}).") from None
 

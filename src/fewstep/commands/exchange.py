@@ -1,6 +1,5 @@
 """`fewstep import` and `fewstep export`: models from elsewhere, and for elsewhere."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from fewstep.commands.options import DATASET, ENV, MODEL, nfe_option
 from fewstep.commands.project import champion_of_project, check_folder, context_of
 from fewstep.pipelines.places import command_of, place_of
 from fewstep.support.errors import InvalidInput, reason_of
+from fewstep.support.json_text import parse_json
 
 if TYPE_CHECKING:
     from fewstep.data.store import ArrayStore
@@ -85,7 +85,7 @@ def _saved(model: "Model", target: Path) -> "SavedModel":
 
 def _options(config: Path | None) -> dict | None:
     try:
-        options = config and json.loads(config.read_text())
+        options = config and parse_json(config.read_text())
         if not isinstance(options, dict | None):
             raise InvalidInput(f"--config {config} must hold a JSON object: names with values.")
         return options

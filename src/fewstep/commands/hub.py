@@ -1,6 +1,5 @@
 """`fewstep push`: a model, with a card, in a repository of the Hugging Face Hub."""
 
-import json
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +11,7 @@ from fewstep.commands.error_messages import refusing
 from fewstep.commands.options import DATASET, ENV, MODEL
 from fewstep.commands.project import champion_of_project
 from fewstep.support.errors import InvalidInput, reason_of
+from fewstep.support.json_text import parse_json
 
 if TYPE_CHECKING:
     from fewstep.evaluation.results import Evaluation
@@ -108,7 +108,7 @@ def _with_facts(place: str, scores: Path | None) -> "tuple[Model, dict]":
         )
     saved = SavedModel.open(place)
     try:
-        measured = Evaluation.from_json(json.loads(scores.read_text()))
+        measured = Evaluation.from_json(parse_json(scores.read_text()))
     except ValueError as problem:
         raise InvalidInput(f"--scores must be a scores.json, got {scores} ({reason_of(problem)}).") from None
     if measured.models.get(saved.spec.name) != saved.sha256:

@@ -18,6 +18,12 @@ MODEL = click.option(
     default=None,
     help="As models:/fewstep-digits@champion, or the folder of a finished model.  [default: the project's champion]",
 )
+ALLOWED_HOSTS = click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    help="A name of this server, beside those of loopback.  [default: none on loopback, any beyond it]",
+)
 PARAMS = click.Option(
     ["--params"],
     default="",

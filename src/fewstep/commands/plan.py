@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from fewstep.launch import LaunchSettings
     from fewstep.step_cost import Cost
     from fewstep.training.job import Job
+    from fewstep.training.loop import Worker
     from fewstep.training.recipe import Recipe
 
 HOW = ("workplace",)  # inputs that do not change what is made
 UNITS = ((365.25 * 86400, "years"), (86400.0, "days"), (3600.0, "hours"), (60.0, "minutes"), (0.0, "seconds"))
 ELSEWHERE = ("students.", "network.", "env")  # parameters of other students, and what theirs repeat
+WIDTH, WIDTHS = 64, {"inception": 2048, "clip": 768, "dinov2": 1024}  # features of an image, or about so many
 ROWS = 256  # of random data, where there are none yet
 
 
@@ -62,6 +64,9 @@ def plan(env: str | None, params: str, params_file: Path | None, steps: int, sec
         click.echo(f"  {line}")
     click.echo("\ndata")
     for line in _data(given, catalog):
+        click.echo(f"  {line}")
+    click.echo("\nscores")
+    for line in _scores(given, catalog):
         click.echo(f"  {line}")
     click.echo("\nparameters that differ from the base")
     for line in _differences(given, context_of("base", student.name).typed):
@@ -103,6 +108,26 @@ def _data(given: "Parameters", catalog: "CatalogProtocol") -> Iterator[str]:
     else:
         source = ", ".join(f"{key} {value}" for key, value in given.data.source.items())
         yield f"not ingested yet ({source}): {command_of('ingest', given.env)} reads them and says what it finds"
+
+
+def _scores(given: "Parameters", catalog: "CatalogProtocol") -> Iterator[str]:
+    """What evaluate generates, and how long comparisons of features take, whose cost grows with the square."""
+    from fewstep.evaluation.neighbours import seconds_of_comparison
+
+    asked, seeds = given.evaluation, given.evaluation.full_seeds if given.evaluation.full else given.evaluation.seeds
+    taught = asked.teacher_nfe.values() if given.student.needs_teacher else ()
+    nfes = [*asked.student_nfe, *(nfe for each in taught for nfe in each)]
+    passes = asked.count * len(seeds) * sum(nfes)
+    yield (
+        f"{len(nfes)} rows of {asked.count:,} samples for each of {len(seeds)} seeds: "
+        f"{passes:,} passes of a network for one sample"
+    )
+    if not catalog.exists("images") or catalog.load("images").space.kind == "points":
+        return
+    width = WIDTHS.get(asked.features.partition("-")[0], WIDTH)
+    first, other = seconds_of_comparison(asked.count, len(catalog.load("images").images("train")), width)
+    total = first + other * ((len(nfes) + 1) * len(seeds) - 1)  # with the floor
+    yield f"precision, recall, density and coverage: {in_words(other)} a row and seed, {in_words(total)} in all"
 
 
 def _differences(given: "Parameters", base: "Parameters") -> Iterator[str]:
@@ -194,7 +219,18 @@ def tried(job: "Job", settings: "LaunchSettings", steps: int, seconds: float) ->
     share = job.recipe.training.batch_size // max(1, settings.workers)
     settings.set_float32_precision(job, settings.device())
     with cpu_threads(settings.threads_here()):
-        return try_steps(job, share, settings.device(), steps, seconds)
+        return try_steps(job, share, plain_worker(job, settings), steps, seconds)
+
+
+def plain_worker(job: "Job", settings: "LaunchSettings") -> "Worker":
+    """The worker of a trial, whose networks are not compiled: that would take longer than the trial."""
+    worker = settings.worker(job, settings.device())
+    return replace(worker, compiled=False, recomputes=worker.recomputes or is_cut(job, settings))
+
+
+def is_cut(job: "Job", settings: "LaunchSettings") -> bool:
+    """Whether the workers cut the state of the training among them."""
+    return settings.workers > 1 and settings.shards(job, settings.device())
 
 
 def _costs(job: "Job", settings: "LaunchSettings", steps: int, seconds: float) -> Iterator[str]:
@@ -214,12 +250,14 @@ def _costs(job: "Job", settings: "LaunchSettings", steps: int, seconds: float) -
     yield f"time: {bound}{in_words(cost.seconds)} a step on this machine ({how}), {whole}"
     if device.type == "cpu" and threads > 1 and time.monotonic() < end:
         with cpu_threads(1):
-            alone = try_steps(job, share, device, steps, seconds / 4).seconds
+            alone = try_steps(job, share, plain_worker(job, settings), steps, seconds / 4).seconds
         yield from waiting_threads(threads, cost.seconds, alone, numbers.steps)
-    whole = numbers.micro_batch_size or share
+    whole, cut = numbers.micro_batch_size or share, is_cut(job, settings)
+    if cut:
+        cost = replace(cost, state_bytes=cost.state_bytes / settings.workers)
     for samples in dict.fromkeys([whole, _fitting(cost, whole, 24, job.recipe.objective.group)]):
         size = cost.gpu(samples)
-        held = f"at least {cost.memory(samples) / 2**30:.3g} GiB in fp32"
+        held = f"{cost.memory(samples) / 2**30:.3g} GiB in fp32{' on each worker' * cut}"
         on = f"fits on a GPU of {size} GiB" if size else "fits on no single GPU"
         yield f"memory: {held} with {samples} samples at once (training.micro_batch_size): {on}"
 

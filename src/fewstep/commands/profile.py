@@ -44,7 +44,7 @@ def profile(recipe: str, env: str | None, steps: int, out: Path, params: str, pa
         job = dict(jobs_to_try(roles, typed, context.catalog, Path(folder)))[role]
         launch.set_float32_precision(job, device)
         share = job.recipe.training.batch_size // max(1, launch.workers)
-        with trial_of(job, share, device, launch.compiles(device)) as training:
+        with trial_of(job, share, launch.worker(job, device)) as training:
             found = profile_steps(training, steps, out)
             how = f"{device}, {launch.threads_here()} threads, {'compiled' if training.compiled else 'not compiled'}"
     click.echo(f"{job.name}, on {how}")

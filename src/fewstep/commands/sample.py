@@ -18,8 +18,18 @@ if TYPE_CHECKING:
     from fewstep.models.model import Model
 
 
+ARRAYS = (".npy", ".npz")
+
+
 @click.command()
-@click.argument("output", default="samples.png", type=click.Path(dir_okay=False, writable=True, path_type=Path))
+@click.argument("output", default=None, required=False, type=click.Path(dir_okay=False, writable=True, path_type=Path))
+@click.option(
+    "--format",
+    "kind",
+    default=None,
+    type=click.Choice(["picture", "npy", "npz"]),
+    help="npz is what OpenAI's evaluator reads.  [default: by the name of the file]",
+)
 @MODEL
 @ENV
 @DATASET
@@ -35,7 +45,8 @@ if TYPE_CHECKING:
 )
 @click.option("--batch-size", default=256, show_default=True, type=click.IntRange(1))
 def sample(
-    output: Path,
+    output: Path | None,
+    kind: str | None,
     model: str | None,
     env: str | None,
     dataset: str | None,
@@ -49,29 +60,34 @@ def sample(
     gamma: float,
     batch_size: int,
 ) -> None:
-    """Draw samples of a registered model: a picture of them (.png), or all of them as an array (.npy).
+    """Draw samples of a registered model: a picture of them (.png), or all of them as an array (.npy, .npz).
 
-    An array is written batch by batch. After an interruption the same command continues it.
+    The picture is samples.png if no file is named. An array is written batch by batch. After an interruption the same
+    command continues it. An .npz holds arr_0, uint8 [N, H, W, 3], as OpenAI's evaluator reads it.
 
     \b
         fewstep sample --n 64 --nfe 2
         fewstep sample all.npy --model data/06_models/digits/cd --n 50000 --batch-size 500
+        fewstep sample all.npz --model data/06_models/digits/cd --n 50000
         fewstep sample sevens.png --model models:/fewstep-digits@champion --label 7
         fewstep sample cats.png --model data/06_models/pets/ctm --label cat
     """
     import torch
 
     from fewstep.console import progress_bar
+    from fewstep.evaluation.sample_archive import check_archive, write_archive
     from fewstep.evaluation.sample_stream import in_batches, stream
     from fewstep.pictures.drawing import draw
     from fewstep.pictures.saving import save_picture
 
-    check_output(output)
+    output = output_of(output, kind)
     model = model or champion_of_project(env, dataset)
     generator = model_of(model)
     if listing:
         click.echo("\n".join(_classes(generator)))
         return
+    if output.suffix == ".npz":
+        check_archive(generator.space)
     number = None if label is None else generator.class_of(label)
 
     def generate(indices: "np.ndarray") -> "np.ndarray":
@@ -81,12 +97,18 @@ def sample(
         )
 
     with _timed_decoding(generator) as clock:
-        if output.suffix == ".npy":
+        if output.suffix in ARRAYS:
             levels = generator.levels(nfe, sampler).tolist()
             made_by = {"model": generator.sha256, "levels": levels, "sampler": sampler, "seed": seed, "label": number}
             made_by |= {"gamma": gamma, "guidance": guidance}
             with progress_bar("sample") as bar:
-                stream(generate, generator.space, count, output, made_by, batch_size, on_progress=bar)
+                rows = (
+                    output.with_suffix(".npy") if output.suffix == ".npy" else output.with_name(f".{output.name}.npy")
+                )
+                made = stream(generate, generator.space, count, rows, made_by, batch_size, on_progress=bar)
+            if output.suffix == ".npz":
+                write_archive(made, output)
+                rows.unlink()
         else:
             save_picture(draw(in_batches(generate, count, batch_size), title=model), output)
     decoded = f"; decoding took {clock.seconds:.3g} s" if clock.seconds else ""
@@ -112,14 +134,20 @@ def _classes(model: "Model") -> list[str]:
     return [numbered(number, classes) for number in range(len(classes))]
 
 
-def check_output(file: Path) -> None:
-    """Raise ValueError if samples cannot be written to a file of this name."""
+def output_of(file: Path | None, kind: str | None) -> Path:
+    """The file that samples go to. Raises ValueError if they cannot be written to one of this name, or of this kind."""
     from PIL import Image
 
-    written = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.SAVE}
-    if file.suffix != ".npy" and file.suffix.lower() not in written:
-        raise InvalidInput(f"samples must go to a picture (.png, .jpg, .webp, ...) or an array (.npy), got {file}.")
+    file = file or Path(f"samples.{'png' if kind in (None, 'picture') else kind}")
+    written = {ending for ending, form in Image.registered_extensions().items() if form in Image.SAVE}
+    if file.suffix not in ARRAYS and file.suffix.lower() not in written:
+        raise InvalidInput(
+            f"samples must go to a picture (.png, .jpg, .webp, ...) or an array (.npy, .npz), got {file}."
+        )
+    if kind and kind != (found := file.suffix[1:] if file.suffix in ARRAYS else "picture"):
+        raise InvalidInput(f"--format must be {found}, by the name of {file}, or left out, got {kind}.")
     check_folder(file)
+    return file
 
 
 COMMANDS = (refusing(sample),)

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from fewstep.commands.error_messages import refusing
-from fewstep.commands.options import DATASET, ENV, MODEL
+from fewstep.commands.options import ALLOWED_HOSTS, DATASET, ENV, MODEL
 from fewstep.commands.project import champion_of_project
 from fewstep.serving.application import MOST_BYTES
 from fewstep.support.errors import InvalidInput
@@ -20,6 +20,7 @@ MIB = 2**20
 @DATASET
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=5001, show_default=True)
+@ALLOWED_HOSTS
 @click.option(
     "--max-body",
     default=MOST_BYTES // MIB,
@@ -34,6 +35,7 @@ def serve(
     dataset: str | None,
     host: str,
     port: int,
+    allowed_hosts: tuple[str, ...],
     max_body: int,
     origins: tuple[str, ...],
 ) -> None:
@@ -50,6 +52,7 @@ def serve(
 
     from fewstep.serving.application import SERVER, Application
     from fewstep.serving.generator import Generator
+    from fewstep.serving.hosts import KnownHosts, known_hosts
     from fewstep.support.memory import share_freed_memory
 
     for origin in origins:
@@ -60,7 +63,7 @@ def serve(
     generator = Generator().serve(*_loaded(model))
     application = Application(generator.answer, max_body * MIB, origins=origins)
     click.echo(f"{model} is served at http://{host}:{port}/invocations")
-    uvicorn.run(application, host=host, port=port, **SERVER)
+    uvicorn.run(KnownHosts(application, known_hosts(host, allowed_hosts)), host=host, port=port, **SERVER)
 
 
 def _loaded(place: str):

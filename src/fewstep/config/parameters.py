@@ -5,7 +5,7 @@ from dataclasses import asdict, fields, is_dataclass
 from inspect import signature
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic import field_validator as check
 
 from fewstep.budget import Budget
@@ -51,6 +51,9 @@ TeacherNFEs = Annotated[dict[str, NFEs], Field(min_length=1), AfterValidator(_of
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1, max_length=1000), AfterValidator(_distinct)]
 
 
+References = Annotated[tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)]
+
+
 class Section(BaseModel):
     """A part of the parameters: unknown keys are errors."""
 
@@ -76,7 +79,8 @@ class DataParameters(Section):
 
 
 class EvaluationParameters(Section):
-    """count: samples of each score. full: three seeds, for a figure that is not provisional.
+    """count: samples of each score. reference: files of other programs' statistics, by whose rules samples are scored
+    too. full: three seeds, for a figure that is not provisional.
 
     teacher_nfe: {sampler: NFE}. gammas: of a student that jumps, beside 0. levels: the student's, as its recipe has
     them, or searched, by search_count samples a trial.
@@ -84,6 +88,7 @@ class EvaluationParameters(Section):
 
     features: str = "classifier"
     features_weights: str | None = None
+    reference: References = ()
     count: int = Field(400, ge=FEWEST, le=MOST_SAMPLES)
     seeds: Seeds = (0,)
     full: bool = False

@@ -4,12 +4,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
-from yaml import MappingNode, MarkedYAMLError, Node, ScalarNode, SequenceNode
+from yaml import (
+    CollectionEndEvent,
+    CollectionStartEvent,
+    Event,
+    MappingNode,
+    MarkedYAMLError,
+    Node,
+    ScalarNode,
+    SequenceNode,
+)
 from yaml.reader import ReaderError
 
 from fewstep.support.errors import InvalidInput
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+DEEPEST = 50  # sections in sections, or lists in lists: reading deeper ones would end the process
 MOST_VALUES = 100_000  # of a file, each anchor counted wherever an alias repeats it
 MEANINGS = {  # the parser's words, and ours
     "found undefined alias": "an alias (*name) stands for an anchor (&name) that is not in the file",
@@ -26,6 +36,7 @@ def check_file(file: Path) -> None:
         line = problem.object[: problem.start].count(b"\n") + 1
         raise InvalidInput(f"{file}, line {line}: the file must be text in UTF-8.") from None
     try:
+        _check_depth(text, file)
         root = yaml.compose(text, Loader=LOADER)
     except MarkedYAMLError as problem:
         raise InvalidInput(f"{file}, {_explain(problem, text.splitlines())}.") from None
@@ -78,6 +89,15 @@ def _explain(problem: MarkedYAMLError, lines: list[str]) -> str:
     return f"line {place.line + 1}: {MEANINGS.get(said, said)}"
 
 
+def _check_depth(text: str, file: Path) -> None:
+    """Raise InvalidInput for a file that is nested too deeply, before it is read as a whole."""
+    depth = 0
+    for event in yaml.parse(text, Loader=LOADER):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > DEEPEST:
+            raise InvalidInput(f"{file}, {_line(event)}: at most {DEEPEST} levels of nesting are allowed.")
+
+
 def _check_size(root: Node, file: Path) -> None:
     """Raise InvalidInput where aliases make a file too large, or lead back to where they stand."""
     sizes: dict[int, int] = {}
@@ -119,5 +139,5 @@ def _children(node: Node) -> Iterator[Node]:
         yield from node.value
 
 
-def _line(node: Node) -> str:
+def _line(node: Node | Event) -> str:
     return f"line {node.start_mark.line + 1}"

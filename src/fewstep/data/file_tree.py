@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO
 
 from fewstep.data.formats import NOT_READ, SUFFIXES, suffix_of
@@ -16,7 +17,9 @@ from fewstep.support.file_kinds import HEAD, file_kind
 from fewstep.support.names import printable
 
 JUNK = ("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin")
-DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, RuntimeError)
+UNPACKING = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
+NUMPY = (TokenError, SyntaxError, OverflowError)  # of the header of an array, which is a text in Python
+DAMAGED = (*UNPACKING, *NUMPY, OSError, ValueError, RuntimeError)
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from fewstep.data.content_hash import content_hash, measure_scale
+from fewstep.data.file_tree import DAMAGED
 from fewstep.data.space import DataSpace
 from fewstep.data.verification import remember, seen_before
 from fewstep.support.checks import at_least, check_fields, matches, whole
 from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.files import replaced_folder, restore_replaced
+from fewstep.support.json_text import parse_json
 from fewstep.support.names import check_name
 
 DESCRIPTION = "store.json"
@@ -49,10 +51,10 @@ class ArrayStore:
         if not (folder / DESCRIPTION).is_file():
             raise InvalidInput(f"There is no data store in {folder} ({DESCRIPTION} is missing). Ingest the data first.")
         try:
-            facts = json.loads((folder / DESCRIPTION).read_text())
+            facts = parse_json((folder / DESCRIPTION).read_text())
             store = cls(folder, DataSpace(**facts.pop("space")), **facts)
             store._check()
-        except (OSError, TypeError, ValueError, LookupError, AttributeError) as error:
+        except (*DAMAGED, TypeError, LookupError, AttributeError) as error:
             raise InvalidInput(f"The data store in {folder} is damaged ({reason_of(error)}). {AGAIN}") from error
         return store
 

@@ -1,6 +1,5 @@
 """Which columns of a Parquet file hold pictures and labels: their kinds and the file's own metadata decide."""
 
-import json
 from typing import Any
 
 import pyarrow as pa
@@ -8,6 +7,7 @@ import pyarrow as pa
 from fewstep.data.formats import SUFFIXES
 from fewstep.data.labelling import NONE, Naming, called_as_labels, the_only
 from fewstep.support.errors import InvalidInput
+from fewstep.support.json_text import parse_json
 
 IMAGES = ("image", "img", *(suffix[1:] for suffix in SUFFIXES))  # img2dataset calls its column jpg, png or webp
 
@@ -69,7 +69,7 @@ def class_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
 def features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
     """What the Hugging Face metadata of a file say of its columns; nothing where there are none, or no JSON."""
     try:
-        facts = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        facts = parse_json((schema.metadata or {}).get(b"huggingface", b"{}"))
         found = facts["info"]["features"]
         return {name: feature for name, feature in found.items() if isinstance(feature, dict)}
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -6,13 +6,13 @@ leaves the times: samples may find it, and reading everything does.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from fewstep.support.files import write_json
+from fewstep.support.json_text import parse_json
 
 SAMPLES, SAMPLE_BYTES = 64, 4096
 
@@ -25,7 +25,7 @@ def record_of(folder: Path) -> Path:
 def seen_before(folder: Path, names: Iterable[str], sha256: str) -> bool:
     """Whether these files were read in full with this result, and look as they did then."""
     try:
-        return json.loads(record_of(folder).read_text()) == _appearance(folder, names, sha256)
+        return parse_json(record_of(folder).read_text()) == _appearance(folder, names, sha256)
     except (OSError, ValueError):
         return False
 

@@ -17,6 +17,7 @@ from fewstep.evaluation.results import Evaluation
 from fewstep.evaluation.sampling import SamplingSetting
 from fewstep.support.errors import InvalidInput
 from fewstep.support.files import write_json
+from fewstep.support.json_text import parse_json
 
 # The parts whose numerics versions samples, and scores of them, depend on.
 SAMPLING = (data, networks, preconditioning, diffusion, randomness, samplers)
@@ -42,7 +43,10 @@ def kept_scores(
     are measured, the code's numerics versions, and for the speed the machine.
     """
     of: dict[str, Any] = {"model_sha256": model_sha256, "lpips": judge.lpips is not None, "batch_size": batch_size}
-    of |= {"measurement": measurement_of(store, extractor, count, seeds).to_json(), "machine": _machine()}
+    of |= {
+        "measurement": measurement_of(store, extractor, count, seeds, judge.references).to_json(),
+        "machine": _machine(),
+    }
     of |= {"settings": [[each.sampler, each.nfe, list(map(float, each.levels))] for each in settings]}
     of |= {"numerics": {part.__name__: part.NUMERICS for part in SCORING}}
     if known := _read(file, json.loads(json.dumps(of))):
@@ -56,7 +60,7 @@ def kept_scores(
 def _read(file: Path, of: dict[str, Any]) -> Evaluation | None:
     """What a file keeps; None where there is nothing, or scores of something else."""
     try:
-        facts = json.loads(file.read_text())
+        facts = parse_json(file.read_text())
         return Evaluation.from_json(facts["scores"]) if facts["of"] == of else None
     except (OSError, ValueError, LookupError, TypeError, InvalidInput):
         return None

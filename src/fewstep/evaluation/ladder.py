@@ -6,19 +6,22 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
+import torch
 from torch import nn
 
 from fewstep.data.space import DataSpace
 from fewstep.data.store import ArrayStore
 from fewstep.evaluation.counting import count_evaluations
+from fewstep.evaluation.evaluators import Evaluator, evaluators_of
 from fewstep.evaluation.features import Extractor
 from fewstep.evaluation.features.choice import check_images
 from fewstep.evaluation.features.fidelity_register import register_extractor
 from fewstep.evaluation.memorisation import TrainingSet, memorisation_rate
 from fewstep.evaluation.perception import diversity, find_lpips
 from fewstep.evaluation.points import equal_parts, sliced_wasserstein, wasserstein
-from fewstep.evaluation.results import Evaluation, ExtractorId, Floor, Measurement, Row, primary_score, scores_of
-from fewstep.evaluation.sample_stream import in_batches
+from fewstep.evaluation.reference_files import ReferenceFile
+from fewstep.evaluation.results import SOME, Evaluation, ExtractorId, Floor, Measurement, Row, primary_score, scores_of
+from fewstep.evaluation.sample_stream import batches, in_batches
 from fewstep.evaluation.sampling import SamplingSetting, asked_labels
 from fewstep.evaluation.scores import FEWEST, Reference, frechet_distance, score_images
 from fewstep.support.checks import at_least, check_value, up_to, whole
@@ -29,7 +32,7 @@ from fewstep.support.errors import InvalidInput
 class Judge:
     """What samples are compared with. It is computed once for all rows.
 
-    points: the reference for data without an extractor.
+    points: the reference for data without an extractor. evaluators: of other programs, with references of their own.
     """
 
     training: TrainingSet
@@ -37,19 +40,35 @@ class Judge:
     points: np.ndarray | None = None
     extractor: Extractor | None = None
     reference: Reference | None = None
+    evaluators: tuple[Evaluator, ...] = ()
 
     @classmethod
-    def of(cls, store: ArrayStore, extractor: Extractor | None, split: str = "train") -> "Judge":
-        images = store.images(split)
+    def of(
+        cls,
+        store: ArrayStore,
+        extractor: Extractor | None,
+        split: str = "train",
+        references: tuple[ReferenceFile, ...] = (),
+    ) -> "Judge":
+        """Raises InvalidInput, before any features are made, if a reference does not fit."""
+        images, evaluators = store.images(split), evaluators_of(references, extractor, store.space)
         if extractor is None:
             return cls(TrainingSet(images), store.space, points=np.array(images))
         register_extractor(extractor)
-        return cls(TrainingSet(images), store.space, None, extractor, Reference.of(images, extractor))
+        reference = Reference.of(images, extractor, _known(store.labels(split)))
+        for each in evaluators:
+            each.check_width(reference.features.features.shape[1])
+        return cls(TrainingSet(images), store.space, None, extractor, reference, evaluators)
 
     @cached_property
     def lpips(self) -> nn.Module | None:
         """The LPIPS distance, or None if its weights are not installed."""
         return find_lpips(self.space)
+
+    @property
+    def references(self) -> list[ReferenceFile]:
+        """What the evaluators compare with."""
+        return [each.file for each in self.evaluators]
 
     @property
     def primary(self) -> str:
@@ -72,10 +91,16 @@ class Judge:
             quality = {"wasserstein": wasserstein(*clouds), "sliced_wasserstein": sliced_wasserstein(*clouds, seed)}
         else:
             assert self.reference is not None
-            quality = score_images(samples, self.reference, self.extractor, seed, labels)
+            quality = score_images(samples, self.reference, self.extractor, seed, labels, self.evaluators)
         if self.lpips:
             quality["lpips_diversity"] = diversity(samples, self.lpips, self.space)
         return {**quality, "memorisation": memorisation_rate(samples, self.training)}
+
+
+def _known(labels: np.ndarray) -> np.ndarray | None:
+    """The labels of images, None where some have none."""
+    found = np.asarray(labels)
+    return found if len(found) and found.min() >= 0 else None
 
 
 def evaluate(
@@ -103,7 +128,8 @@ def evaluate(
     for setting in settings:
         # The first call of a network is slower (allocations, kernel choice), which would distort its speed.
         if id(setting.function) not in warm:
-            setting.generate(seeds[0], np.arange(min(batch_size, count)))
+            _, first = next(batches(partial(setting.generate, seeds[0]), 0, count, batch_size))
+            batch_size = len(first)  # what fits
             warm.add(id(setting.function))
         seconds, values = 0.0, []
         for seed in seeds:
@@ -125,6 +151,7 @@ def evaluate_given(
     *,
     count: int,
     seeds: Sequence[int],
+    references: tuple[ReferenceFile, ...] = (),
 ) -> Evaluation:
     """Scores of samples from anywhere, of the same form as those of `evaluate`.
 
@@ -138,7 +165,10 @@ def evaluate_given(
             f"and {name} has {len(samples)}."
         )
     # One permutation is cut into parts: seeds that shared samples would make the interval too narrow.
-    judge, order = Judge.of(store, extractor), np.random.RandomState(seeds[0]).permutation(len(samples))
+    judge, order = (
+        Judge.of(store, extractor, references=references),
+        np.random.RandomState(seeds[0]).permutation(len(samples)),
+    )
     parts = [samples[np.sort(order[i * count : (i + 1) * count])] for i in range(len(seeds))]
     scores = scores_of([judge.scores(part, seed) for part, seed in zip(parts, seeds, strict=True)])
     return _scored(store, extractor, judge, count, seeds, [Row(name, "given", 0, (), scores, None)])
@@ -153,13 +183,23 @@ def _scored(
     rows: Sequence[Row],
 ) -> Evaluation:
     found = floor(store.images("heldout"), judge, count, seeds)
-    return Evaluation(measurement_of(store, extractor, count, seeds), judge.primary, tuple(rows), found)
+    return Evaluation(
+        measurement_of(store, extractor, count, seeds, judge.references), judge.primary, tuple(rows), found
+    )
 
 
-def measurement_of(store: ArrayStore, extractor: Extractor | None, count: int, seeds: Sequence[int]) -> Measurement:
+def measurement_of(
+    store: ArrayStore,
+    extractor: Extractor | None,
+    count: int,
+    seeds: Sequence[int],
+    references: Sequence[ReferenceFile] = (),
+) -> Measurement:
     """How these scores are measured. This is known before any work starts."""
     used = ExtractorId(extractor.name, extractor.sha256) if extractor else None
-    return Measurement(store.space.name, store.sha256, "train", used, count, tuple(seeds))
+    compared = {each.evaluator: each.sha256 for each in references}
+    whole = used is not None and max(count, len(store.images("train"))) > SOME
+    return Measurement(store.space.name, store.sha256, "train", used, count, tuple(seeds), compared, whole)
 
 
 def floor(
@@ -193,7 +233,16 @@ def _generate(
     """The samples, and the seconds they took. Network evaluations are counted and must agree with the declared NFE."""
     started = time.perf_counter()
     with count_evaluations(setting.function) as counted:
-        samples = in_batches(partial(setting.generate, seed), count, batch_size, on_progress)
+
+        def generate(indices: np.ndarray) -> np.ndarray:
+            before = counted.samples
+            try:
+                return setting.generate(seed, indices)
+            except torch.OutOfMemoryError:
+                counted.samples = before  # a smaller batch is made in its place
+                raise
+
+        samples = in_batches(generate, count, batch_size, on_progress)
     seconds = time.perf_counter() - started
     assert counted.samples == setting.nfe * count, (
         f"{setting.model} {setting.sampler}: {counted} of {count}, not {setting.nfe} NFE"

@@ -13,6 +13,7 @@ from fewstep.support.errors import InvalidInput
 from fewstep.support.tensor_files import seal
 
 FORMAT = 2  # of the JSON: sealed since 2; files without a number are of the first layout, which had no primary score
+SOME = 10_000  # images that precision and recall looked at in earlier versions, at most
 COMPARED = {
     "data_sha256": "data hash",
     "extractor": "extractor",
@@ -21,6 +22,7 @@ COMPARED = {
     "count": "sample count",
     "seeds": "set of seeds",
     "nfe": "NFE",
+    "whole": "number of images that precision and recall look at",
 }
 
 
@@ -52,6 +54,8 @@ class Measurement:
     """How scores are measured.
 
     split: of the data, which samples are compared with. extractor: None for points. count: samples of each seed.
+    references: {evaluator: sha256 of the file of its reference}. whole: precision and recall look at all of more than
+    SOME images, as earlier versions did not.
     """
 
     dataset: str
@@ -60,6 +64,8 @@ class Measurement:
     extractor: ExtractorId | None
     count: int
     seeds: tuple[int, ...]
+    references: Mapping[str, str] = field(default_factory=dict)
+    whole: bool = False
 
     @property
     def provisional(self) -> bool:
@@ -72,18 +78,29 @@ class Measurement:
 
     def difference(self, other: "Measurement") -> str | None:
         """Why scores measured in these two ways cannot be compared, in words; None if they can."""
-        return differing(self, other, ("data_sha256", "extractor", "split", "count", "seeds"))
+        for name in self.references.keys() & other.references.keys():
+            if (here := self.references[name]) != (there := other.references[name]):
+                return f"the reference of fid_{name} differs ({_short(here)} here, {_short(there)} there)"
+        return differing(self, other, ("data_sha256", "extractor", "split", "count", "seeds", "whole"))
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
-        return {**asdict(self), "seeds": list(self.seeds), "provisional": self.provisional}
+        facts = {**asdict(self), "seeds": list(self.seeds), "provisional": self.provisional}
+        return {key: value for key, value in facts.items() if value or key not in ("references", "whole")}
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> "Measurement":
         """The inverse of to_json."""
         extractor = ExtractorId(**facts["extractor"]) if facts["extractor"] else None
         named = {name: facts[name] for name in ("dataset", "data_sha256", "count")}
-        return cls(**named, split=facts.get("split", "train"), extractor=extractor, seeds=tuple(facts["seeds"]))
+        return cls(
+            **named,
+            split=facts.get("split", "train"),
+            extractor=extractor,
+            seeds=tuple(facts["seeds"]),
+            references=facts.get("references", {}),
+            whole=facts.get("whole", False),
+        )
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,19 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from fewstep.data.space import DataSpace
 from fewstep.data.store import DTYPES
 from fewstep.support.checks import at_least, check_value, up_to, whole
 from fewstep.support.errors import InvalidInput
+from fewstep.support.memory import naming_lack_of_memory
 
 
 def in_batches(
@@ -24,13 +26,35 @@ def in_batches(
     on_progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """Samples 0 to count - 1 of a function of indices, as one array. on_progress(done, count)."""
-    batches = []
-    for start in range(0, count, batch_size):
-        stop = min(start + batch_size, count)
-        batches.append(generate(np.arange(start, stop)))
+    made = []
+    for stop, samples in batches(generate, 0, count, batch_size):
+        made.append(samples)
         if on_progress:
             on_progress(stop, count)
-    return np.concatenate(batches)
+    return np.concatenate(made)
+
+
+def batches(
+    generate: Callable[[np.ndarray], np.ndarray], first: int, count: int, batch_size: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Samples from the first on, up to count - 1, in batches, each with the index after its last.
+
+    A batch that does not fit into the memory of the device is halved, as often as it takes, and so are all after it.
+    Raises OutOfMemory where a single sample does not fit.
+    """
+    while first < count:
+        stop = min(first + batch_size, count)
+        with naming_lack_of_memory("a single sample", "Free some of it, or sample on a larger device."):
+            try:
+                samples = generate(np.arange(first, stop))
+            except torch.OutOfMemoryError:
+                if stop - first == 1:
+                    raise
+                batch_size = (stop - first) // 2
+                continue
+        assert len(samples) == stop - first, (len(samples), first, stop)
+        yield stop, samples
+        first = stop
 
 
 def stream(
@@ -95,9 +119,8 @@ def _write(
         file.write(header)
         file.truncate(len(header) + done * row)  # what was written of a row is made again
         file.seek(0, os.SEEK_END)
-        for start in range(done, count, batch_size):
-            stop = min(start + batch_size, count)
-            file.write(_checked(generate(np.arange(start, stop)), (stop - start, *space.shape), space).tobytes())
+        for stop, samples in batches(generate, done, count, batch_size):
+            file.write(_checked(samples, space).tobytes())
             file.flush()
             if on_progress:
                 on_progress(stop, count)
@@ -114,6 +137,6 @@ def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     return file.getvalue()
 
 
-def _checked(samples: np.ndarray, shape: tuple[int, ...], space: DataSpace) -> np.ndarray:
-    assert samples.shape == shape and samples.dtype == DTYPES[space.kind], (samples.shape, samples.dtype)
+def _checked(samples: np.ndarray, space: DataSpace) -> np.ndarray:
+    assert samples.shape[1:] == space.shape and samples.dtype == DTYPES[space.kind], (samples.shape, samples.dtype)
     return samples

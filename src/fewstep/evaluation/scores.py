@@ -1,23 +1,25 @@
 """Scores of generated images against a reference, as torch-fidelity computes them, from features computed once."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fewstep.evaluation.evaluators import Evaluator
 from fewstep.evaluation.features import Extractor, Features
 from fewstep.evaluation.features.fidelity import import_fidelity
+from fewstep.evaluation.frechet import distance_of_sets
+from fewstep.evaluation.neighbours import Neighbourhoods, compare_neighbours
 from fewstep.support.errors import InvalidInput
 
 FEWEST = 10  # samples; the inception score is a mean over ten parts
 SUBSETS, SUBSET = 100, 1000  # of KID: their number, and the images of each, at most
-NEIGHBOURHOOD = 3  # Kynkaanniemi et al. 2019, section 3.1
-ROWS = 250  # whose distances to all others are held at a time
-MANIFOLD = 10_000  # images that precision and recall look at on either side, at most
+FEW = 10_000  # images, of which matrices are so small that a second thread does not pay
 
 
 @contextmanager
@@ -37,39 +39,72 @@ class Reference:
 
     features: Features
     statistics: dict[str, Any] = field(repr=False)
+    labels: np.ndarray | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, images: np.ndarray, extractor: Extractor) -> "Reference":
-        return cls.of_features(extractor(images))
+    def of(cls, images: np.ndarray, extractor: Extractor, labels: np.ndarray | None = None) -> "Reference":
+        return cls.of_features(extractor(images), labels)
 
     @classmethod
-    def of_features(cls, features: Features) -> "Reference":
+    def of_features(cls, features: Features, labels: np.ndarray | None = None) -> "Reference":
+        """labels: the classes of the images, [N]."""
         import_fidelity()
         from torch_fidelity.metric_fid import fid_features_to_statistics
 
-        return cls(features, fid_features_to_statistics(features.features))
+        return cls(features, fid_features_to_statistics(features.features), labels)
+
+    @cached_property
+    def neighbours(self) -> Neighbourhoods:
+        """Of each image among the others."""
+        return Neighbourhoods.of(self.features.features)
 
 
 def score_images(
-    images: np.ndarray, reference: Reference, extractor: Extractor, seed: int = 0, labels: np.ndarray | None = None
+    images: np.ndarray,
+    reference: Reference,
+    extractor: Extractor,
+    seed: int = 0,
+    labels: np.ndarray | None = None,
+    evaluators: Sequence[Evaluator] = (),
 ) -> dict[str, float]:
-    """{fid_<extractor>, kid_, precision_, recall_, is_} of uint8 images [N, C, H, W]; is_ only with logits of labels.
+    """{fid_<extractor>, kid_, precision_, recall_, density_, coverage_, is_} of uint8 images [N, C, H, W]; is_ only
+    with logits of labels.
 
     seed: of the subsets of KID and of the order of the parts of IS. labels: [N], the classes that the images were made
-    for. If the extractor classifies labels, label_agreement_ is the share of images that it gives the same class.
+    for. If the extractor classifies labels, label_agreement_ is the share of images that it gives the same class. If
+    the reference has labels, class_fid_ is the mean over classes of FID within a class, worst_class_fid_ the highest.
+    evaluators: of other programs, whose scores are fid_edm_<extractor> and so on.
     Raises ValueError for fewer than FEWEST images.
     """
-    found = extractor(images)
+    found = extractor(images, spatial=any(each.spatial for each in evaluators))
     scores = score_features(found, reference, seed)
     if labels is not None and extractor.record.get("task") == "labels":
         assert found.logits is not None
         scores["label_agreement"] = float((found.logits.argmax(1).numpy() == labels).mean())
+    if labels is not None and reference.labels is not None:
+        scores |= score_classes(found.features, labels, reference)
+    for each in evaluators:
+        scores |= each.scores(found)
     return {f"{score}_{extractor.name}": value for score, value in scores.items()}
 
 
-@one_thread()
+def score_classes(features: Tensor, labels: np.ndarray, reference: Reference) -> dict[str, float]:
+    """FID within each class: the mean over all classes that were asked for, and the highest. {} where one of them has
+    fewer than FEWEST samples or reference images. features: [N, D]. labels: [N].
+    """
+    assert reference.labels is not None
+    known, found = reference.features.features, []
+    for label in np.unique(labels):
+        sets = features[torch.from_numpy(labels == label)], known[torch.from_numpy(reference.labels == label)]
+        if min(map(len, sets)) < FEWEST:
+            return {}
+        found.append(distance_of_sets(*sets))
+    return {"class_fid": float(np.mean(found)), "worst_class_fid": max(found)}
+
+
 def score_features(samples: Features, reference: Reference, seed: int = 0) -> dict[str, float]:
-    """FID (Heusel et al. 2017), KID (Binkowski et al. 2018), precision and recall (Kynkaanniemi et al. 2019), IS.
+    """FID (Heusel et al. 2017), KID (Binkowski et al. 2018), precision and recall (Kynkaanniemi et al. 2019),
+    density and coverage (Naeem et al. 2020), IS.
 
     FID falls with the number of samples, so compare it at equal numbers; KID does not, and may be slightly negative.
     IS is of logits, where there are any.
@@ -80,16 +115,14 @@ def score_features(samples: Features, reference: Reference, seed: int = 0) -> di
     import_fidelity()
     from torch_fidelity.metric_isc import isc_features_to_metric
 
-    found, known = samples.features, reference.features.features
-    precision, recall = _precision_and_recall(_some(found), _some(known))
-    scores = {
-        "fid": frechet_distance(samples, reference),
-        "kid": _kernel_distance(found, known, seed),
-        "precision": precision,
-        "recall": recall,
-    }
-    if samples.logits is not None:
-        scores["is"] = isc_features_to_metric(samples.logits, rng_seed=seed)["inception_score_mean"]
+    with one_thread() if max(len(samples), len(reference.features)) <= FEW else nullcontext():
+        scores = {
+            "fid": frechet_distance(samples, reference),
+            "kid": _kernel_distance(samples.features, reference.features.features, seed),
+            **compare_neighbours(samples.features, reference.neighbours),
+        }
+        if samples.logits is not None:
+            scores["is"] = isc_features_to_metric(samples.logits, rng_seed=seed)["inception_score_mean"]
     return scores
 
 
@@ -114,27 +147,3 @@ def _kernel_distance(found: Tensor, known: Tensor, seed: int) -> float:
         within_x, between, within_y = kernels
         estimates.append(mmd2(within_x, between, within_y))
     return float(np.mean(estimates))
-
-
-def _precision_and_recall(found: Tensor, known: Tensor) -> tuple[float, float]:
-    """Precision and recall as in torch-fidelity, in less than half the time: each distance is computed once."""
-    far, reach = _radii(found).split(ROWS), _radii(known)
-    precise, recalled = [], torch.zeros(len(known), dtype=torch.bool)
-    for part, radii in zip(found.split(ROWS), far, strict=True):
-        distances = torch.cdist(part, known)
-        precise.append((distances <= reach).any(1))
-        recalled |= (distances <= radii[:, None]).any(0)
-    return float(torch.cat(precise).float().mean()), float(recalled.float().mean())
-
-
-def _radii(features: Tensor) -> Tensor:
-    """The distance of each to its third nearest, beside itself."""
-    distances = (torch.cdist(part, features) for part in features.split(ROWS))
-    return torch.cat([d.topk(NEIGHBOURHOOD + 1, largest=False).values[:, -1] for d in distances])
-
-
-def _some(features: Tensor) -> Tensor:
-    """All of them, or MANIFOLD of them at random, the same every time."""
-    if len(features) <= MANIFOLD:
-        return features
-    return features[torch.from_numpy(np.random.RandomState(0).permutation(len(features))[:MANIFOLD])]

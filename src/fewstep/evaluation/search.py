@@ -1,6 +1,5 @@
 """A search for the noise levels at which a student is sampled, with a seed that no score uses."""
 
-import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from fewstep.evaluation.sample_stream import in_batches
 from fewstep.models.model import Model
 from fewstep.models.spec import Levels, levels_from_json, levels_to_json
 from fewstep.support.files import write_json
+from fewstep.support.json_text import parse_json
 
 SEED = -1  # of the search; seeds of scores are never negative
 CANDIDATES = tuple(float(f"{level:.3g}") for level in np.geomspace(0.1, 40, 10))
@@ -72,7 +72,7 @@ def kept_levels(
     """
     of = {"model_sha256": model.sha256, "data_sha256": store.sha256, "extractor": extractor and extractor.sha256}
     of |= {"nfe": max(nfes), "count": count, "own": levels_to_json(model.spec.levels), "candidates": list(CANDIDATES)}
-    known = json.loads(file.read_text()) if file.exists() else {}
+    known = parse_json(file.read_text()) if file.exists() else {}
     if known.get("of") != of:
         found = search_levels(model, Judge.of(store, extractor, "heldout"), nfes, count, batch_size, on_progress)
         known = {"of": of, "levels": levels_to_json(found)}

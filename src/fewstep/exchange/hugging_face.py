@@ -3,7 +3,6 @@
 A UNet2DModel is OpenAI's ADM of any size. What of a model of ours it cannot hold is said, and nothing is written.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from fewstep.networks.layers import GroupNorm
 from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.file_kinds import SAFETENSORS, check_file_kind
 from fewstep.support.files import replaced_folder, sync_file, write_facts
+from fewstep.support.json_text import parse_json
 
 # What a UNet2DModel has no setting for, as it is there.
 FIXED = {
@@ -290,8 +290,8 @@ def _timesteps(model: Model) -> dict[str, list[int]]:
 
 def _read(file: Path) -> dict:
     try:
-        found = json.loads(file.read_text())
-    except (OSError, ValueError, RecursionError) as problem:
+        found = parse_json(file.read_text())
+    except (OSError, ValueError) as problem:
         raise InvalidInput(f"{file} cannot be read as a file of diffusers: {reason_of(problem)}.") from None
     if not isinstance(found, dict):
         raise InvalidInput(f"{file} cannot be read as a file of diffusers: it does not hold a JSON object.")

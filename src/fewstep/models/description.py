@@ -4,7 +4,6 @@ The seal shows that a description was changed, not who wrote it: folders come by
 are names and no paths, and sizes are those of the weights beside it.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from fewstep.preconditioning import PRECONDITIONERS
 from fewstep.samplers import DENOISER_SAMPLERS
 from fewstep.support.errors import InvalidInput, UserError, reason_of
 from fewstep.support.file_kinds import SAFETENSORS, check_file_kind
+from fewstep.support.json_text import parse_json
 from fewstep.support.names import check_name
 from fewstep.support.tensor_files import seal
 
@@ -98,8 +98,8 @@ def damaged(folder: Path, problem: Exception) -> str:
 
 def _read_sealed(folder: Path) -> dict[str, Any]:
     try:
-        facts = json.loads((folder / DESCRIPTION).read_text())
-    except (OSError, ValueError, RecursionError) as problem:
+        facts = parse_json((folder / DESCRIPTION).read_text())
+    except (OSError, ValueError) as problem:
         raise InvalidInput(damaged(folder, problem)) from None
     sealed = {k: v for k, v in facts.items() if k != "seal"} if isinstance(facts, dict) else {}
     if not sealed or facts.get("seal") != seal(sealed):

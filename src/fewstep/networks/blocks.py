@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from fewstep.networks.conditioned_block import ConditionedBlock
 from fewstep.networks.layers import Attention, Down, Init, Up, conv
 
 
-class Block(nn.Module):
+class Block(ConditionedBlock):
     """A residual branch modulated by the embedding, beside a shortcut; then attention, if it has heads."""
 
     def __init__(
@@ -39,7 +40,7 @@ class Block(nn.Module):
         self.shortcut = conv(inputs, outputs, 1, init) if projected else nn.Identity()
         self.attention = Attention(outputs, heads, norm, init) if heads else None
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+    def transform(self, x: Tensor, emb: Tensor) -> Tensor:
         h = self.conv_in(self.resample(silu(self.norm_in(x))))
         h = self.conv_out(self.dropout(silu(self.modulation(h, emb))))
         x = (self.shortcut(self.resample(x)) + h) * self.skip_scale
@@ -48,7 +49,7 @@ class Block(nn.Module):
         return x
 
 
-class ResampleConv(nn.Module):
+class ResampleConv(ConditionedBlock):
     """Another size by one convolution, in place of a resampling block: of stride 2, or after Up."""
 
     def __init__(self, channels: int, resample: nn.Module, init: Init):
@@ -57,7 +58,7 @@ class ResampleConv(nn.Module):
         self.resample = resample if up else nn.Identity()
         self.conv = conv(channels, channels, 3, init, stride=1 if up else 2)
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+    def transform(self, x: Tensor, emb: Tensor) -> Tensor:
         return self.conv(self.resample(x))
 
 

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fewstep.networks.conditioned_block import ConditionedBlock
 from fewstep.networks.dit_positions import Rotary
 from fewstep.networks.dit_settings import DiTSettings
 from fewstep.networks.layers import INITS, Init, Linear, initialised
@@ -94,7 +95,7 @@ def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return torch.addcmul(shift, x, 1 + scale)
 
 
-class TransformerBlock(nn.Module):
+class TransformerBlock(ConditionedBlock):
     """Attention and an MLP, each a gated branch beside a shortcut: adaLN-zero, Peebles and Xie 2023, Section 3.2."""
 
     def __init__(self, settings: DiTSettings, grid: tuple[int, int]):
@@ -108,7 +109,7 @@ class TransformerBlock(nn.Module):
         self.mlp_norm = norm(channels, settings.rms_norm)
         self.mlp = FeedForward(channels, settings.hidden, settings.swiglu, settings.dropout, init)
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+    def transform(self, x: Tensor, emb: Tensor) -> Tensor:
         shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = self.modulation(emb)
         x = torch.addcmul(x, gate, self.attention(modulated(self.attention_norm(x), shift, scale)))
         return torch.addcmul(x, mlp_gate, self.mlp(modulated(self.mlp_norm(x), mlp_shift, mlp_scale)))

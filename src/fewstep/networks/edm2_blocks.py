@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fewstep.networks.conditioned_block import ConditionedBlock
 from fewstep.networks.layers import Down, Up
 from fewstep.networks.magnitude import MPConv, MPLinear, mp_cat, mp_silu, mp_sum, normalised
 
@@ -55,7 +56,7 @@ class CosineAttention(nn.Module):
         return self.project(attended.transpose(-1, -2).reshape(x.shape))
 
 
-class EDM2Block(nn.Module):
+class EDM2Block(ConditionedBlock):
     """A residual branch scaled by the embedding, beside a shortcut; then attention, if it has heads.
 
     encodes: the encoder's blocks normalise their input over channels, after the shortcut's convolution.
@@ -83,7 +84,7 @@ class EDM2Block(nn.Module):
         self.conv_out = MPConv(outputs, outputs, 3)
         self.attention = CosineAttention(outputs, heads) if heads else None
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+    def transform(self, x: Tensor, emb: Tensor) -> Tensor:
         x = self.resample(x)
         if self.encodes:
             x = normalised(self.shortcut(x))

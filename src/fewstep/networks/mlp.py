@@ -7,13 +7,14 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from fewstep.networks.conditioned_block import ConditionedBlock
 from fewstep.networks.embeddings import Conditioning, EmbeddingSettings
 from fewstep.networks.layers import INITS, GroupNorm, Init, NormalisedScaleShift, ScaleShift, initialised
 from fewstep.networks.network import Network
 from fewstep.support.errors import InvalidInput
 
 
-class PointBlock(nn.Module):
+class PointBlock(ConditionedBlock):
     """Two linear layers beside a shortcut, with a scale and a shift from the embedding between them."""
 
     def __init__(self, channels: int, emb_channels: int, dropout: float, double_norm: bool, init: Init):
@@ -24,7 +25,7 @@ class PointBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.linear_out = initialised(nn.Linear(channels, channels), init, init.last)
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+    def transform(self, x: Tensor, emb: Tensor) -> Tensor:
         return x + self.linear_out(self.dropout(silu(self.modulation(self.linear_in(silu(x)), emb))))
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewstep.networks.embeddings import Conditions
+from fewstep.networks.sharding import Shardable
 
 
-class Network(nn.Module):
+class Network(Shardable):
     """Base of the networks of build_network, which says how one is called.
 
     shape: of a sample, [C, H, W] or [D]. c_noise: the noise condition that the weights were made for.
@@ -34,7 +35,10 @@ class Network(nn.Module):
         augment: Tensor | None = None,
     ) -> Tensor:
         """The arguments of build_network's networks -> [B, *shape]."""
-        return self.transform(x, self.embed(c_noise, labels, second, augment))
+        return self.with_whole_weights(self._compute, x, c_noise, labels, second, augment)
+
+    def _compute(self, x: Tensor, c_noise: Tensor, *told: Tensor | None) -> Tensor:
+        return self.transform(x, self.embed(c_noise, *told))
 
     def transform(self, x: Tensor, emb: Tensor) -> Tensor:
         """x [B, *shape], with the embedding of all that the network is told beside it, [B, E] -> [B, *shape]."""

@@ -25,6 +25,7 @@ class ConsistencyMidTraining(Objective):
     """
 
     numerics = 2  # 1: each sample of a trajectory was told its own label
+    grouped_by = "points"
 
     points: int = 8
     solver: str = "heun"
@@ -40,10 +41,6 @@ class ConsistencyMidTraining(Objective):
     def __post_init__(self):
         check_name("solver", self.solver, SOLVERS)
         check_fields(self, **GRID, points=up_to(2**10, whole(at_least(2))))
-
-    @property
-    def group(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] (each has its own)
-        return self.points
 
     def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:
         noise = rng.normal(batch.x0.shape[1:])[:: self.points]

@@ -34,6 +34,7 @@ class MomentMatching(Objective):
     """
 
     numerics = 1
+    grouped_by = "particles"
 
     level_mean: float = -1.8
     level_std: float = 2.0
@@ -56,10 +57,6 @@ class MomentMatching(Objective):
     @property
     def preconditioner(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] (each has its own)
         return PARAMETRISATIONS[self.parametrisation]
-
-    @property
-    def group(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.particles
 
     def __call__(self, networks: Networks, batch: Batch, progress: Progress, rng: TrainingRandomness) -> Tensor:
         x0, student = batch.x0, cast(Trajectory, networks.student)

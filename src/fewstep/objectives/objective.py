@@ -80,8 +80,8 @@ class Objective:
     hidden at times. second_time: the student's network is told one. takes_augmentation: networks are told
     batch.conditions. sampler: with which the student is sampled, if nobody says another.
     has_idle_modules: some extra modules have no part in some steps. needs_whole_batch: the losses of a batch depend on
-    each other, so that a worker's share is not cut into micro-batches. group: how many samples, one after another,
-    depend on each other, where it is not the whole batch: no micro-batch and no worker cuts them. bears_bf16: rounding
+    each other, so that a worker's share is not cut into micro-batches. grouped_by: the constant that says how many
+    samples, one after another, depend on each other, where it is not the whole batch. bears_bf16: rounding
     to bf16 is little beside the gradient at every step (benchmarks/rounding.py), so precision auto uses it; not so for
     a loss whose signal is the difference of two nearly equal outputs.
     """
@@ -99,9 +99,14 @@ class Objective:
     sampler = "multistep"
     has_idle_modules = False
     needs_whole_batch = False
-    group = 1
+    grouped_by = ""
     bears_bf16 = False
     distance: str | dict[str, Any] = "l2"
+
+    @property
+    def group(self) -> int:
+        """How many samples no micro-batch and no worker cuts."""
+        return getattr(self, self.grouped_by) if self.grouped_by else 1
 
     @property
     def name(self) -> str:
@@ -129,6 +134,14 @@ class Objective:
         if settings["second_time"] != self.second_time:
             uses = "needs a second time input" if self.second_time else "has no use for a second time input"
             raise InvalidInput(f"network.second_time must be {str(self.second_time).lower()}: this method {uses}.")
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Parts of the samples, in sum 1, that have a loss of their own each, by rng.parted. A method says so by a
+        constant flow_share.
+        """
+        first = getattr(self, "flow_share", 0.0)
+        return tuple(share for share in (first, 1 - first) if share > 0)
 
     @property
     def least_level(self) -> float | None:

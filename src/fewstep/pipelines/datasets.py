@@ -1,7 +1,6 @@
 """Kedro datasets for what Fewstep keeps on disk: folders that a function of ours reads and writes, and pictures."""
 
 import base64
-import json
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +17,7 @@ from fewstep.evaluation.features.choice import CHOICE
 from fewstep.pictures.saving import write_pictures
 from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.files import copy_folder, move_folder, replaced_file, replaced_folder, write_json, write_text
+from fewstep.support.json_text import parse_json
 
 if TYPE_CHECKING:
     from kedro.io import CatalogProtocol
@@ -216,8 +216,8 @@ class TypedJSONDataset(FolderDataset):
 def read_json(file: Path, typed: Callable[[Any], Any]) -> Any:
     """What a JSON file says, typed. Raises InvalidInput for a file that was damaged, or says something else."""
     try:
-        return typed(json.loads(file.read_text()))
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as problem:
+        return typed(parse_json(file.read_text()))
+    except (ValueError, LookupError, TypeError, AttributeError) as problem:
         raise InvalidInput(
             f"{file} is damaged ({reason_of(problem)}). Restore it (dvc checkout), or make it again."
         ) from problem
@@ -230,10 +230,11 @@ class WorkplaceDataset(AbstractDataset):
         self._catalog = catalog
 
     def load(self) -> "Workplace":
+        from fewstep.pipelines.places import place_of
         from fewstep.pipelines.workplace import Workplace
 
         given = (self._catalog.load(name) for name in WORKPLACE)
-        return Workplace(*given)
+        return Workplace(*given, features=place_of(self._catalog, "extractor"))
 
     def save(self, data: Any) -> None:
         raise NotImplementedError("a workplace is made of parameters")

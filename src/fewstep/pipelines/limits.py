@@ -1,6 +1,5 @@
 """What later stages need of data and parameters, asked before the first of them costs time."""
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,10 @@ from fewstep.data.space import DataSpace
 from fewstep.data.store import DESCRIPTION, ArrayStore
 from fewstep.editing import fitting_tasks
 from fewstep.evaluation.memorisation import NEAREST, TrainingSet
+from fewstep.evaluation.reference_files import read_references
 from fewstep.evaluation.scores import FEWEST
 from fewstep.support.errors import InvalidInput
+from fewstep.support.json_text import parse_json
 from fewstep.training.recipe import Recipe
 
 COUNTED = 10_000  # training images, of fewer it is counted how many differ
@@ -78,6 +79,16 @@ def check_scores(pipeline: Pipeline, images: ArrayStore, evaluation: EvaluationP
     print(f"only {heldout} images of {name} are held out, and a floor needs {FEWEST}: there will be none.", flush=True)
 
 
+def check_references(pipeline: Pipeline, evaluation: EvaluationParameters, space: DataSpace | None) -> None:
+    """Raise InvalidInput where evaluation.reference does not fit. space: None while only the data can tell."""
+    if not nodes_of(pipeline, "score_models", "score_samplers"):
+        return
+    for reference in read_references(evaluation.reference):
+        reference.check_features(evaluation.features)
+        if space:
+            reference.check_space(space)
+
+
 def _few_to_search(what: str, name: str, heldout: int, otherwise: str = "") -> InvalidInput:
     return InvalidInput(
         f"{what} on at least {FEWEST} held-out images, and {name} hold out {heldout}: hold out more "
@@ -111,7 +122,7 @@ def check_latents(latents: LatentStore | None, autoencoder: str | None, remake: 
 def check_replacing(folder: Path, source: Mapping[str, Any]) -> None:
     """Raise InvalidInput where an ingestion would replace the data of another source. folder: of the store."""
     try:
-        before = json.loads((folder / DESCRIPTION).read_text())["source"]
+        before = parse_json((folder / DESCRIPTION).read_text())["source"]
     except (OSError, ValueError, KeyError, TypeError):
         return  # there is nothing that could be lost
     if not isinstance(before, dict) or "name" not in before:

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from yaml import YAMLError
 
 from fewstep.config.merging import NAMES
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, shown
 
 NEXT = re.compile(r"\s*[\w.\-]+\s*=")  # what follows a comma between two parameters
 ANYTHING = re.compile("")
@@ -35,10 +35,10 @@ def read_params(text: str) -> dict[str, Any]:
             )
         try:
             found.merge_with_dotlist([f"{name.strip()}={_as_typed(name.strip(), value.strip())}"])
-        except (YAMLError, ValueError) as problem:
+        except (YAMLError, ValueError, RecursionError) as problem:
             raise InvalidInput(
-                f"--params: the value of {name.strip()} cannot be read, got {value.strip()!r}. Close its brackets and "
-                f"quotes; text with special characters goes in quotes: --params=\"{name.strip()}='...'\""
+                f"--params: the value of {name.strip()} cannot be read, got {shown(value.strip())}. Close its brackets "
+                f"and quotes; text with special characters goes in quotes: --params=\"{name.strip()}='...'\""
             ) from problem
     return cast(dict[str, Any], OmegaConf.to_container(found))
 

@@ -1,6 +1,6 @@
 """What the nodes that train have in common: a job is launched, followed and tracked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from fewstep.training.job import Job
 from fewstep.training.lock import clear
 from fewstep.training.recipe import Recipe
 from fewstep.training.run_folder import find_run_folder
+from fewstep.training.scoring import SCORE
 
 NOTE = "mlflow.note.content"  # the tag that MLflow shows as a run's description
 
@@ -44,6 +45,8 @@ def run_recipe(
 def run_training(job: Job, experiment: str, workplace: Workplace) -> SavedModel:
     """Train, with a progress bar and an MLflow run; an interrupted training is taken up, a finished one is reused."""
     job = replace(job, written_by=git_state("."), other_numerics=workplace.launch.other_numerics)
+    if job.recipe.training.scores_every and workplace.features:
+        job = replace(job, features=str(workplace.features.resolve()))
     run_dir = workplace.runs / job.run_name
     if workplace.fresh:
         clear(run_dir)
@@ -56,11 +59,15 @@ def run_training(job: Job, experiment: str, workplace: Workplace) -> SavedModel:
     with ended_by_sigterm(), progress_bar(job.name) as bar, run:
         run.attach(*_described(job))  # what the data are, and what was found in their source
 
+        scores: dict[str, float] = {}
+
         def show(entries: list[dict], pictures: list[Picture]) -> None:
+            for entry in entries:
+                scores.update({name: value for name, value in entry.items() if SCORE in name})
             for entry in entries[-1:]:
                 speed = entry["images_per_second"]
                 note = f"{speed:{'.0f' if speed >= 10 else '.2g'}} images/s, loss {entry['loss']:.4g}"
-                bar(entry["images"], entry["total_images"], note)
+                bar(entry["images"], entry["total_images"], note + scores_in_words(scores))
 
         with Follower(run_dir, [show, run]):
             launch(job, run_dir, workplace.launch)
@@ -70,6 +77,13 @@ def run_training(job: Job, experiment: str, workplace: Workplace) -> SavedModel:
 def _described(job: Job) -> list[Path]:
     """The files that describe its data."""
     return [file for name in (DESCRIPTION, LATENTS) if (file := Path(job.data) / name).is_file()]
+
+
+def scores_in_words(scores: Mapping[str, float]) -> str:
+    """The last scores of a training, as the end of a line of progress: ", fid_digits 31.2 at 1 NFE, 20.1 at 2 NFE"."""
+    found = [(*name.split(SCORE), value) for name, value in scores.items()]
+    parts = ", ".join(f"{value:.4g} at {int(nfe)} NFE" for _, nfe, value in found)
+    return f", {found[0][0]} {parts}" if found else ""
 
 
 def description_of(job: Job, launch: LaunchSettings) -> str:

@@ -14,7 +14,9 @@ from fewstep.tracking import Backend, Run, TrackingSettings, open_run, run_tags
 
 @dataclass(frozen=True)
 class Workplace:
-    """runs: the folder of unfinished work. backend: MLflow's. env: Kedro's. fresh: train again what was trained."""
+    """runs: the folder of unfinished work. backend: MLflow's. env: Kedro's. fresh: train again what was trained.
+    features: the folder of the features that trainings are scored by.
+    """
 
     runs: Path
     backend: Backend
@@ -22,6 +24,7 @@ class Workplace:
     launch: LaunchSettings
     fresh: bool
     tracking: TrackingSettings = field(default_factory=TrackingSettings)
+    features: Path | None = None
 
     def below(self, name: str) -> "Workplace":
         """The same with a folder of its own for unfinished work."""

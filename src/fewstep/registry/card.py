@@ -71,12 +71,23 @@ def _limits(facts: dict, model: "SavedModel | Model") -> str:
     said = [f"It makes {'x'.join(map(str, space.shape))} {space.kind} like those of {facts['dataset']}, and no others."]
     if shown:
         said.append(f"Training showed it {shown:,}, repetitions counted.")
+    if scored := model.spec.provenance.more.get("scored"):
+        said.append(_chosen(scored))
     if evidence:
         said.append(f"It was judged at {', '.join(sorted(evidence, key=int))} NFE, and is not known at others.")
     if few := [nfe for nfe in sorted(evidence, key=int) if len(evidence[nfe]["seeds"]) < FULL_SEEDS]:
         said.append(f"Its scores at {', '.join(few)} NFE are provisional: of fewer than {FULL_SEEDS} seeds.")
     said.append(f"`{score}` compares with nothing but `{score}` on the same data{by}, of as many samples.")
     return " ".join([*said, *_copies(facts)])
+
+
+def _chosen(scored: dict) -> str:
+    """How scores while it trained chose its weights, or when its training stopped."""
+    found = f"{scored['scores']} scores while it trained, on other noise than the scores above"
+    best, trained = f"{scored['best_at']:,}", f"{scored['trained']:,} images"
+    if scored["result"] == "best":
+        return f"It is the best by {found}: that at {best} of {trained}."
+    return f"Its training ended at {trained}, watched by {found}, of which that at {best} was the best."
 
 
 def _copies(facts: dict) -> list[str]:

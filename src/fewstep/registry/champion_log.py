@@ -19,6 +19,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from fewstep.support.json_text import parse_json
 from fewstep.tracking.backend import Backend
 
 if TYPE_CHECKING:
@@ -64,10 +65,10 @@ def _log(tags: dict[str, str]) -> dict[str, dict]:
 def _read_move(key: str, text: str) -> dict | None:
     """A move of the champion; None for a tag that somebody else set."""
     try:
-        entry = json.loads(text)
+        entry = parse_json(text)
         versions = type(entry["to"]) is int and isinstance(entry["from"], int | None)
         said = all(isinstance(entry[name], str) for name in ("kind", "who", "when", "why"))
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError):
         return None
     return entry if versions and said and re.fullmatch(rf"{re.escape(PREFIX)}\d+\.\w+", key) else None
 

@@ -8,7 +8,6 @@ requirements.txt         other packages, pinned; none of them is ours. Sealed to
 """
 
 import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Mapping
@@ -16,6 +15,8 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import ZIP_DEFLATED, ZipFile
+
+from fewstep.support.json_text import parse_json
 
 if TYPE_CHECKING:
     from fewstep.models.model import SavedModel
@@ -77,7 +78,7 @@ def parts_of(tags: Mapping[str, str]) -> list[str]:
 
 def seal_of(folder: Path) -> str:
     """The seal of a finished model's description: levels, scale of the data, and origin of the weights."""
-    return json.loads((folder / "model.json").read_text())["seal"]
+    return parse_json((folder / "model.json").read_text())["seal"]
 
 
 def _sha256(*files: Path) -> str:

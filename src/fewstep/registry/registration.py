@@ -1,6 +1,5 @@
 """The model registry: versions of `fewstep-<data set>`, their record, and the aliases challenger and champion."""
 
-import json
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -25,6 +24,7 @@ from fewstep.registry.versions import (
     show,
 )
 from fewstep.support.errors import InvalidInput
+from fewstep.support.json_text import parse_json
 from fewstep.tracking.backend import Backend
 
 if TYPE_CHECKING:
@@ -245,4 +245,4 @@ def _take_up(client: "MlflowClient", name: str, moves: list[dict]) -> None:
 
 
 def _read_record(record: dict | Path | str) -> dict:
-    return renamed(record if isinstance(record, dict) else json.loads(Path(record).read_text()))
+    return renamed(record if isinstance(record, dict) else parse_json(Path(record).read_text()))

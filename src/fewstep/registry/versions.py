@@ -15,6 +15,7 @@ from fewstep.models.spec import levels_from_json
 from fewstep.registry.card import card
 from fewstep.registry.package import SEALS, parts_of, seals_of, write_package
 from fewstep.support.errors import InvalidInput, StorageError, UserError
+from fewstep.support.json_text import parse_json
 from fewstep.tracking.backend import Backend
 from fewstep.tracking.mlflow_calls import find_run
 
@@ -92,7 +93,7 @@ def _tags(facts: dict) -> dict[str, str]:
 
 
 def facts_of(version: "ModelVersion") -> dict:
-    return json.loads(version.tags.get("facts", "{}"))
+    return parse_json(version.tags.get("facts", "{}"))
 
 
 def find_version(client: "MlflowClient", facts: dict) -> "ModelVersion | None":

@@ -3,6 +3,7 @@
 from typing import Any, Self
 
 LONGEST = 200  # letters of a value that is shown
+LONGEST_MESSAGE = 4000  # letters: names and values of a damaged file can have any number
 
 
 def shown(value: object) -> str:
@@ -26,6 +27,8 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str, *, field: str | None = None, value: object = None, allowed: str | None = None):
+        if len(message) > LONGEST_MESSAGE:
+            message = f"{message[:LONGEST_MESSAGE]}..."
         super().__init__(message)
         self.message, self.field, self.value, self.allowed = message, field, value, allowed
 

@@ -1,11 +1,12 @@
 """Reads the progress that a training writes to its run folder, while it is being written."""
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from fewstep.support.json_text import parse_json
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class Progress:
 def _parse(line: bytes) -> dict | None:
     """The entry of a line, or None. After a kill, the next line may follow an incomplete one without a line break."""
     try:
-        entry = json.loads(line[max(line.rfind(b"{"), 0) :])
+        entry = parse_json(line[max(line.rfind(b"{"), 0) :])
         return entry if isinstance(entry["images"], int) else None
     except (ValueError, KeyError, TypeError):
         return None

@@ -4,7 +4,6 @@ A mirror gets what a Follower passes on, and the scores. Nothing depends on it: 
 training goes on.
 """
 
-import json
 import logging
 import os
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fewstep.support.errors import InvalidInput
+from fewstep.support.json_text import parse_json
 from fewstep.tracking.follow import Picture
 from fewstep.tracking.mlflow_calls import NOT_METRICS
 
@@ -194,6 +194,6 @@ def _show(mirror: Mirror, images: int, event: "dict[str, Any] | Picture") -> Non
 def _read(file: Path) -> dict[str, list[Any]]:
     """What was shown in earlier sessions; nothing where the file is missing or damaged."""
     try:
-        return {name: list(shown) for name, shown in json.loads(file.read_text()).items()}
+        return {name: list(shown) for name, shown in parse_json(file.read_text()).items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fewstep.support.json_text import parse_json
 from fewstep.tracking.backend import Backend
 from fewstep.tracking.follow import Picture, Progress
 from fewstep.tracking.lineage import flatten
@@ -71,9 +72,9 @@ def _read_state(path: Path) -> dict | None:
     if not path.exists():
         return None
     try:
-        state = json.loads(path.read_text())
+        state = parse_json(path.read_text())
         wrong = [key for key, kind in STATE.items() if not isinstance(state[key], kind)]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as problem:
+    except (OSError, ValueError, LookupError, TypeError) as problem:
         state, wrong = None, [repr(problem)]
     if wrong:
         log.warning("%s is damaged (%s): this work is logged as a new run.", path, ", ".join(wrong))

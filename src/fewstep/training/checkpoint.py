@@ -6,7 +6,6 @@ changed, by a hand or by a disk, is told from a whole one, and the one before it
 A training goes on while they are written: `Checkpoints` takes a copy in memory and writes it in a thread.
 """
 
-import json
 import logging
 import shutil
 from collections.abc import Iterator
@@ -17,10 +16,11 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.files import naming_full_disk, remove_if_dead, replaced_folder, write_facts
+from fewstep.support.json_text import parse_json
 from fewstep.support.tensor_files import hash_tensors, seal, write_tensors
 
 KEPT = 2
@@ -30,24 +30,28 @@ Facts = dict[str, Any]
 log = logging.getLogger(__name__)
 
 
-def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], facts: Facts, kept: int = KEPT):
-    """Write <folder>/step_<step>; the newest are kept, `kept` of them, or all with 0.
+def save_checkpoint(
+    folder: Path, step: int, tensors: dict[str, Tensor], facts: Facts, kept: int = KEPT, spared: int | None = None
+):
+    """Write <folder>/step_<step>; the newest are kept, `kept` of them, or all with 0, and that of the step `spared`.
 
     Raises OSError in words when the disk is full: what was there before stays.
     """
-    final, size = folder / f"step_{step:09d}", sum(tensor.nbytes for tensor in tensors.values())
+    final, size = path_of(folder, step), sum(tensor.nbytes for tensor in tensors.values())
     facts = {"step": step, **facts, "sha256": hash_tensors(tensors)}
     with naming_full_disk(f"checkpoint of step {step}", folder), replaced_folder(final, FACTS, size) as partial:
         write_tensors(partial / TENSORS, tensors)
         write_facts(partial / FACTS, {**facts, "seal": seal(facts)})
     for old in checkpoints(folder)[:-kept] if kept else []:
-        shutil.rmtree(old, ignore_errors=True)
+        if _step_of(old) != spared:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 class Checkpoints(AbstractContextManager["Checkpoints"]):
     """The checkpoints that a training writes into a folder, one after the other, in the background.
 
-    As a context: the block ends when all of them are on the disk. kept: as in save_checkpoint.
+    As a context: what interrupted writes left is removed before the block, and all of them are on the disk after it.
+    kept: as in save_checkpoint.
     """
 
     def __init__(self, folder: Path, kept: int = KEPT):
@@ -55,17 +59,22 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._writing: Future[None] | None = None
 
-    def save(self, step: int, tensors: dict[str, Tensor], facts: Facts) -> None:
-        """Begin to write what the tensors are now, once the one before it is written."""
+    def save(self, step: int, tensors: dict[str, Tensor], facts: Facts, spared: int | None = None) -> None:
+        """Begin to write what the tensors are now, once the one before it is written. spared: as in save_checkpoint."""
         self.wait()
         copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
-        self._writing = self._thread.submit(save_checkpoint, self.folder, step, copies, facts, self.kept)
+        self._writing = self._thread.submit(save_checkpoint, self.folder, step, copies, facts, self.kept, spared)
 
     def wait(self) -> None:
         """Return once all of them are on the disk. Raises what save_checkpoint raises."""
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
+
+    def __enter__(self) -> "Checkpoints":
+        for remains in self.folder.glob(".step_*"):
+            remove_if_dead(remains)
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         try:
@@ -104,10 +113,8 @@ def newest_whole(folder: Path) -> Path | None:
 def load_newest(folder: Path) -> tuple[dict[str, Tensor], Facts] | None:
     """Tensors and facts of the newest checkpoint that is whole, or None where there is no checkpoint.
 
-    Warns of the newer ones that are not, and raises InvalidInput where none is. Removes what interrupted writes left.
+    Warns of the newer ones that are not, and raises InvalidInput where none is.
     """
-    for remains in folder.glob(".step_*"):
-        remove_if_dead(remains)
     damaged: list[InvalidInput] = []
     for path, found in _read_all(folder):
         if not isinstance(found, InvalidInput):
@@ -132,6 +139,11 @@ def _read_all(folder: Path) -> Iterator[tuple[Path, tuple[dict[str, Tensor], Fac
             yield path, problem
 
 
+def path_of(folder: Path, step: int) -> Path:
+    """The checkpoint of a step."""
+    return folder / f"step_{step:09d}"
+
+
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Facts]:
     """Its tensors and its facts. Raises InvalidInput where they are not as they were written."""
     facts = read_facts(path)
@@ -150,8 +162,8 @@ def read_facts(path: Path) -> Facts:
     A checkpoint of an earlier version of Fewstep has neither hash nor seal, and is taken as it is.
     """
     try:
-        facts = json.loads((path / FACTS).read_text())
-    except (OSError, ValueError, RecursionError) as problem:
+        facts = parse_json((path / FACTS).read_text())
+    except (OSError, ValueError) as problem:
         raise InvalidInput(f"the checkpoint {path} is damaged ({reason_of(problem)})") from problem
     known = dict(facts) if isinstance(facts, dict) else {}
     found = known.pop("seal", None)
@@ -164,11 +176,6 @@ def read_facts(path: Path) -> Facts:
 def _step_of(path: Path) -> int | None:
     number = path.name.removeprefix("step_")
     return int(number) if number.isdecimal() else None
-
-
-def flatten(**modules: nn.Module) -> dict[str, Tensor]:
-    """{module/name: tensor} of several modules' states."""
-    return {f"{part}/{name}": t for part, module in modules.items() for name, t in module.state_dict().items()}
 
 
 def part_of(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:

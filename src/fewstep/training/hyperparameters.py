@@ -24,6 +24,8 @@ from fewstep.training.power_average import STD
 
 OPTIMIZERS = ("adam", "adamw", "radam")
 PRECISIONS = ("auto", "bf16", "fp32")
+RESULTS = ("last", "best")  # of a training that is scored
+FEWEST_SCORED = 10  # samples, as of any score
 DECAYS = ("constant", "linear", "cosine", "inverse_sqrt")  # of the learning rate
 MOST_IMAGES, MOST_IN_A_BATCH = 10**12, 2**20  # of a training
 
@@ -41,7 +43,9 @@ class TrainingSettings:
     written. clip: norm of the gradient, 0 for none. precision: bf16 autocast, fp32, or auto: bf16 on a GPU that has it,
     if the method's gradient bears its rounding. labels: class-conditional; label_dropout: how often a label is hidden,
     for guidance. flips: random horizontal flips, of which the network is not told; augment: transformations of which
-    it is told.
+    it is told. scores_every: images between two scores of scores_count samples at 1 and 2 NFE, 0 for none; patience:
+    how many scores in a row may be no better before the training stops, 0 for any number; result: the weights that it
+    ends with, the "last" or those of the "best" score.
     *_every: images between two checkpoints, lines of progress, sheets of samples.
     """
 
@@ -70,6 +74,10 @@ class TrainingSettings:
     augment: Augmentation = later(Augmentation())
     averages: tuple[float, ...] = later(())
     snapshots: int = later(16)
+    scores_every: int = later(0)
+    scores_count: int = later(400)
+    patience: int = later(0)
+    result: str = later("last")
 
     def __post_init__(self):
         object.__setattr__(self, "betas", tuple(self.betas))
@@ -91,9 +99,20 @@ class TrainingSettings:
         if self.averages:
             check_fields(self, averages=each(STD, most=20))
             check_fields(self, averages=distinct)
+        check_fields(self, scores_every=whole(length), scores_count=up_to(10**6, whole(at_least(FEWEST_SCORED))))
+        check_fields(self, patience=up_to(10_000, whole(at_least(0))))
         boolean = instance_of(bool, "true or false")
         check_fields(self, labels=boolean, flips=boolean)
         self._check_reference()
+        check_name("result", self.result, RESULTS)
+        if self.scores_decide and not self.scores_every:
+            given = "patience" if self.patience else "result: best"
+            raise InvalidInput(f"scores_every must be above 0 with {given}, which goes by scores, got 0.")
+
+    @property
+    def scores_decide(self) -> bool:
+        """Whether the weights that a training ends with depend on scores."""
+        return bool(self.patience) or self.result == "best"
 
     def _check_reference(self):
         wanted = self.learning_rate_decay == "inverse_sqrt"
@@ -128,9 +147,9 @@ class TrainingSettings:
         halflife = min(self.ema_halflife, images * self.ema_rampup) if self.ema_rampup else self.ema_halflife
         return 0.5 ** (self.batch_size / max(halflife, 1e-8))
 
-    def micro_batches(self, workers: int, whole: bool = False, group: int = 1) -> int:
+    def micro_batches(self, workers: int, whole: bool = False, group: int = 1, constant: str = "") -> int:
         """Forward passes of a worker in a step. whole: its share is not to be cut, as some methods want; group: nor
-        are so many samples.
+        are so many samples, as a constant of the method says.
 
         Raises ValueError if the global batch cannot be shared so.
         """
@@ -144,7 +163,7 @@ class TrainingSettings:
         if micro % group:
             raise InvalidInput(
                 f"batch_size / workers and micro_batch_size must be multiples of {group}, which belong together with "
-                f"this method, got {share} and {self.micro_batch_size}."
+                f"this method{f' (objective.{constant})' if constant else ''}, got {share} and {self.micro_batch_size}."
             )
         if whole and share > micro:
             raise InvalidInput(

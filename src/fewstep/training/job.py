@@ -14,6 +14,7 @@ from fewstep.support.later import without_later
 from fewstep.training.numerics import numerics_of
 from fewstep.training.recipe import Recipe
 
+SCORED = ("scores_every", "scores_count")  # of its settings: how it is scored
 HOW = ("levels", "picture_nfe")  # of a recipe: what its weights do not depend on
 
 
@@ -25,7 +26,8 @@ class Job:
     what models see of the data, where data is a store of latents. lineage: the
     earlier model's name, hash and provenance, for its own. written_by: the code
     that trains, as facts for people ("git_commit", "git_dirty"). other_numerics: go on from a checkpoint that other
-    versions of the numerics wrote. Neither is part of its name.
+    versions of the numerics wrote. features: the folder of the features that it is scored by. None of these is part of
+    its name.
     """
 
     recipe: Recipe
@@ -38,6 +40,7 @@ class Job:
     earlier: str | None = None
     lineage: dict[str, Any] | None = None
     latents_sha256: str | None = None
+    features: str | None = None
 
     @classmethod
     def of(
@@ -107,14 +110,20 @@ class Job:
         facts |= {
             part: without_later(getattr(recipe, part), facts[part]) for part in ("objective", "training", "noise")
         }
-        kept = {k: v for k, v in facts["training"].items() if not k.endswith("_every") and k != "snapshots"}
-        facts["training"] = kept
+        facts["training"] = self._of_weights(facts["training"])
         facts |= {"data_sha256": self.data_sha256, "teacher_sha256": self.teacher_sha256}
         if self.latents_sha256:
             facts["latents_sha256"] = self.latents_sha256
         if self.lineage:
             facts["earlier"] = self.lineage["sha256"]  # which says more than its recipe
         return json.loads(json.dumps(facts | {"numerics": self.numerics}))
+
+    def _of_weights(self, training: dict[str, Any]) -> dict[str, Any]:
+        """Those of the settings that weights depend on. How often is scored counts only where scores decide."""
+        free = {"snapshots", "scores_count", *(name for name in training if name.endswith("_every"))}
+        settings = self.recipe.training
+        decide = {name: getattr(settings, name) for name in SCORED if settings.scores_decide}
+        return {name: value for name, value in training.items() if name not in free} | decide
 
     @property
     def run_name(self) -> str:

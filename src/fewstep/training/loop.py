@@ -21,17 +21,22 @@ from fewstep.diffusion.randomness import StepRandomness, derive_seed
 from fewstep.losses.distances import build_distance
 from fewstep.models.model import Model, build_function
 from fewstep.networks.compiled import compile_passes, compiler_works
+from fewstep.networks.conditioned_block import recompute_activations
 from fewstep.networks.magnitude import Forced
+from fewstep.networks.sharding import own_rows, shard, whole_tensors
 from fewstep.objectives import Batch, Networks, Objective, Progress
+from fewstep.preconditioning import Preconditioner
 from fewstep.support.errors import Divergence, InvalidInput
 from fewstep.support.memory import keep_freed_memory, naming_lack_of_memory
 from fewstep.training.batches import Batches
-from fewstep.training.checkpoint import Checkpoints, flatten, load_newest, newest_whole, part_of
+from fewstep.training.checkpoint import Checkpoints, load_newest, newest_whole, part_of
 from fewstep.training.ema import Average, frozen_copy, step_unless
 from fewstep.training.job import Job
 from fewstep.training.lock import sole_training
 from fewstep.training.optimizer import build_optimizer, load_optimizer_state, optimizer_state
 from fewstep.training.progress import ProgressLog
+from fewstep.training.scoring import ScoreHistory, TrainingScores
+from fewstep.training.shares import average_whole_gradients, check_same_passes, gradient_norm
 from fewstep.training.snapshots import KeptAverages
 from fewstep.training.soundness import Soundness, blamed_levels
 from fewstep.training.start import check_same_job, start_from
@@ -39,19 +44,37 @@ from fewstep.training.watching import Lost, Watch
 
 PHASES = ("data", "forward", "backward", "optimiser", "averages")  # of a step, by which profilers know them
 LESS_MEMORY = (
-    "Set a smaller training.micro_batch_size, which leaves the numbers of the batch as they are, or a smaller network: "
-    "fewstep plan says what fits."
+    "Set a smaller training.micro_batch_size, which leaves the numbers of the batch as they are, or "
+    "launch.checkpoint_activations=true, which leaves all of them, or a smaller network: fewstep plan says what fits."
 )
 
 
 @dataclass(frozen=True)
 class Worker:
-    """One of `size` processes that train together. compiled: they compile their networks, where they can."""
+    """One of `size` processes that train together.
+
+    compiled: they compile their networks, where they can. recomputes: the networks' activations are computed again for
+    the backward pass instead of being kept. shards: each holds a share of the weights, averages and optimisers alone,
+    and activations are computed again, together with the weights that they were made with.
+    """
 
     rank: int = 0
     size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     compiled: bool = False
+    recomputes: bool = False
+    shards: bool = False
+
+    @property
+    def leads(self) -> bool:
+        """It writes what is written."""
+        return self.rank == 0
+
+    def of_first(self, value: Tensor) -> Tensor:
+        """A tensor of the first worker, on all."""
+        if self.size > 1:
+            dist.broadcast(value, 0)
+        return value
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a tensor over all workers, without gradient."""
@@ -90,7 +113,8 @@ class Training:
         rows, ahead = (store.rows("train"), store.labels("train")), worker.device.type != "cpu"
         self.batches = Batches(*rows, self.space, self.settings, job.recipe.seed, ahead)
         self.parts: list[Tensor] = []  # parts of the loss of a micro-batch, each followed by a level of its own
-        self.compiled = worker.compiled and compiler_works(worker.device.type)
+        self.sharded = worker.shards and worker.size > 1
+        self.compiled = worker.compiled and not self.sharded and compiler_works(worker.device.type)
         self.networks = self._ready(self._build_networks())
         # Samples, sheets and the finished model come from the average, which is less noisy than the student.
         self.average = frozen_copy(self.networks.student).eval()
@@ -104,7 +128,10 @@ class Training:
         self.averages = Average(self.average), Average(self.networks.target)
         self.kept = KeptAverages(self.networks.student, self.settings.averages, run_dir)
         self.forward: nn.Module = self.step_module
-        if worker.size > 1:
+        if self.sharded:
+            share = self.settings.batch_size // worker.size
+            check_same_passes(self.objective, self.settings.micro_batch_size or share)
+        elif worker.size > 1:
             # Networks have no buffers that change in training, so there is nothing to broadcast.
             self.forward = DistributedDataParallel(
                 self.step_module,
@@ -113,6 +140,7 @@ class Training:
                 gradient_as_bucket_view=True,
             )
         self.step, self.seconds, self.lost = 0, 0.0, Lost()
+        self.scored = ScoreHistory()
         self.checkpoints = Checkpoints(run_dir / "checkpoints")
         self.soundness = Soundness(worker.device)
         self.other_numerics: list[dict[str, int]] = []  # of earlier steps, where somebody insisted
@@ -121,31 +149,38 @@ class Training:
     def _build_networks(self) -> Networks:
         recipe, self.objective = self.job.recipe, self.job.recipe.objective
         device = self.worker.device
+        at_first = torch.device("cpu") if self.sharded else device  # whole networks need not fit on a device
         # Initial weights depend on the recipe's seed alone, not on what this process has drawn before.
         with torch.random.fork_rng([]):
             torch.manual_seed(derive_seed("weights", recipe.seed))
-            student = build_function(self.job.spec, self.space).to(device)
+            student = build_function(self.job.spec, self.space).to(at_first)
             recipe.check_student(student)
             modules = {name: m.to(device) for name, m in self.objective.modules(student, self.space.scale).items()}
         teacher, earlier = (
-            Model.load(folder, device).function if folder else None for folder in (self.job.teacher, self.job.earlier)
+            Model.load(folder, at_first).function if folder else None for folder in (self.job.teacher, self.job.earlier)
         )
         if begins_at := {"teacher": teacher, "earlier": earlier}.get(recipe.start):
             start_from(student.network, begins_at.network, recipe.start_new)
         # What has only given its weights is let go.
         teacher = teacher if self.objective.needs_teacher else None
         earlier = earlier if self.objective.needs_earlier else None
+        for function in (student, teacher, earlier) if self.sharded else ():
+            if function is not None:
+                shard(function, function.network.last_layer)
+                function.to(device)
         has_target = self.objective.target_decay(self.progress_at(0)) is not None
         target = frozen_copy(student) if has_target else student
         distance = build_distance(self.objective.distance, self.space.scale).to(device)
         return Networks(student, target, teacher, distance, modules, self.worker.mean, self._remember, earlier)
 
     def _ready(self, networks: Networks) -> Networks:
-        """The same networks, whose passes are compiled from here on, if that is asked for."""
+        """The same networks, compiled and with activations that are computed again, if either is asked for."""
         functions = (networks.student, networks.target, networks.teacher, networks.earlier)
-        for function in functions if self.compiled else ():
-            if function is not None and not function.network.is_compiled:
-                compile_passes(function.network)
+        for network in [function.network for function in functions if function is not None]:
+            if self.worker.recomputes or self.sharded:
+                recompute_activations(network)
+            if self.compiled and not network.is_compiled:
+                compile_passes(network)
         return networks
 
     def _new_optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -204,8 +239,7 @@ class Training:
         """The norm of a module's gradient before it was clipped. Each optimiser has a norm of its own: gradients of an
         adversarial network must not shrink the student's.
         """
-        norm = nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None], foreach=True)
-        norm = norm.to(self.worker.device)  # on the CPU for a module without gradients
+        norm = gradient_norm(module, self.sharded).to(self.worker.device)  # on the CPU for a module without gradients
         if self.settings.clip:
             nn.utils.clip_grads_with_norm_(module.parameters(), self.settings.clip, norm, foreach=True)
         return norm
@@ -258,6 +292,8 @@ class Training:
                 loss = reduce(torch.add, (part.float().mean() for part in losses.values())) / micro_batches
                 with record_function("backward"):
                     loss.backward()
+                    if self.sharded and micro == micro_batches - 1:
+                        average_whole_gradients(self.step_module.trained)
             seen.append(torch.stack([reduce(torch.add, losses.values()).detach().float(), *self.parts]))
             total += losses["student"].detach().float().mean() / micro_batches
         rows = torch.zeros(len(seen[0]), settings.batch_size, device=worker.device)
@@ -291,11 +327,12 @@ class Training:
         if self._student_teaches():
             assert self.networks.teacher is not None
             others["teacher"] = self.networks.teacher
-        tensors = flatten(average=self.average, **others, **self.kept.modules, **self.step_module.trained)
+        modules = {"average": self.average, **others, **self.kept.modules, **self.step_module.trained}
+        parts = [(name, module, module.state_dict()) for name, module in modules.items()]
         for name, optimizer in self.optimizers.items():
-            state = optimizer_state(optimizer, self.step_module.trained[name])
-            tensors |= {f"optimizer.{name}/{key}": value for key, value in state.items()}
-        return tensors
+            module = self.step_module.trained[name]
+            parts.append((f"optimizer.{name}", module, optimizer_state(optimizer, module)))
+        return {f"{name}/{key}": t for name, module, its in parts for key, t in whole_tensors(its, module).items()}
 
     def save(self):
         """A checkpoint of this step, on the disk."""
@@ -303,19 +340,25 @@ class Training:
         self.checkpoints.wait()
 
     def begin_to_save(self):
-        """A checkpoint of this step, which is written while the next ones are made."""
+        """A checkpoint of this step, which is written while the next ones are made. If the training is sharded, all
+        workers call this, and the first one writes; the same holds for averages and the model.
+        """
         facts = {"job": self.job.description, "seconds": self.seconds, "written_by": self.job.author}
-        facts["other_numerics"] = self.other_numerics
+        facts |= {"other_numerics": self.other_numerics, "scores": self.scored.to_json()}
         # Snapshots first: a training that is taken up from this checkpoint does not write those of before again.
         self.kept.snapshots.wait()
-        self.checkpoints.save(self.step, self.state(), facts)
+        state = self.state()
+        if self.worker.leads:
+            self.checkpoints.save(self.step, state, facts, spared=self.scored.best)
 
     def begin_to_save_averages(self):
         """A snapshot of the averages that are kept, for any other one after the training."""
         progress = self.progress_at(self.step - 1)
         began = progress.images - self.objective.stage(progress).images
         images = progress.images + self.settings.batch_size - began
-        self.kept.save(self.step, {"job": self.job.description, "began": began, "images": images})
+        facts, weights = {"job": self.job.description, "began": began, "images": images}, self.kept.weights()
+        if self.worker.leads:
+            self.kept.save(self.step, weights, facts)
 
     def _resume(self):
         found = load_newest(self.checkpoints.folder)
@@ -327,19 +370,21 @@ class Training:
         if (before := facts["job"]["numerics"]) != self.job.numerics:
             self.other_numerics += [{"until_step": facts["step"], **before}]
         for name, module in {"average": self.average, **self.kept.modules}.items():
-            module.load_state_dict(part_of(tensors, name))
+            module.load_state_dict(own_rows(part_of(tensors, name), module))
         if self.networks.target is not self.networks.student:
-            self.networks.target.load_state_dict(part_of(tensors, "target"))
+            self.networks.target.load_state_dict(own_rows(part_of(tensors, "target"), self.average))
         for name, module in self.step_module.trained.items():
-            module.load_state_dict(part_of(tensors, name))
-            load_optimizer_state(self.optimizers[name], module, part_of(tensors, f"optimizer.{name}"))
+            module.load_state_dict(own_rows(part_of(tensors, name), module))
+            moments = own_rows(part_of(tensors, f"optimizer.{name}"), module)
+            load_optimizer_state(self.optimizers[name], module, moments)
         self.step, self.seconds = facts["step"], facts["seconds"]
+        self.scored = ScoreHistory.from_json(facts.get("scores", []))
         if self._student_teaches():
-            self._set_teacher(part_of(tensors, "teacher"))
+            self._set_teacher(own_rows(part_of(tensors, "teacher"), self.average))
 
     def model(self) -> Model:
         """The averaged student as it is now."""
-        provenance = self.job.provenance
+        provenance, function = self.job.provenance, self._whole_average()
         more = {**provenance.more, "workers": self.worker.size, "threads": torch.get_num_threads()}
         more["compiled"] = self.compiled
         if self.worker.device.type == "cuda":
@@ -351,10 +396,18 @@ class Training:
             more=more,
             images=self.step * self.settings.batch_size,
             seconds=round(self.seconds, 1),
-            parameters=sum(p.numel() for p in self.average.parameters()),
+            parameters=sum(p.numel() for p in function.parameters()),
         )
         space = replace(self.space)  # an autoencoder's weights are read for this model, and let go with it
-        return Model(self.average, space, replace(self.job.spec, provenance=provenance))
+        return Model(function, space, replace(self.job.spec, provenance=provenance))
+
+    def _whole_average(self) -> Preconditioner:
+        weights = whole_tensors(self.average.state_dict(), self.average)
+        if not (self.sharded and self.worker.leads):
+            return self.average
+        function = build_function(self.job.spec, self.space)
+        function.load_state_dict(weights)
+        return function.to(self.worker.device).eval().requires_grad_(False)
 
 
 def opened_data(job: Job, whole: bool) -> Examples:
@@ -393,21 +446,24 @@ def _at_once(job: Job, worker: Worker) -> str:
 
 def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
     training = Training(job, run_dir, worker)
-    settings, log, watch = training.settings, ProgressLog(run_dir), Watch(training)
-    leads, lasts = worker.rank == 0, settings.steps
+    settings, log, watch, scores = training.settings, ProgressLog(run_dir), Watch(training), TrainingScores(training)
+    leads, lasts = worker.leads, settings.steps
     started, first, before = time.perf_counter(), training.step, training.seconds
     intervals = {name: getattr(settings, f"{name}_every") for name in ("progress", "pictures", "checkpoint")}
     if settings.averages:
         intervals["averages"] = lasts * settings.batch_size / settings.snapshots
+    if settings.scores_every:
+        intervals["scores"] = settings.scores_every
 
     # In images, not steps: batch sizes need not divide the interval, and the last step always counts.
     def crossed(every: float) -> bool:
         images = training.step * settings.batch_size
         return images % every < settings.batch_size or training.step == lasts
 
-    # Workers other than the first only train. What is written is the same for all of them.
+    # Workers other than the first only train, or give their share of what is written, which is the same for all.
+    shares = leads or training.sharded
     with training.checkpoints, training.kept.snapshots:
-        while training.step < lasts:
+        while training.step < lasts and not scores.have_ended:
             training.make_step()
             due = {name: crossed(every) for name, every in intervals.items()}
             if not any(due.values()):
@@ -415,7 +471,8 @@ def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
             facts = training.report()
             images, elapsed = training.step * settings.batch_size, time.perf_counter() - started
             training.seconds = before + elapsed
-            if leads and due["progress"]:
+            facts |= scores.measure() if due.get("scores") else {}
+            if leads and (due["progress"] or due.get("scores")):
                 speed = (training.step - first) * settings.batch_size / elapsed
                 log.write(
                     step=training.step,
@@ -426,15 +483,18 @@ def _train_to_the_end(job: Job, run_dir: Path, worker: Worker):
                     **facts,
                     **watch.facts(speed, elapsed),
                 )
-            if leads and due["pictures"]:
+            if shares and due["pictures"]:
                 with training.lost.to("pictures"):
-                    for nfe in job.recipe.picture_nfe:
-                        log.picture(f"samples_nfe{nfe}", images, training.model().sample(64, nfe))
-            if leads and due.get("averages"):
+                    model = training.model()
+                    for nfe in job.recipe.picture_nfe if leads else ():
+                        log.picture(f"samples_nfe{nfe}", images, model.sample(64, nfe))
+            if shares and due.get("averages"):
                 with training.lost.to("checkpoints"):
                     training.begin_to_save_averages()
-            if leads and due["checkpoint"]:
+            if shares and (due["checkpoint"] or scores.are_best):
                 with training.lost.to("checkpoints"):
                     training.begin_to_save()
-    if leads:
-        training.model().save(run_dir / "model")
+    if shares:
+        model = scores.result()
+        if leads:
+            model.save(run_dir / "model")

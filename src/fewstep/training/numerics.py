@@ -8,7 +8,7 @@ leaves trainings and `dvc repro` alone.
 from collections.abc import Callable
 from types import ModuleType
 
-from fewstep import data, diffusion, losses, networks, preconditioning, training
+from fewstep import data, diffusion, evaluation, losses, networks, preconditioning, training
 from fewstep.data import augmentation, latent_space
 from fewstep.diffusion import randomness
 from fewstep.objectives import Objective
@@ -28,6 +28,7 @@ PARTS: dict[str, ModuleType] = {
 SOMETIMES: dict[str, tuple[ModuleType, Callable[[TrainingSettings], bool]]] = {
     "augmentation": (augmentation, lambda settings: bool(settings.augment.used)),
     "power_average": (power_average, lambda settings: bool(settings.averages)),
+    "evaluation": (evaluation, lambda settings: settings.scores_decide),
 }
 
 

@@ -149,7 +149,8 @@ class Recipe:
         if self.earlier:
             self.earlier.check_fits(space, teacher, workers)
         with self._named():
-            self.training.micro_batches(max(1, workers), self.objective.needs_whole_batch, self.objective.group)
+            method = self.objective
+            self.training.micro_batches(max(1, workers), method.needs_whole_batch, method.group, method.grouped_by)
             if self.training.labels and not space.classes:
                 raise InvalidInput(f"training.labels must be false, since the data {space.name} have no labels.")
             if space.kind == "points" and self.training.flips:
@@ -175,6 +176,8 @@ class Recipe:
             raise InvalidInput("objective.distance must not be lpips on latents: it compares images.")
         if facts.get("gan_backbone"):
             raise InvalidInput("objective.gan_backbone must be left out on latents: its features are of images.")
+        if self.training.scores_every:
+            raise InvalidInput("training.scores_every must be 0 on latents: evaluate scores what was trained on them.")
         if self.training.augment.used:
             raise InvalidInput("training.augment must be left out on latents: flips alone are stored (training.flips).")
 

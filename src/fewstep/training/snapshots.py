@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fewstep.models.model import Model, SavedModel
+from fewstep.networks.sharding import whole_tensors
 from fewstep.support.errors import InvalidInput
 from fewstep.training.checkpoint import Checkpoints, Facts, facts_of_all, newest_facts, part_of, read_checkpoint
 from fewstep.training.ema import Average, frozen_copy
@@ -38,11 +39,13 @@ class KeptAverages:
         for std, average in zip(self.stds, self._averages, strict=True):
             average.update(module, decay_at(std, images, batch_size), skip)
 
-    def save(self, step: int, facts: Facts) -> None:
+    def weights(self) -> dict[str, Tensor]:
+        """{average/parameter: whole tensor}."""
+        found = {name: whole_tensors(dict(each.named_parameters()), each) for name, each in self.modules.items()}
+        return {f"{name}/{key}": weight for name, its in found.items() for key, weight in its.items()}
+
+    def save(self, step: int, weights: dict[str, Tensor], facts: Facts) -> None:
         """Begin to write a snapshot. facts: the job, the images after which the averages began, and those since."""
-        weights: dict[str, Tensor] = {
-            f"{name}/{key}": weight for name, each in self.modules.items() for key, weight in each.named_parameters()
-        }
         self.snapshots.save(step, weights, {**facts, "stds": list(self.stds)})
 
 

@@ -47,7 +47,8 @@ class Watch:
         found = {f"seconds_lost_to_{what}": round(spent, 2) for what, spent in self.training.lost.seconds.items()}
         if (memory := peak_memory(self.training.worker.device)) is not None:
             found["peak_memory_gib"] = round(memory / 2**30, 3)
-        if self.flops is None and elapsed >= SETTLED:
+        # Sharded, a pass needs all workers.
+        if self.flops is None and elapsed >= SETTLED and not self.training.sharded:
             self.flops = flops_of_a_sample(self.training)
         if self.flops is not None:
             found["tflops"] = float(f"{self.flops * images_per_second / 1e12:.4g}")

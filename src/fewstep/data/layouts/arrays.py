@@ -160,7 +160,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     shape, fortran, dtype = readers[version](file)
     if dtype.hasobject:
         raise InvalidInput("it holds Python objects, which are pickles and are not opened")
-    if any(side < 0 for side in shape):
+    if any(side < 0 for side in shape) or 0 in shape[1:]:  # rows without content could be any number
         raise InvalidInput(f"its shape is {list(shape)}")
     if fortran and len(shape) > 1:
         raise InvalidInput("its columns come first (Fortran order); save np.ascontiguousarray of it")

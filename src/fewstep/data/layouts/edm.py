@@ -1,6 +1,5 @@
 """The folder or zip of EDM's and StyleGAN's dataset_tool: numbered pictures, and dataset.json with their labels."""
 
-import json
 import re
 from typing import Any
 
@@ -9,6 +8,7 @@ from fewstep.data.file_tree import FileTree
 from fewstep.data.labelling import Naming, Value
 from fewstep.data.layouts.listing import list_files
 from fewstep.support.errors import InvalidInput, shown
+from fewstep.support.json_text import parse_json
 
 PAIRS = '{"labels": [[file, number], ...]} or {"labels": null}'
 NEEDS = f"dataset.json with {PAIRS}"
@@ -33,7 +33,7 @@ def _index(tree: FileTree) -> dict[str, Any] | None:
     if INDEX not in tree.files:
         return None
     try:
-        facts = json.loads(tree.read(INDEX))
+        facts = parse_json(tree.read(INDEX))
     except ValueError as error:
         raise InvalidInput(f"{tree.name(INDEX)} cannot be read as JSON ({error}).") from error
     return facts if isinstance(facts, dict) and "labels" in facts else None

@@ -17,6 +17,7 @@ from fewstep.data.labelling import Naming, Value, called_as_labels
 from fewstep.data.layouts.listing import list_files
 from fewstep.data.layouts.splits import is_heldout
 from fewstep.support.errors import InvalidInput, shown
+from fewstep.support.json_text import parse_json
 
 NEEDS = "metadata.jsonl, .csv or .parquet with the columns file_name and label"
 TABLES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
@@ -84,7 +85,7 @@ def _of_parquet(content: bytes) -> list[dict[str, Any]]:
 
 def _object(line: str, number: int) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except json.JSONDecodeError as error:
         raise InvalidInput(f"line {number}, column {error.colno}: {error.msg}") from error
     if not isinstance(row, dict):

@@ -1,6 +1,5 @@
 """WebDataset's tars: the members of one row have one name, and end in .jpg (the picture) and in .cls or .json."""
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from fewstep.data.labelling import Naming, Value, number_labels
 from fewstep.data.layouts.splits import is_heldout, split_of
 from fewstep.data.source import Found
 from fewstep.support.errors import InvalidInput, shown
+from fewstep.support.json_text import parse_json
 
 NEEDS = "tars whose members are called key.jpg and key.cls (or key.json)"
 TARS = (".tar", ".tar.gz", ".tgz")
@@ -97,7 +97,7 @@ def _label(shard: FileTree, ends: dict[str, str], naming: Naming) -> Value:
         return None
     place = shard.name(ends["json"])
     try:
-        facts = json.loads(shard.read(ends["json"]))
+        facts = parse_json(shard.read(ends["json"]))
     except ValueError as error:
         raise InvalidInput(f"{place} cannot be read as JSON ({error}).") from error
     if isinstance(facts, int | str):

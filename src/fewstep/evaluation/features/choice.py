@@ -1,6 +1,5 @@
 """Which features a data set is judged by: chosen once, at ingestion, and kept beside the data."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from fewstep.evaluation.features.sources import check_dataset, make_extractor, o
 from fewstep.support.device import best_device
 from fewstep.support.errors import InvalidInput
 from fewstep.support.files import write_json
+from fewstep.support.json_text import parse_json
 
 CHOICE = "choice.json"
 WITHOUT_LABELS = (
@@ -76,7 +76,7 @@ def check_images(extractor: Extractor, space: DataSpace) -> None:
 
 def check_choice(folder: Path, features: str, weights: str | None) -> None:
     """Raise ValueError if other features were chosen than these."""
-    choice = json.loads((folder / CHOICE).read_text())
+    choice = parse_json((folder / CHOICE).read_text())
     if choice["features"] is not None and (choice["features"], choice["weights"]) != (features, weights):
         raise InvalidInput(
             f"evaluation.features must be {choice['features']!r}, which these data were ingested for, got "
@@ -86,7 +86,7 @@ def check_choice(folder: Path, features: str, weights: str | None) -> None:
 
 def open_choice(folder: Path) -> Extractor | None:
     """The extractor that was chosen, on the best device; None for points."""
-    choice = json.loads((folder / CHOICE).read_text())
+    choice = parse_json((folder / CHOICE).read_text())
     if choice["features"] is None:
         return None
     if choice["features"] != "classifier":

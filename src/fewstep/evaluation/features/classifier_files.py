@@ -1,6 +1,5 @@
 """A classifier in two files: its weights, and how it is built and was trained."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from fewstep.evaluation.features.classifier import Classifier
 from fewstep.evaluation.features.extractor import Extractor, file_sha256
 from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.files import replaced_file, write_json
+from fewstep.support.json_text import parse_json
 
 
 def save_classifier(stem: Path, classifier: Classifier, record: dict[str, Any]) -> None:
@@ -26,7 +26,7 @@ def open_classifier(stem: Path, device: str = "cpu") -> Extractor:
     """The inverse of save_classifier. Raises ValueError if a file is missing or damaged."""
     weights = stem.with_suffix(".safetensors")
     try:
-        record = json.loads(stem.with_suffix(".json").read_text())
+        record = parse_json(stem.with_suffix(".json").read_text())
         if file_sha256(weights) != record["sha256"]:
             raise InvalidInput(f"{weights.name} is not the file that {stem.name}.json describes")
         classifier = Classifier(record["shape"], record["num_classes"])

@@ -1,14 +1,15 @@
 """Networks that the field judges by, as torch-fidelity has them: Inception v3, CLIP and DINOv2."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fewstep.evaluation.features.extractor import Extractor, file_sha256
 from fewstep.evaluation.features.fidelity import import_fidelity
+from fewstep.evaluation.features.inception import with_clean_resizing, with_spatial
 from fewstep.support.colour import bytes_to_rgb
 from fewstep.support.errors import InvalidInput
 from fewstep.support.file_kinds import ZIP, check_file_kind
@@ -37,10 +38,10 @@ def open_pretrained(name: str, weights: str | Path | None = None, device: str = 
         problem = f"{file} does not hold {chosen.kind} weights" if file else f"{chosen.kind} cannot be loaded"
         raise InvalidInput(f"{problem} ({error}). {chosen.advice(file)}") from error
     sha256 = file_sha256(file) if file else hash_tensors(network.state_dict())
-    network.to(device)
+    outputs = chosen.outputs(network.to(device))
 
     def features(images: Tensor) -> tuple[Tensor, ...]:
-        return network(bytes_to_rgb(images))
+        return outputs(bytes_to_rgb(images))
 
     return Extractor(name, sha256, features, has_classes=len(chosen.layers) == 2, device=device)
 
@@ -51,7 +52,7 @@ class Pretrained:
 
     entry: its name in torch-fidelity's register. layers: of features and, if it has classes, of logits. needs: entry ->
     {place in torch.hub's folder: where it is from}. check: (entry, file) raises where torch-fidelity had better not
-    read the file; None: it takes no file.
+    read the file; None: it takes no file. outputs: the network -> a function of uint8 [B, 3, H, W], as in Extractor.
     """
 
     kind: str
@@ -59,6 +60,7 @@ class Pretrained:
     layers: tuple[str, ...]
     needs: Callable[[str], dict[str, str]]
     check: Callable[[str, Path], None] | None
+    outputs: Callable[[nn.Module], Callable[[Tensor], tuple[Tensor, ...]]] = lambda network: network
 
     def find(self, weights: str | Path | None) -> Path | None:
         """The file of weights, downloaded if need be; None where torch.hub finds them."""
@@ -141,8 +143,12 @@ def _hub(place: str) -> Path:
     return Path(torch.hub.get_dir()) / place
 
 
+_INCEPTION = Pretrained(
+    "Inception", "inception-v3-compat", ("2048", "logits_unbiased"), _inception, _only_tensors, with_spatial
+)
 PRETRAINED = {
-    "inception": Pretrained("Inception", "inception-v3-compat", ("2048", "logits_unbiased"), _inception, _only_tensors),
+    "inception": _INCEPTION,
+    "inception-clean": replace(_INCEPTION, outputs=with_clean_resizing),
     **{name: Pretrained("CLIP", name, ("clip",), _clip, _published) for name in map("clip-{}".format, CLIPS)},
     **{name: Pretrained("DINOv2", name, ("dinov2",), _dinov2, None) for name in map("dinov2-vit-{}-14".format, "sblg")},
 }

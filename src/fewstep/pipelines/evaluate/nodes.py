@@ -15,6 +15,7 @@ from fewstep.evaluation.features import Extractor
 from fewstep.evaluation.kept_scores import kept_scores
 from fewstep.evaluation.ladder import Judge, evaluate
 from fewstep.evaluation.reconstruction import autoencoder_floor
+from fewstep.evaluation.reference_files import read_references
 from fewstep.evaluation.results import Evaluation
 from fewstep.evaluation.sampling import SamplingSetting, journey_settings, settings_by_sampler
 from fewstep.evaluation.search import kept_levels
@@ -43,10 +44,11 @@ def score_models(
     A student without a teacher is scored alone. The scores of a teacher are kept, for its other students too.
     """
     taught_by, seeds = teacher_of(student, teacher), evaluation.full_seeds if evaluation.full else evaluation.seeds
+    judge = Judge.of(images, extractor, references=read_references(evaluation.reference))
     levels, loaded = _levels(images, extractor, student, evaluation, workplace)
     settings = journey_settings(loaded, None, evaluation.student_nfe, {}, evaluation.gammas)
     sizes: dict[str, Any] = {"count": evaluation.count, "seeds": seeds, "batch_size": evaluation.batch_size}
-    sizes["judge"] = judge = Judge.of(images, extractor)
+    sizes["judge"] = judge
     with progress_bar(f"evaluate {loaded.spec.name}") as bar:
         found = evaluate(settings, images, extractor, **sizes, on_progress=bar)
     models = {loaded.spec.name: loaded.sha256}

@@ -10,7 +10,8 @@ from fewstep.console import progress_bar
 from fewstep.data.store import ArrayStore
 from fewstep.editing import try_tasks
 from fewstep.evaluation.features import Extractor
-from fewstep.evaluation.ladder import evaluate
+from fewstep.evaluation.ladder import Judge, evaluate
+from fewstep.evaluation.reference_files import read_references
 from fewstep.evaluation.results import Evaluation
 from fewstep.evaluation.sampling import journey_settings, settings_by_sampler
 from fewstep.evaluation.student_levels import StudentLevels
@@ -58,7 +59,8 @@ def score_samplers(
     how = scores.measurement
     sizes = {"count": how.count, "seeds": how.seeds, "batch_size": evaluation.batch_size}
     with progress_bar(f"samplers of the {name}") as bar:
-        return scores.joined(evaluate(settings, images, extractor, **sizes, on_progress=bar))
+        judge = Judge.of(images, extractor, references=read_references(evaluation.reference))
+        return scores.joined(evaluate(settings, images, extractor, **sizes, judge=judge, on_progress=bar))
 
 
 def write_report(

@@ -10,15 +10,17 @@ import logging
 import math
 import os
 import shutil
+import socket
 import tempfile
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewstep.support.checks import at_least, check_fields, one_of, up_to, whole
+from fewstep.support.checks import at_least, check_fields, instance_of, one_of, up_to, whole
 from fewstep.support.errors import FAMILY, InvalidInput, OutOfMemory, StorageError, Unreachable, UserError, family_of
 from fewstep.support.files import OUT_OF_SPACE
+from fewstep.support.json_text import parse_json
 from fewstep.support.names import check_name
 from fewstep.support.processes import end_with_this_process, ended_by_sigterm
 from fewstep.training.checkpoint import load_newest
@@ -26,11 +28,15 @@ from fewstep.training.job import Job
 
 if TYPE_CHECKING:
     import torch
+    from ray.train.torch import TorchConfig
+
+    from fewstep.training.loop import Worker
 
 RESTARTS, STARTS = 5, 3
 ROOM = 64 * 2**20  # bytes
 MOST = 2**16  # workers, or threads of each
 FAILURE = "failure.json"
+SHARDS = ("auto", "none", "full")
 MATMUL_PRECISIONS = ("auto", "highest", "high", "medium")
 SHARED = "on several machines the project folder is on storage that all of them share, at the same path."
 
@@ -41,6 +47,10 @@ class LaunchSettings:
     gpu: one for each worker; "auto" where there are any. compile: networks by torch.compile; "auto" on GPUs.
     float32_matmul_precision: of GPUs, as torch names it: "highest" is float32, "high" is TF32 where it is faster, and
     "auto" is that for methods whose gradient bears the rounding of bf16.
+    checkpoint_activations: keep the inputs of the networks' blocks alone for the backward pass, which computes the rest
+    again: less memory, more time, the same bits.
+    shard: "full" cuts weights, averages and optimisers among the workers, which put the weights of a block together
+    where they use them; "auto" does so on GPUs where the whole of it would not fit.
     other_numerics: go on from a checkpoint that was written by other versions of the numerics, which is refused
     otherwise.
     """
@@ -52,13 +62,19 @@ class LaunchSettings:
     gpu: bool | str = "auto"
     compile: bool | str = "auto"
     float32_matmul_precision: str = "auto"
+    checkpoint_activations: bool = False
+    shard: str = "auto"
     other_numerics: bool = False
 
     def __post_init__(self):
         number = up_to(MOST, whole(at_least(0)))
         auto = one_of(True, False, "auto")
         check_fields(self, workers=number, threads=number, gpu=auto, compile=auto)
+        check_fields(self, checkpoint_activations=instance_of(bool, "true or false"))
         check_name("float32_matmul_precision", self.float32_matmul_precision, MATMUL_PRECISIONS)
+        check_name("shard", self.shard, SHARDS)
+        if self.shard == "full" and self.compile is True:
+            raise InvalidInput("launch.compile must be false or auto with launch.shard full, which is not compiled.")
 
     def device(self):
         """The torch.device of a training in this process."""
@@ -70,6 +86,23 @@ class LaunchSettings:
     def compiles(self, device: "torch.device") -> bool:
         """Whether networks are compiled on this device, if that is possible there."""
         return device.type == "cuda" if self.compile == "auto" else bool(self.compile)
+
+    def shards(self, job: Job, device: "torch.device") -> bool:
+        """Whether several workers cut the state of a job among them."""
+        if self.shard == "auto" and device.type == "cuda":
+            import torch
+
+            from fewstep.training.footprint import fits, state_bytes
+
+            return not fits(state_bytes(job), torch.cuda.get_device_properties(device).total_memory)
+        return self.shard == "full"
+
+    def worker(self, job: Job, device: "torch.device", rank: int = 0, size: int = 1) -> "Worker":
+        """One of `size` processes that train a job with these settings."""
+        from fewstep.training.loop import Worker
+
+        shards = size > 1 and self.shards(job, device)
+        return Worker(rank, size, device, self.compiles(device), self.checkpoint_activations, shards)
 
     def set_float32_precision(self, job: Job, device: "torch.device") -> None:
         """How this process multiplies float32 matrices in the training of a job."""
@@ -121,12 +154,12 @@ def launch(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
 def _train_here(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
     import torch
 
-    from fewstep.training.loop import Worker, train
+    from fewstep.training.loop import train
 
     torch.set_num_threads(settings.threads_here())
     device = settings.device()
     settings.set_float32_precision(job, device)
-    return train(job, run_dir, Worker(device=device, compiled=settings.compiles(device)))
+    return train(job, run_dir, settings.worker(job, device))
 
 
 def set_float32_precision(device: "torch.device", precision: str) -> None:
@@ -155,6 +188,7 @@ def connect():
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         # A process more, which asks whether a cloud is about to take this machine away.
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+        _keep_to_loopback()
     import ray
 
     if ray.is_initialized():
@@ -170,6 +204,16 @@ def connect():
     started = _started(address, **quiet, **local)
     if not address:  # Ray's agents would outlive a driver that is killed by minutes
         end_with_this_process(started.address_info["session_dir"], "agent")
+
+
+def _keep_to_loopback() -> None:
+    """Let workers listen to each other on loopback, unless the user says otherwise: by themselves Gloo and NCCL choose
+    an address that other machines may reach.
+    """
+    name = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), None)
+    if name:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
 
 
 def _started(address: str | None, **options: Any) -> Any:
@@ -230,7 +274,7 @@ def _fit(job: Job, run_dir: Path, launched: Path, settings: LaunchSettings):
     import ray
     from ray.exceptions import RayError
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -245,7 +289,7 @@ def _fit(job: Job, run_dir: Path, launched: Path, settings: LaunchSettings):
             "threads": threads,
             "settings": settings,
         },
-        torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+        torch_config=_process_group("nccl" if gpu else "gloo", launched),
         scaling_config=ScalingConfig(
             num_workers=settings.workers, use_gpu=gpu, resources_per_worker={"CPU": threads, "GPU": int(gpu)}
         ),
@@ -262,6 +306,15 @@ def _fit(job: Job, run_dir: Path, launched: Path, settings: LaunchSettings):
     except RayError as error:
         raise _left_alone(job, error) from error
     _raise_failure(launched)
+
+
+def _process_group(backend: str, launched: Path) -> "TorchConfig":
+    """How workers find each other: on one machine by a file, and on a cluster by the network."""
+    from ray.train.torch import TorchConfig
+
+    from fewstep.launch.process_group import OneMachine
+
+    return TorchConfig(backend) if os.environ.get("RAY_ADDRESS") else OneMachine(backend, folder=str(launched))
 
 
 def _given_up(job: Job, error: Exception) -> Exception:
@@ -322,7 +375,7 @@ def work(config: dict):
     import ray.train.torch
     import torch
 
-    from fewstep.training.loop import Worker, train
+    from fewstep.training.loop import train
 
     run_dir, launched, context = Path(config["run_dir"]), Path(config["launched"]), ray.train.get_context()
     if (launched / FAILURE).exists():
@@ -331,7 +384,7 @@ def work(config: dict):
     torch.set_num_threads(config["threads"])
     settings, device = config["settings"], ray.train.torch.get_device()
     settings.set_float32_precision(config["job"], device)
-    worker = Worker(context.get_world_rank(), context.get_world_size(), device, settings.compiles(device))
+    worker = settings.worker(config["job"], device, context.get_world_rank(), context.get_world_size())
     try:
         check_shared(config["job"], launched)
         train(config["job"], run_dir, worker)
@@ -362,11 +415,13 @@ def rebuild_failure(failure: dict[str, Any]) -> Exception:
 
 def check_shared(job: Job, launched: Path):
     """Raises ValueError if this machine does not see what the driver does."""
-    missing = [str(p) for p in (launched, job.data, job.teacher, job.earlier) if p and not Path(p).exists()]
+    missing = [
+        str(p) for p in (launched, job.data, job.teacher, job.earlier, job.features) if p and not Path(p).exists()
+    ]
     if missing:
         raise InvalidInput(f"a worker on {os.uname().nodename} cannot see {', '.join(missing)}: {SHARED}")
 
 
 def _raise_failure(launched: Path):
     if (file := launched / FAILURE).exists():
-        raise rebuild_failure(json.loads(file.read_text()))
+        raise rebuild_failure(parse_json(file.read_text()))
