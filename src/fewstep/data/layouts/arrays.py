@@ -49,8 +49,15 @@ class Array:
         return self.shape[3] in CHANNELS or self.shape[1] in CHANNELS
 
     def rows(self) -> Iterator[np.ndarray]:
-        """Images as [H, W, C] or [H, W], read one after the other."""
+        """Images as [H, W, C] or [H, W], read one after the other. Raises InvalidInput where one is too large to read."""
+        from fewstep.data.decoding import MOST_PIXELS
+
         first = len(self.shape) == 4 and self.shape[3] not in CHANNELS
+        height, width = self.shape[2:] if first else self.shape[1:3]
+        if height * width > MOST_PIXELS:
+            raise InvalidInput(
+                f"{self.name} has images of {width:,} x {height:,} pixels, and at most {MOST_PIXELS:,} can be read."
+            )
         for content in self._parts(self.shape[0]):
             image = np.frombuffer(content, np.uint8).reshape(self.shape[1:])
             yield image.transpose(1, 2, 0) if first else image
