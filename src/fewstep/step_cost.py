@@ -65,12 +65,13 @@ def try_steps(job: Job, share: int, worker: Worker, steps: int = 10, seconds: fl
     """So many steps, or those that this time allows, of fewer samples where these would take long.
 
     A single sample, or a group, is tried first by one thread, whatever it takes, since several would wait for each
-    other on a busy machine; where the time is over then, what it took stands for all.
+    other on a busy machine; where the time is over then, what it took stands for all, in time and in memory.
     """
     end, fewest = time.perf_counter() + seconds, job.recipe.objective.group
     with cpu_threads(1), trial_of(job, fewest, worker) as training:
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False) as counter, LiveBytes() as live:
             times = [_seconds_of_step(training)]
+        gradients = sum(p.nbytes for p in training.step_module.trained.parameters() if p.requires_grad)
         if time.perf_counter() < end:
             times = [_seconds_of_step(training)]  # without what the first one prepares
     single = times[0]
@@ -80,8 +81,12 @@ def try_steps(job: Job, share: int, worker: Worker, steps: int = 10, seconds: fl
     if tried:
         with trial_of(job, tried, worker) as training:
             times = step_seconds(training, left, most=steps)
-    with cpu_threads(1):
-        memory = bytes_of_passes(job, worker, (2, 4) if (2 + 4) * single < seconds / 4 else (1, 2))
+    memory = 0.0, max(0.0, live.most - gradients) / fewest  # gradients are part of the state
+    for pair in ((2, 4), (1, 2)):
+        if sum(pair) * single < seconds / 4:
+            with cpu_threads(1):
+                memory = bytes_of_passes(job, worker, pair)
+            break
     tried, weights = max(fewest, tried), sum(p.numel() for p in training.networks.student.parameters())
     of_a_step = median(times) * share / tried
     return Cost(weights, share, flops * share, of_a_step, state_bytes(job), *memory, len(times), tried)

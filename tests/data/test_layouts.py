@@ -441,10 +441,11 @@ class TestArrays:
 
     @pytest.mark.parametrize("array", [PIXELS, PIXELS.transpose(0, 3, 1, 2), PIXELS[..., 0]])
     def test_images_that_are_too_large_are_refused_before_one_is_read(self, tmp_path, array, monkeypatch):
-        monkeypatch.setattr("fewstep.data.decoding.MOST_PIXELS", 63)
         np.savez_compressed(tmp_path / "a.npz", images=array)
+        source = load_source({"name": "folder", "path": str(tmp_path / "a.npz")})
+        monkeypatch.setattr("fewstep.data.decoding.MOST_PIXELS", 63)
         with pytest.raises(ValueError, match=r"a\.npz, images has images of 8 x 8 pixels, and at most 63 can be read"):
-            listed(tmp_path / "a.npz")
+            list(source.listing().pictures())
 
     @pytest.mark.parametrize("shape", [(10**12, 8, 8, 3), (10**12, 2**40, 2**40, 3), (-1, 8, 8, 3)])
     def test_a_header_that_says_too_much_is_refused_before_memory_is_asked_for(self, tmp_path, shape):

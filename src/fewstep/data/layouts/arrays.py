@@ -49,7 +49,7 @@ class Array:
         return self.shape[3] in CHANNELS or self.shape[1] in CHANNELS
 
     def rows(self) -> Iterator[np.ndarray]:
-        """Images as [H, W, C] or [H, W], read one after the other. Raises InvalidInput where one is too large to read."""
+        """Images as [H, W, C] or [H, W], read one after the other. Raises InvalidInput where they are too large."""
         from fewstep.data.decoding import MOST_PIXELS
 
         first = len(self.shape) == 4 and self.shape[3] not in CHANNELS
