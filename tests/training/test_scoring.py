@@ -79,7 +79,7 @@ def given(monkeypatch):
 
     def give(*values):
         rest = iter(values)
-        monkeypatch.setattr(TrainingScores, "_scores", lambda _: [next(rest), 0.0])
+        monkeypatch.setattr(TrainingScores, "_scores", lambda *_: [next(rest), 0.0])
 
     return give
 
@@ -98,7 +98,7 @@ def test_scores_are_a_function_of_the_weights_and_no_report_has_their_noise(job,
     model = SavedModel.open(run / "model").load()
     training = Training(job(**SCORED), run)  # at its end, where its newest checkpoint is
     found = TrainingScores(training)
-    assert training.step == 10 and found._scores() == scores_of(run)[160] == found._scores()
+    assert training.step == 10 and found._scores(model) == scores_of(run)[160] == found._scores(training.model())
     assert scoring.SEED < -1 and model.sha256 == SavedModel.open(run / "model").sha256
 
 
