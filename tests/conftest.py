@@ -87,7 +87,7 @@ def vae_folder(reference, tmp_path):
     return folder, known
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def randomised():
     """A function that draws every parameter of a module at random, zero-initialised ones too."""
 

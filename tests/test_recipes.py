@@ -367,7 +367,7 @@ for shards in (False, True):
     train(job, folder / f"finished-{shards}", Worker(rank, 2, shards=shards))
 """
 IN_SHORT = ("cd", "ctm_gan", "pd", "scd")
-PASSES = {"ctm": 4, "ctm_gan": 4}  # with a graph: the weights around the blocks stay for the backward pass
+GRAPH_PASSES = {"ctm": 4, "ctm_gan": 4}  # with a graph: the weights around the blocks stay for the backward pass
 
 
 @pytest.fixture(scope="module")
@@ -402,7 +402,7 @@ def test_a_recipe_cut_among_two_workers_trains_as_the_whole_one(recipe, beside, 
     folder, jobs = trained_by_two(beside)
     held, (most, left, root, blocks), reports, (whole, sharded), models = torch.load(folder / f"{recipe}.pt")
     assert held[1] < 0.55 * held[0], "about half of the weights"
-    assert left == 0 and most < PASSES.get(recipe, 2) * root + 2 * max(blocks) < sum(blocks)
+    assert left == 0 and most < GRAPH_PASSES.get(recipe, 2) * root + 2 * max(blocks) < sum(blocks)
     assert reports[1] == pytest.approx(reports[0], rel=1e-4)
     assert whole.keys() == sharded.keys()
     for name, tensor in whole.items():

@@ -25,7 +25,7 @@ from fewstep.pipelines.limits import (
     check_replacing,
     check_scores,
 )
-from fewstep.pipelines.places import command_of, place_of
+from fewstep.pipelines.places import command_of, is_optional, place_of
 from fewstep.support.errors import InvalidInput
 from fewstep.tracking.mirrors import check_mirrors
 
@@ -128,7 +128,7 @@ class RunChecks:
         """Whether a run cannot do without a dataset that is not there."""
         if self.catalog.exists(name):
             return False
-        needed = not getattr(self.catalog.get(name), "optional", False)
+        needed = not is_optional(self.catalog, name)
         return needed or (name == "teacher" and any(recipe.needs_teacher for recipe in self.recipes))
 
     def _check_disk(self, *made: str) -> None:

@@ -179,8 +179,8 @@ def test_scores_by_clip_are_torch_fidelitys(publish, digits):
         "recall": "recall",
     }
     assert theirs["frechet_inception_distance"] > 0
-    assert {name: score.mean for name, score in scores.rows[0].scores.items() if CLIP in name} == {
-        f"{ours}_{CLIP}": pytest.approx(theirs[name], rel=1e-4, abs=1e-6) for ours, name in names.items()
+    assert {name: scores.rows[0].scores[f"{name}_{CLIP}"].mean for name in names} == {
+        ours: pytest.approx(theirs[name], rel=1e-4, abs=1e-6) for ours, name in names.items()
     }
 
 

@@ -141,7 +141,8 @@ def test_a_workplace_is_made_of_what_the_catalog_says_when_it_is_asked_for(tmp_p
     given = {"runs": tmp_path, "tracking": "store", "params:env": "test", "params:fresh": True}
     launch, tracking = LaunchSettings(workers=0), TrackingSettings(run_name="slow")
     given |= {"params:launch": launch, "params:tracking": tracking}
-    catalog = DataCatalog({name: MemoryDataset(value) for name, value in given.items()})
+    extractor = ExtractorDataset(str(tmp_path / "extractor"))
+    catalog = DataCatalog({name: MemoryDataset(value) for name, value in given.items()} | {"extractor": extractor})
     workplace = WorkplaceDataset(catalog).load()
     assert (workplace.runs, workplace.backend, workplace.env, workplace.fresh) == (tmp_path, "store", "test", True)
     assert (workplace.launch, workplace.tracking) == (launch, tracking) and workplace.below(

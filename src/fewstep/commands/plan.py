@@ -12,7 +12,7 @@ import click
 from fewstep.commands.error_messages import refusing
 from fewstep.commands.options import ENV, given_params, with_params
 from fewstep.commands.project import context_of
-from fewstep.pipelines.places import command_of
+from fewstep.pipelines.places import command_of, is_optional
 from fewstep.support.errors import InvalidInput, UserError
 
 if TYPE_CHECKING:
@@ -85,15 +85,17 @@ plan.params = with_params(plan.params)
 
 
 def _stages(names: list[str], catalog: "CatalogProtocol") -> Iterator[str]:
-    """Each with its inputs: there, made by a stage before it, or missing."""
+    """Each with its inputs: there, made by a stage before it, or missing, but for those that it can do without."""
     from kedro.framework.project import pipelines
 
     made: set[str] = set()
+
+    def state(name: str) -> str:
+        return "there" if catalog.exists(name) else "made before" if name in made else "missing"
+
     for name in names:
         inputs = sorted(i for i in pipelines[name].inputs() if not i.startswith("params:") and i not in HOW)
-        states = [
-            f"{i} ({'there' if catalog.exists(i) else 'made before' if i in made else 'missing'})" for i in inputs
-        ]
+        states = [f"{i} ({state(i)})" for i in inputs if state(i) != "missing" or not is_optional(catalog, i)]
         outputs = sorted(pipelines[name].all_outputs())
         made |= set(outputs)
         yield f"{name:9} {', '.join(states) or 'no inputs'} -> {', '.join(outputs) or 'the tracking store'}"

@@ -18,6 +18,11 @@ def filepath_of(catalog: Any, name: str) -> Path:
     return Path(dataset._describe()["filepath"])  # there is no public way to ask
 
 
+def is_optional(catalog: Any, name: str) -> bool:
+    """Whether what reads this dataset can do without it, as the catalog says."""
+    return getattr(catalog.get(name), "optional", False)
+
+
 def place_of(catalog: Any, name: str) -> Path:
     """Where a dataset lies, from here."""
     return Path(os.path.relpath(filepath_of(catalog, name)))
