@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from fewstep.data import ingest
+from fewstep.data import ingest, load_source
 
 NAMES = ["cat", "dog"]
 
@@ -262,3 +262,11 @@ def test_a_label_far_above_the_number_of_rows_is_refused(tmp_path, label):
     write(tmp_path / "train.parquet", [10, 20], metadata=False, label=[0, label])
     with pytest.raises(ValueError, match="labels must be between 0 and"):
         run(tmp_path)
+
+
+def test_more_rows_than_bytes_are_refused_before_one_is_read(tmp_path):
+    rows = pa.array(np.zeros(10**5, np.int8))
+    images = pa.DictionaryArray.from_arrays(rows, pa.array([b"a picture"]))
+    pq.write_table(pa.table({"image": images, "label": rows}), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a\.parquet promises 100,000 rows in [\d,]+ bytes, so they are not all pict"):
+        load_source({"name": "parquet", "train": str(tmp_path / "a.parquet")}).listing()

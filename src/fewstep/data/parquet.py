@@ -119,7 +119,12 @@ def _schema(path: str) -> Any:
     import pyarrow.parquet as pq
 
     with _naming(path):
-        return pq.read_schema(path)
+        found = pq.read_metadata(path)
+        schema = found.schema.to_arrow_schema()
+    # A column of one value takes nearly nothing, however long it is. Rows of different pictures take more than a byte.
+    if found.num_rows > (size := os.path.getsize(path)):
+        raise InvalidInput(f"{path} promises {found.num_rows:,} rows in {size:,} bytes, so they are not all pictures.")
+    return schema
 
 
 def _labels(path: str, column: str | None) -> np.ndarray | list[Value]:
