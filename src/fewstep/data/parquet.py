@@ -20,7 +20,7 @@ from fewstep.support.checks import between, check_fields, instance_of, optional,
 from fewstep.support.errors import InvalidInput
 from fewstep.support.file_kinds import PARQUET, kind_of_file
 
-ROWS = 16  # that are in memory at once
+ROWS, AT_ONCE = 16, 2**28  # that are in memory at once; bytes, where the row group has that many
 
 
 @dataclass(frozen=True)
@@ -173,11 +173,19 @@ def _stream(columns: dict[str, str], most_bytes: int) -> Iterator[Picture]:
     for path, column in columns.items():
         row = 0
         with _naming(path), pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(ROWS, columns=[column]):
-                _check_sizes(batch.column(0), path, row, most_bytes)
-                for cell in batch.column(0).to_pylist():
+            for cells in _cells(file, column):
+                _check_sizes(cells, path, row, most_bytes)
+                for cell in cells.to_pylist():
                     yield f"{path}, row {row}", partial(_open, cell)
                     row += 1
+
+
+def _cells(file: Any, column: str) -> Iterator[Any]:
+    """A column in parts of a few rows. No value has more bytes than its row group, however often it is repeated."""
+    for group in range(file.num_row_groups):
+        rows = AT_ONCE // max(1, file.metadata.row_group(group).total_byte_size)
+        for batch in file.iter_batches(min(ROWS, max(1, rows)), row_groups=[group], columns=[column]):
+            yield batch.column(0)
 
 
 @contextmanager
