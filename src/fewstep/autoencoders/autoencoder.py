@@ -22,6 +22,7 @@ from fewstep.autoencoders.coders import EXTRA, Coder, build_coder
 from fewstep.autoencoders.kinds import KINDS, PATCHES, Sizes
 from fewstep.support.errors import InvalidInput
 from fewstep.support.file_kinds import SAFETENSORS, check_file_kind
+from fewstep.support.json_text import parse_json
 from fewstep.support.names import check_name
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
@@ -146,8 +147,8 @@ def _description(folder: Path) -> dict[str, Any]:
         vae = " Its autoencoder is in the folder vae." if (folder / "vae" / CONFIG).is_file() else ""
         raise InvalidInput(f"there is no autoencoder in {folder}: {CONFIG} is missing.{vae}")
     try:
-        config = json.loads((folder / CONFIG).read_text())
-    except (OSError, ValueError, RecursionError) as problem:
+        config = parse_json((folder / CONFIG).read_text())
+    except (OSError, ValueError) as problem:
         raise InvalidInput(f"{folder / CONFIG} cannot be read: {problem}") from None
     if not isinstance(config, dict):
         raise InvalidInput(f"{folder / CONFIG} describes no autoencoder: it does not hold a JSON object.")

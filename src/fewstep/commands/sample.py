@@ -102,9 +102,7 @@ def sample(
             made_by = {"model": generator.sha256, "levels": levels, "sampler": sampler, "seed": seed, "label": number}
             made_by |= {"gamma": gamma, "guidance": guidance}
             with progress_bar("sample") as bar:
-                rows = (
-                    output.with_suffix(".npy") if output.suffix == ".npy" else output.with_name(f".{output.name}.npy")
-                )
+                rows = output if output.suffix == ".npy" else output.with_name(f".{output.name}.npy")
                 made = stream(generate, generator.space, count, rows, made_by, batch_size, on_progress=bar)
             if output.suffix == ".npz":
                 write_archive(made, output)

@@ -1,6 +1,5 @@
 """From images to a store of their latents: batch by batch, and taken up again where it was interrupted."""
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from fewstep.data.latent_store import DTYPE, LATENTS, LatentStore, describe_late
 from fewstep.data.store import ArrayStore
 from fewstep.support.errors import InvalidInput
 from fewstep.support.files import write_json
+from fewstep.support.json_text import parse_json
 
 SIGMA_DATA = 0.5  # the standard deviation of what models see
 BEGUN = "encoding.json"  # what is being encoded here
@@ -78,7 +78,7 @@ def _begin(folder: Path, facts: dict[str, Any]) -> None:
     begun = folder / BEGUN
     if folder.exists() and not begun.is_file() and any(not each.name.startswith(".") for each in folder.iterdir()):
         raise InvalidInput(f"{folder} is there, and holds no latents that were begun: name another folder.")
-    if begun.is_file() and json.loads(begun.read_text()) != facts:
+    if begun.is_file() and parse_json(begun.read_text()) != facts:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(begun, facts)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fewstep.autoencoders import Autoencoder, Coder
 from fewstep.autoencoders.kinds import PATCHES
 from fewstep.data.space import LARGEST, SCALES, DataSpace, Noise, as_bytes
-from fewstep.support.checks import between, check_fields, each, finite, matches, whole
+from fewstep.support.checks import between, check_fields, each, finite, sha256, whole
 from fewstep.support.errors import InvalidInput
 
 NUMERICS = 1  # of what a model sees of latents: see fewstep.training.numerics
@@ -38,7 +38,7 @@ class Latents:
         for name in ("shape", "shift", "scale"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         check_fields(self, shape=each(whole(between(1, LARGEST)), most=3), shift=each(finite))
-        check_fields(self, scale=each(between(*SCALES)), autoencoder=matches("[0-9a-f]{64}", "64 hexadecimal digits"))
+        check_fields(self, scale=each(between(*SCALES)), autoencoder=sha256)
         if {len(self.shift), len(self.scale)} != {self.shape[0]}:
             raise InvalidInput.of("shift and scale", [len(self.shift), len(self.scale)], f"of {self.shape[0]} channels")
 

@@ -5,7 +5,6 @@ deviations where the autoencoder has some; the second copy is of the mirrored im
 store, the autoencoder, and `latents.json`. Rows are in the order of the images.
 """
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +16,15 @@ from fewstep.data.content_hash import content_hash
 from fewstep.data.latent_space import AUTOENCODER, LatentSpace, read_space
 from fewstep.data.store import AGAIN, LABELS, ArrayStore, check_labels, split_after
 from fewstep.data.verification import remember, seen_before
-from fewstep.support.checks import at_least, check_fields, matches, one_of, whole
-from fewstep.support.errors import InvalidInput
+from fewstep.support.checks import at_least, check_fields, one_of, sha256, whole
+from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.files import restore_replaced, write_facts
+from fewstep.support.json_text import parse_json
 from fewstep.support.names import check_name
 
 DESCRIPTION, LATENTS = "latents.json", "latents.npy"
 FILES = (LATENTS, "labels.npy", DESCRIPTION)
 DTYPE = np.dtype("<f2")
-HASH = matches("[0-9a-f]{64}", "64 hexadecimal digits")
 
 
 @dataclass(frozen=True)
@@ -48,15 +47,15 @@ class LatentStore:
         if not (folder / DESCRIPTION).is_file():
             raise InvalidInput(f"There are no latents in {folder} ({DESCRIPTION} is missing). Encode the images first.")
         try:
-            facts = json.loads((folder / DESCRIPTION).read_text())
+            facts = parse_json((folder / DESCRIPTION).read_text())
             store = cls(folder, read_latent_space(facts.pop("space"), folder), **facts)
             store._check()
         except (OSError, TypeError, ValueError, LookupError, AttributeError) as error:
-            raise InvalidInput(f"The latents in {folder} are damaged ({error}). {AGAIN}") from error
+            raise InvalidInput(f"The latents in {folder} are damaged ({reason_of(error)}). {AGAIN}") from error
         return store
 
     def _check(self) -> None:
-        check_fields(self, count=whole(at_least(1)), copies=one_of(1, 2), sha256=HASH, images_sha256=HASH)
+        check_fields(self, count=whole(at_least(1)), copies=one_of(1, 2), sha256=sha256, images_sha256=sha256)
         rows, labels, (channels, *sides) = self.rows(), self.labels(), self.space.model_shape
         shapes = [(self.count, self.copies, moments * channels, *sides) for moments in (1, 2)]
         if rows.dtype != DTYPE or rows.shape not in shapes or (labels.dtype, labels.shape) != (LABELS, (self.count,)):

@@ -17,7 +17,7 @@ from fewstep.data.content_hash import content_hash, measure_scale
 from fewstep.data.file_tree import DAMAGED
 from fewstep.data.space import DataSpace
 from fewstep.data.verification import remember, seen_before
-from fewstep.support.checks import at_least, check_fields, matches, whole
+from fewstep.support.checks import at_least, check_fields, sha256, whole
 from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.files import replaced_folder, restore_replaced
 from fewstep.support.json_text import parse_json
@@ -61,7 +61,7 @@ class ArrayStore:
     def _check(self) -> None:
         """Raise ValueError for a description that is none, and for arrays unlike it."""
         images, labels = self._array("images"), self._array("labels")
-        check_fields(self, count=whole(at_least(1)), sha256=matches("[0-9a-f]{64}", "64 hexadecimal digits"))
+        check_fields(self, count=whole(at_least(1)), sha256=sha256)
         for array, dtype, shape in ((images, DTYPES[self.space.kind], self.space.shape), (labels, LABELS, ())):
             if (array.dtype, array.shape) != (dtype, (self.count, *shape)):
                 raise InvalidInput(f"arrays unlike {DESCRIPTION}")

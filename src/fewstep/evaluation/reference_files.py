@@ -21,6 +21,7 @@ from fewstep.evaluation.frechet import FeatureStatistics
 from fewstep.support.errors import InvalidInput
 from fewstep.support.file_kinds import ZIP, check_file_kind
 from fewstep.support.files import replaced_file
+from fewstep.support.json_text import parse_json
 
 ABOUT = "fewstep"  # the array of our own files that says what they are of
 LAYOUTS = "mu and sigma (EDM, clean-fid, torch-fidelity), or arr_0, mu, sigma, mu_s, sigma_s (OpenAI's evaluator)"
@@ -174,7 +175,7 @@ def _reference(path: Path, found: dict[str, Any]) -> ReferenceFile:
 
 def _about(path: Path, text: Any) -> dict[str, Any]:
     try:
-        about = json.loads(str(text))
+        about = parse_json(str(text))
         return {name: about[name] for name in ("dataset", "shape", "extractor", "extractor_sha256")} | about
     except (ValueError, LookupError, TypeError):
         raise InvalidInput(f"evaluation.reference: {path} does not say what its statistics are of.") from None

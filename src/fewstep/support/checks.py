@@ -151,6 +151,7 @@ def matches(pattern: str, words: str) -> Check:
 
 
 text = instance_of(str, "text")
+sha256 = matches("[0-9a-f]{64}", "64 hexadecimal digits")
 file_name = matches(r"[^/\\\x00-\x1f.][^/\\\x00-\x1f]{0,199}", "a name: no path, not hidden, at most 200 characters")
 
 
