@@ -112,6 +112,10 @@ def test_a_store_is_opened_again_and_a_change_of_it_is_seen(drawn, images, tmp_p
     with pytest.raises(InvalidInput, match="are damaged .arrays unlike latents.json"):
         LatentStore.open(drawn.folder)
     np.save(drawn.folder / "latents.npy", rows)
+    (tmp_path / DESCRIPTION).write_text("[" * 10**5)
+    with pytest.raises(InvalidInput, match="are damaged .it is nested too deeply"):
+        LatentStore.open(tmp_path)
+    (tmp_path / DESCRIPTION).unlink()
     with pytest.raises(InvalidInput, match=f"There are no latents in .*{DESCRIPTION} is missing"):
         LatentStore.open(tmp_path)
 
