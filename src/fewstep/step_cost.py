@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from fewstep.data.latent_store import Examples
+from fewstep.data.examples import Examples
 from fewstep.models.model import Model, SavedModel, build_function
 from fewstep.training.footprint import fits, state_bytes
 from fewstep.training.job import Job

@@ -106,17 +106,17 @@ def test_a_store_is_opened_again_and_a_change_of_it_is_seen(drawn, images, tmp_p
     drawn.verify(in_full=True)
     rows = np.load(drawn.folder / "latents.npy")
     np.save(drawn.folder / "latents.npy", rows + 1)
-    with pytest.raises(InvalidInput, match="were changed after they were written"):
+    with pytest.raises(InvalidInput, match="was changed after it was written"):
         drawn.verify()
     np.save(drawn.folder / "latents.npy", rows[:, :1])
-    with pytest.raises(InvalidInput, match="are damaged .arrays unlike latents.json"):
+    with pytest.raises(InvalidInput, match="is damaged .arrays unlike latents.json"):
         LatentStore.open(drawn.folder)
     np.save(drawn.folder / "latents.npy", rows)
     (tmp_path / DESCRIPTION).write_text("[" * 10**5)
-    with pytest.raises(InvalidInput, match="are damaged .it is nested too deeply"):
+    with pytest.raises(InvalidInput, match="is damaged .it is nested too deeply"):
         LatentStore.open(tmp_path)
     (tmp_path / DESCRIPTION).unlink()
-    with pytest.raises(InvalidInput, match=f"There are no latents in .*{DESCRIPTION} is missing"):
+    with pytest.raises(InvalidInput, match=f"There is no store of latents in .*{DESCRIPTION} is missing"):
         LatentStore.open(tmp_path)
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fewstep.data import examples
 from fewstep.data import store as store_module
 from fewstep.data.content_hash import content_hash, measure_scale
 from fewstep.data.space import DataSpace
@@ -95,7 +96,7 @@ FAULTS = {
     "one byte": lambda folder: overwrite(folder / "images.npy", -1 + (folder / "images.npy").stat().st_size, b"?"),
     "labels that are all 0": lambda folder: np.save(folder / "labels.npy", np.zeros(20, np.int64)),
     "another scale": lambda folder: rewrite(folder, lambda facts: facts["space"].update(scale=0.7)),
-    "another split": lambda folder: rewrite(folder, lambda facts: facts.update(split=store_module.split_after(14, 20))),
+    "another split": lambda folder: rewrite(folder, lambda facts: facts.update(split=examples.split_after(14, 20))),
 }
 
 
@@ -122,11 +123,13 @@ def test_what_looks_as_it_did_is_not_read_again_unless_asked(tmp_path, monkeypat
     store.verify()
     assert [path.name for path in tmp_path.iterdir() if path != store.folder] == [".store.verified"]
     reads = []
-    monkeypatch.setattr(store_module, "content_hash", lambda *given: reads.append(given) or content_hash(*given))
+    monkeypatch.setattr(examples, "content_hash", lambda *given: reads.append(given) or content_hash(*given))
     ArrayStore.open(store.folder).verify()
     assert reads == []
     overwrite(store.folder / "images.npy", 9000, b"?")  # between two samples
-    remember(store.folder, store_module.FILES, store.sha256)  # as where a disk fails in silence: times are the same
+    remember(
+        store.folder, ("images.npy", "labels.npy", "store.json"), store.sha256
+    )  # as where a disk fails in silence: times are the same
     store.verify()
     with pytest.raises(ValueError, match="was changed after it was written"):
         store.verify(in_full=True)

@@ -1,7 +1,6 @@
-"""The array store: a folder of memory-mapped arrays that everything behind ingestion reads.
+"""The array store: the images, or points, that everything behind ingestion reads.
 
-`images.npy` (uint8 [N, C, H, W], or float32 [N, D] for points), `labels.npy` (int64 [N], -1 without labels) and
-`store.json`. Rows of a split stand together, training first, in random order: any first n rows are a fair sample.
+`images.npy` (uint8 [N, C, H, W], or float32 [N, D] for points), `labels.npy` and `store.json`.
 """
 
 import json
@@ -14,109 +13,41 @@ from typing import Any
 import numpy as np
 
 from fewstep.data.content_hash import content_hash, measure_scale
-from fewstep.data.file_tree import DAMAGED
+from fewstep.data.examples import LABELS, LABELS_FILE, Examples, check_labels, split_after
 from fewstep.data.space import DataSpace
-from fewstep.data.verification import remember, seen_before
-from fewstep.support.checks import at_least, check_fields, sha256, whole
-from fewstep.support.errors import InvalidInput, reason_of
-from fewstep.support.files import replaced_folder, restore_replaced
-from fewstep.support.json_text import parse_json
-from fewstep.support.names import check_name
+from fewstep.support.errors import InvalidInput
+from fewstep.support.files import replaced_folder
 
-DESCRIPTION = "store.json"
-FILES = ("images.npy", "labels.npy", DESCRIPTION)
-DTYPES, LABELS = {"images": np.dtype("uint8"), "points": np.dtype("<f4")}, np.dtype("<i8")
-AGAIN = "Restore it (dvc checkout), or ingest the data again."
+DESCRIPTION, IMAGES = "store.json", "images.npy"
+DTYPES = {"images": np.dtype("uint8"), "points": np.dtype("<f4")}
 
 
 @dataclass(frozen=True)
-class ArrayStore:
-    """A store on disk. Arrays are mapped anew by each call, so that a store can be sent to another process."""
+class ArrayStore(Examples):
+    """A store of images or points. source: where they came from."""
 
-    folder: Path
-    space: DataSpace
-    count: int
-    split: dict[str, list[int]]
-    sha256: str
     source: dict[str, Any]
 
+    KIND, ROWS, DESCRIPTION, MISSING = "data store", IMAGES, DESCRIPTION, "Ingest the data first."
+
     @classmethod
-    def open(cls, folder: str | Path) -> "ArrayStore":
-        """The store in a folder. Raises ValueError if there is none or its files do not belong together.
+    def _read_space(cls, facts: dict[str, Any], folder: Path) -> DataSpace:
+        return DataSpace(**facts)
 
-        Whether its content is what was written, `verify` says.
-        """
-        folder = Path(folder)
-        restore_replaced(folder)
-        if not (folder / DESCRIPTION).is_file():
-            raise InvalidInput(f"There is no data store in {folder} ({DESCRIPTION} is missing). Ingest the data first.")
-        try:
-            facts = parse_json((folder / DESCRIPTION).read_text())
-            store = cls(folder, DataSpace(**facts.pop("space")), **facts)
-            store._check()
-        except (*DAMAGED, TypeError, LookupError, AttributeError) as error:
-            raise InvalidInput(f"The data store in {folder} is damaged ({reason_of(error)}). {AGAIN}") from error
-        return store
-
-    def _check(self) -> None:
-        """Raise ValueError for a description that is none, and for arrays unlike it."""
-        images, labels = self._array("images"), self._array("labels")
-        check_fields(self, count=whole(at_least(1)), sha256=sha256)
-        for array, dtype, shape in ((images, DTYPES[self.space.kind], self.space.shape), (labels, LABELS, ())):
-            if (array.dtype, array.shape) != (dtype, (self.count, *shape)):
-                raise InvalidInput(f"arrays unlike {DESCRIPTION}")
-        train = self.split["train"][1]
-        if self.split != split_after(train, self.count) or not 0 < train <= self.count:
-            wanted = "its rows must be split into the first ones for training and the rest held out"
-            raise InvalidInput(f"{wanted}, got {self.split}")
-        check_labels(labels, self.space)
+    def _rows_fit(self, rows: np.ndarray) -> bool:
+        return (rows.dtype, rows.shape) == (DTYPES[self.space.kind], (self.count, *self.space.shape))
 
     @property
-    def images_sha256(self) -> str:
-        """The hash of the images."""
-        return self.sha256
-
-    @property
-    def latents_sha256(self) -> None:
-        """None: models see the images themselves."""
+    def hashes(self) -> tuple[str, str | None]:
+        return self.sha256, None
 
     @property
     def mirrored(self) -> bool:
-        """Whether mirrored images can be asked for: each step mirrors them itself."""
-        return True
-
-    def rows(self, split: str | None = None) -> np.ndarray:
-        """What models are trained on: the images."""
-        return self.images(split)
+        return True  # each step mirrors them itself
 
     def images(self, split: str | None = None) -> np.ndarray:
         """Stored values of a split ("train", "heldout"), or of all rows: a read-only map of the file."""
-        return self._array("images")[self._rows(split)]
-
-    def labels(self, split: str | None = None) -> np.ndarray:
-        """Labels of a split, or of all rows, int64; -1 for a row without a label."""
-        return self._array("labels")[self._rows(split)]
-
-    def verify(self, in_full: bool = False) -> None:
-        """Raise ValueError if the content is not what was written.
-
-        Files that look as they did when they were last read in full are not read again, unless `in_full` is asked for.
-        """
-        if not in_full and seen_before(self.folder, FILES, self.sha256):
-            return
-        found = content_hash(self.images(), self.labels(), self.space, self.split)
-        if found != self.sha256:
-            raise InvalidInput(
-                f"The data store in {self.folder} was changed after it was written: its hash is {found}, not "
-                f"{self.sha256}. {AGAIN}"
-            )
-        remember(self.folder, FILES, self.sha256)
-
-    def _rows(self, split: str | None) -> slice:
-        return slice(None) if split is None else slice(*self.split[check_name("split", split, self.split)])
-
-    def _array(self, name: str) -> np.ndarray:
-        return np.load(self.folder / f"{name}.npy", mmap_mode="r")
+        return self.rows(split)
 
 
 def write_store(
@@ -147,33 +78,20 @@ def write_store(
     needed = count * (dtype.itemsize * int(np.prod(space.shape)) + 8) + 2**16
     with replaced_folder(folder, DESCRIPTION, needed) as partial:
         places = range(count) if positions is None else positions
-        _write_rows(partial / "images.npy", images, places, (count, *space.shape), dtype, on_progress)
-        np.save(partial / "labels.npy", np.asarray(labels, "<i8"))
-        values = np.load(partial / "images.npy", mmap_mode="r")
+        _write_rows(partial / IMAGES, images, places, (count, *space.shape), dtype, on_progress)
+        np.save(partial / LABELS_FILE, np.asarray(labels, LABELS))
+        values = np.load(partial / IMAGES, mmap_mode="r")
         space = replace(space, scale=scale or measure_scale(values[:train], sigma_data))
         split = split_after(train, count)
         facts = {
             "space": space.to_dict(),
             "split": split,
             "count": count,
-            "sha256": content_hash(values, np.asarray(labels, "<i8"), space, split),
+            "sha256": content_hash(values, np.asarray(labels, LABELS), space, split),
             "source": source or {},
         }
         (partial / DESCRIPTION).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     return ArrayStore.open(folder)
-
-
-def split_after(train: int, count: int) -> dict[str, list[int]]:
-    """The rows of each split, when the first `train` are for training."""
-    return {"train": [0, train], "heldout": [train, count]}
-
-
-def check_labels(labels: np.ndarray, space: DataSpace) -> None:
-    """Raise ValueError for a label that is no class of the space, nor -1."""
-    if labels.min() < -1 or labels.max() >= len(space.classes):
-        raise InvalidInput(
-            f"labels must be between -1 (none) and {len(space.classes) - 1}, got {labels.min()} to {labels.max()}."
-        )
 
 
 def _write_rows(

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from fewstep.console import progress_bar
+from fewstep.data.examples import Examples
 from fewstep.data.latent_store import DESCRIPTION as LATENTS
-from fewstep.data.latent_store import Examples
 from fewstep.data.store import DESCRIPTION
 from fewstep.launch import LaunchSettings, launch
 from fewstep.models.model import SavedModel

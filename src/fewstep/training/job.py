@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import fewstep
-from fewstep.data.latent_store import Examples
+from fewstep.data.examples import Examples
 from fewstep.models.model import SavedModel
 from fewstep.models.spec import ModelSpec, Provenance
 from fewstep.support.errors import InvalidInput
@@ -56,15 +56,15 @@ class Job:
         Raises ValueError if either does not fit, or is missing.
         """
         recipe.check_mirrored(images)
-        hashes = {"data_sha256": images.images_sha256, "latents_sha256": images.latents_sha256}
-        job = cls(recipe, str(images.folder.resolve()), **hashes)
+        of_images, of_latents = images.hashes
+        job = cls(recipe, str(images.folder.resolve()), of_images, latents_sha256=of_latents)
         if recipe.needs_teacher:
             if teacher is None:
                 make = "kedro run --pipelines=teacher"
                 raise InvalidInput(f"recipe {recipe.name} needs a teacher, and none exists: {make}")
             recipe.check_teacher(images.space, teacher)
             job = replace(job, teacher=str(teacher.folder.resolve()), teacher_sha256=teacher.sha256)
-        recipe.check_model(earlier, images.images_sha256)
+        recipe.check_model(earlier, job.data_sha256)
         if recipe.earlier is None or earlier is None:
             return job
         lineage = {"name": earlier.spec.name, "sha256": earlier.sha256, **earlier.spec.provenance.to_json()}

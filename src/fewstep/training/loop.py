@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.autograd.profiler import record_function
 from torch.nn.parallel import DistributedDataParallel
 
-from fewstep.data.latent_store import Examples, open_examples
+from fewstep.data.examples import Examples
+from fewstep.data.latent_store import open_examples
 from fewstep.diffusion.randomness import StepRandomness, derive_seed
 from fewstep.losses.distances import build_distance
 from fewstep.models.model import Model, build_function
@@ -413,7 +414,7 @@ class Training:
 def opened_data(job: Job, whole: bool) -> Examples:
     """The images of a job. Raises ValueError if they are not those that it was made for. whole: check the content."""
     store = open_examples(job.data)
-    if (store.images_sha256, store.latents_sha256) != (job.data_sha256, job.latents_sha256):
+    if store.hashes != (job.data_sha256, job.latents_sha256):
         raise InvalidInput(f"the data in {job.data} were replaced since the training of {job.name} was asked for.")
     if whole:
         store.verify()

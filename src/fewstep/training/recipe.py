@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from fewstep.data.latent_store import Examples
+from fewstep.data.examples import Examples
 from fewstep.data.space import DataSpace
 from fewstep.diffusion.levels import RHO, RHOS, SIGMA_MAX, SIGMA_MIN
 from fewstep.losses.distances import check_data_of_distance
