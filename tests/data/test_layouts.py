@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import tarfile
+import tracemalloc
 import zipfile
 from dataclasses import replace
 
@@ -310,6 +311,31 @@ class TestIndexes:
         with pytest.raises(ValueError, match=r"has labels \(label\) and no column file_name .*; it has id, label"):
             listed(tmp_path)
         assert listed(tmp_path, layout="flat")[0].classes == listed(tmp_path, label_column="none")[0].classes == ()
+
+    @pytest.mark.parametrize(
+        ("rows", "words"),
+        [
+            ([{"file_name": "0.png", "label": [1]}], r"the column label must hold whole numbers or words, .*got list"),
+            ([{"file_name": 0, "label": 1}], "the column file_name must hold words, got int64"),
+            ([{"file_name": "0.png", "label": "a" * 5000}], "words of at most 4,096 bytes, got one of 5,000"),
+            ([{"file_name": "0.png", "label": "a"}] * 99_999, "promises 99,999 rows in .* bytes, so they are not all"),
+        ],
+    )
+    def test_a_parquet_file_of_metadata_that_cannot_be_read_or_is_too_large(self, tmp_path, rows, words):
+        put(tmp_path / "0.png")
+        put(tmp_path / "metadata.parquet", parquet_of(rows))
+        with pytest.raises(ValueError, match=rf"metadata\.parquet.*{words}"):
+            listed(tmp_path)
+
+    def test_what_is_not_asked_for_in_parquet_is_not_read(self, tmp_path):
+        rows = [{"file_name": f"{n}.png", "label": n % 2, "caption": "b" * 2**20} for n in range(8)]
+        for number in range(8):
+            put(tmp_path / f"{number}.png", number=number)
+        put(tmp_path / "metadata.parquet", parquet_of(rows))
+        tracemalloc.start()
+        assert listed(tmp_path)[0].labels.tolist() == [0, 1] * 4
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+        tracemalloc.stop()
 
     def test_what_is_wrong_in_metadata_is_said_with_its_place(self, tmp_path):
         for i in range(2):

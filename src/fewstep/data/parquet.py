@@ -3,8 +3,7 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -18,9 +17,8 @@ from fewstep.data.labelling import Naming, Value, join_labels, short, tuple_of_s
 from fewstep.data.layouts.splits import is_heldout, split_of
 from fewstep.support.checks import between, check_fields, instance_of, optional, whole
 from fewstep.support.errors import InvalidInput
-from fewstep.support.file_kinds import PARQUET, kind_of_file
 
-ROWS, AT_ONCE = 16, 2**28  # that are in memory at once; bytes, where the row group has that many
+ROWS = 16  # that are in memory at once
 
 
 @dataclass(frozen=True)
@@ -118,34 +116,22 @@ def _check_each_once(train: list[str], test: list[str]) -> None:
 def _schema(path: str) -> Any:
     import pyarrow.parquet as pq
 
-    with _naming(path):
+    from fewstep.data.parquet_cells import check_rows, naming
+
+    with naming(path):
         found = pq.read_metadata(path)
-        schema = found.schema.to_arrow_schema()
-    # A column of one value takes nearly nothing, however long it is. Rows of different pictures take more than a byte.
-    if found.num_rows > (size := os.path.getsize(path)):
-        raise InvalidInput(f"{path} promises {found.num_rows:,} rows in {size:,} bytes, so they are not all pictures.")
-    return schema
+        check_rows(found, os.path.getsize(path), path, "pictures")
+        return found.schema.to_arrow_schema()
 
 
 def _labels(path: str, column: str | None) -> np.ndarray | list[Value]:
     """The labels in a file: int64 [N], -1 where it has none, or words."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from fewstep.data.table_columns import is_text
+    from fewstep.data.parquet_cells import labels_of, naming
 
-    if column is None:
-        return np.full(pq.read_metadata(path).num_rows, -1, np.int64)
-    with _naming(path):
-        cells = pq.read_table(path, columns=[column])[column]
-    if pa.types.is_dictionary(cells.type):
-        cells = cells.cast(cells.type.value_type)
-    if pa.types.is_boolean(cells.type) or is_text(cells.type):
-        return cells.cast(pa.string()).to_pylist()
-    try:
-        return cells.cast(pa.int64()).fill_null(-1).to_numpy()
-    except pa.ArrowInvalid as error:
-        raise InvalidInput(f"{path}: the column {column} holds numbers that are no labels ({error}).") from error
+    with naming(path), pq.ParquetFile(path) as file:
+        return np.full(file.metadata.num_rows, -1, np.int64) if column is None else labels_of(file, column, path)
 
 
 def _known_classes(schemas: dict[str, Any], columns: dict[str, str | None]) -> tuple[str, ...]:
@@ -170,35 +156,16 @@ def _left_out(columns: list[str]) -> dict[str, tuple[int, str]]:
 def _stream(columns: dict[str, str], most_bytes: int) -> Iterator[Picture]:
     import pyarrow.parquet as pq
 
+    from fewstep.data.parquet_cells import cells_of, naming
+
     for path, column in columns.items():
         row = 0
-        with _naming(path), pq.ParquetFile(path) as file:
-            for cells in _cells(file, column):
+        with naming(path), pq.ParquetFile(path) as file:
+            for cells in cells_of(file, column, ROWS):
                 _check_sizes(cells, path, row, most_bytes)
                 for cell in cells.to_pylist():
                     yield f"{path}, row {row}", partial(_open, cell)
                     row += 1
-
-
-def _cells(file: Any, column: str) -> Iterator[Any]:
-    """A column in parts of a few rows. No value has more bytes than its row group, however often it is repeated."""
-    for group in range(file.num_row_groups):
-        rows = AT_ONCE // max(1, file.metadata.row_group(group).total_byte_size)
-        for batch in file.iter_batches(min(ROWS, max(1, rows)), row_groups=[group], columns=[column]):
-            yield batch.column(0)
-
-
-@contextmanager
-def _naming(path: str) -> Generator[None]:
-    """What goes wrong while a file is read comes out with its name, and with what the file is instead."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        kind = kind_of_file(Path(path))
-        reason = f"it is {kind}" if kind and kind != PARQUET else str(error)
-        raise InvalidInput(f"{path} cannot be read as a Parquet file ({reason}).") from error
 
 
 def _check_sizes(cells: Any, path: str, row: int, most_bytes: int) -> None:

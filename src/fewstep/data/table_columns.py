@@ -46,7 +46,7 @@ def label_column(schema: pa.Schema, naming: Naming, place: str) -> str | None:
         return None
     if naming.column is not None:
         _check_there(schema, naming.column, place)
-        _check_labels(schema, naming.column, place)
+        check_labels(schema, naming.column, place)
         return naming.column
     fitting = [name for name in schema.names if holds_labels(schema.field(name).type)]
     declared = [name for name, feature in features(schema).items() if feature.get("_type") == "ClassLabel"]
@@ -54,7 +54,7 @@ def label_column(schema: pa.Schema, naming: Naming, place: str) -> str | None:
     candidates = [name for name in declared if name in fitting]
     for name in called_as_labels(schema.names) if not (candidates or called) else ():
         if not holds_pictures(schema.field(name).type):
-            _check_labels(schema, name, place)  # it is called as labels are, and cannot be read as such
+            check_labels(schema, name, place)  # it is called as labels are, and cannot be read as such
     return the_only(["label"] if "label" in called else candidates or called, place)
 
 
@@ -91,6 +91,16 @@ def holds_labels(kind: pa.DataType) -> bool:
     return any(is_kind(values) for is_kind in (types.is_integer, types.is_boolean, types.is_null)) or is_text(values)
 
 
+def check_labels(schema: pa.Schema, column: str, place: str) -> None:
+    """Raise ValueError unless a column can hold labels. place: of the file, in messages."""
+    kind = schema.field(column).type
+    if not holds_labels(kind):
+        raise InvalidInput(
+            f"{place}: the column {column} must hold whole numbers or words, one for each row, got {kind}. Convert it, "
+            f"name another as label_column, or set label_column: {NONE} to read without labels."
+        )
+
+
 def is_text(kind: pa.DataType) -> bool:
     """Whether values are strings of any width."""
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
@@ -103,15 +113,6 @@ def _is_bytes(kind: pa.DataType) -> bool:
 def _values(kind: pa.DataType) -> pa.DataType:
     """The kind of the values of a column, whether they stand in a dictionary or not."""
     return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-def _check_labels(schema: pa.Schema, column: str, place: str) -> None:
-    kind = schema.field(column).type
-    if not holds_labels(kind):
-        raise InvalidInput(
-            f"{place}: the column {column} must hold whole numbers or words, one for each row, got {kind}. Convert it, "
-            f"name another as label_column, or set label_column: {NONE} to read without labels."
-        )
 
 
 def _check_there(schema: pa.Schema, column: str, place: str) -> None:

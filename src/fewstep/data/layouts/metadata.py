@@ -43,17 +43,17 @@ def read(tree: FileTree, naming: Naming) -> Listing | None:
 def _rows(tree: FileTree, table: str, naming: Naming, known: set[str]) -> Iterator[tuple[str, Value]]:
     """The path and the label of each picture in a table. known: all pictures that there are."""
     folder, place = posixpath.dirname(table), tree.name(table)
-    rows = _read_table(tree, table)
-    name = next((name for name in FILE if rows and name in rows[0]), None)
+    names, rows = _read_table(tree, table, naming)
+    name = _file_column(names)
     if name is None:
-        labels = called_as_labels(rows[0]) if rows and not naming.unlabelled else []
+        labels = [] if naming.unlabelled else called_as_labels(names)
         if labels:
             raise InvalidInput(
                 f"{place} has labels ({labels[0]}) and no column {FILE[0]} that says of which picture; it has "
-                f"{', '.join(rows[0])}. Name that column so, or set layout: flat to read without labels."
+                f"{', '.join(names)}. Name that column so, or set layout: flat to read without labels."
             )
         return
-    column = naming.choose_column(rows[0], place)
+    column = naming.choose_column(names, place)
     for number, row in enumerate(rows, 1):
         given, label = row.get(name), None if column is None else row.get(column)
         file = posixpath.normpath(posixpath.join(folder, str(given)))
@@ -64,23 +64,44 @@ def _rows(tree: FileTree, table: str, naming: Naming, known: set[str]) -> Iterat
         yield file, label
 
 
-def _read_table(tree: FileTree, table: str) -> list[dict[str, Any]]:
+def _file_column(names: list[str]) -> str | None:
+    return next((name for name in FILE if name in names), None)
+
+
+def _read_table(tree: FileTree, table: str, naming: Naming) -> tuple[list[str], list[dict[str, Any]]]:
+    """(The names of the columns, the rows); rows of a Parquet file have only those that name pictures and labels."""
+    if table.endswith(".parquet"):
+        return _of_parquet(tree.read(table), naming, tree.name(table))
     try:
-        if table.endswith(".parquet"):
-            return _of_parquet(tree.read(table))
         text = tree.read(table).decode("utf-8-sig")
         if table.endswith(".csv"):
             sign = max(",;\t", key=text.partition("\n")[0].count)
-            return _with_numbers(list(csv.DictReader(io.StringIO(text), restkey="", delimiter=sign)))
-        return [_object(line, number) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+            rows = _with_numbers(list(csv.DictReader(io.StringIO(text), restkey="", delimiter=sign)))
+        else:
+            rows = [_object(line, number) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     except (ValueError, csv.Error) as error:
         raise InvalidInput(f"{tree.name(table)} cannot be read ({error}).") from error
+    return list(rows[0]) if rows else [], rows
 
 
-def _of_parquet(content: bytes) -> list[dict[str, Any]]:
+def _of_parquet(content: bytes, naming: Naming, place: str) -> tuple[list[str], list[dict[str, Any]]]:
     import pyarrow.parquet as pq
 
-    return pq.read_table(io.BytesIO(content)).to_pylist()
+    from fewstep.data import parquet_cells
+    from fewstep.data.table_columns import check_labels
+
+    with parquet_cells.naming(place), pq.ParquetFile(io.BytesIO(content)) as file:
+        parquet_cells.check_rows(file.metadata, len(content), place, "names of pictures")
+        names: list[str] = file.schema_arrow.names
+        columns: dict[str, list[Value]] = {}
+        for name in names:
+            if name == _file_column(names):
+                columns[name] = parquet_cells.words_of(file, name, place)
+            elif naming.column == name or name in called_as_labels(names):
+                check_labels(file.schema_arrow, name, place)
+                labels = parquet_cells.labels_of(file, name, place)
+                columns[name] = labels if isinstance(labels, list) else labels.tolist()
+    return names, [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _object(line: str, number: int) -> dict[str, Any]:
