@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from kedro.config import OmegaConfigLoader
 from kedro.framework.context import KedroContext
@@ -23,6 +23,9 @@ STUDENTS = "params:students."
 
 class RecipeConfigLoader(OmegaConfigLoader):
     """An unknown env, recipe or parameter is an error in words; recipe and dataset have one value for every reader."""
+
+    READ: ClassVar[dict[tuple[tuple[str, bytes], ...], list[Any]]] = {}
+    """Files of parameters and what they hold: parsing takes longest, and a comparison has a loader for each recipe."""
 
     def __init__(self, conf_source: str, env: str | None = None, **kwargs: Any):
         if not (source := Path(conf_source)).is_dir():
@@ -72,18 +75,26 @@ class RecipeConfigLoader(OmegaConfigLoader):
 
     # Kedro has no public way to say how files are read and merged, and of both methods that follow one rule alone.
     def _read_dir_configs(  # pyright: ignore[reportIncompatibleMethodOverride] (the rest is Kedro's own)
-        self, conf_path: str, patterns: Iterable[str], key: str, *rest: Any
+        self, conf_path: str, patterns: Iterable[str], key: str, processed_files: set[Path], *rest: Any
     ) -> dict[Path, Any]:
         """The files of one folder. A missing conf/local says nothing, as an empty one does."""
         if not Path(conf_path).is_dir():
             return {}
         found = {Path(str(path)) for pattern in patterns for path in self._fs.glob(f"{conf_path}/{pattern}")}
-        for file in sorted(filter(self._is_valid_config_path, found)):
+        files = sorted(filter(self._is_valid_config_path, found))
+        contents = tuple((os.path.relpath(file, conf_path), file.read_bytes()) for file in files)
+        if key == "parameters" and contents in self.READ:
+            processed_files.update(files)
+            return dict(zip(files, self.READ[contents], strict=True))
+        for file in files:
             check_file(Path(os.path.relpath(file)))
         try:
-            return super()._read_dir_configs(conf_path, patterns, key, *rest)
+            read = super()._read_dir_configs(conf_path, patterns, key, processed_files, *rest)
         except ValueError as problem:  # Kedro's, in words: two files say the same
             raise InvalidInput(str(problem)) from problem
+        if key == "parameters":  # all others are changed by those who merge them
+            self.READ[contents] = [read[file] for file in files]
+        return read
 
     def _merge_and_resolve(self, key: str, config_per_file: dict[Path, Any]) -> dict[str, Any]:
         """Files of one folder; --params come last, over all folders, by our own rule."""
