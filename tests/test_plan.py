@@ -78,7 +78,9 @@ def test_plan_says_what_would_run(here):
     assert "ingest    no inputs -> " in result.output
     assert "distill   images (made before), teacher (made before) -> student" in result.output
     assert re.search(r"\nscores\n  \d+ rows of [\d,]+ samples for each of 1 seeds: [\d,]+ passes", result.output)
-    assert "\ndata\n  not ingested yet (name patches, count 256, side 16): kedro run" in result.output
+    given = "--params=recipe=cd,student.training.learning_rate=0.0003"
+    ingest = f"kedro run --env=test --pipelines=ingest {given} reads them"
+    assert f"\ndata\n  not ingested yet (name patches, count 256, side 16): {ingest}" in result.output
     assert "student.training.learning_rate: 0.0003 (base: 0.001)" in result.output
     assert result.output.count(" weights") == result.output.count("fits on a GPU of 8 GiB") == 2  # teacher and student
     assert not list(here.glob("data/**/*.npy")) and not (here / "runs").exists()

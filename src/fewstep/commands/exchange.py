@@ -9,14 +9,15 @@ import click
 from fewstep import load
 from fewstep.commands.error_messages import refusing
 from fewstep.commands.options import DATASET, ENV, MODEL, nfe_option
-from fewstep.commands.project import champion_of_project, check_folder, context_of
-from fewstep.pipelines.places import command_of, place_of
+from fewstep.commands.project import champion_of_project, check_folder, context_of, ingest_of
+from fewstep.pipelines.places import place_of
 from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.json_text import parse_json
 
 if TYPE_CHECKING:
     from fewstep.data.store import ArrayStore
     from fewstep.models.model import Model, SavedModel
+    from fewstep.pipelines.config_loader import Context
 
 
 @click.command(name="import")
@@ -70,7 +71,7 @@ def import_model(
     else:
         model = import_nvidia(file, name, params.dataset, teacher=teaches, levels=levels)
     if catalog.exists("images"):
-        model = _beside(model, catalog.load("images"), env)
+        model = _beside(model, catalog.load("images"), context)
     saved = _saved(model, target)
     click.echo(f"{role} in {target}: {saved.weights:,} weights, {saved.sha256[:12]}")
     if role == "teacher":
@@ -95,7 +96,7 @@ def _options(config: Path | None) -> dict | None:
         raise InvalidInput(f"--config {config} cannot be read as JSON: {reason_of(problem)}.") from None
 
 
-def _beside(model: "Model", images: "ArrayStore", env: str | None) -> "Model":
+def _beside(model: "Model", images: "ArrayStore", context: "Context") -> "Model":
     """The model as one of these data: their hash, their names of classes. ValueError where they do not fit."""
     mine, theirs = model.space, images.space
     if mine.shape != theirs.shape:
@@ -105,7 +106,7 @@ def _beside(model: "Model", images: "ArrayStore", env: str | None) -> "Model":
     if mine.scale != theirs.scale:
         raise InvalidInput(
             f"the model was trained on data of scale {mine.scale:g}, and these have {theirs.scale:.6g}: run "
-            f"{command_of('ingest', env)} --params=data.scale={mine.scale:g}"
+            + ingest_of(context, data={"scale": mine.scale})
         )
     space = replace(mine, classes=theirs.classes if mine.classes else ())
     return replace(model, space=space, spec=replace(model.spec, data_sha256=images.sha256))

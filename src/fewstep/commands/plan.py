@@ -11,8 +11,8 @@ import click
 
 from fewstep.commands.error_messages import refusing
 from fewstep.commands.options import ENV, given_params, with_params
-from fewstep.commands.project import context_of
-from fewstep.pipelines.places import command_of, is_optional
+from fewstep.commands.project import context_of, ingest_of
+from fewstep.pipelines.places import is_optional
 from fewstep.support.errors import InvalidInput, UserError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fewstep.data.latent_store import LatentStore
     from fewstep.data.store import ArrayStore
     from fewstep.launch import LaunchSettings
+    from fewstep.pipelines.config_loader import Context
     from fewstep.step_cost import Cost
     from fewstep.training.job import Job
     from fewstep.training.loop import Worker
@@ -63,7 +64,7 @@ def plan(env: str | None, params: str, params_file: Path | None, steps: int, sec
     for line in _stages(journey(student, given.data.autoencoder), catalog):
         click.echo(f"  {line}")
     click.echo("\ndata")
-    for line in _data(given, catalog):
+    for line in _data(context):
         click.echo(f"  {line}")
     click.echo("\nscores")
     for line in _scores(given, catalog):
@@ -74,7 +75,7 @@ def plan(env: str | None, params: str, params_file: Path | None, steps: int, sec
     roles = ["teacher", "student"] if student.needs_teacher and not catalog.exists("teacher") else ["student"]
     seconds /= len(roles) - 1 + len(student.chain)
     with TemporaryDirectory() as folder:
-        for role, job in jobs_to_try(roles, given, catalog, Path(folder)):
+        for role, job in jobs_to_try(roles, context, Path(folder)):
             names = f"{job.recipe.network['name']}, {job.recipe.objective.name}"
             click.echo(f"\n{role}: {names}; trying a few steps")
             for line in _costs(job, given.launch, steps, seconds):
@@ -101,15 +102,15 @@ def _stages(names: list[str], catalog: "CatalogProtocol") -> Iterator[str]:
         yield f"{name:9} {', '.join(states) or 'no inputs'} -> {', '.join(outputs) or 'the tracking store'}"
 
 
-def _data(given: "Parameters", catalog: "CatalogProtocol") -> Iterator[str]:
+def _data(context: "Context") -> Iterator[str]:
     """What was found when they were ingested, or where they will come from."""
     from fewstep.data import describe
 
-    if catalog.exists("images"):
-        yield from describe(catalog.load("images"))
+    if context.catalog.exists("images"):
+        yield from describe(context.catalog.load("images"))
     else:
-        source = ", ".join(f"{key} {value}" for key, value in given.data.source.items())
-        yield f"not ingested yet ({source}): {command_of('ingest', given.env)} reads them and says what it finds"
+        source = ", ".join(f"{key} {value}" for key, value in context.typed.data.source.items())
+        yield f"not ingested yet ({source}): {ingest_of(context)} reads them and says what it finds"
 
 
 def _scores(given: "Parameters", catalog: "CatalogProtocol") -> Iterator[str]:
@@ -144,14 +145,13 @@ def _differences(given: "Parameters", base: "Parameters") -> Iterator[str]:
         yield "none"
 
 
-def jobs_to_try(
-    roles: list[str], given: "Parameters", catalog: "CatalogProtocol", folder: Path
-) -> "Iterator[tuple[str, Job]]":
+def jobs_to_try(roles: list[str], context: "Context", folder: Path) -> "Iterator[tuple[str, Job]]":
     """Each training, on data and from a teacher that are random where they are not there yet."""
     from fewstep.step_cost import untrained
     from fewstep.training.job import Job
 
-    images = catalog.load("images") if catalog.exists("images") else _random_images(given, folder / "images")
+    given, catalog = context.typed, context.catalog
+    images = catalog.load("images") if catalog.exists("images") else _random_images(context, folder / "images")
     if given.data.autoencoder:
         there = catalog.exists("latents")
         images = catalog.load("latents") if there else _random_latents(images, given.data.autoencoder, folder)
@@ -170,16 +170,18 @@ def jobs_to_try(
             earlier = untrained(job, images, folder / f"earlier_{place}")
 
 
-def _random_images(given: "Parameters", folder: Path) -> "ArrayStore":
+def _random_images(context: "Context", folder: Path) -> "ArrayStore":
     import numpy as np
 
     from fewstep.data import DataSpace, load_source
     from fewstep.data.store import DTYPES, write_store
 
+    given = context.typed
     shape = load_source(given.data.source).shape
     if not shape:
-        make = command_of("ingest", given.env)
-        raise InvalidInput(f"the size of the images is known only from the data: run {make}, and plan again.")
+        raise InvalidInput(
+            f"the size of the images is known only from the data: run {ingest_of(context)}, and plan again."
+        )
     click.echo("\nThe data are not there: the trial has random ones, of one class.")
     space = DataSpace(given.dataset, "points" if len(shape) == 1 else "images", shape, 1.0, ("any",))
     rows = np.random.default_rng(0).integers(0, 256, (ROWS, *shape)).astype(DTYPES[space.kind])

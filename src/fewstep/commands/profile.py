@@ -37,11 +37,11 @@ def profile(recipe: str, env: str | None, steps: int, out: Path, params: str, pa
     from fewstep.step_cost import cpu_threads, trial_of
     from fewstep.training.profiling import profile_steps
 
-    typed, launch = context.typed, context.typed.launch
+    launch = context.typed.launch
     device, role = launch.device(), TEACHER if recipe == TEACHER else "student"
     roles = [TEACHER, "student"] if role == "student" and not context.catalog.exists(TEACHER) else [role]
     with TemporaryDirectory() as folder, cpu_threads(launch.threads_here()):
-        job = dict(jobs_to_try(roles, typed, context.catalog, Path(folder)))[role]
+        job = dict(jobs_to_try(roles, context, Path(folder)))[role]
         launch.set_float32_precision(job, device)
         share = job.recipe.training.batch_size // max(1, launch.workers)
         with trial_of(job, share, launch.worker(job, device)) as training:

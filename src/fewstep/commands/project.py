@@ -73,10 +73,18 @@ def champion_of_project(env: str | None = None, dataset: str | None = None) -> s
     return f"models:/{registered_project(env, dataset)[1]}@champion"
 
 
+def ingest_of(context: "Context", **changes: Any) -> str:
+    """The command that reads this project's data, with other parameters if some are given."""
+    from fewstep.commands.options import together
+
+    params = together(context.config_loader.runtime_params or {}, changes)
+    return command_of("ingest", context.typed.env, params)
+
+
 def needed(context: "Context", name: str, by: str) -> Any:
     """What ingest makes under a name; ValueError with its command where it is not there. by: as "scores need"."""
     if not context.catalog.exists(name):
-        make = command_of("ingest", context.typed.env, context.config_loader.runtime_params)
+        make = ingest_of(context)
         found = others_with(context, name)
         there = f" There are those of {', '.join(found)} (--dataset={found[0]})." if found else ""
         raise InvalidInput(f"{by} {name}, and there is no {place_of(context.catalog, name)}: run {make}.{there}")
