@@ -25,7 +25,14 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    torch.set_num_threads(1)  # on busy cores two are slower
+    torch.set_num_threads(1)  # on busy cores two are slower, since each waits for the other
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """A test that trains here leaves the number of threads to those after it as it was."""
+    yield
+    torch.set_num_threads(1)
 
 
 class Reference:
