@@ -11,13 +11,14 @@ import tempfile
 import time
 import urllib.request
 import zlib
-from contextlib import ExitStack
+from contextlib import ExitStack, chdir
 from dataclasses import replace
 from pathlib import Path
 
 import click
 import pytest
 import torch
+from click.testing import CliRunner
 
 
 def pytest_addoption(parser):
@@ -253,6 +254,19 @@ class Project:
             process.kill()
         return process.returncode, output
 
+    def run_here(self, *words: str) -> tuple[int, str]:
+        """As run, in this process, which saves the imports."""
+        from kedro.framework.startup import bootstrap_project
+
+        from fewstep.cli import cli, main
+
+        with chdir(self.root):
+            bootstrap_project(self.root)
+            result = CliRunner().invoke(cli if words[0] == "kedro" else main, words[1:])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.exit_code, result.output
+
     def glob(self, pattern: str) -> list[Path]:
         """Files of the project."""
         return sorted(self.root.glob(pattern))
@@ -428,6 +442,18 @@ def empty_database(tmp_path_factory):
     backend = Backend.at(tmp_path_factory.mktemp("mlflow"), "sqlite:///mlflow.db")
     backend.client()
     return backend.database
+
+
+@pytest.fixture(scope="session")
+def begin_project(empty_database):
+    """As make_project, where a command has made the database before."""
+
+    def make(root):
+        project = Project(root)
+        shutil.copy(empty_database, root / "mlflow.db")
+        return project
+
+    return make
 
 
 @pytest.fixture

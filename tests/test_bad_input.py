@@ -461,9 +461,9 @@ def test_a_command_fails_in_words_before_any_work(words, message, project):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, make_project):
+def trained(tmp_path_factory, begin_project):
     """A project with images and a teacher."""
-    project = make_project(tmp_path_factory.mktemp("trained") / "project")
+    project = begin_project(tmp_path_factory.mktemp("trained") / "project")
     words = "launch.workers=0,launch.threads=1,teacher.training.images=64,teacher.training.batch_size=16"
     result = run(project, "--pipelines=ingest,teacher", f"--params={words}")
     assert result.exit_code == 0, result.output

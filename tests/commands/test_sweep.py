@@ -20,9 +20,9 @@ def typed(group, *words: str) -> tuple[int, str]:
 
 
 @pytest.fixture(scope="module")
-def trained(make_project, tmp_path_factory):
+def trained(begin_project, tmp_path_factory):
     """A project with points and a teacher of them, where one is."""
-    here = make_project(tmp_path_factory.mktemp("swept") / "project").root
+    here = begin_project(tmp_path_factory.mktemp("swept") / "project").root
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.chdir(here)

@@ -79,9 +79,9 @@ def test_files_become_models_of_the_catalog(here, reference, network_pickle):
 
 @pytest.mark.check
 def test_models_from_elsewhere_are_distilled_evaluated_and_edited_with(
-    make_project, tmp_path, unlabelled, network_pickle
+    begin_project, tmp_path, unlabelled, network_pickle
 ):
-    project = make_project(tmp_path / "project")
+    project = begin_project(tmp_path / "project")
     shutil.copy(network_pickle(unlabelled), project.root / "edm.pkl")
 
     def run(code, *words, **params):

@@ -18,9 +18,9 @@ OTHERS = r"^  (ayf|facm|cmt|ctm): .*\n"  # what the overlay of tests says of the
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory, make_project):
+def compared(tmp_path_factory, begin_project):
     """A project with a comparison, and what the command printed."""
-    project = make_project(tmp_path_factory.mktemp("compared") / "project")
+    project = begin_project(tmp_path_factory.mktemp("compared") / "project")
     for file in project.glob("conf/base/parameters/recipes/*.yml"):
         if file.stem not in RECIPES:
             file.unlink()
@@ -71,7 +71,7 @@ def test_scores_of_another_model_are_not_ranked(compared):
     before = file.read_text()
     others = replace(Evaluation.from_json(json.loads(before)), models={"cd": "0" * 64})
     file.write_text(json.dumps(others.to_json()))
-    code, output = project.run("kedro", "run", "--env=test", "--pipelines=compare", "--nodes=rank")
+    code, output = project.run_here("kedro", "run", "--env=test", "--pipelines=compare", "--nodes=rank")
     file.write_text(before)
     assert code != 0 and re.search(
         r"contests/cd.json has scores of another model than .*comparison/cd.*--nodes=train_cd,score_cd", output
@@ -81,14 +81,14 @@ def test_scores_of_another_model_are_not_ranked(compared):
 def test_nothing_is_trained_twice(compared):
     project, _ = compared
     nodes = "--nodes=train_cd,train_pd,train_ctm_gan"
-    code, output = project.run("kedro", "run", "--env=test", "--pipelines=compare", nodes, f"--params={HERE}")
+    code, output = project.run_here("kedro", "run", "--env=test", "--pipelines=compare", nodes, f"--params={HERE}")
     assert code == 0 and output.count("this training is finished") == 3
 
 
 def test_another_training_seed_is_another_training(compared):
     project, _ = compared
     seeded = f"--params={HERE},comparison.training_seed=3"
-    code, output = project.run("kedro", "run", "--env=test", "--pipelines=compare", "--nodes=train_ict", seeded)
+    code, output = project.run_here("kedro", "run", "--env=test", "--pipelines=compare", "--nodes=train_ict", seeded)
     assert code == 0 and "this training is finished" not in output
     places = (project.root / "runs/test/comparison").glob("ict-*/model/model.json")
     seeds = [json.loads(place.read_text())["provenance"]["seed"] for place in places]
@@ -104,5 +104,5 @@ def test_another_training_seed_is_another_training(compared):
 )
 def test_what_cannot_run_is_named_before_work(compared, words, message):
     project, _ = compared
-    code, output = project.run("kedro", "run", "--env=test", *words)
+    code, output = project.run_here("kedro", "run", "--env=test", *words)
     assert code != 0 and re.search(message, output)

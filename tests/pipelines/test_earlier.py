@@ -16,9 +16,9 @@ WORDS = f"--params=recipe=tcm,{SHORT},evaluation.student_nfe=[1]"
 
 
 @pytest.fixture(scope="module")
-def staged(tmp_path_factory, make_project):
+def staged(tmp_path_factory, begin_project):
     """A fresh project after the whole journey of a recipe with an earlier one, and what it printed."""
-    project = make_project(tmp_path_factory.mktemp("staged") / "project")
+    project = begin_project(tmp_path_factory.mktemp("staged") / "project")
     code, output = project.run("kedro", "run", "--env=test", WORDS)
     assert code == 0, output
     return project, output
@@ -46,9 +46,9 @@ def test_one_command_trains_both_stages_and_the_lineage_names_them(staged):
 def test_the_first_stage_is_trained_once_also_where_the_second_begins_anew(staged):
     project, _ = staged
     before = {folder.name for folder in project.glob("runs/test/*-*")}
-    code, output = project.run("kedro", "run", "--env=test", "--pipelines=distill", f"{WORDS},fresh=true")
+    code, output = project.run_here("kedro", "run", "--env=test", "--pipelines=distill", f"{WORDS},fresh=true")
     assert code == 0 and "ect: this training is finished" in output and "tcm: this training is finished" not in output
-    code, output = project.run("kedro", "run", "--env=test", "--pipelines=distill", f"--params=recipe=ect,{SHORT}")
+    code, output = project.run_here("kedro", "run", "--env=test", "--pipelines=distill", f"--params=recipe=ect,{SHORT}")
     assert code == 0 and "ect: this training is finished" in output
     assert {folder.name for folder in project.glob("runs/test/*-*")} == before
 

@@ -44,7 +44,7 @@ def test_a_student_of_data_alone_is_made_scored_and_registered_without_a_teacher
 def test_such_a_student_is_edited_and_reported_too(alone):
     project, _ = alone
     words = f"--params=recipe=ict,{SHORT}"
-    code, output = project.run("kedro", "run", "--env=test", "--pipelines=edit,report", words)
+    code, output = project.run_here("kedro", "run", "--env=test", "--pipelines=edit,report", words)
     assert code == 0 and "ict learned from data alone" in output, output
     place = project.root / "data/08_reporting/test/ict"
     tasks = {edit["task"] for edit in json.loads((place / "edits.json").read_text())}
@@ -59,5 +59,7 @@ def test_such_a_student_is_edited_and_reported_too(alone):
 def test_both_names_of_the_students_pipeline_train_what_the_recipe_says(alone):
     project, _ = alone
     for name in ("train", "distill"):
-        code, output = project.run("kedro", "run", "--env=test", f"--pipelines={name}", f"--params=recipe=ict,{SHORT}")
+        code, output = project.run_here(
+            "kedro", "run", "--env=test", f"--pipelines={name}", f"--params=recipe=ict,{SHORT}"
+        )
         assert code == 0 and "ict: this training is finished" in output, output

@@ -15,9 +15,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, make_project):
+def trained(tmp_path_factory, begin_project):
     """A project with teacher, student, scores at searched levels (those of 2 on the way to 3), and a report."""
-    project = make_project(tmp_path_factory.mktemp("report") / "project")
+    project = begin_project(tmp_path_factory.mktemp("report") / "project")
     overlay = project.root / "conf/test/parameters/test.yml"
     overlay.write_text(overlay.read_text().replace("student_nfe: [1, 2]", "student_nfe: [1, 3]"))
     settings = "launch.workers=0,launch.threads=1,teacher.training.images=64,student.training.images=64"
@@ -54,7 +54,7 @@ def test_searched_levels_are_scored_kept_and_registered(trained, folder):
     assert [kept["levels"] for kept in registered if kept["name"] == "cd"] == [found["levels"]]
     assert found["levels"].keys() >= {"2", "3"} and found["searched"] is True
     shutil.rmtree(trained.root / "runs")  # it is unfinished work alone: what is made of the levels reads them here
-    code, output = trained.run("kedro", "run", "--env=test", "--pipelines=edit,register")
+    code, output = trained.run_here("kedro", "run", "--env=test", "--pipelines=edit,register")
     assert code == 0, output
 
 
@@ -81,7 +81,7 @@ def test_a_report_of_other_scores_is_refused(trained, folder):
     before = (folder / "scores.json").read_text()
     others = replace(Evaluation.from_json(json.loads(before)), models={})
     (folder / "scores.json").write_text(json.dumps(others.to_json()))
-    code, output = trained.run("kedro", "run", "--env=test", "--pipelines=report")
+    code, output = trained.run_here("kedro", "run", "--env=test", "--pipelines=report")
     (folder / "scores.json").write_text(before)
     assert code != 0 and "kedro run --env=test --pipelines=evaluate" in output
 
@@ -91,7 +91,7 @@ def test_changed_scores_are_refused(trained, folder):
     facts = json.loads(before)
     facts["rows"][0]["scores"][facts["primary"]]["values"][0] = 0.0
     (folder / "scores.json").write_text(json.dumps(facts))
-    code, output = trained.run("kedro", "run", "--env=test", "--pipelines=register")
+    code, output = trained.run_here("kedro", "run", "--env=test", "--pipelines=register")
     (folder / "scores.json").write_text(before)
     assert code != 0 and "scores.json is damaged (these scores were changed after they were measured" in output
 
