@@ -237,7 +237,7 @@ def taught(tmp_path_factory, make_project):
 def test_a_run_of_any_recipe_ends_in_the_same_bits(recipe, taught, journey):
     """Weights, average, target, optimiser, and a teacher that changes: the last checkpoint, byte by byte."""
     command = ("kedro", "run", "--env=test", "--pipelines=distill")
-    ends_in_the_same_bits(recipe, taught, journey, command, "test", size=3200, every=96)
+    ends_in_the_same_bits(recipe, taught, journey, command, "test", size=1600, every=96)
 
 
 @pytest.mark.parametrize("recipe", ["ctm", "ctm_gan"])

@@ -198,7 +198,7 @@ def test_painting_over_a_picture_makes_that_part_anew(page, model, tmp_path):
     paint(page)
     (place,) = page.wait(f"(now => now.length == 1 && now)({SHOWN})")
     page.picture(tmp_path / "inpainted.png")
-    before, after = model.sample(nfe=1, seed=0, indices=range(1))[0, 0], seen(place)
+    before, after = model.load("cpu").sample(nfe=1, seed=0, indices=range(1))[0, 0], seen(place)
     painted = np.zeros((8, 8), bool)
     painted[1:6, 1:7] = True
     assert np.array_equal(after[~painted], before[~painted])
@@ -232,8 +232,8 @@ def test_another_champion_is_shown(way, every, make, backend, scores, open_page,
     """At once by the button and to who comes, and now and then to who stays; with its picture and its labels."""
     pytest.importorskip("gradio", reason="of the extra 'demo': it is the page")
     other = make("cd", 1, labels=True)
-    for number, folder in enumerate((make("cd").folder, other.folder)):
-        register(folder, scores(9.0 - number), backend)
+    for number, student in enumerate((make("cd"), other)):
+        register(student, scores(9.0 - number), backend)
     words = ("--model", "models:/fewstep-digits@champion")
     with served(*words, folder=tmp_path, every=every) as address, open_page(address) as page:
         page.read("fewstep-digits version 1", "seed")
@@ -247,4 +247,4 @@ def test_another_champion_is_shown(way, every, make, backend, scores, open_page,
         page.read("fewstep-digits version 2", "label")
         (place,) = page.wait(f"(now => now.length == 1 && now[0] != '{before}' && now)({SHOWN})")
         page.picture(tmp_path / "promoted.png")
-        assert np.array_equal(seen(place), other.sample(nfe=1, seed=0, indices=range(1))[0, 0])
+        assert np.array_equal(seen(place), other.load("cpu").sample(nfe=1, seed=0, indices=range(1))[0, 0])

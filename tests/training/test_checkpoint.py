@@ -5,6 +5,7 @@ import threading
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from fewstep.support import tensor_files
 from fewstep.support.tensor_files import hash_tensors, write_tensors
@@ -39,6 +40,10 @@ def flip(file):
     file.write_bytes(content)
 
 
+def many():
+    return {str(number): row for number, row in enumerate(map(torch.tensor, range(2**15 + 1)))}
+
+
 def rewrite(file, change):
     file.write_text(json.dumps(change(json.loads(file.read_text()))))
 
@@ -47,6 +52,7 @@ DAMAGE = {
     "tensors that are none": lambda folder: (folder / TENSOR_FILE).write_bytes(b"torn"),
     "one bit of a tensor": lambda folder: flip(folder / TENSOR_FILE),
     "other tensors": lambda folder: write_tensors(folder / TENSOR_FILE, {"a/b": torch.arange(5.0)}),
+    "too many tensors": lambda folder: save_file(many(), folder / TENSOR_FILE),
     "no tensors": lambda folder: (folder / TENSOR_FILE).unlink(),
     "another step": lambda folder: rewrite(folder / FACTS, lambda facts: facts | {"step": 39}),
     "another job": lambda folder: rewrite(folder / FACTS, lambda facts: facts | {"job": {"seed": 7}}),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fewstep.support.files import sync_file
+
+_in_words = cache(str)  # NumPy makes the name of a type anew each time
 
 
 def write_tensors(file: Path, tensors: dict[str, Tensor]) -> None:
@@ -23,7 +26,7 @@ def hash_tensors(tensors: dict[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, t in sorted(tensors.items()):
         array: np.ndarray = t.detach().cpu().contiguous().numpy()
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(f"{name} {_in_words(array.dtype)} {array.shape}".encode())
         digest.update(array.reshape(-1).view(np.uint8).data)  # without a copy, and other threads run meanwhile
     return digest.hexdigest()
 

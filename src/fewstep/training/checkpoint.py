@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -26,6 +26,7 @@ from fewstep.support.tensor_files import hash_tensors, seal, write_tensors
 KEPT = 2
 FACTS, TENSORS = "checkpoint.json", "checkpoint.safetensors"
 FORMER = {"step", "job", "seconds"}  # in the facts of a checkpoint without a seal
+MOST_TENSORS = 2**15  # a training of the largest U-Net (566 parameters) has some 4,000
 Facts = dict[str, Any]
 log = logging.getLogger(__name__)
 
@@ -148,6 +149,12 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Facts]:
     """Its tensors and its facts. Raises InvalidInput where they are not as they were written."""
     facts = read_facts(path)
     try:
+        with safe_open(path / TENSORS, "pt") as file:
+            many = len(file.keys())
+        if many > MOST_TENSORS:
+            raise InvalidInput(
+                f"the checkpoint {path} is damaged ({many:,} tensors, and none has over {MOST_TENSORS:,})"
+            )
         tensors = load_file(path / TENSORS)
     except (OSError, SafetensorError) as problem:
         raise InvalidInput(f"the checkpoint {path} is damaged ({reason_of(problem)})") from problem
