@@ -42,15 +42,21 @@ def read_recipes(env: str, network: dict[str, Any], lpips: str) -> dict[str, Rec
         config = overlaid(config, read_folder(ROOT / "conf" / env))
     found = chosen({**config, "dataset": env, "recipe": next(iter(config["recipes"]))})
     sections = {"teacher": found["teacher"], **dict(sorted(found["students"].items()))}
-    return {name: _recipe({**section, "name": name}, network, lpips) for name, section in sections.items()}
+    return {
+        name: Recipe.from_json(_changed({**section, "name": name}, network, lpips))
+        for name, section in sections.items()
+    }
 
 
-def _recipe(facts: dict[str, Any], network: dict[str, Any], lpips: str) -> Recipe:
+def _changed(facts: dict[str, Any], network: dict[str, Any], lpips: str) -> dict[str, Any]:
+    """A recipe with another network and distance, and so the one before it."""
     objective = facts["objective"]
     if objective.get("distance") == "lpips":
         objective = objective | {"distance": lpips}
     known = {name: value for name, value in facts.items() if name != "levels"}
-    return Recipe.from_json(known | {"objective": objective, "network": facts["network"] | network})
+    if facts.get("earlier"):
+        known["earlier"] = _changed(facts["earlier"], network, lpips)
+    return known | {"objective": objective, "network": facts["network"] | network}
 
 
 @dataclass(frozen=True)
