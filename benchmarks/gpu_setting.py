@@ -42,10 +42,8 @@ def read_recipes(env: str, network: dict[str, Any], lpips: str) -> dict[str, Rec
         config = overlaid(config, read_folder(ROOT / "conf" / env))
     found = chosen({**config, "dataset": env, "recipe": next(iter(config["recipes"]))})
     sections = {"teacher": found["teacher"], **dict(sorted(found["students"].items()))}
-    return {
-        name: Recipe.from_json(_changed({**section, "name": name}, network, lpips))
-        for name, section in sections.items()
-    }
+    named = {name: {**section, "name": name} for name, section in sections.items()}
+    return {name: Recipe.from_json(_changed(section, network, lpips)) for name, section in named.items()}
 
 
 def _changed(facts: dict[str, Any], network: dict[str, Any], lpips: str) -> dict[str, Any]:

@@ -234,9 +234,9 @@ def test_between_two_lines_of_progress_nothing_is_read_from_the_device(recipe, p
 
 
 GRAPHS = {"ctm": 5, "ctm_gan": 5, "facm": 3, "meanflow": 4, "pd": 3, "scd": 2, "sct": 1}
-"""Passes of a step that are compiled each for itself, if not those of student, target and teacher: MeanFlow guides itself,
-and has both flow matching and a derivative; the teacher of a stage that was a student has other settings than the first
-one; and CTM's target passes a gradient on in one of its two.
+"""Passes of a step that are compiled each for itself, if not those of student, target and teacher: MeanFlow guides
+itself, and has both flow matching and a derivative; the teacher of a stage that was a student has other settings than
+the first one; and CTM's target passes a gradient on in one of its two.
 """
 
 
