@@ -327,6 +327,13 @@ class TestIndexes:
         with pytest.raises(ValueError, match=rf"metadata\.parquet.*{words}"):
             listed(tmp_path)
 
+    def test_what_stands_in_the_place_of_metadata_in_a_zip_is_said(self, tmp_path):
+        with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+            archive.writestr("0.png", encoded(0))
+            archive.writestr("metadata.parquet", "<!DOCTYPE html>")
+        with pytest.raises(ValueError, match=r"all\.zip/metadata\.parquet cannot be read .*it is a web page in place"):
+            listed(tmp_path / "all.zip")
+
     def test_what_is_not_asked_for_in_parquet_is_not_read(self, tmp_path):
         rows = [{"file_name": f"{n}.png", "label": n % 2, "caption": "b" * 2**20} for n in range(8)]
         for number in range(8):

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from fewstep.data.labelling import Value
 from fewstep.data.table_columns import is_text
 from fewstep.support.errors import InvalidInput
-from fewstep.support.file_kinds import PARQUET, kind_of_file
+from fewstep.support.file_kinds import HEAD, PARQUET, file_kind, kind_of_file
 
 AT_ONCE = 2**28  # bytes in memory, where a column of a row group has that many
 MOST_ROWS = 2**16
@@ -20,14 +20,17 @@ LONGEST_WORD = 2**12  # bytes of a label, or of a file's name
 
 
 @contextmanager
-def naming(path: str) -> Generator[None]:
-    """What goes wrong while a file is read comes out with its name, and with what the file is instead."""
+def naming(place: str, content: bytes | None = None) -> Generator[None]:
+    """What goes wrong while a file is read comes out with its name, and with what the file is instead.
+
+    content: of a file that is in an archive, and so is not at that path.
+    """
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        kind = kind_of_file(Path(path))
+        kind = kind_of_file(Path(place)) if content is None else file_kind(content[:HEAD])
         reason = f"it is {kind}" if kind and kind != PARQUET else str(error)
-        raise InvalidInput(f"{path} cannot be read as a Parquet file ({reason}).") from error
+        raise InvalidInput(f"{place} cannot be read as a Parquet file ({reason}).") from error
 
 
 def check_rows(metadata: pq.FileMetaData, size: int, place: str, what: str) -> None:

@@ -90,7 +90,7 @@ def _of_parquet(content: bytes, naming: Naming, place: str) -> tuple[list[str], 
     from fewstep.data import parquet_cells
     from fewstep.data.table_columns import check_labels
 
-    with parquet_cells.naming(place), pq.ParquetFile(io.BytesIO(content)) as file:
+    with parquet_cells.naming(place, content), pq.ParquetFile(io.BytesIO(content)) as file:
         parquet_cells.check_rows(file.metadata, len(content), place, "names of pictures")
         names: list[str] = file.schema_arrow.names
         columns: dict[str, list[Value]] = {}
