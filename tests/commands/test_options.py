@@ -49,7 +49,9 @@ def test_kedro_run_refuses_in_words(words, message, here):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", ["network.channels=64,", pytest.param("", marks=pytest.mark.check)])
+@pytest.mark.parametrize(
+    "size", ["network.channels=32,network.num_blocks=1,", pytest.param("", marks=pytest.mark.check)]
+)
 def test_a_plan_without_seconds_tries_one_sample(here, size):
     """With no seconds for trials it tries one sample of each network, of up to 296 million weights."""
     words = ["plan", "--env=imagenet64", f"--params={size}launch.threads=1", "--seconds=0"]

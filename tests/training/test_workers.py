@@ -14,9 +14,9 @@ from fewstep.objectives import build_objective
 from fewstep.training.job import Job
 from fewstep.training.loop import train
 
-NETWORK = {"name": "unet", "channels": 8, "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [4]}
+NETWORK = {"name": "unet", "channels": 8, "channel_mult": [1], "num_blocks": 1, "attn_resolutions": [8]}
 TINY = {"images": 64, "batch_size": 16, "optimizer": "radam", "labels": True}
-EDM2 = {"name": "edm2", "channels": 8, "channel_mult": [1, 2], "num_blocks": 1, "head_channels": 8}
+EDM2 = {"name": "edm2", "channels": 8, "channel_mult": [1], "num_blocks": 1, "head_channels": 8}
 OBJECTIVES = {
     "edm2": {"name": "denoising", "log_variance": True},
     "cd": {"name": "consistency_distillation"},
