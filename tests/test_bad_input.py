@@ -59,6 +59,10 @@ REFUSED = {
         {"dataset": False},
         "dataset must be a name, and YAML reads this one as False: put it in quotes.",
     ),
+    "what is made of the recipes": (
+        {"students__cd__training__images": 7},
+        "the parameter students must be left out: give what is said of one student as recipes.NAME.",
+    ),
     "no recipe": ({"recipe": None}, "There is no recipe ''. Allowed: "),
     "dataset with a quote": (
         {"dataset": "a'b"},
@@ -243,7 +247,7 @@ REFUSED = {
     ),
     "a recipe not chosen": (
         {"recipes": {"ict": {"training": {"learnin_rate": 1}}}},
-        "There is no parameter 'learnin_rate' of students.ict.training. Did you mean 'learning_rate'?",
+        "There is no parameter 'learnin_rate' of recipes.ict.training. Did you mean 'learning_rate'?",
     ),
     "a recipe of another's name": (
         {"recipes": {"reference": {}}},

@@ -23,6 +23,7 @@ WRONG = {
         ("a0: &a0 [1]\n" + "".join(f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))).encode(),
         "values; at most 100,000 are allowed.",
     ),
+    "a name that is octal": (b"a: 1\ndataset: 010\n", "line 2: dataset must be a name, and YAML reads 010 as another"),
     "a control character": (b"a: \x07\n", "line 1: a character that cannot be shown (0x07)."),
 }
 

@@ -41,7 +41,11 @@ def model(name, sha256, teacher=None, **provenance) -> SavedModel:
 
 def scores(**models):
     measured = SimpleNamespace(data_sha256=DATA, extractor_sha256=EXTRACTOR)
-    return SimpleNamespace(measurement=measured, models=models, budget="640 images")
+    rows = [
+        SimpleNamespace(model="cd", nfe=2, levels=(80.0, 0.8)),
+        SimpleNamespace(model="teacher", nfe=2, levels=(80.0, 9.0)),
+    ]
+    return SimpleNamespace(measurement=measured, models=models, budget="640 images", rows=rows)
 
 
 def whole() -> dict:
@@ -53,7 +57,7 @@ def whole() -> dict:
         "extractor": SimpleNamespace(sha256=EXTRACTOR, data_sha256=DATA),
         "teacher": model("teacher", TEACHER),
         "student": model("cd", STUDENT, TEACHER),
-        "levels": SimpleNamespace(model_sha256=STUDENT),
+        "levels": SimpleNamespace(model_sha256=STUDENT, levels={2: [0.8]}),
         "scores": scores(**both),
         "sampler_scores": scores(**both),
         "report": f"<p>{STUDENT}</p>",
@@ -69,6 +73,7 @@ OTHERS = {  # {name: another of its kind}, whatever part of it another dataset s
     "latents": SimpleNamespace(images_sha256=DATA, space=OTHER_SPACE),
     "extractor": SimpleNamespace(sha256=OTHER, data_sha256=DATA),
     "teacher": model("teacher", OTHER),
+    "levels": SimpleNamespace(model_sha256=STUDENT, levels={2: [0.7]}),
     "student": model("cd", OTHER, TEACHER),
     "reference_contest": SimpleNamespace(**vars(scores(teacher=TEACHER)) | {"budget": "9 steps"}),
     "cd_contestant": model("cd", OTHER, TEACHER),

@@ -2,11 +2,12 @@
 
 import http.client
 import json
+import socket
 
 import pytest
 
 from fewstep.serving.application import Application
-from fewstep.serving.hosts import KnownHosts, known_hosts
+from fewstep.serving.hosts import KnownHosts, check_port, known_hosts
 from fewstep.support.errors import InvalidInput
 
 
@@ -43,3 +44,14 @@ def test_beyond_loopback_all_names_are_answered_unless_some_are_said():
 def test_a_name_that_no_call_can_have_is_refused(name):
     with pytest.raises(InvalidInput, match="--allowed-host must be the name of a host, without http://"):
         known_hosts("127.0.0.1", [name])
+
+
+def test_a_port_that_cannot_be_served_is_said():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(InvalidInput, match=rf"127.0.0.1:{port} cannot be served .another program listens there"):
+            check_port("127.0.0.1", port)
+    check_port("127.0.0.1", port)
+    check_port("localhost", port)
+    with pytest.raises(InvalidInput, match="nowhere.invalid:5001 cannot be served .*choose another --port or --host"):
+        check_port("nowhere.invalid", 5001)

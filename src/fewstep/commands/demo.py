@@ -17,7 +17,7 @@ from fewstep.support.errors import InvalidInput
 @DATASET
 @click.option("--teacher", default=None, help="The teacher beside it; by default the one that its version names.")
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=7860, show_default=True)
+@click.option("--port", default=7860, show_default=True, type=click.IntRange(1, 65535))
 @ALLOWED_HOSTS
 def demo(
     model: str | None,
@@ -40,8 +40,9 @@ def demo(
         raise InvalidInput("the demo needs the package gradio: pip install 'fewstep[demo]'")
     from fewstep.commands.demo_studio import MOST_BYTES, Studio
     from fewstep.commands.page import build_page, theme
-    from fewstep.serving.hosts import KnownHosts, known_hosts
+    from fewstep.serving.hosts import KnownHosts, check_port, known_hosts
 
+    check_port(host, port)
     page = build_page(Studio(model or champion_of_project(env, dataset), teacher))
     looks: dict[str, Any] = {"footer_links": [], "theme": theme(), "ssr_mode": False}
     hosts = (KnownHosts, (), {"hosts": known_hosts(host, allowed_hosts)})  # as Starlette takes it apart

@@ -19,7 +19,7 @@ MIB = 2**20
 @ENV
 @DATASET
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=5001, show_default=True)
+@click.option("--port", default=5001, show_default=True, type=click.IntRange(1, 65535))
 @ALLOWED_HOSTS
 @click.option(
     "--max-body",
@@ -52,12 +52,13 @@ def serve(
 
     from fewstep.serving.application import SERVER, Application
     from fewstep.serving.generator import Generator
-    from fewstep.serving.hosts import KnownHosts, known_hosts
+    from fewstep.serving.hosts import KnownHosts, check_port, known_hosts
     from fewstep.support.memory import share_freed_memory
 
     for origin in origins:
         if not re.fullmatch(r"\*|https?://[a-z0-9.-]+(:\d+)?", origin):
             raise InvalidInput.of("--cors", origin, "https://host or http://host:port, in lower case, or *")
+    check_port(host, port)
     share_freed_memory()
     model = model or champion_of_project(env, dataset)
     generator = Generator().serve(*_loaded(model))

@@ -250,10 +250,11 @@ def _refuse_booleans(given: Any, typed: Any, place: str = "") -> None:
 def explain(error: Any) -> str:
     """One pydantic error as a sentence: what was given, what is allowed, the nearest name."""
     *place, last = (str(part) for part in error["loc"]) if error["loc"] else ("parameters",)
-    name = ".".join([*place, last])
+    shown = ["recipes" if part == "students" else part for part in place]  # as files have it
+    name = ".".join([*shown, last])
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         try:
-            check_name("parameter", last, _names(place), ".".join(place))
+            check_name("parameter", last, _names(place), ".".join(shown))
         except InvalidInput as unknown:
             return str(unknown)
     if error["type"] != "value_error":
@@ -278,6 +279,19 @@ def _parameters_of(function: Callable[..., Any]) -> Iterable[str]:
     return signature(function).parameters
 
 
+MADE = {  # what is made of other parameters, and what to give instead
+    "students": "give what is said of one student as recipes.NAME",
+    "env": "give the environment as --env",
+}
+
+
+def check_given(values: Mapping[str, Any]) -> None:
+    """Raise InvalidInput for a parameter that is made of others, and for null in place of one that there is not."""
+    for name in MADE.keys() & values.keys():
+        raise InvalidInput(f"the parameter {name} must be left out: {MADE[name]}.")
+    check_removed(values)
+
+
 def check_removed(over: Mapping[str, Any], place: tuple[str, ...] = ()) -> None:
     """Raise InvalidInput for null in place of a parameter that there is not, which would remove nothing in silence."""
     for name, value in over.items():
@@ -294,14 +308,16 @@ def _known(place: tuple[str, ...]) -> list[str]:
     try:
         if place[:1] == ("recipes",):
             return _names(["students", *place[1:]]) if len(place) > 1 else []
-        return [*_names(list(place)), *(() if place else ("recipes",))]
+        return _names(list(place))
     except TypeError:
         return []
 
 
 def _names(place: list[str]) -> list[str]:
-    """The parameters that there are at a place."""
+    """The parameters that files may say at a place."""
     section: Any = Parameters
+    if not place:
+        return [*(name for name in _hints(section) if name not in MADE), "recipes"]
     if place[:1] == ["students"]:
         section, place = Recipe, place[2:]
     for part in place:

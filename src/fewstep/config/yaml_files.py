@@ -1,5 +1,6 @@
 """Files of the configuration: what is wrong with one is said with its line, before anything is made of it."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from yaml import (
 )
 from yaml.reader import ReaderError
 
+from fewstep.config.merging import NAMES
 from fewstep.support.errors import InvalidInput
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -51,6 +53,7 @@ def check_file(file: Path) -> None:
         raise InvalidInput(f"{file}, {_line(root)}: the file must hold names with values, as in recipe: ect.")
     _check_size(root, file)
     _check_keys(root, file)
+    _check_names(root, file)
 
 
 def lines_of(file: Path) -> dict[tuple[str, ...], int]:
@@ -130,6 +133,17 @@ def _check_keys(root: Node, file: Path) -> None:
             if isinstance(key, ScalarNode) and first.setdefault(key.value, key) is not key and key.value != "<<":
                 before = first[key.value].start_mark.line + 1
                 raise InvalidInput(f"{file}, {_line(key)}: {key.value!r} is given twice, first in line {before}.")
+
+
+def _check_names(root: MappingNode, file: Path) -> None:
+    """Raise InvalidInput for a name that YAML reads as another number than is written: 010 would be 8."""
+    for key, value in root.value:
+        number = isinstance(value, ScalarNode) and value.tag.endswith(":int")
+        if key.value in NAMES and number and not re.fullmatch("0|[1-9][0-9]*", value.value):
+            raise InvalidInput(
+                f"{file}, {_line(value)}: {key.value} must be a name, and YAML reads {value.value} as another number: "
+                "put it in quotes."
+            )
 
 
 def _children(node: Node) -> Iterator[Node]:

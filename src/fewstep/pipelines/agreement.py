@@ -65,6 +65,16 @@ def _scored(scores: Any, model: SavedModel) -> str | None:
     return scores.models.get(model.spec.name, ANOTHER)
 
 
+def _scored_at(scores: Any, levels: Any) -> str | None:
+    """ANOTHER for scores of these levels' model that were measured at other ones."""
+    names = [name for name, sha256 in scores.models.items() if sha256 == levels.model_sha256]
+    for row in (row for row in scores.rows if row.model in names):
+        chosen = levels.levels.get(row.nfe)
+        if chosen and len(chosen) == len(row.levels) - 1 and tuple(chosen) != tuple(row.levels[1:]):
+            return ANOTHER
+    return None
+
+
 def _shown(page: str, model: SavedModel) -> str | None:
     return model.sha256 if model.sha256 in page else ANOTHER
 
@@ -95,6 +105,9 @@ LINKS = (
     Link("scores", "extractor", _measured_with, OTHER_FEATURES, SCORE),
     Link("scores", "student", _scored, OTHER_MODEL, SCORE),
     Link("scores", "teacher", _scored, OTHER_MODEL, SCORE),
+    Link(
+        "scores", "levels", _scored_at, "has scores at other levels than", SCORE, is_=lambda levels: levels.model_sha256
+    ),
     Link("sampler_scores", "images", _measured, OTHER_SCORED, REPORT),
     Link("sampler_scores", "extractor", _measured_with, OTHER_FEATURES, REPORT),
     Link("sampler_scores", "student", _scored, OTHER_MODEL, REPORT),

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException, UnsupportedInterpolationType
 
 from fewstep.config.merging import NAMES, chosen, overlaid
-from fewstep.config.parameters import Parameters, check_removed, checked
+from fewstep.config.parameters import Parameters, check_given, checked
 from fewstep.config.yaml_files import check_file, lines_of
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
@@ -61,7 +61,7 @@ class RecipeConfigLoader(OmegaConfigLoader):
 
     def _merge_parameters(self) -> dict[str, Any]:
         given = self.runtime_params or {}
-        check_removed(given)
+        check_given(given)
         return overlaid(super().__getitem__("parameters"), self._noted(given, ()))
 
     @cached_property
@@ -105,7 +105,7 @@ class RecipeConfigLoader(OmegaConfigLoader):
             found = cast(dict[str, Any], OmegaConf.to_container(together, resolve=True))
         except (OmegaConfBaseException, UnsupportedInterpolationType) as problem:
             raise InvalidInput(_explain(problem, config_per_file)) from problem
-        check_removed(found)
+        check_given(found)
         return self._noted(found, config_per_file)
 
     def _noted(self, values: dict[str, Any], files: Iterable[Path]) -> dict[str, Any]:

@@ -4,14 +4,16 @@ A page on the web can give its own name the address of loopback (DNS rebinding),
 the servers of this machine, and read what they answer. The Host header of such a call has the page's name.
 """
 
+import errno
 import ipaddress
 import json
 import logging
 import re
+import socket
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, reason_of
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 NAME = r"[\w.-]+|\[[0-9a-f:.]+\]"
@@ -30,6 +32,17 @@ def known_hosts(address: str, more: Collection[str] = ()) -> frozenset[str] | No
     if not more and not _is_loopback(address):
         return None
     return frozenset(name.lower() for name in (*LOOPBACK, address, *more))
+
+
+def check_port(address: str, port: int) -> None:
+    """Raise ValueError where a server cannot listen, before a model is loaded for it."""
+    try:
+        family = socket.getaddrinfo(address, port)[0][0]
+        with socket.create_server((address, port), family=family):
+            pass
+    except OSError as problem:
+        reason = "another program listens there" if problem.errno == errno.EADDRINUSE else reason_of(problem)
+        raise InvalidInput(f"{address}:{port} cannot be served ({reason}): choose another --port or --host.") from None
 
 
 def _is_loopback(address: str) -> bool:
