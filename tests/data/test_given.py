@@ -1,5 +1,6 @@
 """Pictures that are given beside a data set: read by the same reader, with the data's own settings."""
 
+import re
 import tarfile
 
 import numpy as np
@@ -41,6 +42,14 @@ def test_without_a_source_nothing_is_resized(folder):
     assert len(found) == 6
     assert found[0].pixels.shape == (3, 16, 24)
     assert read_given(reader_for(folder, DataSpace("grey", "images", (1, 8, 8), 1.0)))[0].pixels.shape == (1, 16, 24)
+
+
+def test_what_is_left_out_is_said(tmp_path, caplog):
+    for place in ("train", "test", "extra"):
+        (tmp_path / place).mkdir()
+        save(tmp_path / place / "0.png")
+    assert len(read_given(reader_for(tmp_path, SPACE))) == 2
+    assert re.search(rf"{tmp_path}: left out .*: 1, such as .*extra", caplog.text)
 
 
 def test_every_place_that_ingestion_reads_is_read(tmp_path, folder):

@@ -1,5 +1,6 @@
 """Pictures that a user gives beside a data set, to be compared with it or edited: read as the data's own were."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,6 +12,8 @@ from fewstep.data.encoded import EncodedPictures, in_threads
 from fewstep.data.folder import Folder
 from fewstep.data.labelling import NONE
 from fewstep.data.space import DataSpace
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,14 @@ def reader_for(path: Path | str, space: DataSpace, source: Mapping[str, Any] | N
 
 
 def read_given(reader: Folder) -> list[GivenPicture]:
-    """All pictures of a place, in its order. Raises ValueError for a place without one, and for a broken one."""
-    return list(in_threads(lambda item: read_one(reader, *item), reader.listing().pictures()))
+    """All pictures of a place, in its order. Raises ValueError for a place without one, and for a broken one.
+
+    What is there and not read is said in a warning, as ingestion lists it.
+    """
+    listing = reader.listing()
+    for kind, (count, example) in listing.left_out.items():
+        log.warning("%s: left out %s: %s, such as %s", reader.path, kind, f"{count:,}", example)
+    return list(in_threads(lambda item: read_one(reader, *item), listing.pictures()))
 
 
 def read_one(reader: EncodedPictures, name: str, opener: Callable[[], IO[bytes]]) -> GivenPicture:
