@@ -2,9 +2,11 @@
 
 import http.client
 import json
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
@@ -110,6 +112,17 @@ def test_more_calls_or_bytes_than_it_holds_are_refused(start, limits, fits):
         assert post(port, asked({}))[0] == 503
         free.set()
         assert {each.result()[0] for each in held} == {200}
+
+
+def test_a_body_that_does_not_come_holds_its_place_no_longer_than_that(start):
+    port = start(Application(lambda requests: [], LIMIT, patience=0.3))
+    head = f"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {LIMIT}\r\n\r\n"
+    with ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 20)) for _ in range(HELD)]
+        for each in silent:
+            each.sendall(head.encode())
+        assert all(each.recv(12) == b"HTTP/1.1 408" for each in silent)
+    assert post(port, asked())[0] == 200
 
 
 def test_as_many_calls_as_it_holds_are_made_at_once(start):

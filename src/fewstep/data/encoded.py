@@ -68,9 +68,11 @@ class EncodedPictures:
         if isinstance(self.resolution, list):
             object.__setattr__(self, "resolution", tuple(self.resolution))
         try:
-            ImageColor.getrgb(self.background)
+            opaque = len(ImageColor.getrgb(self.background)) == 3
         except (ValueError, AttributeError, TypeError):
-            raise InvalidInput.of("background", self.background, "a colour name or '#rrggbb'") from None
+            opaque = False
+        if not opaque:
+            raise InvalidInput.of("background", self.background, "a colour name or '#rrggbb'")
 
     @property
     def size(self) -> tuple[int, int] | None:

@@ -21,6 +21,7 @@ MOST_BYTES = 32 * 2**20  # of a body: 256 base64 PNGs of 96 KiB
 DISCARDED = 16  # times as much is read of a body that is too large, before the connection is closed
 MOST_WAITING = 512  # calls at once, whose bodies have as many bytes together as HELD of the largest; more get a 503
 HELD = 16
+PATIENCE = 60.0  # seconds for a body to arrive: one that is promised and not sent holds its place until then
 MOST_VALUES = 2**16  # in a body: JSON of three bytes a value takes a hundred times as much when it is parsed
 LONGEST = 300  # characters of a message: it may name a field that the caller has sent
 SHAPE = '{"inputs": [{"num_images": 1, "nfe": 1}]}'
@@ -66,8 +67,10 @@ class Application:
         most_bytes: int = MOST_BYTES,
         most_waiting: int = MOST_WAITING,
         origins: Sequence[str] = (),
+        patience: float = PATIENCE,
     ):
         self._answer, self._most_bytes, self._most_waiting = answer, most_bytes, most_waiting
+        self._patience = patience
         self._origins, self._metrics = {origin.encode() for origin in origins}, Metrics()
         self._waiting, self._held = 0, 0  # calls, and bytes of their bodies
         self._threads = ThreadPoolExecutor(most_waiting)  # as many as calls: a slow one keeps no other from its turn
@@ -89,7 +92,7 @@ class Application:
         if scope["path"] == INVOCATIONS and scope["method"] == "POST":
             self._metrics.count(found.status, time.perf_counter() - started, found.images)
         headers = [(b"content-type", found.kind.encode()), *self._cross_origin(asked.get(b"origin"))]
-        if found.status == 413:
+        if found.status in (408, 413):
             headers.append((b"connection", b"close"))  # more of the body may come
         await send({"type": "http.response.start", "status": found.status, "headers": headers})
         await send({"type": "http.response.body", "body": found.body})
@@ -114,7 +117,11 @@ class Application:
             raise Refused(415, "the content type must be application/json")
         length = int(headers.get(b"content-length", self._most_bytes))
         with self._place(min(length, self._most_bytes)):
-            body = await self._body(length > self._most_bytes, receive)
+            try:
+                async with asyncio.timeout(self._patience):
+                    body = await self._body(length > self._most_bytes, receive)
+            except TimeoutError:
+                raise Refused(408, f"a body must arrive within {self._patience:g} seconds") from None
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._answer_to, body)
 
     @property
