@@ -221,6 +221,17 @@ def test_nothing_readable_is_an_error(tmp_path):
         ingest({"name": "folder", "path": str(tmp_path / "in")}, tmp_path / "out")
 
 
+def test_pictures_for_training_must_be_left(tmp_path):
+    for place in ("train", "test"):
+        (tmp_path / "in" / place).mkdir(parents=True)
+        for number in range(3):
+            Image.fromarray(RGB).save(tmp_path / "in" / place / f"{number}.png")
+            if place == "train":
+                (tmp_path / "in" / place / f"{number}.png").write_bytes(b"broken")
+    with pytest.raises(ValueError, match="folder: none of the pictures for training can be read"):
+        ingest({"name": "folder", "path": str(tmp_path / "in"), "skip_broken": True}, tmp_path / "out")
+
+
 def test_pictures_are_never_all_in_memory(tmp_path):
     save(tmp_path / "in" / "0.png", np.tile(RGB, (32, 32, 1)))
     for i in range(1, 400):

@@ -105,13 +105,16 @@ class EncodedPictures:
                 raise InvalidInput(mixed_sizes(seen.first, (name, size)))
         if seen.first is None:
             raise InvalidInput(f"{self.name}: none of the pictures can be read ({seen.count:,} in all).")
+        heldout = None if listing.heldout is None else listing.heldout[seen.keep]
+        if heldout is not None and heldout.all():
+            raise InvalidInput(f"{self.name}: none of the pictures for training can be read.")
         return Survey(
             kind="images",
             shape=self.shape or self._shape(*seen.first[1][::-1]),
             labels=listing.labels[seen.keep],
             rows=lambda: in_threads(self._decode, compress(listing.pictures(), seen.keep)),
             classes=listing.classes,
-            heldout=None if listing.heldout is None else listing.heldout[seen.keep],
+            heldout=heldout,
             findings=seen.findings(listing.layout, listing.left_out),
             checked=seen.done,
         )
