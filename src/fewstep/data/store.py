@@ -34,6 +34,14 @@ class ArrayStore(Examples):
     def _read_space(cls, facts: dict[str, Any], folder: Path) -> DataSpace:
         return DataSpace(**facts)
 
+    def _check(self) -> None:
+        super()._check()
+        source: Any = self.source
+        found = source.get("found", {}) if isinstance(source, dict) else None
+        kinds = ("converted", "left_out")
+        if not isinstance(found, dict) or (found and not all(isinstance(found.get(kind), dict) for kind in kinds)):
+            raise InvalidInput("what it says of its source is not as it was written")
+
     def _rows_fit(self, rows: np.ndarray) -> bool:
         return (rows.dtype, rows.shape) == (DTYPES[self.space.kind], (self.count, *self.space.shape))
 
