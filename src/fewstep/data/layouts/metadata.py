@@ -96,10 +96,11 @@ def _of_parquet(content: bytes, naming: Naming, place: str) -> tuple[list[str], 
     import pyarrow.parquet as pq
 
     from fewstep.data import parquet_cells
-    from fewstep.data.table_columns import check_labels
+    from fewstep.data.table_columns import check_columns, check_labels
 
     with parquet_cells.naming(place, content), pq.ParquetFile(io.BytesIO(content)) as file:
         parquet_cells.check_rows(file.metadata, len(content), place, "names of pictures")
+        check_columns(file.schema_arrow, place)
         names: list[str] = file.schema_arrow.names
         columns: dict[str, list[Value]] = {}
         for name in names:
