@@ -63,7 +63,7 @@ def tar_of(path, members):
 
 
 class TestFolders:
-    @pytest.mark.parametrize("heldout", ["test", "val", "Validation", "eval"])
+    @pytest.mark.parametrize("heldout", ["test", "val", "Validation", "eval", "validate", "holdout", "heldout"])
     def test_splits_with_classes(self, tmp_path, heldout):
         for split, count in (("train", 3), (heldout, 2)):
             for name in ("cat", "dog"):
@@ -75,6 +75,15 @@ class TestFolders:
         assert listing.heldout.tolist() == [False] * 6 + [True] * 4
         store = ingest({"name": "folder", "path": str(tmp_path)}, tmp_path / ".out")
         assert store.split == {"train": [0, 6], "heldout": [6, 10]}
+
+    @pytest.mark.parametrize("heldout", ["testset", "valset"])
+    def test_splits_that_are_called_sets(self, tmp_path, heldout):
+        for split in ("trainset", heldout):
+            for name in ("cat", "dog"):
+                put(tmp_path / split / name / "0.png")
+        listing, _ = listed(tmp_path)
+        assert (listing.layout, listing.classes) == ("splits", ("cat", "dog"))
+        assert listing.heldout.tolist() == [False, False, True, True]
 
     def test_a_parameter_overrules_what_is_recognised(self, tmp_path):
         for name in ("train/cat", "test/cat"):
@@ -239,6 +248,11 @@ class TestIndexes:
         ):
             with pytest.raises(ValueError, match=words):
                 listed(self.edm(tmp_path / "a.zip", pairs))
+
+    def test_edm_without_its_labels(self, tmp_path):
+        pairs = [[f"{i // 4:05d}/img{i:08d}.png", [0.5, 0.1]] for i in range(12)]
+        listing, _ = listed(self.edm(tmp_path / "a.zip", pairs), label_column="none")
+        assert (listing.layout, listing.labels.tolist(), listing.classes) == ("edm", [-1] * 12, ())
 
     def test_another_dataset_json_is_no_index(self, tmp_path):
         put(tmp_path / "cat" / "0.png")
