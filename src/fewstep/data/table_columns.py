@@ -64,15 +64,16 @@ def class_names(schema: pa.Schema, column: str, place: str) -> tuple[str, ...]:
 
     Raises ValueError where they have names in another form.
     """
-    given = names = features(schema).get(column, {}).get("names") or []
-    if isinstance(names, dict):  # {"0": "cat"}, as in a README
-        names = [names.get(str(number)) for number in range(len(names))]
+    given: Any = features(schema).get(column, {}).get("names") or []
+    names = given
+    if isinstance(given, dict):  # {"0": "cat"}, as in a README
+        names = [given.get(str(number)) for number in range(len(given))]
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise InvalidInput(
             f"{place}: its metadata must name the classes of the column {column} as a list of words, or as an object "
             f'with the keys "0", "1" and so on, got {shown(given)}. Set classes to the names of 0, 1 and so on.'
         )
-    return tuple(names)
+    return tuple(map(str, names))
 
 
 def check_columns(schema: pa.Schema, place: str) -> None:
