@@ -63,6 +63,24 @@ def test_of_members_of_one_name_the_last_is_read_and_the_others_are_said(tmp_pat
         assert tree.left_out == {"members that a later one of the same name replaces": (1, f"{path}/0.png")}
 
 
+def test_a_link_does_not_replace_a_file_of_its_name(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as tarred:
+        for kind, size in ((tarfile.REGTYPE, len(png())), (tarfile.SYMTYPE, 0)):
+            info = tarfile.TarInfo("0.png")
+            info.type, info.linkname, info.size = kind, "/etc/passwd", size
+            tarred.addfile(info, io.BytesIO(png()))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped_twice:
+        zipped_twice.writestr("0.png", png())
+        link = zipfile.ZipInfo("0.png")
+        link.external_attr = 0o120777 << 16
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            zipped_twice.writestr(link, "/etc/passwd")
+    for path in (tmp_path / "a.zip", tmp_path / "a.tar"):
+        tree = open_tree(path)
+        assert tree.read("0.png") == png()
+        assert tree.left_out == {"links in the archive": (1, f"{path}/0.png")}
+
+
 def test_no_path_leads_out_and_no_link_is_followed(tmp_path):
     with tarfile.open(tmp_path / "evil.tar", "w") as archive:
         for name, kind in (

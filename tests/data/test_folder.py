@@ -96,6 +96,18 @@ def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path):
     assert converted(store) == {"16-bit": 1, "colour to grayscale": 2}
 
 
+@pytest.mark.parametrize("value", [-1, 70000])
+def test_values_beyond_sixteen_bits_are_a_broken_picture(tmp_path, value):
+    save(tmp_path / "in" / "a.tif", np.full((8, 8), value, np.int32))
+    for name in "bc":
+        save(tmp_path / "in" / f"{name}.png", RAMP)
+    source = load_source({"name": "folder", "path": str(tmp_path / "in")})
+    with pytest.raises(ValueError, match=rf"a\.tif cannot be read \(its values reach from {value} to {value}, beyond"):
+        source.survey(lambda *_: None)
+    store = ingest({"name": "folder", "path": str(tmp_path / "in"), "skip_broken": True}, tmp_path / "out")
+    assert store.source["found"]["left_out"] == {"pictures that cannot be read": [1, f"{tmp_path}/in/a.tif"]}
+
+
 def test_transparency_shows_the_background(tmp_path):
     rgba = np.dstack([np.full((8, 8, 3), (10, 20, 30), np.uint8), np.full((8, 8), 255, np.uint8)])
     rgba[:4, :, 3] = 0

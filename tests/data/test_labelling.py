@@ -9,6 +9,7 @@ def test_digits_sort_as_numbers_and_words_as_they_are():
     assert natural_order(["10", "2", "1", "0"]) == ["0", "1", "2", "10"]
     assert natural_order(["b", "ab", "B", "a"]) == sorted(["b", "ab", "B", "a"])
     assert natural_order(["v10", "v9", "v", "v1b", "v1a", "01", "1"]) == ["01", "1", "v", "v1a", "v1b", "v9", "v10"]
+    assert natural_order(["1" * 5000, "2", "01" + "0" * 5000]) == ["2", "1" * 5000, "01" + "0" * 5000]
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,9 @@ def test_numbers_and_words(values, classes, labels, names):
         ([0, None], (), "1 of 2 rows have no label"),
         ([0, 10**9], (), "labels must be between 0 and 1,019, got 0 to 1,000,000,000"),
         (["caf\udce9"], (), "is not UTF-8"),
+        ([0, 10**30], (), "labels must be the numbers of classes, from 0 on, got 10{30}"),
+        ([0, 1], ("cat", "cat"), "two classes have the name 'cat'"),
+        (["cat"], ("cat", "cat"), "two classes have the name 'cat'"),
     ],
 )
 def test_what_cannot_be_labels(values, classes, words):

@@ -63,7 +63,7 @@ def tar_of(path, members):
 
 
 class TestFolders:
-    @pytest.mark.parametrize("heldout", ["test", "val", "Validation", "eval"])
+    @pytest.mark.parametrize("heldout", ["test", "val", "Validation", "eval", "validate", "holdout", "heldout"])
     def test_splits_with_classes(self, tmp_path, heldout):
         for split, count in (("train", 3), (heldout, 2)):
             for name in ("cat", "dog"):
@@ -75,6 +75,15 @@ class TestFolders:
         assert listing.heldout.tolist() == [False] * 6 + [True] * 4
         store = ingest({"name": "folder", "path": str(tmp_path)}, tmp_path / ".out")
         assert store.split == {"train": [0, 6], "heldout": [6, 10]}
+
+    @pytest.mark.parametrize("heldout", ["testset", "valset"])
+    def test_splits_that_are_called_sets(self, tmp_path, heldout):
+        for split in ("trainset", heldout):
+            for name in ("cat", "dog"):
+                put(tmp_path / split / name / "0.png")
+        listing, _ = listed(tmp_path)
+        assert (listing.layout, listing.classes) == ("splits", ("cat", "dog"))
+        assert listing.heldout.tolist() == [False, False, True, True]
 
     def test_a_parameter_overrules_what_is_recognised(self, tmp_path):
         for name in ("train/cat", "test/cat"):
@@ -240,6 +249,11 @@ class TestIndexes:
             with pytest.raises(ValueError, match=words):
                 listed(self.edm(tmp_path / "a.zip", pairs))
 
+    def test_edm_without_its_labels(self, tmp_path):
+        pairs = [[f"{i // 4:05d}/img{i:08d}.png", [0.5, 0.1]] for i in range(12)]
+        listing, _ = listed(self.edm(tmp_path / "a.zip", pairs), label_column="none")
+        assert (listing.layout, listing.labels.tolist(), listing.classes) == ("edm", [-1] * 12, ())
+
     def test_another_dataset_json_is_no_index(self, tmp_path):
         put(tmp_path / "cat" / "0.png")
         put(tmp_path / "dog" / "0.png")
@@ -291,6 +305,19 @@ class TestIndexes:
         put(tmp_path / "metadata.csv", b"file_name,caption\n0.png,a\n")
         listing, _ = listed(tmp_path)
         assert (listing.layout, list(listing.left_out)) == ("flat", ["files that are no pictures (.csv)"])
+
+    def test_a_column_that_the_first_row_lacks_is_one(self, tmp_path):
+        self.metadata(tmp_path, [{"file_name": f"{i}.png", **({"label": i} if i else {})} for i in range(3)])
+        with pytest.raises(ValueError, match="1 of 3 rows have no label"):
+            listed(tmp_path)
+        assert listed(tmp_path, label_column="none")[0].labels.tolist() == [-1] * 3
+
+    def test_spaces_beside_the_commas_of_csv_are_no_part_of_a_cell(self, tmp_path):
+        for i in range(2):
+            put(tmp_path / f"{i}.png")
+        put(tmp_path / "metadata.csv", b"file_name , label\n0.png, dog\n1.png, cat\n")
+        listing, _ = listed(tmp_path)
+        assert (listing.classes, listing.labels.tolist()) == (("cat", "dog"), [1, 0])
 
     @pytest.mark.parametrize("suffix", ["csv", "csv;", "jsonl", "parquet"])
     def test_tables_of_every_kind(self, tmp_path, suffix):
@@ -479,6 +506,34 @@ class TestArrays:
         monkeypatch.setattr("fewstep.data.decoding.MOST_PIXELS", 63)
         with pytest.raises(ValueError, match=r"a\.npz, images has images of 8 x 8 pixels, and at most 63 can be read"):
             list(source.listing().pictures())
+
+    def test_a_small_file_of_more_rows_than_bytes_is_refused(self, tmp_path):
+        np.savez_compressed(tmp_path / "a.npz", images=np.zeros((10**6, 1, 1, 1), np.uint8))
+        with pytest.raises(ValueError, match=r"a\.npz, images promises 1,000,000 rows in [0-9,]+ bytes"):
+            listed(tmp_path / "a.npz")
+
+    def test_a_file_whose_directory_lies_of_its_size_is_refused(self, tmp_path):
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (2**31, 1, 1)})
+        with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+            archive.writestr("images.npy", header.getvalue() + PIXELS.tobytes())
+            archive.getinfo("images.npy").file_size = 2**32 - 2
+        with pytest.raises(ValueError, match=r"a\.npz unpacks to more than 200 times its size"):
+            listed(tmp_path / "a.npz")
+
+    def test_what_is_larger_than_memory_says_so(self, tmp_path, monkeypatch):
+        def full(*_):
+            raise MemoryError
+
+        np.savez(tmp_path / "a.npz", PIXELS)
+        monkeypatch.setattr("fewstep.data.layouts.arrays.np.full", full)
+        with pytest.raises(ValueError, match="12 images, whose labels are more than memory holds"):
+            listed(tmp_path / "a.npz")
+
+    def test_the_largest_number_is_a_label_that_is_refused(self, tmp_path):
+        np.savez(tmp_path / "a.npz", images=PIXELS, labels=np.full(12, 2**64 - 1, np.uint64))
+        with pytest.raises(ValueError, match=r"labels must hold numbers of classes, got 18,446,744,073,709,551,615"):
+            listed(tmp_path / "a.npz")
 
     @pytest.mark.parametrize("shape", [(10**12, 8, 8, 3), (10**12, 2**40, 2**40, 3), (-1, 8, 8, 3)])
     def test_a_header_that_says_too_much_is_refused_before_memory_is_asked_for(self, tmp_path, shape):

@@ -146,6 +146,30 @@ def test_the_files_own_metadata_name_the_labels(tmp_path, name):
 
 
 @pytest.mark.parametrize(
+    "names", [5, "cd", {"a": "cat"}, {"1": "cat", "2": "dog"}, ["cat", None], [{}, "dog"]], ids=str
+)
+def test_metadata_that_name_the_classes_in_no_known_way_are_refused(tmp_path, names):
+    write(tmp_path / "train.parquet", range(8), names=names, label=[0, 1] * 4)
+    with pytest.raises(ValueError, match="must name the classes of the column label as a list of words.*Set classes"):
+        run(tmp_path)
+    assert run(tmp_path, classes=NAMES).space.classes == ("cat", "dog")
+
+
+def test_names_of_classes_with_their_numbers_as_keys(tmp_path):
+    write(tmp_path / "train.parquet", range(8), names={"1": "dog", "0": "cat"}, label=[0, 1] * 4)
+    assert run(tmp_path).space.classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("column", ["image", "label"])
+def test_a_column_that_is_there_twice_is_refused(tmp_path, column):
+    write(tmp_path / "train.parquet", range(8), label=[0, 1] * 4)
+    table = pq.read_table(tmp_path / "train.parquet")
+    pq.write_table(table.append_column(column, table[column]), tmp_path / "train.parquet")
+    with pytest.raises(ValueError, match=f"has several columns called {column}. Rename or remove all but one"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("labels", "classes"),
     [
         (pa.array([0, 1] * 4, pa.uint8()), ("0", "1")),
@@ -184,7 +208,9 @@ def test_labels_that_only_some_rows_have_are_refused(tmp_path):
         run(tmp_path)
 
 
-@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.dictionary(pa.int32(), pa.binary())], ids=str)
+@pytest.mark.parametrize(
+    "kind", [pa.binary(), pa.large_binary(), pa.binary_view(), pa.dictionary(pa.int32(), pa.binary())], ids=str
+)
 def test_pictures_as_bytes(tmp_path, kind):
     """As img2dataset writes them."""
     images = pa.array([encode(value) for value in range(8)], pa.binary()).cast(kind)

@@ -77,7 +77,8 @@ def zip_tree(path: Path) -> FileTree:
         archive = zipfile.ZipFile(path)
     except DAMAGED as error:
         raise _unreadable(path, "zip", error) from error
-    infos = {info.filename.replace("\\", "/"): info for info in archive.infolist()}
+    read = [info for info in archive.infolist() if not _why_not_in_zip(info)]  # no link stands in another's place
+    infos = {info.filename.replace("\\", "/"): info for info in read}
     members = [(info.filename.replace("\\", "/"), info.is_dir(), _why_not_in_zip(info)) for info in archive.infolist()]
     kept, folders, left_out = _members(path, members)
     for name in kept.values():
@@ -104,8 +105,10 @@ def tar_tree(path: Path) -> FileTree:
     try:
         with unpacked or open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
             for info in archive:
-                places[info.name] = info.offset_data, info.size
-                members.append((info.name, info.isdir(), _why_not_in_tar(info)))
+                reason = _why_not_in_tar(info)
+                members.append((info.name, info.isdir(), reason))
+                if not (reason or info.isdir()):  # no link stands in the place of a file of its name
+                    places[info.name] = info.offset_data, info.size
                 cast(Any, archive).members = []  # which would keep all of them
             content = io.FileIO(os.dup(file.fileno())) if unpacked else None
     except (tarfile.TarError, *DAMAGED) as error:

@@ -63,6 +63,7 @@ def examine(file: IO[bytes] | Path, mode: str, most_pixels: int) -> tuple[tuple[
         frames = getattr(image, "n_frames", 1)
         image.draft(image.mode, (1, 1))  # a JPEG is read to its end all the same, but at an eighth of its size
         image.load()
+        _check_depth(image)
         turned = image.getexif().get(ORIENTATION, 1)
         colour = image.mode not in ("1", "L", "LA", *DEEP)
         notes = {
@@ -113,13 +114,21 @@ def _check_mode(image: Image.Image) -> None:
         raise InvalidInput(f"pixels of the kind {image.mode!r} are not supported")
 
 
+def _check_depth(image: Image.Image) -> None:
+    """Raise InvalidInput for values of whole numbers that are beyond 16 bits."""
+    if image.mode != "I":  # the others have no room for them
+        return
+    least, most = cast(tuple[int, int], image.getextrema())  # of one band
+    if least < 0 or most > 65535:
+        raise InvalidInput(f"its values reach from {least} to {most}, beyond 16 bits")
+
+
 def _eight_bits(image: Image.Image) -> Image.Image:
     """16 bits over 257, so that 65535 is 255. (Of 16-bit colour, PIL hands over the upper eight bits.)"""
     if image.mode not in DEEP:
         return image
+    _check_depth(image)
     deep = np.asarray(image).astype(np.int64)
-    if deep.min() < 0 or deep.max() > 65535:
-        raise InvalidInput(f"its values reach from {deep.min()} to {deep.max()}, beyond 16 bits")
     shallow = Image.fromarray(np.rint(deep / 257).astype(np.uint8))
     if (clear := image.info.get("transparency")) is not None:
         shallow.putalpha(Image.fromarray(np.where(deep == clear, 0, 255).astype(np.uint8)))

@@ -1,12 +1,13 @@
 """Labels as sources have them, numbers or words, and the classes that they come to."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, shown
 from fewstep.support.names import printable
 
 COLUMNS = ("label", "labels", "class", "class_label", "class_name", "cls", "category", "target")
@@ -65,9 +66,13 @@ def tuple_of_strings(field: str, given: object) -> tuple[str, ...]:
 def natural_order(names: Iterable[str]) -> list[str]:
     """Sorted names, their digits as numbers: 0, 1, 2, 10."""
 
-    def key(name: str) -> tuple[list[str | int], str]:
+    def key(name: str) -> tuple[list[str | tuple[int, str]], str]:
         parts = re.split("([0-9]+)", name)
-        return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
+        return [magnitude(part) if place % 2 else part for place, part in enumerate(parts)], name
+
+    def magnitude(digits: str) -> tuple[int, str]:  # not the number itself: Python reads none of 5,000 digits
+        significant = digits.lstrip("0")
+        return len(significant), significant
 
     return sorted(names, key=key)
 
@@ -90,6 +95,9 @@ def number_labels(values: Sequence[Value], classes: Sequence[str], place: str) -
         if unknown := next((word for word in words if word not in numbers), None):
             raise InvalidInput(f"{place}: the label {unknown!r} is none of the classes: {short(classes)}.")
         values = [None if value is None else numbers[str(value)] for value in values]
+    limits = np.iinfo(np.int64)
+    if huge := next((value for value in values if isinstance(value, int) and not limits.min <= value <= limits.max), 0):
+        raise InvalidInput(f"{place}: labels must be the numbers of classes, from 0 on, got {shown(huge)}.")
     labels = np.array([-1 if value is None else value for value in values], np.int64)
     return check_numbers(labels, classes, place)
 
@@ -127,7 +135,10 @@ def check_numbers(labels: np.ndarray, classes: Sequence[str], place: str) -> tup
 
 
 def check_class_names(classes: Iterable[str], place: str) -> None:
-    """Raise ValueError for a name that is no text in UTF-8, and so could not be written with the data."""
+    """Raise ValueError for a name that two classes have, or that could not be written with the data: no UTF-8 text."""
+    classes = list(classes)
+    if twice := next((name for name, times in Counter(classes).items() if times > 1), None):
+        raise InvalidInput(f"{place}: two classes have the name {twice!r}. Set classes: a name of its own for each.")
     for name in classes:
         if printable(name) != name:
             kind = "not UTF-8" if any("\ud800" <= sign <= "\udfff" for sign in name) else "no text that can be shown"

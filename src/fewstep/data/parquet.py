@@ -117,11 +117,14 @@ def _schema(path: str) -> Any:
     import pyarrow.parquet as pq
 
     from fewstep.data.parquet_cells import check_rows, naming
+    from fewstep.data.table_columns import check_columns
 
     with naming(path):
         found = pq.read_metadata(path)
         check_rows(found, os.path.getsize(path), path, "pictures")
-        return found.schema.to_arrow_schema()
+        schema = found.schema.to_arrow_schema()
+    check_columns(schema, path)
+    return schema
 
 
 def _labels(path: str, column: str | None) -> np.ndarray | list[Value]:
@@ -138,7 +141,7 @@ def _known_classes(schemas: dict[str, Any], columns: dict[str, str | None]) -> t
     """The classes that the files' own metadata name. Raises ValueError where two files name them differently."""
     from fewstep.data.table_columns import class_names
 
-    named = {path: class_names(schemas[path], column) for path, column in columns.items() if column}
+    named = {path: class_names(schemas[path], column, path) for path, column in columns.items() if column}
     found = {classes: path for path, classes in named.items() if classes}
     if len(found) > 1:
         (one, first), (other, second), *_ = found.items()
@@ -175,7 +178,8 @@ def _check_sizes(cells: Any, path: str, row: int, most_bytes: int) -> None:
 
     content = cells.field("bytes") if pa.types.is_struct(cells.type) else cells
     distinct = content.dictionary if pa.types.is_dictionary(content.type) else content
-    sizes = pc.call_function("binary_length", [distinct])
+    plain = distinct.cast(pa.binary()) if distinct.type == pa.binary_view() else distinct  # of a view it has no length
+    sizes = pc.call_function("binary_length", [plain])
     if distinct is not content:
         sizes = sizes.take(content.indices)
     for number, size in enumerate(sizes.to_pylist()):

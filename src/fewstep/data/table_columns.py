@@ -1,12 +1,13 @@
 """Which columns of a Parquet file hold pictures and labels: their kinds and the file's own metadata decide."""
 
+from collections import Counter
 from typing import Any
 
 import pyarrow as pa
 
 from fewstep.data.formats import SUFFIXES
 from fewstep.data.labelling import NONE, Naming, called_as_labels, the_only
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, shown
 from fewstep.support.json_text import parse_json
 
 IMAGES = ("image", "img", *(suffix[1:] for suffix in SUFFIXES))  # img2dataset calls its column jpg, png or webp
@@ -58,12 +59,27 @@ def label_column(schema: pa.Schema, naming: Naming, place: str) -> str | None:
     return the_only(["label"] if "label" in called else candidates or called, place)
 
 
-def class_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
-    """Names of the numbers in a column of labels, by the file's own metadata; none where it has none."""
-    names = features(schema).get(column, {}).get("names") or ()
-    if isinstance(names, dict):  # {"0": "cat"}, as in a README
-        names = [names[key] for key in sorted(names, key=int)]
+def class_names(schema: pa.Schema, column: str, place: str) -> tuple[str, ...]:
+    """Names of the numbers in a column of labels, by the file's own metadata; none where it has none.
+
+    Raises ValueError where they have names in another form.
+    """
+    given: Any = features(schema).get(column, {}).get("names") or []
+    names = given
+    if isinstance(given, dict):  # {"0": "cat"}, as in a README
+        names = [given.get(str(number)) for number in range(len(given))]
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise InvalidInput(
+            f"{place}: its metadata must name the classes of the column {column} as a list of words, or as an object "
+            f'with the keys "0", "1" and so on, got {shown(given)}. Set classes to the names of 0, 1 and so on.'
+        )
     return tuple(map(str, names))
+
+
+def check_columns(schema: pa.Schema, place: str) -> None:
+    """Raise ValueError where two columns have one name, by which neither can be read."""
+    if twice := next((name for name, times in Counter(schema.names).items() if times > 1), None):
+        raise InvalidInput(f"{place} has several columns called {twice}. Rename or remove all but one of them.")
 
 
 def features(schema: pa.Schema) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 
@@ -78,6 +78,8 @@ class Array:
                     if len(content) < size:
                         raise InvalidInput(f"it ends in row {number:,} of {self.shape[0]:,}")
                     yield content
+        except MemoryError:
+            raise InvalidInput(f"{self.name} cannot be read: it is larger than memory.") from None
         except DAMAGED as error:
             raise InvalidInput(f"{self.name} cannot be read: {error}.") from error
 
@@ -91,9 +93,13 @@ def read(tree: FileTree, naming: Naming) -> Listing | None:
     if not pairs:
         return None
     pairs.sort(key=lambda pair: pair[2])  # stable: training first
-    labels = [np.full(images.shape[0], -1) if of is None else _labels(of, images.shape[0]) for images, of, _ in pairs]
-    numbers, classes = join_labels(labels, naming.classes, tree.place)
-    held = np.concatenate([np.full(images.shape[0], heldout) for images, _, heldout in pairs])
+    try:
+        labels = [_labels(of, images.shape[0]) for images, of, _ in pairs]
+        held = np.concatenate([np.full(images.shape[0], heldout) for images, _, heldout in pairs])
+        numbers, classes = join_labels(labels, naming.classes, tree.place)
+    except MemoryError:
+        rows = sum(images.shape[0] for images, _, _ in pairs)
+        raise InvalidInput(f"{tree.place} promises {rows:,} images, whose labels are more than memory holds.") from None
 
     def pictures() -> Iterator[Picture]:
         for images, _, _ in pairs:
@@ -136,11 +142,31 @@ def _members(tree: FileTree, file: str) -> Iterator[Array]:
         archive = zipfile.ZipFile(tree.open_file(file))
     except DAMAGED as error:
         raise unreadable(tree.name(file), lambda: tree.open_file(file), error, ZIP) from error
-    for member in archive.namelist():
-        if member.endswith(".npy"):
-            key, side = member[:-4], split_of(file.rpartition("/")[2])
-            stream, size = partial(archive.open, member), archive.getinfo(member).file_size
-            yield _array(f"{tree.name(file)}, {key}", f"{side}_{key}" if side else key, stream, size)
+    members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
+    most = _check_unpacked(archive, sum(member.file_size for member in members), tree.name(file))
+    for member in members:
+        key, side = member.filename[:-4], split_of(file.rpartition("/")[2])
+        stream, name = partial(archive.open, member), f"{tree.name(file)}, {key}"
+        array = _array(name, f"{side}_{key}" if side else key, stream, member.file_size)
+        if array.shape and array.shape[0] > most:
+            raise InvalidInput(
+                f"{name} promises {array.shape[0]:,} rows in {most:,} bytes, so they are not all images."
+            )
+        yield array
+
+
+def _check_unpacked(archive: zipfile.ZipFile, unpacked: int, name: str) -> int:
+    """The bytes of an .npz. Raises InvalidInput where its arrays have far more: a small file can promise very many."""
+    from fewstep.data.archives import ALWAYS, RATIO
+
+    file = cast(IO[bytes], archive.fp)
+    size = file.seek(0, os.SEEK_END)
+    if unpacked > ALWAYS + RATIO * size:
+        raise InvalidInput(
+            f"{name} unpacks to more than {RATIO} times its size, as files do that are made to fill a memory. If it is "
+            "meant to, save its arrays as .npy files and give their folder."
+        )
+    return size
 
 
 def _array(name: str, key: str, stream: Callable[[], IO[bytes]], size: int | None = None) -> Array:
@@ -215,12 +241,16 @@ def _choose_labels(arrays: list[Array], naming: Naming) -> Array | None:
     return found
 
 
-def _labels(array: Array, count: int) -> np.ndarray | list[Value]:
-    """The labels of an array: int64 [N], or words."""
+def _labels(array: Array | None, count: int) -> np.ndarray | list[Value]:
+    """The labels of an array: int64 [N], or words. None: there are none."""
+    if array is None:
+        return np.full(count, -1)
     values = array.load().reshape(count) if array.dtype.kind in "iubUS" else None
     if values is None:
         raise InvalidInput(f"{array.name} must hold whole numbers or words, got {array.dtype}.")
     if array.dtype.kind in "iu":
+        if values.size and int(values.max()) > np.iinfo(np.int64).max:
+            raise InvalidInput(f"{array.name} must hold numbers of classes, got {int(values.max()):,}.")
         return values.astype(np.int64)
     return [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values.tolist()]
 

@@ -24,7 +24,7 @@ def read(tree: FileTree, naming: Naming) -> Listing | None:
         return None
     if facts is None and INDEX in tree.files:
         raise InvalidInput(f"{tree.name(INDEX)} must hold {PAIRS}.")
-    labels = _labels(tree, files, (facts or {}).get("labels"))
+    labels = _labels(tree, files, None if naming.unlabelled else (facts or {}).get("labels"))
     return list_files(tree, files, labels, naming.classes, also_read=[INDEX])
 
 

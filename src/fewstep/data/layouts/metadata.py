@@ -76,22 +76,31 @@ def _read_table(tree: FileTree, table: str, naming: Naming) -> tuple[list[str], 
         text = tree.read(table).decode("utf-8-sig")
         if table.endswith(".csv"):
             sign = max(",;\t", key=text.partition("\n")[0].count)
-            rows = _with_numbers(list(csv.DictReader(io.StringIO(text), restkey="", delimiter=sign)))
-        else:
-            rows = [_object(line, number) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+            return _of_csv(text, sign)
+        rows = [_object(line, number) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     except (ValueError, csv.Error) as error:
         raise InvalidInput(f"{tree.name(table)} cannot be read ({error}).") from error
-    return list(rows[0]) if rows else [], rows
+    return list(dict.fromkeys(name for row in rows for name in row)), rows  # a row may lack what others have
+
+
+def _of_csv(text: str, sign: str) -> tuple[list[str], list[dict[str, Any]]]:
+    """sign: between the cells; spaces after it belong to none of them."""
+    reader = csv.DictReader(io.StringIO(text), restkey="", delimiter=sign, skipinitialspace=True)
+    names = [name.strip() for name in reader.fieldnames or ()]
+    reader.fieldnames = names
+    rows = _with_numbers(list(reader))
+    return names if rows else [], rows
 
 
 def _of_parquet(content: bytes, naming: Naming, place: str) -> tuple[list[str], list[dict[str, Any]]]:
     import pyarrow.parquet as pq
 
     from fewstep.data import parquet_cells
-    from fewstep.data.table_columns import check_labels
+    from fewstep.data.table_columns import check_columns, check_labels
 
     with parquet_cells.naming(place, content), pq.ParquetFile(io.BytesIO(content)) as file:
         parquet_cells.check_rows(file.metadata, len(content), place, "names of pictures")
+        check_columns(file.schema_arrow, place)
         names: list[str] = file.schema_arrow.names
         columns: dict[str, list[Value]] = {}
         for name in names:

@@ -12,8 +12,11 @@ from fewstep.data.layouts.listing import list_files
 from fewstep.support.errors import InvalidInput
 
 NEEDS = "a folder train, and a folder test (val, valid, validation, eval) beside it"
-TRAIN = ("train", "training")
-HELDOUT = ("test", "testing", "val", "valid", "validation", "dev", "eval", "evaluation")
+TRAIN = ("train", "training", "trainset")
+HELDOUT = (
+    *("test", "testing", "testset", "val", "valid", "validate", "validation", "valset", "validset"),
+    *("dev", "devset", "eval", "evaluation", "evalset", "holdout", "heldout"),
+)
 
 
 def read(tree: FileTree, naming: Naming) -> Listing | None:
