@@ -36,7 +36,7 @@ MEANINGS = {  # the parser's words, and ours
 OPEN = "'${' is not closed, or holds no name: write ${globals:dataset}, or \\${ for the signs themselves"
 
 
-class _Constructor(LOADER):
+class _Constructor(LOADER):  # pyright: ignore[reportGeneralTypeIssues, reportUntypedBaseClass] (C's or Python's)
     """Makes the values of a file, and says of each that cannot be made where it stands."""
 
     def construct_object(self, node: Node, deep: bool = False) -> Any:
