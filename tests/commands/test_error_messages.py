@@ -81,3 +81,12 @@ def test_kedro_speaks_for_itself_where_a_file_could_not_be_read():
 
     assert failed(FileNotFoundError("scores.json")) == "Failed while loading data from dataset scores.json"
     assert failed(KeyError("rows")) is None
+
+
+def test_an_entry_of_the_catalog_without_its_file_is_no_bug():
+    from kedro.io import AbstractDataset, DatasetError
+
+    with pytest.raises(DatasetError) as caught:
+        AbstractDataset.from_config("images", {"type": "fewstep.pipelines.datasets.StoreDataset"})
+    found = message_of(caught.value)
+    assert found and "catalog" in found and "'filepath'" in found and "\n" not in found

@@ -57,3 +57,12 @@ def test_a_plan_without_seconds_tries_one_sample(here, size):
     words = ["plan", "--env=imagenet64", f"--params={size}launch.threads=1", "--seconds=0"]
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0 and re.search(r"time: .* a step on this machine", result.output), result.output
+
+
+def test_parameters_that_do_not_fit_over_their_file_are_said(tmp_path):
+    (file := tmp_path / "my.yml").write_text("network: {channel_mult: [1, 2]}\n")
+    with pytest.raises(InvalidInput, match=r"--params does not fit over .*my.yml .*give a list or a section"):
+        given_params("network.channel_mult.5=5", file)
+    file.write_text("a: 1\nrecipe: ${x\n")
+    with pytest.raises(InvalidInput, match=r"my.yml, line 2: '\$\{' is not closed"):
+        given_params("", file)

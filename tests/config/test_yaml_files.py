@@ -2,7 +2,7 @@
 
 import pytest
 
-from fewstep.config.yaml_files import check_file, lines_of
+from fewstep.config.yaml_files import check_file, lines_of, load_file
 from fewstep.support.errors import InvalidInput
 
 WRONG = {
@@ -24,6 +24,11 @@ WRONG = {
         "values; at most 100,000 are allowed.",
     ),
     "a name that is octal": (b"a: 1\ndataset: 010\n", "line 2: dataset must be a name, and YAML reads 010 as another"),
+    "an unknown tag": (b"a: 1\nb: !foo bar\n", "line 2: could not determine a constructor for the tag '!foo'."),
+    "merging a number": (b"a: 1\n<<: 5\n", "line 2: expected a mapping or list of mappings for merging"),
+    "a list as a name": (b"a: 1\n? [a]\n: 2\n", "line 2: a name must be a word or a number, and no list or section."),
+    "no whole number": (b"a: 1\nb: !!int x\n", "line 2: no int."),
+    "an open reference": (b"a: 1\nb: {c: '${x'}\n", "line 2: '${' is not closed, or holds no name"),
     "a control character": (b"a: \x07\n", "line 1: a character that cannot be shown (0x07)."),
 }
 
@@ -59,3 +64,17 @@ def test_a_file_that_is_nested_too_deeply_is_refused_before_it_is_read(text, tmp
     (file := tmp_path / "x.yml").write_text(text)
     with pytest.raises(InvalidInput, match="line 1: at most 50 levels of nesting are allowed"):
         check_file(file)
+
+
+@pytest.mark.parametrize("text", ["null: 2\n", "network: !!set {a}\n"])
+def test_what_only_omegaconf_refuses_is_one_line_with_the_file(text, tmp_path):
+    (file := tmp_path / "parameters.yml").write_text(text)
+    check_file(file)
+    with pytest.raises(InvalidInput) as caught:
+        load_file(file)
+    assert str(caught.value).startswith(f"{file}") and "\n" not in str(caught.value)
+
+
+def test_a_day_that_is_none_is_text_as_omegaconf_has_it(tmp_path):
+    (file := tmp_path / "parameters.yml").write_text("a: 2020-13-45\n")
+    assert load_file(file) == {"a": "2020-13-45"}

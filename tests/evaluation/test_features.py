@@ -8,10 +8,11 @@ import torch
 
 from fewstep.data import expected_space
 from fewstep.evaluation.features import make_extractor, open_extractor, sources
-from fewstep.evaluation.features.choice import check_extractor, choose_extractor
+from fewstep.evaluation.features.choice import CHOICE, check_choice, check_extractor, choose_extractor, open_choice
 from fewstep.evaluation.features.classifier import accuracy
 from fewstep.evaluation.features.sources import SHIPPED
 from fewstep.evaluation.scores import Reference, score_images
+from fewstep.support.errors import InvalidInput
 
 
 @pytest.fixture
@@ -132,3 +133,24 @@ def test_a_choice_without_labels_is_said(tiny_store, tmp_path):
     assert choose_extractor(tiny_store, "classifier", None, tmp_path / "labels") == ""
     tiny_store.labels = lambda split: np.full(len(tiny_store.images(split)), -1)
     assert "self-supervised" in choose_extractor(tiny_store, "classifier", None, tmp_path / "none")
+
+
+@pytest.mark.parametrize("text", ["", '{"features": "cl', "{}", "[]", '{"features": 5, "weights": null}'])
+def test_a_choice_that_says_nothing_is_named(text, tmp_path):
+    (tmp_path / CHOICE).write_text(text)
+    for read in (open_choice, lambda folder: check_choice(folder, "classifier", None)):
+        with pytest.raises(InvalidInput, match=r"choice.json does not say .*kedro run --pipelines=ingest"):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"task": None}, {"name": 5}, {"data_sha256": []}, {"num_classes": 20_000_000}])
+@pytest.mark.parametrize("left_out", [False, True])
+def test_a_record_of_a_classifier_is_checked(change, left_out, tmp_path):
+    for suffix in (".json", ".safetensors"):
+        shutil.copy(SHIPPED / f"digits{suffix}", tmp_path / f"extractor{suffix}")
+    record = json.loads((file := tmp_path / "extractor.json").read_text()) | change
+    if left_out:
+        del record[next(iter(change))]
+    file.write_text(json.dumps(record))
+    with pytest.raises(InvalidInput, match=f"is damaged .*{next(iter(change))}.*Make it again"):
+        open_extractor(tmp_path)

@@ -1,5 +1,6 @@
 import json
 import pickle
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from fewstep.commands.evaluation import _array
 from fewstep.data.space import DataSpace
 from fewstep.evaluation.features import Features
 from fewstep.evaluation.reference_files import read_reference, read_references, write_statistics
+from fewstep.support.errors import InvalidInput
 
 ABOUT = {"dataset": "digits", "shape": [1, 8, 8], "extractor": "digits", "extractor_sha256": "d" * 64, "count": 20}
 GRAY = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1)).astype(np.uint8)
@@ -119,3 +122,27 @@ def test_gray_batches_have_one_or_three_equal_channels(tmp_path):
 def test_what_statistics_say_is_plain_json(ours):
     with np.load(ours, allow_pickle=False) as archive:
         assert json.loads(str(archive["fewstep"])) == ABOUT
+
+
+def test_every_damage_of_an_array_is_said(tmp_path):
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (2,"  # which ends within a bracket: no Python
+    huge = b"{'descr': '<f8', 'fortran_order': False, 'shape': (9999999999999,), }"
+    for name, text in (("half", header), ("huge", huge), ("beyond", huge.replace(b"9999", b"9" * 30))):
+        array = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+        with zipfile.ZipFile(tmp_path / f"{name}.npz", "w") as archive:
+            archive.writestr("mu.npy", array)
+            archive.writestr("sigma.npy", array)
+        with pytest.raises(InvalidInput, match="is damaged, or holds what only unpickling would read"):
+            read_reference(tmp_path / f"{name}.npz")
+        (tmp_path / f"{name}.npy").write_bytes(array)
+        with pytest.raises(InvalidInput, match="must hold an array of numbers"):
+            _array(tmp_path / f"{name}.npy")
+
+
+def test_packed_data_that_are_damaged_are_said(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", mu=np.arange(4000.0), sigma=np.eye(3))
+    data = bytearray((tmp_path / "a.npz").read_bytes())
+    data[60:90] = b"\xff" * 30
+    (tmp_path / "a.npz").write_bytes(data)
+    with pytest.raises(InvalidInput, match="is damaged, or holds what only unpickling would read"):
+        read_reference(tmp_path / "a.npz")

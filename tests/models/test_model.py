@@ -279,6 +279,9 @@ MISTYPED = {
     "a provenance that is text": ({"provenance": "here"}, "is no description of a model"),
     "no space": ({"space": LEFT_OUT}, "is no description of a model .space is missing"),
     "no name": ({"name": LEFT_OUT}, "is no description of a model"),
+    "a share that is text": ({"provenance__training": {"label_dropout": "x"}}, "label_dropout is between 0 and 1"),
+    "strengths that are text": ({"provenance__objective": {"guidance": ["a", "b"]}}, "guidance is a number, or a list"),
+    "three strengths": ({"provenance__objective": {"guidance": [1, 2, 3]}}, "guidance is a number, or a list of two"),
     "no hash": ({"sha256": None}, "sha256 must be text"),
 }
 

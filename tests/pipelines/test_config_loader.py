@@ -156,3 +156,22 @@ def test_several_loaders_each_have_their_own_names(conf):
     loaders = {recipe: loader(recipe=recipe) for recipe in ("ect", "cd", "ict")}
     for recipe, each in loaders.items():
         assert Path(each["catalog"]["student"]["filepath"]).name == recipe == each.parameters.student.name
+
+
+UNREADABLE = {
+    "an open reference": ("parameters.yml", "a: 1\nrecipe: ${x\n", "conf/local/parameters.yml, line 2: '${' is not"),
+    "one in globals": ("globals.yml", "dataset: ${x\n", "conf/local/globals.yml, line 1: '${' is not closed"),
+    "one in the catalog": ("catalog.yml", "images: {filepath: '${'}\n", "conf/local/catalog.yml, line 1: '${' is not"),
+    "a tag": ("parameters.yml", "dataset: !foo bar\n", "conf/local/parameters.yml, line 1: could not determine"),
+    "no name": ("parameters.yml", "null: 2\n", "conf/local/parameters.yml"),
+    "a set": ("parameters.yml", "network: !!set {a}\n", "conf/local/parameters.yml"),
+    "itself": ("globals.yml", "dataset: ${globals:dataset}\n", "globals cannot refer to ${globals:...}, themselves"),
+}
+
+
+@pytest.mark.parametrize("name, text, message", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_file_that_cannot_be_read_is_named_in_one_line(name, text, message, conf):
+    write(conf / "local" / name, text)
+    with pytest.raises(InvalidInput) as caught:
+        (found := loader()).parameters, found["catalog"]
+    assert message in str(caught.value) and "\n" not in str(caught.value)

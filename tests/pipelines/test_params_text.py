@@ -59,3 +59,14 @@ def test_what_cannot_be_read_is_named(text, message):
     with pytest.raises(InvalidInput) as caught:
         read_params(text)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["recipe=${x", "x=!foo bar", "x=!!bool y", "x=!!timestamp y"])
+def test_a_value_that_yaml_or_omegaconf_refuses_is_said(text):
+    with pytest.raises(InvalidInput, match="--params: the value of .* cannot be read"):
+        read_params(text)
+
+
+def test_a_place_beyond_a_list_is_said():
+    with pytest.raises(InvalidInput, match=r"network.channel_mult.5 has no place .* Give a list or a section"):
+        read_params("network.channel_mult=[1,2],network.channel_mult.5=3")

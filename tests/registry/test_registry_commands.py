@@ -204,3 +204,15 @@ def test_edit_from_the_shell(project):
     assert "no option 'factor' of denoise" in typed(edit.format("denoise") + "--image=a.png --factor=2", 1)
     assert "give one (--image, or images in a request)" in typed(edit.format("stroke"), 1)
     assert "needs the teacher" in typed(edit.format("interpolate") + "--image=a.png --image=a.png", 1)
+
+
+@pytest.mark.parametrize("record", [{}, [], {"name": "x"}, {"teacher": {}}])
+def test_a_record_that_says_nothing_is_named(record, monkeypatch):
+    from types import SimpleNamespace
+
+    from fewstep.commands import registry
+    from fewstep.support.errors import InvalidInput
+
+    monkeypatch.setattr(registry, "place_of", lambda catalog, name: f"data/{name}.json")
+    with pytest.raises(InvalidInput, match=r"data/registration.json is no record .* kedro run --pipelines=register"):
+        registry._models(SimpleNamespace(load=lambda name: record))

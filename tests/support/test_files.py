@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fewstep.support.errors import StorageError
+from fewstep.support.errors import InvalidInput, StorageError
 from fewstep.support.files import (
     copy_folder,
+    home_path,
     move_folder,
     replaced_file,
     replaced_folder,
@@ -171,3 +172,14 @@ def test_a_file_that_fails_leaves_the_older_one(tmp_path):
         partial.write_text("half of")
         raise KeyboardInterrupt
     assert content(tmp_path) == {"page.html": "old"}
+
+
+def test_the_home_folder_of_nobody_is_said():
+    assert home_path("~/x") == Path.home() / "x" and home_path("a/~b") == Path("a/~b")
+    with pytest.raises(InvalidInput, match="there is no user 'nosuchuser' of that home folder, got '~nosuchuser/x'"):
+        home_path("~nosuchuser/x")
+
+
+def test_every_path_that_a_person_gives_is_read_so():
+    source = Path(__file__).parents[2] / "src"
+    assert [file.name for file in source.rglob("*.py") if "expanduser()" in file.read_text()] == ["files.py"]

@@ -22,6 +22,7 @@ from fewstep.autoencoders.coders import EXTRA, Coder, build_coder
 from fewstep.autoencoders.kinds import KINDS, PATCHES, Sizes
 from fewstep.support.errors import InvalidInput
 from fewstep.support.file_kinds import SAFETENSORS, check_file_kind
+from fewstep.support.files import home_path
 from fewstep.support.json_text import parse_json
 from fewstep.support.names import check_name
 
@@ -42,7 +43,7 @@ class Autoencoder:
     @classmethod
     def open(cls, folder: str | Path) -> "Autoencoder":
         """The autoencoder in a folder. Raises ValueError where there is none that can be read."""
-        folder = Path(folder).expanduser()
+        folder = home_path(folder)
         config = _description(folder)
         try:
             kind = check_name("kind of autoencoder", config.get("_class_name"), KINDS)

@@ -16,6 +16,7 @@ from fewstep.support.errors import UserError
 
 TRACEBACK = "FEWSTEP_TRACEBACK"  # 1: the traceback of a user's error too
 TRACKER = "the project's issue tracker"
+BAD_ENTRY = "must only contain arguments valid for the constructor"  # Kedro's words
 MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 MACHINE += (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 
@@ -66,6 +67,8 @@ def message_of(error: BaseException) -> str | None:
             return str(cause) if isinstance(cause, UserError) else _of_the_machine(cause)
     if isinstance(error, MissingConfigException):
         return str(error)
+    if isinstance(error, DatasetError) and BAD_ENTRY in str(error):  # the catalog lacks an argument, or has another
+        return f"the catalog (conf/*/catalog.yml) cannot be used: {' '.join(str(error).split())}"
     # Kedro names the data set and the file that it could not read: nothing of ours failed if all else are OSErrors.
     if isinstance(error, DatasetError) and all(isinstance(cause, DatasetError | OSError) for cause in chain):
         return " ".join(line for line in str(error).splitlines() if not line.startswith("Hint:"))

@@ -12,7 +12,7 @@ from fewstep.commands.error_messages import refusing
 from fewstep.commands.options import DATASET, ENV, nfe_option
 from fewstep.commands.project import check_folder, context_of, judged_by, model_of
 from fewstep.support.errors import InvalidInput, reason_of
-from fewstep.support.files import write_json
+from fewstep.support.files import home_path, write_json
 from fewstep.support.json_text import parse_json
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def evaluate(
     of_model = source.startswith("models:/") or (Path(source) / "model.json").is_file()
     if not of_model and (nfe or sampler):
         raise InvalidInput(f"--nfe and --sampler are for models, and {source} holds samples: leave them out.")
-    samples = None if of_model else _samples(Path(source).expanduser(), images)
+    samples = None if of_model else _samples(home_path(source), images)
     if samples is not None and not count:
         sizes["count"] = min(sizes["count"], len(samples) // len(sizes["seeds"]))
     references = read_references(evaluation.reference)
@@ -166,9 +166,11 @@ def _samples(source: Path, images: "ArrayStore") -> np.ndarray:
 
 
 def _array(file: Path) -> np.ndarray:
+    from fewstep.data.file_tree import DAMAGED
+
     try:
         found = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except (*DAMAGED, MemoryError):
         raise InvalidInput(f"{file} must hold an array of numbers, as numpy.save writes it (.npy).") from None
     if not isinstance(found, np.ndarray):
         raise InvalidInput(f"{file} must hold one array (.npy), and it holds several (.npz).")

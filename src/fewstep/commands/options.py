@@ -6,8 +6,9 @@ from typing import Any, cast
 
 import click
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from fewstep.config.yaml_files import check_file
+from fewstep.config.yaml_files import load_file
 from fewstep.pipelines.params_text import read_params
 from fewstep.support.errors import InvalidInput
 
@@ -48,8 +49,15 @@ def given_params(params: str | Mapping[str, Any], params_file: Path | None) -> d
         return typed
     if not params_file.is_file():
         raise InvalidInput(f"--params-file must be a YAML file of parameters, and there is no {params_file}.")
-    check_file(params_file)
-    return together(OmegaConf.load(params_file), typed)
+    found = load_file(params_file)
+    try:
+        return together(found, typed)
+    except OmegaConfBaseException as problem:
+        said = str(problem).partition("\n")[0].rstrip(".")
+        raise InvalidInput(
+            f"--params does not fit over {params_file} ({said}): give a list or a section as a whole, as in "
+            "--params=network.channel_mult=[1,2,3]."
+        ) from problem
 
 
 def together(*given: Any) -> dict[str, Any]:

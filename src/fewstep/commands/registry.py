@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kedro.io import CatalogProtocol
 
 SHOWN = {"sheet": "scores", "ladder": "scores", "report": "report"}  # and what names the weights that it is of
+RECORDED = ("name", "version", "uri", "model_sha256", "lineage", "aliases", "reason", "provisional")  # what sync needs
 REASON = click.option("--reason", default="", help="Kept in the history.")
 
 
@@ -181,14 +182,27 @@ COMMANDS = (registry,)
 
 def _models(catalog: "CatalogProtocol") -> list[tuple]:
     """Records and folders: the student's, with what shows it, and its teacher's where it has one."""
-    record = catalog.load("registration")
+    record = _record(catalog)
     taught_by = [(record["teacher"], place_of(catalog, "teacher"))] if "teacher" in record else []
     return [*taught_by, (record, place_of(catalog, "student"), *_shown(catalog))]
 
 
+def _record(catalog: "CatalogProtocol") -> dict[str, Any]:
+    """What the pipeline `register` kept. Raises InvalidInput where the file is no record of a version."""
+    record, file = catalog.load("registration"), place_of(catalog, "registration")
+    for each in (record, record.get("teacher", record)) if isinstance(record, dict) else (record,):
+        missing = [name for name in RECORDED if name not in each] if isinstance(each, dict) else ["everything"]
+        if missing:
+            raise InvalidInput(
+                f"{file} is no record of a registered version ({', '.join(missing)} is missing): restore it (dvc "
+                "checkout), or register again with kedro run --pipelines=register."
+            )
+    return record
+
+
 def _shown(catalog: "CatalogProtocol") -> list[Path]:
     """What shows a registered student and is here, where what it was made with names the same weights."""
-    sha256 = catalog.load("registration")["model_sha256"]
+    sha256 = _record(catalog)["model_sha256"]
     return [
         place_of(catalog, name)
         for name, made_with in SHOWN.items()

@@ -3,8 +3,11 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from yaml import (
     CollectionEndEvent,
     CollectionStartEvent,
@@ -15,10 +18,11 @@ from yaml import (
     ScalarNode,
     SequenceNode,
 )
+from yaml.constructor import ConstructorError
 from yaml.reader import ReaderError
 
 from fewstep.config.merging import NAMES
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, reason_of, shown
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DEEPEST = 50  # sections in sections, or lists in lists: reading deeper ones would end the process
@@ -26,8 +30,41 @@ MOST_VALUES = 100_000  # of a file, each anchor counted wherever an alias repeat
 MEANINGS = {  # the parser's words, and ours
     "found undefined alias": "an alias (*name) stands for an anchor (&name) that is not in the file",
     "mapping values are not allowed in this context": "a second ': ' on one line: put text that has one in quotes",
+    "found unhashable key": "a name must be a word or a number, and no list or section",
     "did not find expected key": "the line is indented otherwise than those beside it, or lacks its ':'",
 }
+
+
+OPEN = "'${' is not closed, or holds no name: write ${globals:dataset}, or \\${ for the signs themselves"
+
+
+class _Constructor(LOADER):  # pyright: ignore[reportGeneralTypeIssues, reportUntypedBaseClass] (C's or Python's)
+    """Makes the values of a file, and says of each that cannot be made where it stands."""
+
+    def construct_object(self, node: Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as problem:
+            raise ConstructorError(None, None, f"no {node.tag.rpartition(':')[2]}", node.start_mark) from problem
+
+
+# As OmegaConf reads them: a date is text.
+_Constructor.yaml_implicit_resolvers = {
+    first: [(tag, words) for tag, words in known if tag != "tag:yaml.org,2002:timestamp"]
+    for first, known in LOADER.yaml_implicit_resolvers.items()
+}
+
+
+def load_file(file: Path) -> DictConfig:
+    """What a file says. Raises InvalidInput with its name, and the line where there is one."""
+    check_file(file)
+    try:
+        return cast(DictConfig, OmegaConf.load(file))
+    except (OmegaConfBaseException, ValueError) as problem:
+        said = reason_of(problem).partition("\n")[0].rstrip(".")
+        place = tuple(str(getattr(problem, "full_key", None) or "").split("."))
+        line = lines_of(file).get(place)
+        raise InvalidInput(f"{file}{f', line {line}' if line else ''}: {said}.") from None
 
 
 def check_file(file: Path) -> None:
@@ -54,6 +91,11 @@ def check_file(file: Path) -> None:
     _check_size(root, file)
     _check_keys(root, file)
     _check_names(root, file)
+    _check_references(root, file)
+    try:
+        yaml.load(text, Loader=_Constructor)
+    except MarkedYAMLError as problem:
+        raise InvalidInput(f"{file}, {_explain(problem, text.splitlines())}.") from None
 
 
 def lines_of(file: Path) -> dict[tuple[str, ...], int]:
@@ -144,6 +186,22 @@ def _check_names(root: MappingNode, file: Path) -> None:
                 f"{file}, {_line(value)}: {key.value} must be a name, and YAML reads {value.value} as another number: "
                 "put it in quotes."
             )
+
+
+def _check_references(root: Node, file: Path) -> None:
+    """Raise InvalidInput for a value whose `${` is not closed, or that refers to nothing that has a name."""
+    seen, waiting = set(), [root]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        waiting += _children(node)
+        if isinstance(node, ScalarNode) and "${" in node.value:
+            try:
+                OmegaConf.create({"value": node.value})
+            except OmegaConfBaseException:
+                raise InvalidInput(f"{file}, {_line(node)}: {OPEN}, got {shown(node.value)}.") from None
 
 
 def _children(node: Node) -> Iterator[Node]:

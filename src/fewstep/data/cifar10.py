@@ -10,6 +10,7 @@ from fewstep.data.layouts.cifar import published_hashes
 from fewstep.data.source import Report, Survey
 from fewstep.support.checks import check_fields, instance_of
 from fewstep.support.errors import InvalidInput
+from fewstep.support.files import home_path
 from fewstep.support.torchvision_loading import import_torchvision
 
 
@@ -29,7 +30,7 @@ class Cifar10:
         import_torchvision()
         from torchvision.datasets import CIFAR10
 
-        root = Path(self.root).expanduser()
+        root = home_path(self.root)
         if self.download:
             _download(CIFAR10, root)
         _check_files(CIFAR10, root)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 from fewstep.data.archives import open_tree
@@ -10,6 +9,7 @@ from fewstep.data.encoded import EncodedPictures, Listing
 from fewstep.data.labelling import Naming, tuple_of_strings
 from fewstep.data.layouts import AUTO, LAYOUTS, read_layout
 from fewstep.support.checks import check_fields, instance_of, optional
+from fewstep.support.files import home_path
 from fewstep.support.names import check_name
 
 
@@ -34,7 +34,7 @@ class Folder(EncodedPictures):
         super().__post_init__()
 
     def listing(self) -> Listing:
-        tree = open_tree(Path(self.path).expanduser())
+        tree = open_tree(home_path(self.path))
         return read_layout(tree, self.layout, Naming(self.label_column, tuple(self.classes)))
 
 

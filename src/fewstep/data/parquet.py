@@ -17,6 +17,7 @@ from fewstep.data.labelling import Naming, Value, join_labels, short, tuple_of_s
 from fewstep.data.layouts.splits import is_heldout, split_of
 from fewstep.support.checks import between, check_fields, instance_of, optional, whole
 from fewstep.support.errors import InvalidInput
+from fewstep.support.files import home_path
 
 ROWS = 16  # that are in memory at once
 
@@ -93,7 +94,7 @@ def _expand(what: str, patterns: str | Sequence[str]) -> list[str]:
     if "" in patterns or not (patterns or what == "test"):
         raise InvalidInput(f"parquet: {what} must be a path or a pattern, or a list of them, and not empty.")
     for pattern in patterns:
-        place = Path(pattern).expanduser()
+        place = home_path(pattern)
         found = sorted(glob.glob(str(place / "**/*.parquet" if place.is_dir() else place), recursive=True))
         if not found and place.is_dir():
             raise InvalidInput(f"parquet: the folder {pattern!r} ({what}) holds no file called *.parquet.")

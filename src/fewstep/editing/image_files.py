@@ -14,6 +14,7 @@ from fewstep.data.given import GivenPicture, read_given, read_one, reader_for
 from fewstep.data.space import DataSpace
 from fewstep.editing.projection import MASKS, named_mask
 from fewstep.support.errors import InvalidInput
+from fewstep.support.files import home_path
 from fewstep.support.names import check_name
 
 
@@ -26,7 +27,7 @@ def read_images(
     the data came from, as their store says, whose settings are then used. Raises ValueError for a picture of another
     size, or for a colour picture where the data are grey.
     """
-    found = read_given(reader_for(Path(path).expanduser(), space, source))
+    found = read_given(reader_for(home_path(path), space, source))
     return [Path(picture.name).name for picture in found], fitting_images(found, space, factor, source)
 
 

@@ -15,17 +15,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from fewstep.data.file_tree import DAMAGED
 from fewstep.data.space import DataSpace
 from fewstep.evaluation.features.extractor import Extractor, Features, file_sha256
 from fewstep.evaluation.frechet import FeatureStatistics
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.file_kinds import ZIP, check_file_kind
-from fewstep.support.files import replaced_file
+from fewstep.support.files import home_path, replaced_file
 from fewstep.support.json_text import parse_json
 
 ABOUT = "fewstep"  # the array of our own files that says what they are of
 LAYOUTS = "mu and sigma (EDM, clean-fid, torch-fidelity), or arr_0, mu, sigma, mu_s, sigma_s (OpenAI's evaluator)"
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, pickle.UnpicklingError)
+UNREADABLE = (*DAMAGED, KeyError, MemoryError, pickle.UnpicklingError)
 # The network that each program's published statistics are of; those of torch-fidelity can be of any.
 NETWORKS = {"edm": "inception", "adm": "inception", "clean": "inception-clean"}
 
@@ -48,11 +49,18 @@ class ReferenceFile:
 
     def images(self, channels: int) -> np.ndarray:
         """The images that are in it, uint8 [N, channels, H, W]. Raises InvalidInput for colours in gray data."""
-        with np.load(self.path, allow_pickle=False) as archive:
-            found = np.ascontiguousarray(archive["arr_0"].transpose(0, 3, 1, 2))
+        try:
+            stored = self._stored_images()
+        except UNREADABLE as problem:
+            raise InvalidInput(f"evaluation.reference: {self.path} is damaged ({reason_of(problem)}).") from None
+        found = np.ascontiguousarray(stored.transpose(0, 3, 1, 2))
         if (found[:, channels:] != found[:, :1]).any():
             raise InvalidInput(f"evaluation.reference: {self.path} has images in colour, and the data are gray.")
         return found[:, :channels]
+
+    def _stored_images(self) -> np.ndarray:
+        with np.load(self.path, allow_pickle=False) as archive:
+            return archive["arr_0"]
 
     def check_features(self, features: str) -> None:
         """Raise InvalidInput if its statistics are of another network than that of this name."""
@@ -92,7 +100,7 @@ class ReferenceFile:
 
 def read_reference(path: str | Path) -> ReferenceFile:
     """A file of reference statistics. Raises InvalidInput for one that is not there, damaged, or holds other things."""
-    path = Path(path).expanduser()
+    path = home_path(path)
     if not path.is_file():
         raise InvalidInput(f"evaluation.reference must be files of statistics, and there is no {path}.")
     if path.suffix not in (".npz", ".pt"):

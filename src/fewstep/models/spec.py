@@ -5,10 +5,36 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from fewstep.diffusion.levels import SIGMA_MAX
-from fewstep.support.checks import at_least, between, check_fields, file_name, inside, instance_of, optional, text
+from fewstep.support.checks import (
+    at_least,
+    between,
+    check_fields,
+    file_name,
+    finite,
+    inside,
+    instance_of,
+    optional,
+    text,
+)
 
 LABEL_DROPOUT = 0.1  # where a model.json does not say it
 Levels = dict[int, tuple[float, ...]]  # {NFE: the noise levels after the first}
+
+
+def _guidance_of(objective: Any, _owner: Any = None) -> str | None:
+    """A check of an objective: what it says of guidance is none, a strength, or the ends of their range."""
+    given = objective.get("guidance") if isinstance(objective, Mapping) else None
+    if isinstance(given, list | tuple):
+        wrong = len(given) != 2 or any(map(finite, given)) or given[0] > given[1]
+    else:
+        wrong = given is not None and finite(given)
+    return "a section whose guidance is a number, or a list of two, the lower one first" if wrong else None
+
+
+def _dropout_of(training: Any, _owner: Any = None) -> str | None:
+    """A check of a training: how often it hid labels is a share."""
+    given = training.get("label_dropout", LABEL_DROPOUT) if isinstance(training, Mapping) else LABEL_DROPOUT
+    return "a section whose label_dropout is between 0 and 1" if between(0, 1)(given) else None
 
 
 @dataclass(frozen=True)
@@ -39,6 +65,7 @@ class Provenance:
 
     def __post_init__(self):
         check_fields(self, run=optional(file_name))
+        check_fields(self, objective=_guidance_of, training=_dropout_of)
         number, words, section = optional(at_least(0)), optional(text), optional(instance_of(Mapping, "a section"))
         check_fields(self, images=number, seconds=number, parameters=number, seed=number, start=words, source=words)
         check_fields(

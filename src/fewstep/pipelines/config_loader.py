@@ -14,11 +14,12 @@ from omegaconf.errors import OmegaConfBaseException, UnsupportedInterpolationTyp
 
 from fewstep.config.merging import NAMES, chosen, overlaid
 from fewstep.config.parameters import Parameters, check_given, checked
-from fewstep.config.yaml_files import check_file, lines_of
+from fewstep.config.yaml_files import check_file, lines_of, load_file
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 
 STUDENTS = "params:students."
+WITHIN = "globals cannot refer to ${globals:...}, themselves; write the value, or ${name} for another of the same file"
 
 
 class RecipeConfigLoader(OmegaConfigLoader):
@@ -90,7 +91,10 @@ class RecipeConfigLoader(OmegaConfigLoader):
             check_file(Path(os.path.relpath(file)))
         try:
             read = super()._read_dir_configs(conf_path, patterns, key, processed_files, *rest)
-        except ValueError as problem:  # Kedro's, in words: two files say the same
+        except (ValueError, OmegaConfBaseException) as problem:
+            for file in files:  # says which one it is
+                load_file(Path(os.path.relpath(file)))
+            # Kedro's, in words: two files say the same
             raise InvalidInput(str(problem)) from problem
         if key == "parameters":  # all others are changed by those who merge them
             self.READ[contents] = [read[file] for file in files]
@@ -104,6 +108,8 @@ class RecipeConfigLoader(OmegaConfigLoader):
             together = OmegaConf.merge(*config_per_file.values()) if config_per_file else OmegaConf.create()
             found = cast(dict[str, Any], OmegaConf.to_container(together, resolve=True))
         except (OmegaConfBaseException, UnsupportedInterpolationType) as problem:
+            if key == "globals" and "'_globals'" in str(problem):  # which Kedro has only when they are read
+                raise InvalidInput(_explain(problem, config_per_file, WITHIN)) from None
             raise InvalidInput(_explain(problem, config_per_file)) from problem
         check_given(found)
         return self._noted(found, config_per_file)
@@ -124,9 +130,10 @@ def _as_name(name: str, value: Any) -> str:
     return str(value)
 
 
-def _explain(problem: Exception, files: Iterable[Path]) -> str:
-    """What OmegaConf says of a value, with its place."""
-    said, names = str(problem).partition("\n")[0].rstrip("."), str(getattr(problem, "full_key", None) or "").split(".")
+def _explain(problem: Exception, files: Iterable[Path], said: str = "") -> str:
+    """What OmegaConf says of a value, with its place. said: better words for it."""
+    said = said or str(problem).partition("\n")[0].rstrip(".")
+    names = str(getattr(problem, "full_key", None) or "").split(".")
     for file in map(Path, files):
         if line := lines_of(file).get(tuple(names)):
             return f"{os.path.relpath(file)}, line {line}: {'.'.join(names)} cannot be made out: {said}."

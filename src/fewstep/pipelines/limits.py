@@ -17,6 +17,7 @@ from fewstep.evaluation.memorisation import NEAREST, TrainingSet
 from fewstep.evaluation.reference_files import read_references
 from fewstep.evaluation.scores import FEWEST
 from fewstep.support.errors import InvalidInput
+from fewstep.support.files import home_path
 from fewstep.support.json_text import parse_json
 from fewstep.training.recipe import Recipe
 
@@ -39,7 +40,7 @@ def check_editing(pipeline: Pipeline, editing: EditingParameters, student: Recip
             f"only consistency functions edit images, and {student.name} is sampled with {student.objective.sampler}: "
             "choose another recipe, or leave the pipeline edit out."
         )
-    if editing.source and not Path(editing.source).expanduser().exists():
+    if editing.source and not home_path(editing.source).exists():
         raise InvalidInput(
             f"editing.source must be a picture or a folder of pictures, and there is no {editing.source}."
         )
@@ -139,7 +140,7 @@ def check_replacing(folder: Path, source: Mapping[str, Any]) -> None:
 def _same_place(one: Any, other: Any) -> bool:
     if not (isinstance(one, str) and isinstance(other, str)):
         return one == other
-    return one == other or Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
+    return one == other or home_path(one).resolve() == home_path(other).resolve()
 
 
 def _words(source: Mapping[str, Any]) -> str:

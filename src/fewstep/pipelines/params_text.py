@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from omegaconf import OmegaConf
+from omegaconf.errors import ConfigIndexError, ConfigTypeError, OmegaConfBaseException
 from yaml import YAMLError
 
 from fewstep.config.merging import NAMES
@@ -35,7 +36,12 @@ def read_params(text: str) -> dict[str, Any]:
             )
         try:
             found.merge_with_dotlist([f"{name.strip()}={_as_typed(name.strip(), value.strip())}"])
-        except (YAMLError, ValueError, RecursionError) as problem:
+        except (ConfigIndexError, ConfigTypeError) as problem:
+            raise InvalidInput(
+                f"--params: {name.strip()} has no place in what stands before it. Give a list or a section as a whole: "
+                "network.channel_mult=[1,2,3]"
+            ) from problem
+        except (YAMLError, OmegaConfBaseException, ValueError, LookupError, AttributeError, RecursionError) as problem:
             raise InvalidInput(
                 f"--params: the value of {name.strip()} cannot be read, got {shown(value.strip())}. Close its brackets "
                 f"and quotes; text with special characters goes in quotes: --params=\"{name.strip()}='...'\""

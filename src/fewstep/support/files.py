@@ -26,6 +26,18 @@ REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENO
 KEPT = "Nothing new was kept, and what was there before is untouched."
 
 
+def home_path(path: str | Path) -> Path:
+    """A path that a person gave, with the home folder for its `~`. Raises InvalidInput where no user has that name."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        name = Path(path).parts[0].removeprefix("~")
+        raise InvalidInput(
+            f"there is no user {name!r} of that home folder, got {str(path)!r}: write the whole path, or ./~ for a "
+            "folder whose name begins with ~."
+        ) from None
+
+
 def write_json(file: Path, facts: Any) -> None:
     """Write the file, and its folder where there is none: there is the older file or the new one, never a part."""
     write_text(file, json.dumps(facts, indent=2) + "\n")

@@ -3,14 +3,16 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fewstep.data.space import DataSpace
 from fewstep.data.store import ArrayStore
 from fewstep.evaluation.features.extractor import Extractor
 from fewstep.evaluation.features.pretrained import PRETRAINED
 from fewstep.evaluation.features.sources import check_dataset, make_extractor, open_extractor
+from fewstep.support.checks import check_value, optional, text
 from fewstep.support.device import best_device
-from fewstep.support.errors import InvalidInput
+from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.files import write_json
 from fewstep.support.json_text import parse_json
 
@@ -76,7 +78,7 @@ def check_images(extractor: Extractor, space: DataSpace) -> None:
 
 def check_choice(folder: Path, features: str, weights: str | None) -> None:
     """Raise ValueError if other features were chosen than these."""
-    choice = parse_json((folder / CHOICE).read_text())
+    choice = _read_choice(folder / CHOICE)
     if choice["features"] is not None and (choice["features"], choice["weights"]) != (features, weights):
         raise InvalidInput(
             f"evaluation.features must be {choice['features']!r}, which these data were ingested for, got "
@@ -86,10 +88,24 @@ def check_choice(folder: Path, features: str, weights: str | None) -> None:
 
 def open_choice(folder: Path) -> Extractor | None:
     """The extractor that was chosen, on the best device; None for points."""
-    choice = parse_json((folder / CHOICE).read_text())
+    choice = _read_choice(folder / CHOICE)
     if choice["features"] is None:
         return None
     if choice["features"] != "classifier":
         return open_extractor(choice["features"], choice["weights"], best_device())
     found = open_extractor(folder, device=best_device())
     return replace(found, data_sha256=found.record["data_sha256"])
+
+
+def _read_choice(file: Path) -> dict[str, Any]:
+    """What choose_extractor kept. Raises InvalidInput where the file says nothing of the kind."""
+    try:
+        choice = parse_json(file.read_text())
+        for name in ("features", "weights"):
+            check_value(name, choice[name], optional(text))
+    except (ValueError, LookupError, TypeError) as problem:
+        raise InvalidInput(
+            f"{file} does not say which features were chosen ({reason_of(problem)}): restore it (dvc checkout), or "
+            "ingest again with kedro run --pipelines=ingest."
+        ) from problem
+    return choice

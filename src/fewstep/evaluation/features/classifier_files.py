@@ -8,9 +8,12 @@ from safetensors.torch import load_file, save
 
 from fewstep.evaluation.features.classifier import Classifier
 from fewstep.evaluation.features.extractor import Extractor, file_sha256
+from fewstep.support.checks import between, check_value, text, whole
 from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.files import replaced_file, write_json
 from fewstep.support.json_text import parse_json
+
+MOST_CLASSES = 2**16
 
 
 def save_classifier(stem: Path, classifier: Classifier, record: dict[str, Any]) -> None:
@@ -29,10 +32,18 @@ def open_classifier(stem: Path, device: str = "cpu") -> Extractor:
         record = parse_json(stem.with_suffix(".json").read_text())
         if file_sha256(weights) != record["sha256"]:
             raise InvalidInput(f"{weights.name} is not the file that {stem.name}.json describes")
+        _check_record(record)
         classifier = Classifier(record["shape"], record["num_classes"])
         classifier.load_state_dict(load_file(weights))
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, LookupError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise InvalidInput(f"The feature extractor {stem} is damaged ({reason_of(error)}). Make it again.") from error
     classifier.eval().requires_grad_(False).to(device)
     shape, by_label = classifier.shape, record["task"] == "labels"
     return Extractor(record["name"], record["sha256"], classifier, shape, by_label, record, device)
+
+
+def _check_record(record: dict[str, Any]) -> None:
+    """Raise InvalidInput unless it says what an extractor is, and of how many classes."""
+    check_value("num_classes", record["num_classes"], whole(between(1, MOST_CLASSES)))
+    for name in ("task", "name", "data_sha256"):
+        check_value(name, record[name], text)

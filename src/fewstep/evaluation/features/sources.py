@@ -55,7 +55,7 @@ def make_extractor(
     check_dataset(store.space)
     if (folder / "extractor.json").is_file():
         found = open_extractor(folder)
-        if (found.record["data_sha256"], found.record["seed"]) == (store.sha256, seed):
+        if (found.record["data_sha256"], found.record.get("seed")) == (store.sha256, seed):
             return found
     images, labels = store.images("train"), np.array(store.labels("train"))
     heldout, heldout_labels = store.images("heldout")[:10_000], np.array(store.labels("heldout"))[:10_000]
