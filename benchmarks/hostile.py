@@ -94,7 +94,7 @@ def imported(place: Path) -> None:
 
 
 def configured(place: Path) -> None:
-    from fewstep.config.yaml_files import check_file
+    from fewstep.pipelines.yaml_files import check_file
 
     check_file(place)
 

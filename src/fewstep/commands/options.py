@@ -8,8 +8,8 @@ import click
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fewstep.config.yaml_files import load_file
 from fewstep.pipelines.params_text import read_params
+from fewstep.pipelines.yaml_files import load_file
 from fewstep.support.errors import InvalidInput
 
 ENV = click.option("--env", default=None, help="The configuration, as in kedro run --env.")

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException, UnsupportedInterpolationTyp
 
 from fewstep.config.merging import NAMES, chosen, overlaid
 from fewstep.config.parameters import Parameters, check_given, checked
-from fewstep.config.yaml_files import check_file, lines_of, load_file
+from fewstep.pipelines.yaml_files import check_file, lines_of, load_file
 from fewstep.support.errors import InvalidInput
 from fewstep.support.names import check_name
 

@@ -11,8 +11,8 @@ from typing import Any
 from fewstep.config.merging import NAMES
 from fewstep.config.parameters import Parameters, to_json
 from fewstep.config.recipe_schema import NOISE
-from fewstep.config.yaml_files import lines_of
 from fewstep.pipelines.config_loader import RecipeConfigLoader
+from fewstep.pipelines.yaml_files import lines_of
 
 DEFAULT, PARAMS = "default", "--params"
 ELSEWHERE = ("students", "env")  # other recipes; what was asked for

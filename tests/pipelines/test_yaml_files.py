@@ -2,7 +2,7 @@
 
 import pytest
 
-from fewstep.config.yaml_files import check_file, lines_of, load_file
+from fewstep.pipelines.yaml_files import check_file, lines_of, load_file
 from fewstep.support.errors import InvalidInput
 
 WRONG = {
