@@ -163,13 +163,7 @@ def _check_size(root: Node, file: Path) -> None:
 
 def _check_keys(root: Node, file: Path) -> None:
     """Raise InvalidInput for a name that is given twice in one place."""
-    seen, waiting = set(), [root]
-    while waiting:
-        node = waiting.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        waiting += _children(node)
+    for node in _nodes(root):
         first: dict[str, Node] = {}
         for key in (key for key, _ in (node.value if isinstance(node, MappingNode) else [])):
             if isinstance(key, ScalarNode) and first.setdefault(key.value, key) is not key and key.value != "<<":
@@ -190,18 +184,23 @@ def _check_names(root: MappingNode, file: Path) -> None:
 
 def _check_references(root: Node, file: Path) -> None:
     """Raise InvalidInput for a value whose `${` is not closed, or that refers to nothing that has a name."""
-    seen, waiting = set(), [root]
-    while waiting:
-        node = waiting.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        waiting += _children(node)
+    for node in _nodes(root):
         if isinstance(node, ScalarNode) and "${" in node.value:
             try:
                 OmegaConf.create({"value": node.value})
             except OmegaConfBaseException:
                 raise InvalidInput(f"{file}, {_line(node)}: {OPEN}, got {shown(node.value)}.") from None
+
+
+def _nodes(root: Node) -> Iterator[Node]:
+    """Every node once, whatever repeats it."""
+    seen, waiting = set(), [root]
+    while waiting:
+        node = waiting.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            waiting += _children(node)
+            yield node
 
 
 def _children(node: Node) -> Iterator[Node]:
