@@ -6,14 +6,13 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from fewstep.data.space import MOST_CLASSES
 from fewstep.evaluation.features.classifier import Classifier
 from fewstep.evaluation.features.extractor import Extractor, file_sha256
 from fewstep.support.checks import between, check_value, text, whole
 from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.files import replaced_file, write_json
 from fewstep.support.json_text import parse_json
-
-MOST_CLASSES = 2**16
 
 
 def save_classifier(stem: Path, classifier: Classifier, record: dict[str, Any]) -> None:
