@@ -18,6 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from fewstep.models.model import Model, build_function
 from fewstep.networks.compiled import compile_passes
 from fewstep.networks.dual import jvp
+from fewstep.networks.execution import PLAIN, Execution
 from fewstep.step_cost import step_seconds, trial_of
 from fewstep.training.loop import Training, Worker
 from fewstep.training.watching import flops_of_a_sample
@@ -136,12 +137,14 @@ def share_of_peak(setting: Setting, tflops: float, kind: str) -> float | None:
 
 
 def sampling(setting: Setting) -> Rows:
-    """Images a second at 1, 2 and 18 evaluations, from noise to stored values."""
+    """Images a second at 1, 2 and 18 evaluations, from noise to stored values, in each precision and compiled."""
+    ways = {"fp32": PLAIN, "tf32": Execution("tf32"), "bf16": Execution("bf16")}
+    ways |= {} if setting.tiny else {"bf16, compiled": Execution("bf16", compiled=True)}
 
-    def rows(name: str, nfe: int, sampler: str) -> Row:
+    def rows(name: str, nfe: int, sampler: str, execution: Execution) -> Row:
         recipe, batch = setting.recipes[name], setting.batch
         function = build_function(recipe.spec(), setting.images.space).to(setting.device).eval()
-        model = Model(function, setting.images.space, recipe.spec())
+        model = Model(function, setting.images.space, recipe.spec()).run_by(execution)
 
         def sample() -> None:
             model.sample(nfe=nfe, seed=0, indices=range(batch), sampler=sampler)
@@ -149,8 +152,13 @@ def sampling(setting: Setting) -> Rows:
         seconds = median(seconds_of(sample, setting.seconds))
         return {"batch": batch, "images_per_second": round(batch / seconds, 1)}
 
-    students = {f"student, {nfe} NFE": (lambda n=nfe: rows("cd", n, "multistep")) for nfe in (1, 2)}
-    return students | {"teacher, 18 NFE": lambda: rows("teacher", 18, "euler")}
+    asked = {"student, 1 NFE": ("cd", 1, "multistep"), "student, 2 NFE": ("cd", 2, "multistep")}
+    asked |= {"teacher, 18 NFE": ("teacher", 18, "euler")}
+    return {
+        f"{name}, {way}": (lambda of=of, execution=execution: rows(*of, execution))
+        for way, execution in ways.items()
+        for name, of in asked.items()
+    }
 
 
 def derivatives(setting: Setting) -> Rows:

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from fewstep.diffusion.randomness import StepRandomness
+from fewstep.diffusion.randomness import SampleRandomness, StepRandomness
+from fewstep.evaluation import neighbours
+from fewstep.evaluation.neighbours import Neighbourhoods, compare_neighbours
 from fewstep.networks import build_network
 from fewstep.networks.compiled import compile_passes
 from fewstep.networks.dual import jvp
+from fewstep.networks.execution import Execution
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
 SPEC = {
@@ -70,3 +73,29 @@ def test_draws_of_a_step_repeat_themselves_and_are_cut_to_rows():
     whole = StepRandomness(3, 5, 8, slice(0, 8), CUDA)
     part = StepRandomness(3, 5, 8, slice(2, 4), CUDA)
     assert torch.equal(whole.normal((2,))[2:4], part.normal((2,))) and torch.equal(whole.uniform()[2:4], part.uniform())
+
+
+def test_samples_have_the_same_noise_on_every_device():
+    here, there = (SampleRandomness(3, range(5), device) for device in ("cpu", CUDA))
+    for _ in range(2):
+        assert torch.equal(here.normal((2, 4)), there.normal((2, 4)).cpu())
+
+
+@pytest.mark.parametrize(("precision", "most"), [("fp32", 1e-5), ("tf32", 5e-3), ("bf16", 5e-2)])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_passes_that_make_samples_are_near_those_of_float64(precision, most, compiled, network):
+    primals, _ = pair()
+    expected = copy.deepcopy(network).double().eval()(*(each.double() for each in primals))
+    Execution(precision, compiled).apply(network.eval())
+    with torch.inference_mode():
+        found = network(*primals)
+    assert (found - expected).norm() < most * expected.norm()
+    assert not torch.backends.cudnn.allow_tf32, "what was set before is set again"
+
+
+def test_scores_by_neighbours_are_those_of_the_cpu(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    found, known = (torch.randn(600, 16, generator=generator) for _ in range(2))
+    there = compare_neighbours(found, Neighbourhoods.of(known))
+    monkeypatch.setattr(neighbours, "best_device", lambda: "cpu")
+    assert compare_neighbours(found, Neighbourhoods.of(known)) == pytest.approx(there, abs=5e-3)

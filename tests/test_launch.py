@@ -21,10 +21,10 @@ from fewstep.launch import (
     _started,
     check_shared,
     launch,
-    set_float32_precision,
     share_threads,
 )
 from fewstep.models.model import SavedModel
+from fewstep.support.device import set_float32_precision
 from fewstep.support.errors import FAMILY, InvalidInput, Unreachable
 from fewstep.tracking.follow import Progress
 from fewstep.training.checkpoint import checkpoints, load_newest

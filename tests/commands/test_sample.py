@@ -7,10 +7,12 @@ from click.testing import CliRunner
 from PIL import Image
 from torch.nn.modules.module import register_module_forward_hook
 
+import fewstep
 from fewstep.cli import main
 from fewstep.data.space import DataSpace
 from fewstep.evaluation import sample_archive
 from fewstep.models.model import SavedModel
+from fewstep.networks.execution import Execution
 from fewstep.pictures.sheets import tile
 
 
@@ -32,6 +34,16 @@ def test_a_picture_is_made_batch_by_batch(make, tmp_path):
     assert sizes == [2, 2, 1]
     drawn = np.asarray(Image.open(file)).astype(int)
     assert np.abs(drawn - tile(model.sample(nfe=1, seed=0, indices=range(5)))).max() <= 1
+
+
+def test_samples_are_made_in_another_precision_and_say_so(make, tmp_path):
+    saved, words = make("cd"), ["--n", "3", "--precision"]
+    for precision in ("fp32", "bf16"):
+        typed([str(tmp_path / f"{precision}.npy"), "--model", str(saved.folder), *words, precision], 0)
+    fp32, bf16 = (np.load(tmp_path / f"{precision}.npy") for precision in ("fp32", "bf16"))
+    expected = saved.load().run_by(Execution("bf16")).sample(3)
+    assert (fp32 == saved.load().sample(3)).all() and (bf16 == expected).all() and (fp32 != bf16).any()
+    assert (fewstep.load(str(saved.folder), precision="bf16").sample(3) == expected).all()
 
 
 def test_a_class_is_asked_for_by_name_or_number(make, tmp_path):

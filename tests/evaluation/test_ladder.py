@@ -13,9 +13,10 @@ from fewstep.evaluation.counting import count_evaluations
 from fewstep.evaluation.features import Extractor
 from fewstep.evaluation.ladder import Judge, evaluate, evaluate_given, floor
 from fewstep.evaluation.perception import diversity
-from fewstep.evaluation.results import Evaluation, ExtractorId
+from fewstep.evaluation.results import Evaluation, Evidence, ExtractorId
 from fewstep.evaluation.sampling import SamplingSetting, sampling_settings
 from fewstep.losses.distances import build_distance
+from fewstep.networks.execution import Execution
 from fewstep.reporting.table import scores_table
 
 
@@ -35,6 +36,19 @@ def rung(space, model, nfe, declared=None, bend=1.0):
         return space.decode(bend * x)
 
     return SamplingSetting(model, "multistep", declared or nfe, [80.0] * nfe, generate, function)
+
+
+def test_how_the_passes_ran_is_recorded_and_no_bar_to_comparison(digits, extractor):
+    plain, fast = rung(digits.space, "cd", 1), rung(digits.space, "fast", 1)
+    fast = replace(fast, execution=Execution("bf16"))
+    sizes = {"count": 20, "seeds": [0, 1, 2]}
+    scores = evaluate([plain], digits, extractor, **sizes).joined(evaluate([fast], digits, extractor, **sizes))
+    kept = Evaluation.from_json(json.loads(json.dumps(scores.to_json())))
+    assert kept == scores and [row.way for row in kept.rows] == ["multistep", "multistep, bf16"]
+    assert "multistep, bf16" in scores_table(kept)
+    one, other = Evidence.of(kept, "cd", 1), Evidence.of(kept, "fast", 1)
+    assert "the precision in which samples are made differs (fp32 here, bf16 there)" in one.difference(other)
+    assert Evidence.from_json(json.loads(json.dumps(other.to_json()))).difference(other) is None
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from fewstep.commands.error_messages import refusing
-from fewstep.commands.options import DATASET, ENV, nfe_option
+from fewstep.commands.options import COMPILE, DATASET, ENV, PRECISION, nfe_option
 from fewstep.commands.project import check_folder, context_of, judged_by, model_of
 from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.files import home_path, write_json
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fewstep.data.store import ArrayStore
     from fewstep.evaluation.features import Extractor
     from fewstep.evaluation.results import Evaluation
+    from fewstep.models.model import Model
 
 
 @click.command()
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A scores.json to compare with; can be repeated.",
 )
+@PRECISION
+@COMPILE
 @click.option(
     "--output", default=None, type=click.Path(path_type=Path, dir_okay=False), help="Write the scores to this file."
 )
@@ -58,6 +61,8 @@ def evaluate(
     count: int | None,
     seeds: tuple[int, ...],
     beside: tuple[Path, ...],
+    precision: str | None,
+    compiled: bool,
     output: Path | None,
 ) -> None:
     """Scores of a registered model, of a finished model's folder, of pictures (a folder, a zip, a tar), or of
@@ -83,8 +88,9 @@ def evaluate(
     )
     sizes: dict[str, Any] = {"count": count or usual.count, "seeds": seeds or usual.seeds}
     of_model = source.startswith("models:/") or (Path(source) / "model.json").is_file()
-    if not of_model and (nfe or sampler):
-        raise InvalidInput(f"--nfe and --sampler are for models, and {source} holds samples: leave them out.")
+    if not of_model and (nfe or sampler or precision or compiled):
+        of = "--nfe, --sampler, --precision and --compile"
+        raise InvalidInput(f"{of} are for models, and {source} holds samples: leave them out.")
     samples = None if of_model else _samples(home_path(source), images)
     if samples is not None and not count:
         sizes["count"] = min(sizes["count"], len(samples) // len(sizes["seeds"]))
@@ -95,7 +101,8 @@ def evaluate(
             raise InvalidInput(incomparable(source, str(file), found))
     if samples is None:
         sizes["judge"] = Judge.of(images, extractor, references=references)
-        found = _of_model(source, images, extractor, nfe or (1,), sampler, evaluation.batch_size, sizes)
+        model = model_of(source, precision or evaluation.precision, compiled or evaluation.compile)
+        found = _of_model(model, source, images, extractor, nfe or (1,), sampler, evaluation.batch_size, sizes)
     else:
         found = evaluate_given(samples, Path(source).name, images, extractor, **sizes, references=references)
     if output:
@@ -113,6 +120,7 @@ def _read_scores(file: Path) -> "Evaluation":
 
 
 def _of_model(
+    model: "Model",
     source: str,
     images: "ArrayStore",
     extractor: "Extractor | None",
@@ -125,7 +133,6 @@ def _of_model(
     from fewstep.evaluation.ladder import evaluate
     from fewstep.evaluation.sampling import sampling_settings
 
-    model = model_of(source)
     if model.space.shape != images.space.shape:
         raise InvalidInput(
             f"{source} must make samples of {images.space.shape}, as {images.space.name} are, got {model.space.shape}."

@@ -19,6 +19,13 @@ MODEL = click.option(
     default=None,
     help="As models:/fewstep-digits@champion, or the folder of a finished model.  [default: the project's champion]",
 )
+PRECISION = click.option(
+    "--precision",
+    default=None,
+    type=click.Choice(["fp32", "tf32", "bf16"]),
+    help="Of the network's passes; tf32 and bf16 are faster on GPUs.  [default: fp32]",
+)
+COMPILE = click.option("--compile", "compiled", is_flag=True, help="Compile the network's passes by torch.compile.")
 ALLOWED_HOSTS = click.option(
     "--allowed-host",
     "allowed_hosts",

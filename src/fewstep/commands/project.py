@@ -117,6 +117,6 @@ def check_folder(file: Path) -> None:
         raise InvalidInput(f"there is no folder {file.parent} to write {file.name} to: make it, or name another place.")
 
 
-def model_of(place: str) -> "Model":
-    """A registered model, or that of a folder, on the best device there is."""
-    return load(place)
+def model_of(place: str, precision: str | None = None, compiled: bool | str = False) -> "Model":
+    """A registered model, or that of a folder, on the best device there is. precision, compiled: of its passes."""
+    return load(place, precision=precision or "fp32", compile=compiled)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fewstep.commands.error_messages import refusing
-from fewstep.commands.options import DATASET, ENV, MODEL, nfe_option
+from fewstep.commands.options import COMPILE, DATASET, ENV, MODEL, PRECISION, nfe_option
 from fewstep.commands.project import champion_of_project, check_folder, model_of
 from fewstep.support.errors import InvalidInput
 
@@ -43,6 +43,8 @@ ARRAYS = (".npy", ".npz")
 @click.option(
     "--gamma", default=0.0, show_default=True, help="For ctm models: the share of fresh noise in a step, 0 to 1."
 )
+@PRECISION
+@COMPILE
 @click.option("--batch-size", default=256, show_default=True, type=click.IntRange(1))
 def sample(
     output: Path | None,
@@ -58,6 +60,8 @@ def sample(
     listing: bool,
     guidance: float,
     gamma: float,
+    precision: str | None,
+    compiled: bool,
     batch_size: int,
 ) -> None:
     """Draw samples of a registered model: a picture of them (.png), or all of them as an array (.npy, .npz).
@@ -82,7 +86,7 @@ def sample(
 
     output = output_of(output, kind)
     model = model or champion_of_project(env, dataset)
-    generator = model_of(model)
+    generator = model_of(model, precision, compiled)
     if listing:
         click.echo("\n".join(_classes(generator)))
         return
@@ -100,7 +104,7 @@ def sample(
         if output.suffix in ARRAYS:
             levels = generator.levels(nfe, sampler).tolist()
             made_by = {"model": generator.sha256, "levels": levels, "sampler": sampler, "seed": seed, "label": number}
-            made_by |= {"gamma": gamma, "guidance": guidance}
+            made_by |= {"gamma": gamma, "guidance": guidance, "precision": str(generator.execution)}
             with progress_bar("sample") as bar:
                 rows = output if output.suffix == ".npy" else output.with_name(f".{output.name}.npy")
                 made = stream(generate, generator.space, count, rows, made_by, batch_size, on_progress=bar)

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from fewstep.commands.error_messages import refusing
-from fewstep.commands.options import ALLOWED_HOSTS, DATASET, ENV, MODEL
+from fewstep.commands.options import ALLOWED_HOSTS, COMPILE, DATASET, ENV, MODEL, PRECISION
 from fewstep.commands.project import champion_of_project
 from fewstep.serving.application import MOST_BYTES
 from fewstep.support.errors import InvalidInput
@@ -20,6 +20,8 @@ MIB = 2**20
 @DATASET
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=5001, show_default=True, type=click.IntRange(1, 65535))
+@PRECISION
+@COMPILE
 @ALLOWED_HOSTS
 @click.option(
     "--max-body",
@@ -35,6 +37,8 @@ def serve(
     dataset: str | None,
     host: str,
     port: int,
+    precision: str | None,
+    compiled: bool,
     allowed_hosts: tuple[str, ...],
     max_body: int,
     origins: tuple[str, ...],
@@ -50,6 +54,7 @@ def serve(
     """
     import uvicorn
 
+    from fewstep.networks.execution import Execution
     from fewstep.serving.application import SERVER, Application
     from fewstep.serving.generator import Generator
     from fewstep.serving.hosts import KnownHosts, check_port, known_hosts
@@ -61,7 +66,9 @@ def serve(
     check_port(host, port)
     share_freed_memory()
     model = model or champion_of_project(env, dataset)
-    generator = Generator().serve(*_loaded(model))
+    loaded, name, number = _loaded(model)
+    execution = Execution.on(loaded.device, precision or "fp32", compiled)
+    generator = Generator().serve(loaded.run_by(execution), name, number)
     application = Application(generator.answer, max_body * MIB, origins=origins)
     click.echo(f"{model} is served at http://{host}:{port}/invocations")
     uvicorn.run(KnownHosts(application, known_hosts(host, allowed_hosts)), host=host, port=port, **SERVER)

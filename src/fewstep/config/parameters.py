@@ -18,10 +18,12 @@ from fewstep.evaluation.features import check_features
 from fewstep.evaluation.scores import FEWEST
 from fewstep.launch import LaunchSettings
 from fewstep.networks import NETWORKS
+from fewstep.networks.execution import Execution
 from fewstep.objectives import objective_class, objective_names
 from fewstep.preconditioning import PRECONDITIONERS
 from fewstep.registry import Rules
 from fewstep.samplers import DENOISER_SAMPLERS, count_levels
+from fewstep.support.device import best_device
 from fewstep.support.errors import InvalidInput, UserError
 from fewstep.support.names import check_name
 from fewstep.support.validation import error_of
@@ -78,7 +80,19 @@ class DataParameters(Section):
         return spec
 
 
-class EvaluationParameters(Section):
+class Sampled(Section):
+    """precision, compile: of the passes that make samples. compile "auto" is on GPUs."""
+
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    compile: bool | Literal["auto"] = False
+
+    @property
+    def execution(self) -> Execution:
+        """How passes run on the device of this machine."""
+        return Execution.on(best_device(), self.precision, self.compile)
+
+
+class EvaluationParameters(Sampled):
     """count: samples of each score. reference: files of other programs' statistics, by whose rules samples are scored
     too. full: three seeds, for a figure that is not provisional.
 
@@ -113,7 +127,7 @@ class EvaluationParameters(Section):
         return nfes
 
 
-class ComparisonParameters(Section):
+class ComparisonParameters(Sampled):
     """budget, training_seed: of each recipe's training, which adds its own seed. nfe: of the scores; count: samples of
     each seed; search_count: of a trial.
     """

@@ -104,7 +104,7 @@ class LatentSpace(DataSpace):
     def decode(self, x: Tensor) -> np.ndarray:
         """What a model makes -> uint8 images, decoded where it is, some at a time."""
         coder, latents = self.coder(x.device), self.latents.restore(x.detach().float())
-        return np.concatenate([as_bytes(coder(part).cpu()) for part in latents.split(self.at_once)])
+        return np.concatenate([as_bytes(coder(part)) for part in latents.split(self.at_once)])
 
     @property
     def at_once(self) -> int:

@@ -53,8 +53,8 @@ class DataSpace:
 
     def decode(self, x: Tensor) -> np.ndarray:
         """What a model makes -> stored values: uint8 images, rounded and clamped, or float32 points."""
-        values = x.detach().float().cpu() / self.scale
-        return values.numpy() if self.kind == "points" else as_bytes(values)
+        values = x.detach().float() / self.scale
+        return values.cpu().numpy() if self.kind == "points" else as_bytes(values)
 
     @property
     def model_shape(self) -> tuple[int, ...]:
@@ -102,5 +102,5 @@ class Unscaled(nn.Module):
 
 
 def as_bytes(images: Tensor) -> np.ndarray:
-    """Images in [-1, 1], on the CPU -> uint8, rounded and clamped."""
-    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
+    """Images in [-1, 1] -> uint8, rounded and clamped where they are, and so moved as bytes."""
+    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu().numpy()

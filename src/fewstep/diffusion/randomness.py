@@ -101,8 +101,14 @@ class SampleRandomness:
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Standard Gaussian noise, [B, *shape]: the next draw of each sample."""
-        return torch.stack([torch.randn(*shape, generator=g) for g in self._generators]).to(self.device)
+        return self._moved([torch.randn(*shape, generator=g) for g in self._generators])
 
     def integers(self, high: int) -> Tensor:
         """Integers in [0, high), [B]: the next draw of each sample."""
-        return torch.stack([torch.randint(high, (), generator=g) for g in self._generators]).to(self.device)
+        return self._moved([torch.randint(high, (), generator=g) for g in self._generators])
+
+    def _moved(self, drawn: list[Tensor]) -> Tensor:
+        """What was drawn on the host, where every device gets the same numbers, on its way to the device."""
+        together = torch.stack(drawn)
+        pinned = together.pin_memory() if self.device.type == "cuda" else together
+        return pinned.to(self.device, non_blocking=True)

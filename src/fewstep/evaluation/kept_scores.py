@@ -15,6 +15,7 @@ from fewstep.evaluation.features import Extractor
 from fewstep.evaluation.ladder import Judge, evaluate, measurement_of
 from fewstep.evaluation.results import Evaluation
 from fewstep.evaluation.sampling import SamplingSetting
+from fewstep.networks.execution import PLAIN
 from fewstep.support.errors import InvalidInput
 from fewstep.support.files import write_json
 from fewstep.support.json_text import parse_json
@@ -48,6 +49,8 @@ def kept_scores(
         "machine": _machine(),
     }
     of |= {"settings": [[each.sampler, each.nfe, list(map(float, each.levels))] for each in settings]}
+    if special := {str(each.execution) for each in settings if each.execution != PLAIN}:
+        of |= {"execution": sorted(special)}
     of |= {"numerics": {part.__name__: part.NUMERICS for part in SCORING}}
     if known := _read(file, json.loads(json.dumps(of))):
         return known

@@ -139,7 +139,9 @@ def evaluate(
             seconds += taken
             values.append(judge.scores(samples, seed, asked_labels(range(count), setting.classes)))
         levels, speed = tuple(map(float, setting.levels)), round(count * len(seeds) / seconds, 1)
-        rows.append(Row(setting.model, setting.sampler, setting.nfe, levels, scores_of(values), speed))
+        rows.append(
+            Row(setting.model, setting.sampler, setting.nfe, levels, scores_of(values), speed, setting.execution)
+        )
     return _scored(store, extractor, judge, count, seeds, rows)
 
 

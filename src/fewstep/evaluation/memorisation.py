@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewstep.support.device import best_device
 from fewstep.support.errors import InvalidInput
 
 RATIO = 1 / 3
@@ -38,15 +39,17 @@ class TrainingSet:
         return distances, indices
 
     def _nearest(self, samples: np.ndarray, k: int, chunk: int) -> tuple[np.ndarray, np.ndarray]:
-        flat, most = _flat(samples).float(), max(k, CANDIDATES)
-        distances, found = torch.empty(len(flat), 0), torch.empty(len(flat), 0, dtype=torch.long)
+        flat, most, device = _flat(samples).float(), max(k, CANDIDATES), best_device()
+        distances, found = (torch.empty(len(flat), 0, dtype=kind, device=device) for kind in (torch.float, torch.long))
+        there = flat.to(device)
         for indices in np.split(self.indices, range(chunk, len(self.indices), chunk)):
-            near = torch.cdist(flat, _flat(self._values[indices]).float())
+            near = torch.cdist(there, _flat(self._values[indices]).float().to(device))
             near, order = near.topk(min(most, len(indices)), largest=False)
             distances = torch.cat([distances, near], dim=1)
-            found = torch.cat([found, torch.from_numpy(indices)[order]], dim=1)
+            found = torch.cat([found, torch.from_numpy(indices).to(device)[order]], dim=1)
             distances, order = distances.topk(min(most, distances.shape[1]), largest=False)
             found = found.gather(1, order)
+        found = found.cpu()
         # float32 loses small differences of large sums: the few candidates are measured again in float64.
         exact = [(flat.double() - _flat(self._values[column.numpy()]).double()).norm(dim=1) for column in found.T]
         exact, order = torch.stack(exact, dim=1).sort(dim=1, stable=True)

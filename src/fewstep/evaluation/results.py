@@ -9,6 +9,7 @@ import numpy as np
 
 from fewstep.evaluation import FULL_SEEDS
 from fewstep.evaluation.interval import interval
+from fewstep.networks.execution import PLAIN, Execution
 from fewstep.support.errors import InvalidInput
 from fewstep.support.tensor_files import seal
 
@@ -23,6 +24,7 @@ COMPARED = {
     "seeds": "set of seeds",
     "nfe": "NFE",
     "whole": "number of images that precision and recall look at",
+    "precision": "precision in which samples are made",
 }
 
 
@@ -154,7 +156,7 @@ class Row:
     """One model, by one sampler, at one number of network evaluations (NFE).
 
     nfe: 0 of samples that were given. levels: noise levels of the sampler. images_per_second: None of samples that were
-    given.
+    given. execution: how the passes of the network ran.
     """
 
     model: str
@@ -163,17 +165,25 @@ class Row:
     levels: tuple[float, ...]
     scores: Scores
     images_per_second: float | None
+    execution: Execution = PLAIN
+
+    @property
+    def way(self) -> str:
+        """The sampler, and how the passes ran if that was not the usual way."""
+        return self.sampler if self.execution == PLAIN else f"{self.sampler}, {self.execution}"
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
         named = {"model": self.model, "sampler": self.sampler, "nfe": self.nfe, "levels": list(self.levels)}
-        return {**named, "scores": _scores_to_json(self.scores), "images_per_second": self.images_per_second}
+        named |= {"scores": _scores_to_json(self.scores), "images_per_second": self.images_per_second}
+        return named if self.execution == PLAIN else {**named, "execution": asdict(self.execution)}
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> "Row":
         """The inverse of to_json."""
         named = {name: facts[name] for name in ("model", "sampler", "nfe", "images_per_second")}
-        return cls(**named, levels=tuple(facts.get("levels", ())), scores=_scores_from_json(facts["scores"]))
+        levels, execution = tuple(facts.get("levels", ())), Execution(**facts.get("execution", {}))
+        return cls(**named, levels=levels, scores=_scores_from_json(facts["scores"]), execution=execution)
 
 
 @dataclass(frozen=True)
@@ -358,6 +368,7 @@ class Evidence:
     """What the gate looks at: the scores of a model by its usual sampler at one NFE, and how they were measured.
 
     values: {score: one value per seed}. images_per_second: of one machine for both sides, where it was measured.
+    precision: of the passes that made the samples.
     """
 
     data_sha256: str
@@ -367,19 +378,23 @@ class Evidence:
     nfe: int
     values: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     images_per_second: float | None = None
+    precision: str = PLAIN.precision
 
     @classmethod
     def of(cls, evaluation: Evaluation, model: str, nfe: int) -> "Evidence | None":
         """The evidence on a model in an evaluation; None if it was not evaluated at this NFE."""
         row = evaluation.row_of(model, nfe)
-        values = {name: score.values for name, score in row.scores.items()} if row else {}
-        return replace(cls.expected(evaluation.measurement, nfe), values=values) if row else None
+        if row is None:
+            return None
+        values = {name: score.values for name, score in row.scores.items()}
+        return replace(cls.expected(evaluation.measurement, nfe, row.execution.precision), values=values)
 
     @classmethod
-    def expected(cls, measurement: Measurement, nfe: int) -> "Evidence":
+    def expected(cls, measurement: Measurement, nfe: int, precision: str = PLAIN.precision) -> "Evidence":
         """The evidence that a measurement would give, without values."""
         found = measurement
-        return cls(found.data_sha256, found.extractor_sha256, found.count, found.seeds, nfe)
+        of = found.data_sha256, found.extractor_sha256, found.count, found.seeds, nfe
+        return cls(*of, precision=precision)
 
     @property
     def full(self) -> bool:
@@ -398,7 +413,7 @@ class Evidence:
 
     def difference(self, other: "Evidence") -> str | None:
         """Why the two cannot be compared, in words; None if they can."""
-        return differing(self, other, ("data_sha256", "extractor_sha256", "count", "seeds", "nfe"))
+        return differing(self, other, ("data_sha256", "extractor_sha256", "count", "seeds", "nfe", "precision"))
 
     def named(self, kind: str) -> str | None:
         """The full name of a kind of score: kid_digits of kid."""
@@ -408,6 +423,7 @@ class Evidence:
         """Ready for JSON; the speed is not kept."""
         facts = {"data_sha256": self.data_sha256, "count": self.count, "seeds": list(self.seeds)}
         facts |= {"extractor_sha256": self.extractor_sha256, "nfe": self.nfe}
+        facts |= {} if self.precision == PLAIN.precision else {"precision": self.precision}
         return facts | {"values": {name: list(values) for name, values in self.values.items()}}
 
     @classmethod
@@ -415,4 +431,5 @@ class Evidence:
         """The inverse of to_json."""
         values = {name: tuple(found) for name, found in facts["values"].items()}
         named = {name: facts[name] for name in ("data_sha256", "extractor_sha256", "count", "nfe")}
-        return cls(**named, seeds=tuple(facts["seeds"]), values=values)
+        precision = facts.get("precision", PLAIN.precision)
+        return cls(**named, seeds=tuple(facts["seeds"]), values=values, precision=precision)

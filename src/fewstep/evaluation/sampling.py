@@ -7,6 +7,7 @@ import numpy as np
 from torch import nn
 
 from fewstep.models.model import Model
+from fewstep.networks.execution import PLAIN, Execution
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class SamplingSetting:
 
     generate: (seed, indices) -> stored values, uint8 [B, C, H, W] or float32 [B, D]; a sample is a function of the seed
     and its index. function: what generate calls, nfe times for each sample: it is counted. classes: of a class-
-    conditional model, which is asked for them in turn: sample i is of class i % classes.
+    conditional model, which is asked for them in turn: sample i is of class i % classes. execution: how its passes run.
     """
 
     model: str
@@ -25,6 +26,7 @@ class SamplingSetting:
     generate: Callable[[int, np.ndarray], np.ndarray]
     function: nn.Module
     classes: int = 0
+    execution: Execution = PLAIN
 
 
 def sampling_settings(model: Model, sampler: str, nfes: Iterable[int], gamma: float = 0.0) -> list[SamplingSetting]:
@@ -41,7 +43,7 @@ def sampling_settings(model: Model, sampler: str, nfes: Iterable[int], gamma: fl
             return model.sample(nfe=nfe, seed=seed, indices=indices, labels=labels, sampler=sampler, gamma=gamma)
 
         levels = model.levels(nfe, sampler).tolist()
-        return SamplingSetting(model.spec.name, name, nfe, levels, generate, model.function, classes)
+        return SamplingSetting(model.spec.name, name, nfe, levels, generate, model.function, classes, model.execution)
 
     return [setting(nfe) for nfe in nfes]
 

@@ -15,6 +15,7 @@ from fewstep.evaluation.features import Extractor, Features
 from fewstep.evaluation.features.fidelity import import_fidelity
 from fewstep.evaluation.frechet import distance_of_sets
 from fewstep.evaluation.neighbours import Neighbourhoods, compare_neighbours
+from fewstep.support.device import best_device
 from fewstep.support.errors import InvalidInput
 
 FEWEST = 10  # samples; the inception score is a mean over ten parts
@@ -141,9 +142,10 @@ def _kernel_distance(found: Tensor, known: Tensor, seed: int) -> float:
     from torch_fidelity.metric_kid import mmd2
 
     rng, size, estimates = np.random.RandomState(seed), min(SUBSET, len(found), len(known)), []
+    found, known = found.to(best_device()), known.to(best_device())
     for _ in range(SUBSETS):
-        x, y = (f[torch.from_numpy(rng.choice(len(f), size, replace=False))] for f in (found, known))
-        kernels = ((a @ b.T).div_(a.shape[1]).add_(1).pow_(3).numpy() for a, b in ((x, x), (x, y), (y, y)))
+        x, y = (f[torch.from_numpy(rng.choice(len(f), size, replace=False)).to(f.device)] for f in (found, known))
+        kernels = ((a @ b.T).div_(a.shape[1]).add_(1).pow_(3).cpu().numpy() for a, b in ((x, x), (x, y), (y, y)))
         within_x, between, within_y = kernels
         estimates.append(mmd2(within_x, between, within_y))
     return float(np.mean(estimates))

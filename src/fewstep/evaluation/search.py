@@ -13,6 +13,7 @@ from fewstep.evaluation.ladder import Judge
 from fewstep.evaluation.sample_stream import in_batches
 from fewstep.models.model import Model
 from fewstep.models.spec import Levels, levels_from_json, levels_to_json
+from fewstep.networks.execution import PLAIN
 from fewstep.support.files import write_json
 from fewstep.support.json_text import parse_json
 
@@ -71,6 +72,8 @@ def kept_levels(
     that the result depends on is the same. count, on_progress: as in search_levels.
     """
     of = {"model_sha256": model.sha256, "data_sha256": store.sha256, "extractor": extractor and extractor.sha256}
+    if model.execution.precision != PLAIN.precision:
+        of |= {"precision": model.execution.precision}
     of |= {"nfe": max(nfes), "count": count, "own": levels_to_json(model.spec.levels), "candidates": list(CANDIDATES)}
     known = parse_json(file.read_text()) if file.exists() else {}
     if known.get("of") != of:

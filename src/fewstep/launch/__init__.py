@@ -106,6 +106,8 @@ class LaunchSettings:
 
     def set_float32_precision(self, job: Job, device: "torch.device") -> None:
         """How this process multiplies float32 matrices in the training of a job."""
+        from fewstep.support.device import set_float32_precision
+
         chosen = self.float32_matmul_precision
         of_method = "high" if job.recipe.objective.bears_bf16 else "highest"
         set_float32_precision(device, of_method if chosen == "auto" else chosen)
@@ -160,15 +162,6 @@ def _train_here(job: Job, run_dir: Path, settings: LaunchSettings) -> Path:
     device = settings.device()
     settings.set_float32_precision(job, device)
     return train(job, run_dir, settings.worker(job, device))
-
-
-def set_float32_precision(device: "torch.device", precision: str) -> None:
-    """How this process multiplies float32 matrices on a GPU, and convolves: "highest" is float32 alone, no TF32."""
-    import torch
-
-    if device.type == "cuda":
-        torch.set_float32_matmul_precision(precision)
-        torch.backends.cudnn.allow_tf32 = precision != "highest"
 
 
 def connect():

@@ -36,6 +36,7 @@ from fewstep.models.description import (
 from fewstep.models.samples import Samples
 from fewstep.models.spec import Levels, ModelSpec
 from fewstep.networks import build_network
+from fewstep.networks.execution import PLAIN, Execution
 from fewstep.preconditioning import PRECONDITIONERS, Preconditioner, build_preconditioner
 from fewstep.samplers import DENOISER_SAMPLERS, count_levels, sample_gamma, sample_multistep
 from fewstep.samplers.level_checks import check_levels
@@ -59,11 +60,12 @@ Labels = Tensor | np.ndarray | Sequence[int]  # of samples: numbers of their cla
 
 @dataclass(frozen=True)
 class Model:
-    """A trained function of (x, sigma, labels), the space of its data, and its description."""
+    """A trained function of (x, sigma, labels), the space of its data, its description, and how its passes run."""
 
     function: Preconditioner
     space: DataSpace
     spec: ModelSpec
+    execution: Execution = PLAIN
 
     @cached_property
     def sha256(self) -> str:
@@ -78,6 +80,11 @@ class Model:
     def at_levels(self, levels: Levels) -> "Model":
         """The same function, sampled at other levels. levels: {NFE: noise levels after the first}."""
         return replace(self, spec=self.spec.at_levels(levels))
+
+    def run_by(self, execution: Execution) -> "Model":
+        """The same function, whose passes run so from here on, in whichever model it is."""
+        execution.apply(self.function.network)
+        return replace(self, execution=execution)
 
     @property
     def samplers(self) -> tuple[str, ...]:

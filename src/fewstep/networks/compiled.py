@@ -1,6 +1,7 @@
 """Networks whose passes are compiled by torch.compile, those with a derivative too."""
 
 import logging
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -20,7 +21,12 @@ STEADY = ("deterministic", "fallback_random")
 
 
 def compile_passes(network: Network) -> None:
-    """Every later pass of this network is compiled, forward and backward, and those of its copies are not.
+    """Every later pass of this network is compiled, forward and backward, and those of its copies are not."""
+    network.call_by(compiled_call(network))
+
+
+def compiled_call(network: Network, dynamic: bool | None = False) -> Callable[..., Any]:
+    """A call of the network, forward and backward, that is compiled. dynamic: None, where batches differ in size.
 
     A pass through which jvp takes a derivative is one compiled function too: dual layers are traced with the network.
     Numbers are those of the plain network up to rounding, with the same dropout masks, and repeat themselves to the
@@ -33,14 +39,14 @@ def compile_passes(network: Network) -> None:
     def derived(given: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
         return jvp(network.forward, given, tangents)
 
-    compiled, compiled_derived = (_compiled(function) for function in (plain, derived))
+    compiled, compiled_derived = (_compiled(function, dynamic) for function in (plain, derived))
 
     def call(x: Any, c_noise: Any, labels: Any = None, second: Any = None, augment: Any = None) -> Any:
         given = x, c_noise, labels, second, augment
         return through(compiled_derived, given) if any(type(a) is Dual for a in given) else compiled(*given)
 
     _configure()
-    network.call_by(call)
+    return call
 
 
 def _configure() -> None:
@@ -57,11 +63,11 @@ def _configure() -> None:
     tracing.recompile_limit = max(tracing.recompile_limit, MOST_GRAPHS)
 
 
-def _compiled(function: Any) -> Any:
+def _compiled(function: Any, dynamic: bool | None = False) -> Any:
     from torch._inductor import config
 
     steady: dict[str, Any] = {name: True for name in STEADY if BACKEND == "inductor" and hasattr(config, name)}
-    return torch.compile(function, backend=BACKEND, dynamic=False, options=steady or None)
+    return torch.compile(function, backend=BACKEND, dynamic=dynamic, options=steady or None)
 
 
 @cache

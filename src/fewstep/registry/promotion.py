@@ -90,7 +90,7 @@ def _compare(
 def _evidence(client: "MlflowClient", version: "ModelVersion", model: "Model", exam: Exam, rules: Rules) -> Evidence:
     """The evidence kept on the version if it was measured like the exam; else that of the exam, which is kept now."""
     facts, nfe = facts_of(version), str(rules.nfe)
-    known, wanted = facts.get("evidence", {}), Evidence.expected(exam.measured, rules.nfe)
+    known, wanted = facts.get("evidence", {}), Evidence.expected(exam.measured, rules.nfe, exam.precision)
     if nfe in known:
         kept = Evidence.from_json(known[nfe])
         if kept.full and not kept.difference(wanted):

@@ -105,8 +105,7 @@ def scores_part(evaluation: Evaluation) -> Part:
     """All scores, and published scores for the data set."""
     names, floor, measurement = score_names(evaluation), evaluation.floor, evaluation.measurement
     rows = [
-        [f"{r.model}, {r.sampler}, {r.nfe} NFE", *(cell(r.scores.get(n)) for n in names), speed(r)]
-        for r in evaluation.rows
+        [f"{r.model}, {r.way}, {r.nfe} NFE", *(cell(r.scores.get(n)) for n in names), speed(r)] for r in evaluation.rows
     ]
     rows.append([f"held-out data ({floor.count})", *(cell(floor.scores.get(name)) for name in names), ""])
     if decoded := evaluation.autoencoder:

@@ -14,7 +14,7 @@ def scores_table(evaluation: Evaluation) -> str:
     lines = [["model", "sampler", "NFE", *names, "images/s"]]
     for row in rows:
         cells = [cell(row.scores.get(name)) for name in names]
-        lines.append([row.model, row.sampler, str(row.nfe or "-"), *cells, speed(row)])
+        lines.append([row.model, row.way, str(row.nfe or "-"), *cells, speed(row)])
     floors = [("held-out", floor), ("decoded", evaluation.autoencoder)]
     last = [["floor", said, "", *(cell(of.scores.get(name)) for name in names), ""] for said, of in floors if of]
     text = aligned([*lines, *last], text=2).split("\n")
@@ -56,7 +56,7 @@ def caption(measurement: Measurement, floor: Floor) -> list[str]:
 
 def _grouped(text: list[str], rows: Sequence[Row]) -> list[str]:
     """A blank line between models and between samplers."""
-    kinds = [(row.model, row.sampler) for row in rows]
+    kinds = [(row.model, row.way) for row in rows]
     return [line for i, line in enumerate(text) for line in ([""] * (i > 0 and kinds[i] != kinds[i - 1]) + [line])]
 
 

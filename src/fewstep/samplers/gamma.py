@@ -29,12 +29,12 @@ def sample_gamma(
     """
     check_levels(levels, boundary)
     check_value("gamma", gamma, between(0, 1))
-    x = start + levels[0].to(noise) * noise
+    x = start + float(levels[0]) * noise
     for level, level_next in pairwise(levels):
         lower = ((1 - gamma**2) * level_next**2 + gamma**2 * boundary**2).sqrt()
         x = jump(x, each(level, x), each(lower, x))
         if gamma > 0:
             assert rng is not None
             extra = gamma * (level_next**2 - boundary**2).sqrt()
-            x = x + extra.to(x) * rng.normal(x.shape[1:]).to(x)
+            x = x + float(extra) * rng.normal(x.shape[1:]).to(x)
     return jump(x, each(levels[-1], x), each(levels.new_tensor(boundary), x))

@@ -31,11 +31,11 @@ def sample_multistep(
     Zero-shot editing is these two arguments.
     """
     check_levels(levels, boundary)
-    x = start + levels[0].to(noise) * noise
+    x = start + float(levels[0]) * noise
     x = project(consistency(x, each(levels[0], x)))
     for level in levels[1:]:
         assert rng is not None  # a second level draws noise
-        extra = (level**2 - boundary**2).sqrt().to(x)  # line 4: the estimate carries noise of the boundary level
+        extra = float((level**2 - boundary**2).sqrt())  # line 4: the estimate carries noise of the boundary level
         x = x + extra * rng.normal(x.shape[1:]).to(x)
         x = project(consistency(x, each(level, x)))
     return x

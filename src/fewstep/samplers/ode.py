@@ -36,7 +36,7 @@ def carry_up(denoiser: Denoiser, x0: Tensor, levels: Tensor) -> Tensor:
 
 def _solve(denoiser: Denoiser, noise: Tensor, levels: Tensor, step: Solver) -> Tensor:
     check_levels(levels)
-    x = noise * levels[0].to(noise)
+    x = noise * float(levels[0])
     for point in _walk(denoiser, x, levels, step):
         x = point
     # The slope at 0 is 0/0, so the last step is Euler's: it ends at the denoiser's estimate.

@@ -51,7 +51,7 @@ def _dpm_solver(denoiser: Denoiser, noise: Tensor, levels: Tensor, order: int) -
         moments = [-torch.expm1(-h)]
         for k in range(1, len(estimates)):
             moments.append(1 - k / h * moments[-1])  # h int e^(-h (1 - u)) u^k du, by parts
-        return (-h).exp().to(x) * x + _weighted(_weights(logs, place, torch.stack(moments)), estimates)
+        return float((-h).exp()) * x + _weighted(_weights(logs, place, torch.stack(moments)), estimates)
 
     def estimate(denoiser: Denoiser, x: Tensor, sigma: Tensor) -> Tensor:
         return denoiser(x, sigma)
@@ -68,7 +68,7 @@ def _solve(
     step: Callable[[Tensor, int, list[Tensor]], Tensor],
 ) -> Tensor:
     """step(x, place, the last evaluations, newest first) -> x at the next level."""
-    x = noise * levels[0].to(noise)
+    x = noise * float(levels[0])
     known: list[Tensor] = []
     for place in range(len(levels) - 1):
         known = [evaluate(denoiser, x, each(levels[place], x)), *known][:memory]
@@ -88,5 +88,5 @@ def _weights(points: Tensor, place: int, moments: Tensor) -> Tensor:
 
 
 def _weighted(weights: Tensor, values: list[Tensor]) -> Tensor:
-    terms = [weight.to(value) * value for weight, value in zip(weights, values, strict=True)]
+    terms = [float(weight) * value for weight, value in zip(weights, values, strict=True)]
     return sum(terms[1:], terms[0])

@@ -28,11 +28,11 @@ def sample_churn(
     """
     check_levels(levels)
     gamma_max = min(churn / len(levels), 2**0.5 - 1)
-    x = noise * levels[0].to(noise)
+    x = noise * float(levels[0])
     for level, level_next in pairwise([*levels, levels.new_zeros(())]):
         raised = level * (1 + gamma_max) if s_min <= level <= s_max else level  # lines 4-5
         extra = s_noise * (raised**2 - level**2).clamp_min(0).sqrt()
-        x = x + extra.to(x) * rng.normal(x.shape[1:]).to(x)  # line 6
+        x = x + float(extra) * rng.normal(x.shape[1:]).to(x)  # line 6
         step = heun_step if level_next > 0 else euler_step
         x = step(denoiser, x, each(raised, x), each(level_next, x))
     return x
@@ -41,10 +41,10 @@ def sample_churn(
 def sample_ancestral(denoiser: Denoiser, noise: Tensor, levels: Tensor, rng: Randomness) -> Tensor:
     """Ho et al. 2020, Algorithm 2, in these coordinates: each step draws from q(x' | x, x0 = D). NFE = len(levels)."""
     check_levels(levels)
-    x = noise * levels[0].to(noise)
+    x = noise * float(levels[0])
     for level, level_next in pairwise(levels):
         kept = (level_next / level) ** 2
         x0 = denoiser(x, each(level, x))
-        mean = x0 + kept.to(x) * (x - x0)  # Eq. 7
-        x = mean + (level_next * (1 - kept).sqrt()).to(x) * rng.normal(x.shape[1:]).to(x)
+        mean = x0 + float(kept) * (x - x0)  # Eq. 7
+        x = mean + float(level_next * (1 - kept).sqrt()) * rng.normal(x.shape[1:]).to(x)
     return denoiser(x, each(levels[-1], x))

@@ -109,7 +109,7 @@ class Generator(PythonModel):
                 raise NotReloaded(f"not reloaded, version {now.number} is still served: {problem}") from None
             if newer:
                 number, model = newer
-                self.served = Served(BatchQueue(model), now.name, number)
+                self.served = Served(BatchQueue(model.run_by(now.queue.model.execution)), now.name, number)
                 log.warning("%s: version %s is served now, as %s", now.name, number, alias)
 
 

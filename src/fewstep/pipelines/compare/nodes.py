@@ -57,7 +57,7 @@ def score_contestant(
     workplace: Workplace,
 ) -> Evaluation:
     """Scores of a student at the levels that suit it best."""
-    workplace, model = workplace.below("comparison"), student.load()
+    workplace, model = workplace.below("comparison"), student.load().run_by(comparison.execution)
     file = workplace.run_folder(student) / "search.json"
     sizes = comparison.nfe, comparison.search_count, file, comparison.batch_size
     with progress_bar(f"levels of {student.spec.name}") as bar:
@@ -71,7 +71,7 @@ def score_reference(
     images: ArrayStore, extractor: Extractor | None, teacher: SavedModel, comparison: ComparisonParameters
 ) -> Evaluation:
     """Scores of the teacher."""
-    return _evaluate(teacher.load(), comparison.teacher_nfe, images, extractor, comparison)
+    return _evaluate(teacher.load().run_by(comparison.execution), comparison.teacher_nfe, images, extractor, comparison)
 
 
 def rank(

@@ -53,7 +53,7 @@ def score_models(
         found = evaluate(settings, images, extractor, **sizes, on_progress=bar)
     models = {loaded.spec.name: loaded.sha256}
     if taught_by:
-        master, file = taught_by.load(), workplace.run_folder(taught_by) / "scores.json"
+        master, file = taught_by.load().run_by(evaluation.execution), workplace.run_folder(taught_by) / "scores.json"
         settings += (asked := settings_by_sampler(master, evaluation.teacher_nfe))
         with progress_bar(f"evaluate {master.spec.name}") as bar:
             kept = kept_scores(asked, master.sha256, images, extractor, **sizes, file=file, on_progress=bar)
@@ -83,7 +83,7 @@ def _levels(
     workplace: Workplace,
 ) -> tuple[StudentLevels, Model]:
     """The levels at which the student is scored, and the student at them."""
-    model = student.load()
+    model = student.load().run_by(evaluation.execution)
     if evaluation.levels == "recipe":
         return StudentLevels.of_recipe(student), model
     file = workplace.run_folder(student) / "search.json"

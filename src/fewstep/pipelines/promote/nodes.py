@@ -16,7 +16,8 @@ def promote_version(
 ) -> dict:
     """The moves of the champion, this one's among them if there was one; says why or why not."""
     name = registered_name(registry, images.space.name)
-    exam = make_exam(images, extractor, evaluation.count, evaluation.full_seeds, evaluation.batch_size)
+    sizes = evaluation.count, evaluation.full_seeds, evaluation.batch_size
+    exam = make_exam(images, extractor, *sizes, evaluation.execution)
     made = promote(registry, name, exam, promotion.rules, promotion.version)
     print(f"\n{name} version {made['version']}: {'promoted' if made['promoted'] else 'refused'}; {made['reason']}.")
     return {"name": name, "moves": history(registry, name)}

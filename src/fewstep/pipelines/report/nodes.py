@@ -50,7 +50,7 @@ def score_samplers(
     """The scores with those of the teacher's other samplers."""
     if (taught_by := teacher_of(student, teacher)) is None:
         return scores
-    name, model = taught_by.spec.name, taught_by.load()
+    name, model = taught_by.spec.name, taught_by.load().run_by(evaluation.execution)
     known = {(row.sampler, row.nfe) for row in scores.rows_of(name)}
     asked = settings_by_sampler(model, report.teacher_nfe)
     settings = [setting for setting in asked if (setting.sampler, setting.nfe) not in known]
@@ -74,8 +74,8 @@ def write_report(
 ) -> tuple[str, dict[str, Image.Image]]:
     """The report, one HTML file, and its pictures by their names."""
     taught_by = teacher_of(student, teacher)
-    made = levels.at(student).load()
-    master = taught_by.load() if taught_by else None
+    made = levels.at(student).load().run_by(evaluation.execution)
+    master = taught_by.load().run_by(evaluation.execution) if taught_by else None
     models = [made, *([master] if master else [])]
     settings = journey_settings(made, master, evaluation.student_nfe, evaluation.teacher_nfe, evaluation.gammas)
     seed = scores.measurement.seeds[0]
