@@ -36,6 +36,7 @@ NOT_RUN = {
     "make test": "this is one of the tests",
     'pip install -e ".[demo]"': "packages are downloaded",
     'pip install -e ".[hub]"': "packages are downloaded",
+    "kedro run --env=cifar10 --params=recipe=scd": "the data are a download",
     "kedro run --env=cifar10 --params=launch.workers=8": "eight workers need eight cores, and the data are a download",
 }
 DEMO = "fewstep demo --model models:/fewstep-digits@champion"

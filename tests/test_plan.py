@@ -88,6 +88,13 @@ def test_plan_says_what_would_run(here):
     assert wrong.exit_code == 1 and "Did you mean 'cd'" in wrong.output
 
 
+def test_a_teacher_of_another_network_is_planned_anew(here, finished_model):
+    finished_model(0).save(here / "data/06_models/test/teacher")
+    result = CliRunner().invoke(main, ["plan", "--env=test", "--steps=1"])
+    assert result.exit_code == 0, result.output
+    assert "The teacher that is there has another network" in result.output and "\nteacher: unet" in result.output
+
+
 def test_threads_that_wait_for_each_other_are_told_of():
     (told,) = waiting_threads(2, together=3.0, alone=0.05, steps=2500)
     assert "launch.threads=1) takes 0.05 seconds a step, 2.08 minutes in all" in told

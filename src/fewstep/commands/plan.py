@@ -72,7 +72,7 @@ def plan(env: str | None, params: str, params_file: Path | None, steps: int, sec
     click.echo("\nparameters that differ from the base")
     for line in _differences(given, context_of("base", student.name).typed):
         click.echo(f"  {line}")
-    roles = ["teacher", "student"] if student.needs_teacher and not catalog.exists("teacher") else ["student"]
+    roles = ["teacher", "student"] if student.needs_teacher and not _teacher_is_there(context) else ["student"]
     seconds /= len(roles) - 1 + len(student.chain)
     with TemporaryDirectory() as folder:
         for role, job in jobs_to_try(roles, context, Path(folder)):
@@ -83,6 +83,19 @@ def plan(env: str | None, params: str, params_file: Path | None, steps: int, sec
 
 
 plan.params = with_params(plan.params)
+
+
+def _teacher_is_there(context: "Context") -> bool:
+    """Whether there is a teacher of the network that these parameters ask for: `kedro run` trains another one."""
+    from fewstep.networks import settings_of
+
+    if not context.catalog.exists("teacher"):
+        return False
+    there, asked = context.catalog.load("teacher").spec.network, context.typed.teacher.network
+    if alike := settings_of(there) == settings_of(asked):
+        return alike
+    click.echo("\nThe teacher that is there has another network than these parameters name: one of theirs is planned.")
+    return False
 
 
 def _stages(names: list[str], catalog: "CatalogProtocol") -> Iterator[str]:
