@@ -88,7 +88,7 @@ def run(trained):
     """The student's MLflow run."""
     client = Backend.at(trained.root, "sqlite:///mlflow.db").client()
     experiment = client.get_experiment_by_name("test").experiment_id
-    return next(run for run in client.search_runs([experiment]) if run.info.run_name == "cd")
+    return next(run for run in client.search_runs([experiment]) if run.data.tags["recipe"] == "cd")
 
 
 @pytest.fixture(scope="module")
@@ -119,19 +119,19 @@ def page_of(address: str, run, place: str = "") -> str:
 
 
 def test_an_experiment_lists_its_runs(look, address, run):
-    look("experiment", page_of(address, run), "Runs", " cd ", " teacher ", "2 matching runs")
+    look("experiment", page_of(address, run), "Runs", " cd 640 lr=0.001 ", " teacher 640 lr=0.001 ", "2 matching runs")
 
 
 def test_a_run_has_its_scores_its_parameters_and_its_model(look, address, run):
-    score = f"fid_test/nfe_01 {run.data.metrics['fid_test/nfe_01']}"
+    score = f"fid_1nfe {run.data.metrics['fid_1nfe']}"
     words = ("Finished", score, "objective.name consistency_distillation", "fewstep-test v1")
     look("run", page_of(address, run, f"/{run.info.run_id}"), *words)
 
 
 def test_a_run_has_its_curves_and_a_slider_of_samples(look, address, run):
     place = page_of(address, run, f"/{run.info.run_id}/model-metrics")
-    words = (" loss ", " learning_rate ", " samples_nfe1 ")
-    look("curves", place, *words, there="[role=slider]", height=6000)  # a chart out of sight is not drawn
+    words = (" loss ", " learning_rate ", " fid_1nfe ", "scores_by_nfe", " samples_nfe1 ")
+    look("curves", place, *words, there="[role=slider]", height=3000)  # a chart out of sight is not drawn
 
 
 def test_a_run_shows_its_sheet(look, address, run):

@@ -58,9 +58,15 @@ def test_without_a_count_there_are_as_many_as_the_samples_give(project):
         ("several.npy", "several.npy must hold one array (.npy), and it holds several (.npz)."),
         ("b.npy --beside=conf/base/globals.yml", "--beside must be a scores.json, got conf/base/globals.yml"),
         ("b.npy --output=nowhere/b.json", "there is no folder nowhere"),
-        ("b.npy --steps=5", "--nfe, --sampler, --precision and --compile are for models, and b.npy holds samples: leave them out."),
+        (
+            "b.npy --steps=5",
+            "--compile are for models, and b.npy holds samples: leave them out.",
+        ),
         ("b.npy --precision=bf16", "--precision and --compile are for models"),
-        ("b.npy --sampler=heun", "--nfe, --sampler, --precision and --compile are for models, and b.npy holds samples: leave them out."),
+        (
+            "b.npy --sampler=heun",
+            "--compile are for models, and b.npy holds samples: leave them out.",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_before_any_work(words, message, project):

@@ -59,9 +59,9 @@ def test_the_runs_are_in_one_experiment_with_their_scores(compared):
     client = MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("test-comparison")
     runs = client.search_runs([experiment.experiment_id])
-    names = {run.info.run_name for run in runs}
+    names = {run.data.tags["recipe"] for run in runs}
     assert names >= set(RECIPES) and len(runs) > len(names), "first stages have runs too"
-    scored = [run.info.run_name for run in runs if "fid_test/nfe_02" in run.data.metrics]
+    scored = [run.data.tags["recipe"] for run in runs if "scores_by_nfe/fid_test" in run.data.metrics]
     assert sorted(scored) == RECIPES
 
 

@@ -3,7 +3,9 @@
 import hashlib
 import subprocess
 
-from fewstep.tracking import git_state, lock_state, run_tags
+import pytest
+
+from fewstep.tracking import git_state, lock_state, run_tags, run_title
 from fewstep.tracking.lineage import flatten
 
 
@@ -34,6 +36,20 @@ def test_the_command_is_what_was_typed(monkeypatch):
     tags = run_tags("cd", "d" * 64)
     assert (tags["command"], tags["env"]) == ("kedro run '--params=recipe=cd,note=a b'", "base")
     assert tags["mlflow.source.name"] == tags["command"]
+
+
+@pytest.mark.parametrize(
+    "training, title",
+    [
+        ({"images": 64_000, "learning_rate": 1e-3}, "cd 64k lr=0.001"),
+        ({"images": 200_000_000, "learning_rate": 2.5e-4}, "cd 200M lr=0.00025"),
+        ({"images": 640, "learning_rate": 1e-5}, "cd 640 lr=1e-05"),
+        ({}, "cd"),
+        (None, "cd"),
+    ],
+)
+def test_a_training_is_called_so_that_it_differs_from_others(training, title):
+    assert run_title("cd", {"training": training}) == title
 
 
 def test_params_are_flat_and_within_limits():

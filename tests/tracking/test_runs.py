@@ -25,7 +25,13 @@ def test_a_run_has_params_tags_metrics_and_its_end(backend, write_progress):
     logged = backend.client().get_run(run.run_id)
     assert (logged.info.run_name, logged.info.status) == ("cd", "FINISHED")
     assert (logged.data.params["a.b"], logged.data.tags["recipe"]) == ("1", "cd")
-    assert set(logged.data.metrics) == {"loss", "learning_rate", "grad_norm", "images_per_second", "seconds"}
+    assert set(logged.data.metrics) == {
+        "loss",
+        "learning_rate",
+        "grad_norm",
+        "system/images_per_second",
+        "system/seconds",
+    }
     assert history(backend, run) == [(10, 1 / 10), (20, 1 / 20)]
     assert backend.client().get_experiment(logged.info.experiment_id).name == "digits"
     params = Path(backend.client().download_artifacts(run.run_id, "params.json"))
@@ -104,7 +110,7 @@ def test_while_mlflow_is_away_the_work_goes_on(tmp_path, empty_database, write_p
     again = open_run(folder, "digits", "cd", backend)
     assert again.push()
     assert [step for step, _ in history(backend, again)] == [10, 20]
-    assert history(backend, again, "fid_digits/nfe_01") == [(20, 26.0)]
+    assert history(backend, again, "scores_by_nfe/fid_digits") == [(1, 26.0), (2, 25.0)]
     logged = backend.client().get_run(again.run_id)
     assert (logged.info.status, logged.data.params) == ("FINISHED", {"a": "1"})
     assert "progress.jsonl" in [file.path for file in backend.client().list_artifacts(again.run_id)]
@@ -144,10 +150,32 @@ def test_scores_join_the_run_that_trained_the_model_once(backend, write_progress
     for _ in range(2):
         run = open_run(folder, "digits", "cd", backend)
         run.log_scores(scores(26.0).means_of("cd"))
-    assert history(backend, run, "fid_digits/nfe_01") == [(10, 26.0)]
-    assert backend.client().get_run(run.run_id).info.status == "FINISHED"
+    assert history(backend, run, "scores_by_nfe/fid_digits") == [(1, 26.0), (2, 25.0)]
+    assert history(backend, run, "fid_1nfe") == [(0, 26.0)], "the headline"
+    logged = backend.client().get_run(run.run_id)
+    assert (logged.info.status, logged.data.tags["floor.fid_digits"]) == ("FINISHED", "19")
     run.log_scores(scores(24.0).means_of("cd"))
-    assert [value for _, value in history(backend, run, "fid_digits/nfe_01")] == [26.0, 24.0]
+    assert [value for _, value in history(backend, run, "fid_1nfe")] == [26.0, 24.0]
+
+
+def test_other_samplers_are_beside_the_usual_one_and_only_by_the_primary_score(backend, write_progress, scores):
+    run = open_run(write_progress(10), "digits", "teacher", backend)
+    run.log_scores(scores(26.0).means_of("teacher"))
+    assert history(backend, run, "scores_by_nfe/fid_digits") == [(9, 119.0)]
+    assert history(backend, run, "scores_by_nfe/fid_digits_euler") == [(1, 300.0)]
+    assert history(backend, run, "fid_9nfe") == [(0, 119.0)]
+    names = set(backend.client().get_run(run.run_id).data.metrics)
+    assert "scores_by_nfe/memorisation" in names and "scores_by_nfe/memorisation_euler" not in names
+
+
+def test_the_data_of_a_run_are_among_its_inputs_once(backend, write_progress, tmp_path):
+    run = open_run(write_progress(10), "digits", "cd", backend)
+    for _ in range(2):
+        run.log_data("digits", "c0" * 32, tmp_path, {"count": 1797})
+    (given,) = backend.client().get_run(run.run_id).inputs.dataset_inputs
+    assert (given.dataset.name, given.dataset.digest) == ("digits", "c0" * 18)
+    assert json.loads(given.dataset.source) == {"uri": str(tmp_path)}
+    assert json.loads(given.dataset.profile) == {"count": 1797}
 
 
 @pytest.mark.parametrize(

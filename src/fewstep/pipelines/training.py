@@ -11,6 +11,7 @@ from fewstep.data.store import DESCRIPTION
 from fewstep.launch import LaunchSettings, launch
 from fewstep.models.model import SavedModel
 from fewstep.pipelines.workplace import Workplace
+from fewstep.support.json_text import parse_json
 from fewstep.support.processes import ended_by_sigterm
 from fewstep.tracking import Follower, git_state, run_tags
 from fewstep.tracking.follow import Picture
@@ -57,8 +58,10 @@ def run_training(job: Job, experiment: str, workplace: Workplace) -> SavedModel:
     tags = run_tags(job.name, job.data_sha256, workplace.env) | {NOTE: description_of(job, workplace.launch)}
     run = workplace.open_run(run_dir, experiment, job.name, job.provenance.to_json(), tags)
     with ended_by_sigterm(), progress_bar(job.name) as bar, run:
-        run.attach(*_described(job))  # what the data are, and what was found in their source
-
+        described = _described(job)
+        run.attach(*described)  # what the data are, and what was found in their source
+        for facts in map(parse_json, (file.read_text() for file in described[:1])):
+            run.log_data(facts["space"]["name"], job.data_sha256, Path(job.data), facts)
         scores: dict[str, float] = {}
 
         def show(entries: list[dict], pictures: list[Picture]) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 from fewstep.launch import LaunchSettings
 from fewstep.models.model import SavedModel
 from fewstep.support.files import replaced_file
-from fewstep.tracking import Backend, Run, TrackingSettings, open_run, run_tags
+from fewstep.tracking import Backend, Run, TrackingSettings, open_run, run_tags, run_title
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,16 @@ class Workplace:
     def open_run(self, folder: Path, experiment: str, name: str, params: Mapping, tags: Mapping[str, str]) -> Run:
         """The MLflow run of a training in this folder. A student's is named and placed as the parameters say."""
         given, parent = (None, None) if name == "teacher" else (self.tracking.run_name, self.tracking.parent_run)
-        return open_run(folder, experiment, given or name, self.backend, params, tags, parent, self.tracking.mirrors)
+        return open_run(
+            folder,
+            experiment,
+            given or run_title(name, params),
+            self.backend,
+            params,
+            tags,
+            parent,
+            self.tracking.mirrors,
+        )
 
     def run_of(self, model: SavedModel, experiment: str | None = None) -> Run:
         """The MLflow run that trained a model; a new one where the model came without it (dvc pull).

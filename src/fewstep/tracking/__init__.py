@@ -7,7 +7,7 @@ import os
 
 from fewstep.tracking.backend import Backend
 from fewstep.tracking.follow import Follower, Progress
-from fewstep.tracking.lineage import git_state, lock_state, run_tags
+from fewstep.tracking.lineage import git_state, lock_state, run_tags, run_title
 from fewstep.tracking.runs import Run, open_run
 from fewstep.tracking.tracking_settings import TrackingSettings
 
@@ -28,4 +28,5 @@ __all__ = [
     "lock_state",
     "open_run",
     "run_tags",
+    "run_title",
 ]

@@ -53,6 +53,15 @@ def run_tags(
     return {**git, **source, "command": command, "env": env, "recipe": recipe, "data_sha256": data_sha256}
 
 
+def run_title(name: str, params: Mapping) -> str:
+    """What a training is called where trainings are listed: "cd 64k lr=0.001". params: nested, its provenance."""
+    training = params.get("training") or {}
+    images, rate = training.get("images"), training.get("learning_rate")
+    size, unit = next(((s, u) for s, u in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if images and images >= s), (1, ""))
+    seen = [f"{images / size:.3g}{unit}"] if images else []
+    return " ".join([name, *seen, *([f"lr={rate:g}"] if rate else [])])
+
+
 def flatten(params: Mapping, prefix: str = "") -> dict[str, str]:
     """Nested parameters -> {"a.b": text}. Other values than text are JSON, and long values are cut.
 

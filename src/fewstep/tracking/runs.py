@@ -14,7 +14,15 @@ from fewstep.tracking.backend import Backend
 from fewstep.tracking.follow import Picture, Progress
 from fewstep.tracking.lineage import flatten
 from fewstep.tracking.mirrors import Mirrors
-from fewstep.tracking.mlflow_calls import find_run, log_points, log_texts, logged_pictures, points_of
+from fewstep.tracking.mlflow_calls import (
+    data_input,
+    find_run,
+    log_points,
+    log_texts,
+    logged_pictures,
+    points_of,
+    scores_by_nfe,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,6 +31,7 @@ log = logging.getLogger(__name__)
 
 STATE = {"experiment": str, "name": str, "created_ms": int, "run_id": str | None, "status": str, "images": int}
 STATE |= {"params": dict, "tags": dict, "scores": dict, "files": list}
+LOGGED = "scores_sha256"  # the tag that says which scores MLflow has
 PARENT = "mlflow.parentRunId"  # the tag by which MLflow shows a run below another
 INTERVAL, PATIENCE = 2.0, 30.0  # seconds from one push to the next, and after one that failed
 
@@ -137,6 +146,11 @@ class Run:
         self._mirrors.log_scores(flat, max(self._state["images"], 0))
         self.push()
 
+    def log_data(self, name: str, sha256: str, place: Path, facts: Mapping) -> None:
+        """Say which data the run used: their name, hash and folder, and what is known of them, ready for JSON."""
+        self._state["data"] = {"name": name, "sha256": sha256, "place": str(place), "facts": dict(facts)}
+        self.push()
+
     def attach(self, *files: Path | str) -> bool:
         """Keep files, such as a sample sheet, with the run. Returns whether MLflow has them now."""
         self._state["files"] += [str(Path(file).resolve()) for file in files]
@@ -216,14 +230,18 @@ class Run:
         self._pictures = waiting
 
     def _push_results(self, connection: Connection) -> None:
-        """Log scores that MLflow does not have yet, files, and the status of the run."""
-        from mlflow.entities import Metric
+        """Log data and scores that MLflow does not have yet, files, and the status of the run."""
+        from mlflow.entities import RunTag
+
+        from fewstep.support.tensor_files import seal
 
         client, run_id = connection.client, connection.run_id
         run = client.get_run(run_id)
-        now, images = round(time.time() * 1000), max(self._state["images"], 0)
-        new = {key: value for key, value in self._state["scores"].items() if run.data.metrics.get(key) != value}
-        client.log_batch(run_id, metrics=[Metric(key, value, now, images) for key, value in new.items()])
+        if (data := self._state.get("data")) and not (run.inputs and run.inputs.dataset_inputs):
+            client.log_inputs(run_id, [data_input(data)])
+        if (scores := self._state["scores"]) and run.data.tags.get(LOGGED) != (found := seal(scores)):
+            metrics, tags = scores_by_nfe(scores)
+            client.log_batch(run_id, metrics=metrics, tags=[*tags, RunTag(LOGGED, found)])
         while self._state["files"]:
             if Path(self._state["files"][0]).exists():
                 client.log_artifact(run_id, self._state["files"][0])
