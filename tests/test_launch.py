@@ -138,6 +138,13 @@ def test_two_workers_make_the_steps_of_one_with_every_recipe(name, job_of, teach
     check_same_steps(job, tmp_path)
 
 
+@pytest.mark.check
+def test_two_workers_that_share_the_weights_make_the_steps_of_one(student, launched, tmp_path, ray_here):
+    (tmp_path / "1").symlink_to(launched[0] / "1")
+    launch(student, tmp_path / "2", LaunchSettings(2, threads=1, gpu=False, shard="full"))
+    check_same_steps(student, tmp_path)
+
+
 def test_with_and_without_ray_the_bits_are_the_same(launched):
     folder, _ = launched
     assert same_bits(folder / "0", folder / "1")
