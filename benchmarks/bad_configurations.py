@@ -36,6 +36,7 @@ RECIPES = ("cd", "ect", "ctm_gan", "meanflow", "imm", "cmt")
 SIZES = [0, -1, 1, 3, 0.5, 1e-300, 1e-9, 1e9, 1e30, 10**30, 2**62, 10**12, math.nan, math.inf, -math.inf]
 OTHERS = [True, False, "", "x", "../..", "/dev/zero", "1e5", [], [1], [1e9], [[]], [True], {}, {"name": "x"}, {"a": 1}]
 SAID_OTHERWISE = ("name", "label")  # of a choice by name, and of classes
+SIZES_OF_IMAGES = {"side", "resolution"}  # which a network names by "images of 28x28"
 TRAININGS = {"teacher": "teacher", "network": "teacher", "student": "student"}
 Config = dict[str, Any]
 
@@ -144,6 +145,7 @@ def check(given: Odd, seconds: float) -> Parameters | None:
         found = checked(given.config)
     except InvalidInput as refusal:
         words = {*given.words, *(word.rstrip("s") for word in given.words), *SAID_OTHERWISE}
+        words |= {"images of"} if SIZES_OF_IMAGES & set(given.place) else set()
         assert any(word in str(refusal) for word in words), f"{given}: {refusal}"
         found = None
     took = time.process_time() - began

@@ -114,7 +114,7 @@ REFUSED = {
     "network: dropout": ({"network__dropout": 7}, "teacher.network.dropout must be at least 0 and below 1, got 7.0"),
     "network: sizes": (
         {"network__attn_resolutions": [5]},
-        "teacher: attn_resolutions must be sizes of this network ([16, 8]), got [5].",
+        "teacher: attn_resolutions must be sizes of this network on images of 16x16 ([16, 8]), got [5].",
     ),
     "network: heads": ({"network__num_heads": 3}, "teacher: 32 channels cannot be divided among 3 attention heads."),
     "network: heads of edm2": (

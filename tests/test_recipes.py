@@ -50,6 +50,10 @@ COSTS = {  # of a step, least and most, in --env=test: student 3; target 1; teac
     "shortcut": (3, 5),  # flow matching, or against two of the target
     "cmt": (3 + 2 - 1 / 4, 5),  # the teacher by Heun, but for the last of four points
     "cmt_ect": (4, 4),
+    "dmd": (
+        3 + 2 + 1 + 3,
+        9 + 5,
+    ),  # two scores, one of which learns; the discriminator
     "ayf": (6, 6),  # two teachers, and the derivative
     "imm": (4, 4),
     "pd": (5, 5),

@@ -10,6 +10,7 @@ from fewstep.diffusion.randomness import SampleRandomness
 from fewstep.exchange import export_model
 from fewstep.exchange.export import OPSETS, Program
 from fewstep.models.model import Model
+from fewstep.networks.execution import Execution
 
 MODERN = {"rms_norm": True, "qk_norm": True, "rope": True, "swiglu": True}
 NETWORKS = {
@@ -68,6 +69,14 @@ def test_pt2(model, tmp_path, name, kind, labels, nfe):
         images = loaded(*noise)
         assert (images - program(*noise)).abs().max() < 1e-4
         assert_pictures(given, images, nfe, count)
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_what_is_exported_is_in_float32_however_passes_run_here(model, tmp_path):
+    trained = model(kind="plain").run_by(Execution("bf16"))
+    program = torch.export.load(export_model(trained, tmp_path / "cd.pt2", "pt2")).module()
+    assert_pictures(model(kind="plain"), program(*inputs(trained, Program(trained, 1), 3)), 1, 3)
 
 
 def test_a_folder_is_a_finished_model(model, tmp_path):

@@ -29,6 +29,7 @@ OBJECTIVES = {
     "tcm": {"name": "truncated_consistency"},
     "imm": {"name": "moment_matching", "halvings": 4},
     "cmt": {"name": "consistency_mid_training", "points": 4},
+    "dmd": {"name": "distribution_matching", "student_every": 1, "gan": True},
 }
 AROUND = ("cd", "scd", "ctm")
 START = {"start": "teacher", "start_new": ("embed.second",)}

@@ -1,7 +1,9 @@
 """A finished model for programs that are not ours: its folder, a program of torch.export, ONNX, or diffusers."""
 
+import copy
 import json
 import shutil
+from dataclasses import replace
 from importlib.util import find_spec
 from io import BytesIO
 from itertools import pairwise
@@ -97,7 +99,7 @@ def _folder(model: Model, target: Path, *_: int) -> None:
 
 
 def _pt2(model: Model, target: Path, nfe: int, *_: int) -> None:
-    program = Program(model, nfe).eval()
+    program = Program(_as_written(model), nfe).eval()
     facts = {
         "name": model.spec.name,
         "levels": program.levels,
@@ -112,11 +114,16 @@ def _pt2(model: Model, target: Path, nfe: int, *_: int) -> None:
 
 def _onnx(model: Model, target: Path, nfe: int, opset: int) -> None:
     """One file, but for weights that a file of ONNX cannot hold: these lie beside it."""
-    program = Program(model, nfe).eval()
+    program = Program(_as_written(model), nfe).eval()
     names = {"output_names": ["samples"], "external_data": _size(program) > ONNX_HOLDS}
     traced = _traced(program, model)
     with replaced_with_company(target, _size(program)) as partial:
         torch.onnx.export(traced, f=partial, dynamo=True, opset_version=opset, **names)
+
+
+def _as_written(model: Model) -> Model:
+    """The model in float32, however its passes run here: copies leave that out."""
+    return replace(model, function=copy.deepcopy(model.function))
 
 
 def _size(program: Program) -> int:

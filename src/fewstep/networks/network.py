@@ -44,10 +44,10 @@ class Network(Shardable):
         """x [B, *shape], with the embedding of all that the network is told beside it, [B, E] -> [B, *shape]."""
         raise NotImplementedError
 
-    def call_by(self, call: Callable[..., Any]) -> None:
+    def call_by(self, call: Callable[..., Any] | None) -> None:
         """Have `call` take the calls of this network from here on, and not those of its copies.
 
-        call: of the arguments of forward.
+        call: of the arguments of forward; None for forward itself.
         """
         self._compiled_call_impl = call  # where nn.Module.compile has its own: copies and saved modules leave it out
 

@@ -35,7 +35,8 @@ def feature_sizes(
         )
     if unknown:
         raise InvalidInput(
-            f"attn_resolutions must be sizes of this network ({[h for h, _ in sizes]}), got {unknown}. Try {fitting}."
+            f"attn_resolutions must be sizes of this network on images of {size[0]}x{size[1]} "
+            f"({[h for h, _ in sizes]}), got {unknown}. Try {fitting}."
         )
     return sizes
 

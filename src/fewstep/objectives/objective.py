@@ -83,7 +83,8 @@ class Objective:
     each other, so that a worker's share is not cut into micro-batches. grouped_by: the constant that says how many
     samples, one after another, depend on each other, where it is not the whole batch. bears_bf16: rounding
     to bf16 is little beside the gradient at every step (benchmarks/rounding.py), so precision auto uses it; not so for
-    a loss whose signal is the difference of two nearly equal outputs.
+    a loss whose signal is the difference of two nearly equal outputs. trained_beside: how many networks of the
+    student's size are trained beside it.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -97,6 +98,7 @@ class Objective:
     takes_augmentation = False
     preconditioner = "consistency"
     sampler = "multistep"
+    trained_beside = 0
     has_idle_modules = False
     needs_whole_batch = False
     grouped_by = ""
@@ -154,6 +156,12 @@ class Objective:
     def modules(self, student: Preconditioner, scale: float) -> dict[str, nn.Module]:
         """Extra modules to train, each with an optimiser of its own. scale: the data's, as in DataSpace."""
         return {}
+
+    def begin(self, networks: Networks) -> None:
+        """Set what extra modules begin with, once all networks have their first weights.
+
+        Raises ValueError if networks do not fit.
+        """
 
     def settings(self, module: str) -> dict[str, Any]:
         """What is another in the optimiser of an extra module than in the student's: fields of TrainingSettings."""

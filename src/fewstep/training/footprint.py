@@ -27,7 +27,8 @@ def numbers_a_weight(recipe: Recipe) -> int:
 def bytes_a_weight(recipe: Recipe) -> int:
     """The bytes of a training for each weight of its student, where teacher and earlier model have as many weights."""
     objective = recipe.objective
-    return FLOAT32 * (numbers_a_weight(recipe) + objective.needs_teacher + objective.needs_earlier)
+    beside = objective.needs_teacher + objective.needs_earlier + TRAINED * objective.trained_beside
+    return FLOAT32 * (numbers_a_weight(recipe) + beside)
 
 
 def state_bytes(job: Job) -> int:

@@ -156,28 +156,30 @@ class Training:
             torch.manual_seed(derive_seed("weights", recipe.seed))
             student = build_function(self.job.spec, self.space).to(at_first)
             recipe.check_student(student)
-            modules = {name: m.to(device) for name, m in self.objective.modules(student, self.space.scale).items()}
+            modules = {name: m.to(at_first) for name, m in self.objective.modules(student, self.space.scale).items()}
         teacher, earlier = (
             Model.load(folder, at_first).function if folder else None for folder in (self.job.teacher, self.job.earlier)
         )
         if begins_at := {"teacher": teacher, "earlier": earlier}.get(recipe.start):
             start_from(student.network, begins_at.network, recipe.start_new)
+        distance = build_distance(self.objective.distance, self.space.scale).to(device)
+        self.objective.begin(Networks(student, student, teacher, distance, modules))
         # What has only given its weights is let go.
         teacher = teacher if self.objective.needs_teacher else None
         earlier = earlier if self.objective.needs_earlier else None
-        for function in (student, teacher, earlier) if self.sharded else ():
-            if function is not None:
+        for function in (student, teacher, earlier, *modules.values()) if self.sharded else ():
+            if isinstance(function, Preconditioner):
                 shard(function, function.network.last_layer)
+            if function is not None:
                 function.to(device)
         has_target = self.objective.target_decay(self.progress_at(0)) is not None
         target = frozen_copy(student) if has_target else student
-        distance = build_distance(self.objective.distance, self.space.scale).to(device)
         return Networks(student, target, teacher, distance, modules, self.worker.mean, self._remember, earlier)
 
     def _ready(self, networks: Networks) -> Networks:
         """The same networks, compiled and with activations that are computed again, if either is asked for."""
-        functions = (networks.student, networks.target, networks.teacher, networks.earlier)
-        for network in [function.network for function in functions if function is not None]:
+        functions = (networks.student, networks.target, networks.teacher, networks.earlier, *networks.modules.values())
+        for network in [function.network for function in functions if isinstance(function, Preconditioner)]:
             if self.worker.recomputes or self.sharded:
                 recompute_activations(network)
             if self.compiled and not network.is_compiled:
