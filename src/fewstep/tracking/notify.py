@@ -32,7 +32,7 @@ def check_target(target: object) -> str:
 def notify(targets: Sequence[str], event: str, text: str, **facts: Any) -> None:
     """Tell each target of an event: `{"event": ..., "text": ..., more facts}` as JSON.
 
-    event: "finished", "diverged", "failed" or "champion". text: a sentence. Whatever goes wrong is a warning.
+    event: "finished", "diverged", "failed", "champion" or "drift". text: a sentence. Whatever goes wrong is a warning.
     """
     said = json.dumps({"event": event, "text": text, **facts}, default=str)
     for target in targets:
