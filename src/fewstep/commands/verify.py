@@ -19,7 +19,7 @@ Check = tuple[str, Callable[[], object]]  # what it is of, and what raises if th
 @click.command()
 @ENV
 @DATASET
-@click.option("--recipe", default=None, help="One student; by default every student that is there.")
+@click.option("--recipe", default=None, help="One student; by default every student that is there, also of a trial.")
 def verify(env: str | None, dataset: str | None, recipe: str | None) -> None:
     """Read data, features, models, scores and registered versions again, and report those that were changed.
 
