@@ -122,7 +122,7 @@ def _served(source: str, images: "ArrayStore", nfe: int, count: int, seed: int) 
 
 def _asked(client: "Client", nfe: int, count: int, seed: int, bar: Any) -> tuple[np.ndarray, tuple[str | None, ...]]:
     """Pictures in as many calls as it takes, each with the next seed; name, version and hash of the model."""
-    from fewstep.serving.request import MOST_EVALUATIONS, MOST_IMAGES
+    from fewstep.serving.limits import MOST_EVALUATIONS, MOST_IMAGES
 
     size, made, by = max(1, min(MOST_IMAGES, MOST_EVALUATIONS // nfe)), [], set[tuple[str | None, ...]]()
     for first in range(0, count, size):

@@ -58,7 +58,11 @@ def context_of(
     from fewstep.pipelines.config_loader import Context
 
     if not is_kedro_project(Path.cwd()):
-        raise InvalidInput(f"{Path.cwd()} is not a project (no pyproject.toml names it): go to the project's folder.")
+        above = next((os.path.relpath(each) for each in Path.cwd().parents if is_kedro_project(each)), None)
+        place = f": cd {above}" if above else "."
+        raise InvalidInput(
+            f"{Path.cwd()} is not a project (no pyproject.toml names it): go to the project's folder{place}"
+        )
     bootstrap_project(Path.cwd())
 
     named = {name: value for name, value in (("recipe", recipe), ("dataset", dataset)) if value}

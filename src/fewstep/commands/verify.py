@@ -9,7 +9,6 @@ import click
 from fewstep.commands.error_messages import message_of, refusing
 from fewstep.commands.options import DATASET, ENV
 from fewstep.commands.project import contexts_of
-from fewstep.pipelines.agreement import check_together
 from fewstep.pipelines.places import place_of
 from fewstep.support.errors import InvalidInput
 
@@ -79,6 +78,8 @@ def checks_of(catalogs: list[Any]) -> Iterator[Check]:
 
 def _check_agreement(name: str, catalog: Any) -> None:
     """Raises where scores or levels are not those of the models that are there."""
+    from fewstep.pipelines.agreement import check_together
+
     together = [each for each in ("teacher", "student", name) if catalog.exists(each)]
     check_together({each: catalog.load(each) for each in together}, catalog)
 
