@@ -135,6 +135,8 @@ CASES = {
         Case("fewstep registry history", ("no model is registered", "kedro run")),
         Case("fewstep registry promote --force", ("no model is registered", "kedro run")),
         Case("fewstep registry sync", ("registration.json", "dvc pull")),
+        Case("fewstep drift served --heldout", ("--heldout", "--bound")),
+        Case("fewstep drift served --count=9", ("at least 100", "9")),
         Case("fewstep plan --params=recipe=cdd", ("'cdd'", "'cd'")),
         Case("fewstep sweep --env=moons recipe=ct,cdd", ("'cdd'", "'cd'")),
         Case("fewstep sweep --env=moons student.training.clip=1,", ("student.training.clip", "empty value", "'1,'")),

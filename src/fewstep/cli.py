@@ -88,6 +88,7 @@ MODULES = {
     "edit": "edit",
     "evaluate": "evaluation",
     "statistics": "statistics",
+    "drift": "drift",
     "demo": "demo",
     "registry": "registry",
     "import": "exchange",

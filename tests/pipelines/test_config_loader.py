@@ -49,7 +49,7 @@ PLACES = {  # where a user may write both names
 @pytest.mark.parametrize("env, file, text", PLACES.values(), ids=PLACES)
 def test_a_name_means_the_same_to_parameters_and_catalog(env, file, text, conf):
     if file == "base/parameters.yml":  # what was there is edited: two files of one folder must not say the same
-        for name, old, new in (("run", "${globals:recipe}", "ect"), ("data", "${globals:dataset}", "mine")):
+        for name, old, new in (("run", "${globals:recipe}", "ect"), ("run", "${globals:dataset}", "mine")):
             place = conf / "base" / "parameters" / f"{name}.yml"
             place.write_text(place.read_text().replace(old, new))
     elif file:

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from fewstep.pipelines.register.nodes import register_student
 from fewstep.pipelines.workplace import Workplace
 from fewstep.registry import attach, force, history, load_registered, register, register_teacher, sync
 from fewstep.registry.versions import write_package
+from fewstep.serving.request import Request
 from fewstep.tracking import Backend, open_run
 
 pytestmark = pytest.mark.slow
@@ -34,7 +36,9 @@ def aliases(backend):
     return {alias: int(n) for alias, n in backend.client().get_registered_model("fewstep-digits").aliases.items()}
 
 
-def test_the_first_version_is_champion_for_the_time_being(backend, finished_model, scores, write_progress):
+def test_the_first_version_is_champion_for_the_time_being(
+    backend, finished_model, scores, write_progress, tmp_path, monkeypatch
+):
     run = open_run(write_progress(10), "digits", "cd", backend)
     run.push()
     tags = {"git_commit": "c" * 40, "data_sha256": "d" * 64, "mlflow.source.name": "kedro run"}
@@ -57,6 +61,13 @@ def test_the_first_version_is_champion_for_the_time_being(backend, finished_mode
         "provisional",
     ):
         assert words in version.description
+    _, python, *_ = version.description.split("```")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    exec(python.removeprefix("python"), found := {})
+    assert found["images"].shape == (16, 1, 8, 8) and '"models:/fewstep-digits/1"' in python
+    (asked,) = json.loads(re.search(r"-d '(.*)'", version.description)[1])["inputs"]
+    assert Request(**asked).nfe == 1
 
 
 def test_a_version_keeps_the_files_that_show_it(backend, finished_model, scores, tmp_path):

@@ -58,6 +58,22 @@ def test_sync_makes_a_lost_version_again(project, empty_database):
 
 
 @pytest.mark.slow
+def test_sync_brings_the_students_of_trials(project, backend, finished_model, scores, empty_database):
+    for seed, trial in enumerate(("slow", "sweeps/cd-12ab"), 1):
+        student = project / "data/06_models/digits" / trial
+        shutil.copytree(finished_model(seed).folder, student)
+        record = project / "data/08_reporting/digits" / trial / "registration.json"
+        record.parent.mkdir(parents=True)
+        record.write_text(json.dumps(register(SavedModel.open(student), scores(26.0 + seed), backend)))
+    (project / "data/08_reporting/digits/cd/registration.json").unlink()  # trials alone are enough
+    (project / "data/08_reporting/digits/.odd").mkdir()
+    shutil.copy(empty_database, project / "mlflow.db")
+    first, second, *_ = typed("registry sync --env=base", 0).splitlines()
+    assert (first, second) == ("fewstep-digits version 2: no alias", "fewstep-digits version 3: challenger")
+    assert fewstep.load("models:/fewstep-digits/3").sha256 == SavedModel.open(student).sha256
+
+
+@pytest.mark.slow
 def test_sync_brings_what_shows_the_version(project, empty_database):
     place = project / "data/08_reporting/digits/cd"
     sha256 = json.loads((place / "registration.json").read_text())["model_sha256"]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fewstep.serving.application import MOST_BYTES
 from fewstep.serving.batching import Pace
+from fewstep.serving.limits import MOST_BYTES
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 pytestmark = pytest.mark.slow

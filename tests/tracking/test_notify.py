@@ -10,7 +10,7 @@ import pytest
 from fewstep.support.errors import InvalidInput
 from fewstep.tracking import TrackingSettings
 from fewstep.tracking import notify as module
-from fewstep.tracking.notify import notify
+from fewstep.tracking.notify import notify, without_secrets
 
 
 @pytest.fixture
@@ -53,7 +53,20 @@ def test_targets_that_fail_are_warnings_without_secrets_and_the_others_are_told(
     assert (tmp_path / "told.json").exists()
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 5
     assert "secret" not in caplog.text and "it ended with 3 no room" in caplog.text
-    assert caplog.text.count("127.0.0.1 was not told that it has failed") == 3
+    assert caplog.text.count("http://127.0.0.1/... was not told that it has failed") == 3
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        ("https://hooks.example.org:8443/services/T0/secret?token=secret", "https://hooks.example.org/..."),
+        ("curl -H 'Authorization: secret' host", "curl ..."),
+        ("TOKEN=secret tell", "..."),
+        ("tell", "tell"),
+    ],
+)
+def test_what_is_shown_of_a_target_has_no_secret(target, shown):
+    assert without_secrets(target) == shown
 
 
 @pytest.mark.parametrize("target", ["", "a\nb", "ftp://host/x", "http:///x", 5])

@@ -91,7 +91,7 @@ def evaluate(
     if not of_model and (nfe or sampler or precision or compiled):
         of = "--nfe, --sampler, --precision and --compile"
         raise InvalidInput(f"{of} are for models, and {source} holds samples: leave them out.")
-    samples = None if of_model else _samples(home_path(source), images)
+    samples = None if of_model else read_samples(home_path(source), images)
     if samples is not None and not count:
         sizes["count"] = min(sizes["count"], len(samples) // len(sizes["seeds"]))
     references = read_references(evaluation.reference)
@@ -147,7 +147,7 @@ def _of_model(
         return evaluate(settings, images, extractor, **sizes, batch_size=batch_size, on_progress=bar)
 
 
-def _samples(source: Path, images: "ArrayStore") -> np.ndarray:
+def read_samples(source: Path, images: "ArrayStore") -> np.ndarray:
     """Those of an array, or of pictures read as the data's own were. ValueError where they are of another kind."""
     from fewstep.data.given import read_given, reader_for
     from fewstep.data.store import DTYPES

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fewstep import load
+from fewstep.config.merging import may_be_trial
 from fewstep.pipelines.places import command_of, place_of
 from fewstep.support.errors import InvalidInput
 
@@ -17,15 +18,33 @@ if TYPE_CHECKING:
 LONGEST = 200  # bytes of a file's name: partial files have longer ones
 
 
-def contexts_of(env: str | None, recipe: str | None, dataset: str | None = None) -> "list[Context]":
-    """Kedro's context of the recipe that was asked for; or of the configured one, and of others that made something."""
+def contexts_of(
+    env: str | None, recipe: str | None, dataset: str | None = None, *, trials_with: str = "student"
+) -> "list[Context]":
+    """Kedro's context of the recipe that was asked for; or of the configured one, and of others that made something.
+
+    These are other recipes, and the trials that have a dataset: `trials_with`.
+    """
     first = context_of(env, recipe, dataset=dataset)
     if recipe:
         return [first]
     folders = place_of(first.catalog, "student"), place_of(first.catalog, "scores").parent
     others = [name for name in first.config_loader.recipes() if name != first.typed.recipe]
     made = [name for name in others if any(folder.with_name(name).exists() for folder in folders)]
-    return [first, *(context_of(env, name, dataset=dataset) for name in made)]
+    trials = [context_of(env, runtime={"trial": name}, dataset=dataset) for name in trials_of(first, trials_with)]
+    return [first, *(context_of(env, name, dataset=dataset) for name in made), *trials]
+
+
+def trials_of(context: "Context", name: str) -> list[str]:
+    """The trials (--params=trial=NAME, and those of sweeps) that have this dataset; the context's own is left out."""
+    from fewstep.models.description import DESCRIPTION
+
+    own, place = context.typed.trial or context.typed.recipe, place_of(context.catalog, name)
+    file = place if place.suffix else place / DESCRIPTION
+    above, _, below = file.as_posix().rpartition(f"/{own}/")
+    found = [each.as_posix() for depth in ("*", "*/*") for each in Path(above).glob(f"{depth}/{below}")]
+    names = {each.removeprefix(f"{above}/").removesuffix(f"/{below}") for each in found} - {own}
+    return sorted(each for each in names if may_be_trial(each, context.config_loader.recipes()))
 
 
 def context_of(
@@ -39,7 +58,11 @@ def context_of(
     from fewstep.pipelines.config_loader import Context
 
     if not is_kedro_project(Path.cwd()):
-        raise InvalidInput(f"{Path.cwd()} is not a project (no pyproject.toml names it): go to the project's folder.")
+        above = next((os.path.relpath(each) for each in Path.cwd().parents if is_kedro_project(each)), None)
+        place = f": cd {above}" if above else "."
+        raise InvalidInput(
+            f"{Path.cwd()} is not a project (no pyproject.toml names it): go to the project's folder{place}"
+        )
     bootstrap_project(Path.cwd())
 
     named = {name: value for name, value in (("recipe", recipe), ("dataset", dataset)) if value}

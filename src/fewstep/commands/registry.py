@@ -35,7 +35,9 @@ def registry() -> None:
 @click.command()
 @ENV
 @DATASET
-@click.option("--recipe", default=None, help="One student; by default every student that has a record.")
+@click.option(
+    "--recipe", default=None, help="One student; by default every student that has a record, also of a trial."
+)
 def sync(env: str | None, dataset: str | None, recipe: str | None) -> None:
     """Make registered versions again from what DVC brought.
 
@@ -51,7 +53,7 @@ def sync(env: str | None, dataset: str | None, recipe: str | None) -> None:
     from fewstep.registry import champion_of
     from fewstep.registry import sync as make_again
 
-    contexts = contexts_of(env, recipe, dataset)
+    contexts = contexts_of(env, recipe, dataset, trials_with="registration")
     catalogs = [context.catalog for context in contexts]
     registered = [catalog for catalog in catalogs if catalog.exists("registration")]
     if not registered:

@@ -9,7 +9,6 @@ import click
 from fewstep.commands.error_messages import message_of, refusing
 from fewstep.commands.options import DATASET, ENV
 from fewstep.commands.project import contexts_of
-from fewstep.pipelines.agreement import check_together
 from fewstep.pipelines.places import place_of
 from fewstep.support.errors import InvalidInput
 
@@ -19,7 +18,7 @@ Check = tuple[str, Callable[[], object]]  # what it is of, and what raises if th
 @click.command()
 @ENV
 @DATASET
-@click.option("--recipe", default=None, help="One student; by default every student that is there.")
+@click.option("--recipe", default=None, help="One student; by default every student that is there, also of a trial.")
 def verify(env: str | None, dataset: str | None, recipe: str | None) -> None:
     """Read data, features, models, scores and registered versions again, and report those that were changed.
 
@@ -79,6 +78,8 @@ def checks_of(catalogs: list[Any]) -> Iterator[Check]:
 
 def _check_agreement(name: str, catalog: Any) -> None:
     """Raises where scores or levels are not those of the models that are there."""
+    from fewstep.pipelines.agreement import check_together
+
     together = [each for each in ("teacher", "student", name) if catalog.exists(each)]
     check_together({each: catalog.load(each) for each in together}, catalog)
 

@@ -1,6 +1,7 @@
 """How parameters are merged: files of one folder, an overlay over the base, and --params over both."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from fewstep.support.errors import InvalidInput
@@ -86,6 +87,15 @@ def _check_trial(trial: object, taken: set[str]) -> None:
     folder, slash, _ = str(trial).partition("/")
     if folder in taken and not (slash and folder == "sweeps"):
         raise InvalidInput(f"trial must be another name, got {trial!r}: {folder} is the folder of another student.")
+
+
+def may_be_trial(name: str, recipes: Iterable[str]) -> bool:
+    """Whether a folder of this name is that of a trial, and not of a recipe or of something else."""
+    try:
+        _check_trial(name, {*recipes, *RESERVED})
+    except InvalidInput:
+        return False
+    return True
 
 
 def _section(config: dict[str, Any], name: str, place: str = "") -> dict[str, Any]:

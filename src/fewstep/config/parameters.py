@@ -28,6 +28,7 @@ from fewstep.support.errors import InvalidInput, UserError
 from fewstep.support.names import check_name
 from fewstep.support.validation import error_of
 from fewstep.tracking import TrackingSettings
+from fewstep.tracking.notify import without_secrets
 from fewstep.training.hyperparameters import MOST_IN_A_BATCH
 from fewstep.training.recipe import Recipe
 
@@ -223,8 +224,10 @@ class Parameters(Section):
 
 
 def to_json(parameters: Parameters) -> dict[str, Any]:
-    """Every parameter as files would say it, ready for JSON."""
-    return {name: _plain(value) for name, value in parameters}
+    """Every parameter as files would say it, ready for JSON, but for the secrets that `tracking.notify` may have."""
+    found = {name: _plain(value) for name, value in parameters}
+    shown = [without_secrets(target) for target in parameters.tracking.notify]
+    return {**found, "tracking": {**found["tracking"], "notify": shown}}
 
 
 def _plain(value: Any) -> Any:

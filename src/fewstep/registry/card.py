@@ -22,7 +22,8 @@ CARD = """# {name}: {recipe}
 **Weights** `{model_sha256:.12}`, {weights:,} of them. **Training** {cost}{run}{earlier}. **Teacher** {teacher}.
 **Code** commit `{git_commit:.12}`{dirty}.{lock} **Data** {dataset}, `{data_sha256:.12}`.
 
-Scores at each number of network evaluations (NFE): means over seeds of {count} samples, ± half of the 95 % interval.
+{use}Scores at each number of network evaluations (NFE): means over seeds of {count} samples, ± half of the
+95 % interval.
 
 {table}
 
@@ -36,12 +37,43 @@ Scores at each number of network evaluations (NFE): means over seeds of {count} 
 """
 
 
-def card(facts: dict, model: "SavedModel | Model", run: "MlflowRun | None" = None) -> str:
-    """The card in Markdown. facts: of the version. model: the finished model. run: the MLflow run that trained it."""
+USE = """```python
+import fewstep
+
+model = fewstep.load("models:/{place}")
+images = model.sample(16, nfe={nfe}, seed=0)
+```
+
+```bash
+fewstep serve --model models:/{place} --port 5001
+curl localhost:5001/invocations -H 'Content-Type: application/json' \\
+  -d '{{"inputs": [{{"num_images": 4, "nfe": {nfe}, "seed": 0}}]}}'
+```
+
+"""
+
+
+def version_card(facts: dict, model: "SavedModel | Model", number: str | int, run: "MlflowRun | None" = None) -> str:
+    """The card of a version, which also says how it is used in Python and by HTTP. number: of the version."""
+    use = USE.format(place=f"{facts['name']}/{number}", nfe=represented_nfe(facts))
+    return card(facts, model, run, use)
+
+
+def represented_nfe(facts: dict) -> int:
+    """The evaluations of the score that represents a version, which snippets and pictures of it have too."""
+    return int(facts["judged_by"]["score"].rpartition("_")[2])
+
+
+def card(facts: dict, model: "SavedModel | Model", run: "MlflowRun | None" = None, use: str = "") -> str:
+    """The card in Markdown. facts: of the version. model: the finished model. run: the MLflow run that trained it.
+
+    use: Markdown that stands before the scores.
+    """
     spec, space, lineage, judged = model.spec, model.space, facts["lineage"], facts["judged_by"]
     made_by = spec.provenance
     evidence = facts.get("evidence", {})
     return CARD.format(
+        use=use,
         **{key: facts[key] for key in ("name", "recipe", "dataset", "model_sha256")},
         made=f"Imported from {made_by.source}." if made_by.imported else "Trained by Fewstep.",
         what=f"{'x'.join(map(str, space.shape))} {space.kind}",

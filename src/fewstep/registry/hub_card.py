@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from fewstep.registry.card import card
+from fewstep.registry.card import card, represented_nfe
 
 if TYPE_CHECKING:
     from fewstep.models.model import Model, SavedModel
@@ -25,11 +25,6 @@ images = model.sample(16, nfe={nfe}, seed=0){shown}
 ```
 
 """
-
-
-def represented_nfe(facts: dict) -> int:
-    """The evaluations of the score that represents a version, which its picture and its snippet have too."""
-    return int(facts["judged_by"]["score"].rpartition("_")[2])
 
 
 def hub_card(

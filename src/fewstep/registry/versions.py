@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from fewstep.evaluation.results import SAMPLING_SPEED
 from fewstep.models.spec import levels_from_json
-from fewstep.registry.card import card
+from fewstep.registry.card import card, version_card
 from fewstep.registry.package import SEALS, parts_of, seals_of, write_package
 from fewstep.support.errors import InvalidInput, StorageError, UserError
 from fewstep.support.json_text import parse_json
@@ -21,6 +21,7 @@ from fewstep.tracking.mlflow_calls import find_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
@@ -57,7 +58,7 @@ def create_version(
             name, logged.artifact_location, run_id, tags, description=description, model_id=model_id
         )
         if int(version.version) >= number:
-            return version
+            return _with_card(client, version, facts, model, run)
         client.delete_model_version(name, version.version)
 
 
@@ -81,8 +82,15 @@ def describe(
     for key, value in _tags(facts).items():
         if version.tags.get(key) != value:
             client.set_model_version_tag(name, number, key, value)
-    client.update_model_version(name, number, card(facts, model, find_run(client, version.run_id)))
-    return client.get_model_version(name, number)
+    return _with_card(client, version, facts, model, find_run(client, version.run_id))
+
+
+def _with_card(
+    client: "MlflowClient", version: "ModelVersion", facts: dict, model: "SavedModel | Model", run: "MlflowRun | None"
+) -> "ModelVersion":
+    """The version, once its page in MLflow shows the card."""
+    client.update_model_version(version.name, version.version, version_card(facts, model, version.version, run))
+    return client.get_model_version(version.name, version.version)
 
 
 def _tags(facts: dict) -> dict[str, str]:

@@ -7,7 +7,8 @@ from importlib.resources import files
 from typing import Any
 
 import fewstep
-from fewstep.serving.request import MOST_EVALUATIONS, MOST_IMAGES, MOST_NFE, Request
+from fewstep.serving.limits import MOST_EVALUATIONS, MOST_IMAGES, MOST_NFE
+from fewstep.serving.request import Request
 
 REFUSALS = {
     "400": "a request that cannot be answered",

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from fewstep.serving.api import openapi, page
+from fewstep.serving.limits import MOST_BYTES, MOST_IMAGES
 from fewstep.serving.metrics import KIND as METRICS
 from fewstep.serving.metrics import Metrics
-from fewstep.serving.request import MOST_IMAGES, Refusal, Request
+from fewstep.serving.request import Refusal, Request
 
 INVOCATIONS = "/invocations"
-MOST_BYTES = 32 * 2**20  # of a body: 256 base64 PNGs of 96 KiB
 DISCARDED = 16  # times as much is read of a body that is too large, before the connection is closed
 MOST_WAITING = 512  # calls at once, whose bodies have as many bytes together as HELD of the largest; more get a 503
 HELD = 16

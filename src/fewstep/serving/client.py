@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fewstep.support.errors import InvalidInput, Unreachable
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image
 
 
@@ -26,12 +27,22 @@ class Client:
 
         Raises InvalidInput for what the server refuses, Unreachable if it does not answer or has no room now.
         """
+        (answer,) = self.ask({"num_images": count, "nfe": nfe, "seed": seed, "label": label})
+        return self.pictures(answer)
+
+    def pictures(self, answer: dict[str, Any]) -> "list[Image]":
+        """The pictures of an answer. Raises InvalidInput for one of points."""
         from PIL import Image
 
-        (answer,) = self.ask({"num_images": count, "nfe": nfe, "seed": seed, "label": label})
         if "images" not in answer:
             raise InvalidInput(f"the model at {self.address} makes points, not pictures: use ask().")
         return [Image.open(io.BytesIO(base64.b64decode(png))) for png in answer["images"]]
+
+    def arrays(self, answer: dict[str, Any]) -> "np.ndarray":
+        """The same pictures as uint8 [N, C, H, W]. Raises as pictures does."""
+        import numpy as np
+
+        return np.stack([np.atleast_3d(np.asarray(each)).transpose(2, 0, 1) for each in self.pictures(answer)])
 
     def ask(self, *requests: dict[str, Any]) -> list[dict[str, Any]]:
         """The answer to each request, as the server gives it. Raises as sample does."""

@@ -20,14 +20,10 @@ from pydantic import (
 
 from fewstep.editing.tasks import Interpolate
 from fewstep.models.model import Model
+from fewstep.serving.limits import LARGEST_SEED, MOST_EVALUATIONS, MOST_IMAGES, MOST_NFE
 from fewstep.support.errors import InvalidInput, UserError, shown
 from fewstep.support.names import check_name
 from fewstep.support.validation import error_of
-
-MOST_IMAGES, MOST_NFE = 256, 64  # in one call, of one image
-MOST_EVALUATIONS = 1024  # in one call, images x NFE: 256 images at 4 NFE, or 16 at 64
-LARGEST_SEED = 10**18
-
 
 # Looked up among the model's classes. MLflow's schema has no type for "a word or a number".
 Label = Annotated[str | None, PlainValidator(lambda value: value)]

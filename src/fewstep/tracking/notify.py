@@ -32,7 +32,7 @@ def check_target(target: object) -> str:
 def notify(targets: Sequence[str], event: str, text: str, **facts: Any) -> None:
     """Tell each target of an event: `{"event": ..., "text": ..., more facts}` as JSON.
 
-    event: "finished", "diverged", "failed" or "champion". text: a sentence. Whatever goes wrong is a warning.
+    event: "finished", "diverged", "failed", "champion" or "drift". text: a sentence. Whatever goes wrong is a warning.
     """
     said = json.dumps({"event": event, "text": text, **facts}, default=str)
     for target in targets:
@@ -42,7 +42,7 @@ def notify(targets: Sequence[str], event: str, text: str, **facts: Any) -> None:
             else:
                 _run(target, said)
         except Exception as problem:  # whatever a server or a command does, the run is what it is
-            log.warning("%s was not told that %s: %s", _shown(target), text, _words(problem))
+            log.warning("%s was not told that %s: %s", without_secrets(target), text, _words(problem))
 
 
 def _post(address: str, said: str) -> None:
@@ -55,10 +55,13 @@ def _run(command: str, said: str) -> None:
     subprocess.run(command, shell=True, input=said, text=True, timeout=SECONDS, check=True, capture_output=True)
 
 
-def _shown(target: str) -> str:
-    """A target for the log: of an address the host alone, because the rest may be a secret."""
+def without_secrets(target: str) -> str:
+    """A target to show: "https://host/..." or "command ...", because the rest of either may be a secret."""
     parts = urlsplit(target)
-    return parts.hostname or target if parts.scheme in WEB else f"the command {target.split()[0]!r}"
+    if parts.scheme in WEB:
+        return f"{parts.scheme}://{parts.hostname}/..."
+    first, *more = target.split()
+    return "..." if "=" in first else f"{first} ..." if more else first
 
 
 def _words(problem: Exception) -> str:
