@@ -87,6 +87,25 @@ def a_training_that_diverges_is_noted_and_the_others_go_on(trained):
     assert re.search(r"^1000: ect diverged at step", told, re.MULTILINE)
 
 
+def test_an_earlier_recipe_is_trained_once_for_all_trials_that_begin_there(trained):
+    words = ("sweep", "--env=moons", "recipe=tcm", "student.objective.transition=0.2,0.3")
+    code, told = typed(main, *words, "--plan")
+    assert code == 0 and re.search(r"1 +0\.2 +8 ", told) and not list(trained.glob("runs/moons/tcm-*")), told
+    code, told = typed(main, *words)
+    assert code == 0 and told.count("ect: this training is finished") >= 1, told
+    (first,) = {json.loads(file.read_text())["provenance"]["earlier"]["run"] for file in students(trained, "tcm")}
+    assert first.startswith("ect-") and len(students(trained, "tcm")) == 2
+    code, told = typed(main, *words)
+    assert code == 0 and told.count("finished before") == 2, told
+    code, told = typed(main, *words[:3], "student.earlier.seed=1,2", "--plan")
+    assert code == 0 and "finished" not in told, told
+
+
+def students(here, recipe):
+    """The descriptions of a recipe's students in trials."""
+    return sorted(here.glob(f"data/06_models/moons/sweeps/{recipe}-*/model.json"))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -5,6 +5,7 @@ import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -15,10 +16,10 @@ from fewstep.support.errors import InvalidInput
 
 if TYPE_CHECKING:
     from fewstep.commands.sweep_trials import Trial
-    from fewstep.launch import LaunchSettings
     from fewstep.pipelines.config_loader import Context
     from fewstep.reporting.sweep_table import Outcome
     from fewstep.tracking import Run
+    from fewstep.training.job import Job
 
 SECONDS = 20.0  # that trying the steps of one kind of trial takes, at most about
 
@@ -46,7 +47,7 @@ def sweep(words: tuple[str, ...], env: str | None, params_file: Path | None, pla
     axes = read_axes(words)
     context, trials = trials_of(env, axes, given_params("", params_file))
     if planning:
-        for line in _plan(trials, context.typed.launch):
+        for line in _plan(trials, context):
             click.echo(line)
     else:
         _run(trials, context)
@@ -138,15 +139,15 @@ def _command(trials: "Sequence[Trial]", outcomes: "Sequence[Outcome]") -> str:
     return command_of(env=trial.env, params=params)
 
 
-def _plan(trials: "Sequence[Trial]", launch: "LaunchSettings") -> Iterator[str]:
+def _plan(trials: "Sequence[Trial]", context: "Context") -> Iterator[str]:
     """A line for each trial, and what they take together."""
     from fewstep.commands.plan import in_words
     from fewstep.reporting.table import aligned
 
-    costs: dict[str, float] = {}
+    costs = _Costs(context)
     lines, left = [["trial", *(name.rpartition(".")[2] for name in trials[0].values), "steps", "time"]], 0.0
     for number, trial in enumerate(trials, 1):
-        seconds = None if trial.finished() else _seconds(trial, launch, costs)
+        seconds = None if trial.finished() else costs.seconds(trial)
         left += seconds or 0.0
         time = "finished" if seconds is None else in_words(seconds)
         lines.append([str(number), *trial.values.values(), f"{trial.job.recipe.training.steps:,}", time])
@@ -154,16 +155,38 @@ def _plan(trials: "Sequence[Trial]", launch: "LaunchSettings") -> Iterator[str]:
     yield f"\nin all {in_words(left)} of training on this machine, from a few steps of each kind; scores come on top"
 
 
-def _seconds(trial: "Trial", launch: "LaunchSettings", costs: dict[str, float]) -> float:
-    """Of a trial's training. costs: seconds of a step by what it depends on; new ones are added."""
-    from fewstep.commands.plan import tried
+class _Costs:
+    """What trials take on this machine: each kind of training is tried once, and each training is counted once."""
 
-    facts, numbers = trial.job.recipe.to_json(), trial.job.recipe.training
+    def __init__(self, context: "Context"):
+        self.context = context
+        self.counted, self.of_a_step = set[str](), dict[str, float]()
+
+    def seconds(self, trial: "Trial") -> float:
+        """Of the trainings of a trial that no trial before it needs too."""
+        new = [job for job in trial.chain if job.run_name not in self.counted]
+        self.counted.update(job.run_name for job in new)
+        if not {_kind(job) for job in new} <= self.of_a_step.keys():
+            self._try(trial.chain)
+        return sum(self.of_a_step[_kind(job)] * job.recipe.training.steps for job in new)
+
+    def _try(self, chain: "Sequence[Job]") -> None:
+        """A few steps of each of these trainings."""
+        from fewstep.commands.plan import chain_to_try, tried
+
+        catalog, launch = self.context.catalog, self.context.typed.launch
+        data, teacher = catalog.load("latents") or catalog.load("images"), catalog.load("teacher")
+        with TemporaryDirectory() as folder:
+            for job, begun in zip(chain, chain_to_try(chain[-1].recipe, data, teacher, Path(folder)), strict=True):
+                if _kind(job) not in self.of_a_step:
+                    self.of_a_step[_kind(job)] = tried(begun, launch, steps=10, seconds=SECONDS).seconds
+
+
+def _kind(job: "Job") -> str:
+    """What the time of a step depends on."""
+    facts, numbers = job.recipe.to_json(), job.recipe.training
     kind = [facts["network"], facts["objective"], facts["preconditioning"], numbers.batch_size]
-    key = json.dumps([*kind, numbers.micro_batch_size, numbers.precision, numbers.labels], sort_keys=True)
-    if key not in costs:
-        costs[key] = tried(trial.job, launch, steps=10, seconds=SECONDS).seconds
-    return costs[key] * numbers.steps
+    return json.dumps([*kind, numbers.micro_batch_size, numbers.precision, numbers.labels], sort_keys=True)
 
 
 COMMANDS = (refusing(sweep),)

@@ -14,6 +14,7 @@ from fewstep.evaluation.kept_scores import SCORING
 from fewstep.pipelines.sweep_words import SEED, Axis, combinations, params_of
 from fewstep.reporting.sweep_table import Outcome
 from fewstep.support.errors import Divergence, InvalidInput, OutOfMemory
+from fewstep.training.job import has_made
 
 if TYPE_CHECKING:
     from fewstep.data.store import ArrayStore
@@ -29,12 +30,19 @@ RESULTS = (Divergence, OutOfMemory)  # errors that belong to the trial: the othe
 
 @dataclass(frozen=True)
 class Trial:
-    """values: {parameter: value as it is typed} of what varies. params: what --params would give. job: its training."""
+    """values: {parameter: value as it is typed} of what varies. params: what --params would give. chain: its training,
+    after those of its earlier recipes.
+    """
 
     env: str | None
     values: dict[str, str]
     params: dict[str, Any]
-    job: "Job"
+    chain: "Sequence[Job]"
+
+    @property
+    def job(self) -> "Job":
+        """The training of the student."""
+        return self.chain[-1]
 
     @property
     def words(self) -> str:
@@ -49,9 +57,9 @@ class Trial:
             return None
         student, scores = catalog.load("student"), catalog.load("scores")
         made_by, name = student.spec.provenance, student.spec.name
-        if made_by.run != self.job.run_name or scores.models.get(name) != student.sha256:
+        if not has_made(self.chain, made_by) or scores.models.get(name) != student.sha256:
             return None
-        return self._outcome(scores, made_by.seconds or 0.0)
+        return self._outcome(scores, sum(stage.seconds or 0.0 for stage in made_by.stages))
 
     def run(self, parent_run: str | None) -> Outcome:
         """Train and score it. A training that diverges, or needs more memory than there is, is an outcome too."""
@@ -91,39 +99,35 @@ def trials_of(env: str | None, axes: Sequence[Axis], given: dict[str, Any]) -> "
     teacher, trials = context.catalog.load("teacher"), dict[str, Trial]()
     for values, params in every:
         context = context_of(env, runtime=params)
-        job = _checked_job(context, images, teacher)
+        chain = _checked_chain(context, images, teacher)
         shown = {name: value for name, value in values.items() if name in varied}
-        trial = Trial(env, shown, {**params, "trial": _name(job, context, scored_by)}, job)
-        if other := trials.get(job.run_name):
+        trial = Trial(env, shown, {**params, "trial": _name(chain[-1], context, scored_by)}, chain)
+        if other := trials.get(trial.job.run_name):
             raise InvalidInput(
                 f"two trials are the same training: {other.words}, and {trial.words}. Leave out what does not change "
                 "the training of a student."
             )
-        trials[job.run_name] = trial
+        trials[trial.job.run_name] = trial
     return context, list(trials.values())
 
 
-def _checked_job(context: "Context", images: "ArrayStore", teacher: "SavedModel | None") -> "Job":
-    """The training of a trial. Raises InvalidInput for what a run would refuse."""
+def _checked_chain(context: "Context", images: "ArrayStore", teacher: "SavedModel | None") -> "list[Job]":
+    """The trainings of a trial. Raises InvalidInput for what a run would refuse."""
     from fewstep.losses.distances import check_distance
     from fewstep.pipelines.agreement import check_together
     from fewstep.pipelines.limits import check_labels
     from fewstep.training.job import Job
 
     typed = context.typed
-    if typed.student.earlier:
-        raise InvalidInput(
-            f"a sweep cannot train {typed.student.name} yet, which has an earlier recipe. Train one student, in a "
-            f"folder of its own: kedro run --pipelines=distill,evaluate --params=recipe={typed.student.name},trial=NAME"
-        )
-    check_distance(typed.student.objective.distance)
+    for recipe in typed.student.chain:
+        check_distance(recipe.objective.distance)
     latents = context.catalog.load("latents")
     seen = latents or images
     typed.student.check_fits(seen.space, typed.teacher, typed.launch.workers)
-    check_labels([typed.student], images)
+    check_labels(typed.student.chain, images)
     found = {"images": images, "latents": latents, "teacher": teacher, "params:student": typed.student}
     check_together(found, context.catalog, context.config_loader.runtime_params)
-    return Job.of(typed.student, seen, teacher)
+    return Job.chain_of(typed.student, seen, teacher)
 
 
 def _name(job: "Job", context: "Context", scored_by: dict[str, Any]) -> str:
