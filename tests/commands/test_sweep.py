@@ -87,6 +87,7 @@ def a_training_that_diverges_is_noted_and_the_others_go_on(trained):
     assert re.search(r"^1000: ect diverged at step", told, re.MULTILINE)
 
 
+@pytest.mark.check
 def test_an_earlier_recipe_is_trained_once_for_all_trials_that_begin_there(trained):
     words = ("sweep", "--env=moons", "recipe=tcm", "student.objective.transition=0.2,0.3")
     code, told = typed(main, *words, "--plan")
@@ -99,6 +100,27 @@ def test_an_earlier_recipe_is_trained_once_for_all_trials_that_begin_there(train
     assert code == 0 and told.count("finished before") == 2, told
     code, told = typed(main, *words[:3], "student.earlier.seed=1,2", "--plan")
     assert code == 0 and "finished" not in told, told
+
+
+@pytest.mark.check
+def test_a_sampler_draws_values_and_a_longer_search_goes_on(trained):
+    pytest.importorskip("optuna")
+    words = (
+        *SWEEP[:3],
+        "student.training.learning_rate=1e-4:1e-2:log",
+        "student.training.batch_size=32,64",
+        "--sampler=tpe",
+    )
+    code, told = typed(main, *words, "--trials=2", "--plan")
+    assert code == 0 and "2 trials take at most about" in told, told
+    code, told = typed(main, *words, "--trials=2")
+    assert code == 0 and "trial 2 of 2: ect learning_rate=" in told, told
+    code, told = typed(main, *words, "--trials=3")
+    assert code == 0 and told.count("finished before") == 2 and "trial 3 of 3" in told, told
+    client = MlflowClient(f"sqlite:///{trained / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("moons").experiment_id])
+    names = [run.info.run_name for run in runs if run.info.run_name.startswith("sweep")]
+    assert names.count("sweep ect learning_rate=1e-4:1e-2:log batch_size=32,64 by tpe") == 1
 
 
 def students(here, recipe):
