@@ -1,7 +1,7 @@
 """Emoji as pictures of 32x32 in folders by kind: colour data of an open licence that need no download of their own.
 
-    sudo apt-get install fonts-noto-color-emoji      # SIL Open Font License 1.1
-    python examples/emoji.py /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf data/01_raw/emoji
+sudo apt-get install fonts-noto-color-emoji      # SIL Open Font License 1.1
+python examples/emoji.py /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf data/01_raw/emoji
 """
 
 import sys

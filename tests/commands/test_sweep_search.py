@@ -8,6 +8,7 @@ import pytest
 from fewstep.commands.sweep_search import search
 from fewstep.pipelines.sweep_words import read_axes
 from fewstep.reporting.sweep_table import Outcome
+from fewstep.support.errors import InvalidInput
 
 pytest.importorskip("optuna")
 RATE = "student.training.learning_rate"
@@ -35,7 +36,7 @@ def proposed(scores):
             trials.append(values)
             fid = 10 + 5 * abs(math.log10(float(values[RATE]) / 1e-3))
             found.append(Outcome(values, "0", "cd", scores(fid) if len(found) != 3 else None))
-        assert len(trials) == sweep.total
+        assert len(trials) <= sweep.total
         return trials
 
     return propose
@@ -56,6 +57,19 @@ def test_proposals_follow_the_scores(proposed):
         return sum(abs(math.log10(float(values[RATE]) / 1e-3)) for values in last) / len(last)
 
     assert distance("tpe") < 0.6 * distance("random")
+
+
+def test_a_proposal_that_cannot_be_trained_is_left_out(proposed, monkeypatch, capsys):
+    def trial(_, values):
+        if int(values["student.training.batch_size"]) % 2:
+            raise InvalidInput("batch_size must be even")
+        return values
+
+    every = proposed(12, sampler="random")
+    monkeypatch.setattr(Maker, "trial", trial)
+    even = [values for values in every if int(values["student.training.batch_size"]) % 2 == 0]
+    assert proposed(12, sampler="random") == even and 0 < len(even) < 12
+    assert capsys.readouterr().out.count("which is left out: batch_size must be even") == 12 - len(even)
 
 
 def test_each_proposal_is_trained_with_every_seed(proposed):

@@ -85,6 +85,8 @@ def _run(sweep: "Sweep", context: "Context") -> None:
     run, folder = _parent(sweep, context)
     with ended_by_sigterm(), _told_of_failure(context), run:
         done = _train(sweep, run, folder)
+        if not done:
+            raise InvalidInput("nothing that the sampler proposed can be trained: the lines above say why.")
         found = [outcome for _, outcome in done]
         table = sweep_table(found)
         write_text(folder / "table.txt", f"{table}\n")

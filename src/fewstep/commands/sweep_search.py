@@ -4,10 +4,13 @@ No state is kept: the sampler has a fixed seed and the finished trials their sco
 proposals again, and goes on where it stopped.
 """
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from fewstep.commands.sweep_trials import Sweep, Trial, TrialMaker, varied_of
 from fewstep.pipelines.sweep_words import MOST, SEED, Axis, combinations, corners
@@ -47,20 +50,33 @@ def search(axes: Sequence[Axis], maker: TrialMaker, sampler: str, count: int) ->
 def _proposals(
     axes: Sequence[Axis], maker: TrialMaker, sampler: str, count: int, found: Sequence[Outcome]
 ) -> Iterator[Trial]:
-    """found: what came of the trials so far, which the caller adds to before it asks for the next one."""
+    """The trials of a sampler; what it proposes and cannot be trained is said and left out, as infinitely bad.
+
+    found: what came of the trials so far, which the caller adds to before it asks for the next one.
+    """
     import optuna  # pyright: ignore[reportMissingImports] (of the extra "optuna")
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
         study = optuna.create_study(sampler=getattr(optuna.samplers, SAMPLERS[sampler])(seed=RANDOM_SEED))
     space = {axis.name: _distribution(axis) for axis in _drawn(axes)}
+    first = {axis.name: axis.values[0] for axis in axes}
     for _ in range(count):
         asked, before = study.ask(space), len(found)
         values = {axis.name: _typed(axis, asked.params[axis.name]) for axis in _drawn(axes)}
-        for repeated in _repeated(axes):
-            every = {**values, **repeated}
-            yield maker.trial({axis.name: every.get(axis.name, axis.values[0]) for axis in axes})
+        try:
+            trials = [maker.trial({**first, **values, **repeated}) for repeated in _repeated(axes)]
+        except InvalidInput as problem:  # such as a batch size that the workers cannot share
+            click.echo(f"\n{sampler} proposed {_in_words(values)}, which is left out: {problem}")
+            study.tell(asked, math.inf)
+            continue
+        yield from trials
         study.tell(asked, headline(found[before:]))
+
+
+def _in_words(values: dict[str, str]) -> str:
+    """Values as they are typed: "learning_rate=3e-4 batch_size=37"."""
+    return " ".join(f"{name.rpartition('.')[2]}={value}" for name, value in values.items())
 
 
 def _drawn(axes: Sequence[Axis]) -> list[Axis]:
