@@ -140,6 +140,8 @@ CASES = {
         Case("fewstep plan --params=recipe=cdd", ("'cdd'", "'cd'")),
         Case("fewstep sweep --env=moons recipe=ct,cdd", ("'cdd'", "'cd'")),
         Case("fewstep sweep --env=moons student.training.clip=1,", ("student.training.clip", "empty value", "'1,'")),
+        Case("fewstep sweep --env=moons student.training.clip=0:1", ("student.training.clip=0:1", "--sampler tpe")),
+        Case("fewstep sweep --env=moons student.seed=1,2 --trials=3", ("--trials", "--sampler tpe")),
         Case("fewstep sweep --env=moons evaluation.count=24,48", ("'evaluation'", "student")),
         Case("fewstep push digits", ("owner/name", "'digits'")),
         Case(

@@ -70,7 +70,10 @@ def main(upgrade: bool) -> None:
     cuda = [entry for entry in needed if name(entry).startswith(CUDA_LIBRARIES)]
     LOCK.write_text(HEAD + "".join(entry for entry in needed if entry not in cuda))
     CUDA.write_text(HEAD + "".join(cuda))
-    groups = [f"--extra={extra}" for extra in ("test", "export", "demo", "hub")] + ["--group=check", "--group=docs"]
+    groups = [f"--extra={extra}" for extra in ("test", "export", "demo", "hub", "optuna")] + [
+        "--group=check",
+        "--group=docs",
+    ]
     more = compiled(known, "pyproject.toml", *groups, f"--constraint={LOCK.name}")
     EXTRAS.write_text(HEAD + "".join(entry for entry in more if name(entry) not in set(map(name, needed))))
 

@@ -87,6 +87,47 @@ def a_training_that_diverges_is_noted_and_the_others_go_on(trained):
     assert re.search(r"^1000: ect diverged at step", told, re.MULTILINE)
 
 
+@pytest.mark.check
+def test_an_earlier_recipe_is_trained_once_for_all_trials_that_begin_there(trained):
+    words = ("sweep", "--env=moons", "recipe=tcm", "student.objective.transition=0.2,0.3")
+    code, told = typed(main, *words, "--plan")
+    assert code == 0 and re.search(r"1 +0\.2 +8 ", told) and not list(trained.glob("runs/moons/tcm-*")), told
+    code, told = typed(main, *words)
+    assert code == 0 and told.count("ect: this training is finished") >= 1, told
+    (first,) = {json.loads(file.read_text())["provenance"]["earlier"]["run"] for file in students(trained, "tcm")}
+    assert first.startswith("ect-") and len(students(trained, "tcm")) == 2
+    code, told = typed(main, *words)
+    assert code == 0 and told.count("finished before") == 2, told
+    code, told = typed(main, *words[:3], "student.earlier.seed=1,2", "--plan")
+    assert code == 0 and "finished" not in told, told
+
+
+@pytest.mark.check
+def test_a_sampler_draws_values_and_a_longer_search_goes_on(trained):
+    pytest.importorskip("optuna")
+    words = (
+        *SWEEP[:3],
+        "student.training.learning_rate=1e-4:1e-2:log",
+        "student.training.batch_size=32,64",
+        "--sampler=tpe",
+    )
+    code, told = typed(main, *words, "--trials=2", "--plan")
+    assert code == 0 and "2 trials take at most about" in told, told
+    code, told = typed(main, *words, "--trials=2")
+    assert code == 0 and "trial 2 of 2: ect learning_rate=" in told, told
+    code, told = typed(main, *words, "--trials=3")
+    assert code == 0 and told.count("finished before") == 2 and "trial 3 of 3" in told, told
+    client = MlflowClient(f"sqlite:///{trained / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("moons").experiment_id])
+    names = [run.info.run_name for run in runs if run.info.run_name.startswith("sweep")]
+    assert names.count("sweep ect learning_rate=1e-4:1e-2:log batch_size=32,64 by tpe") == 1
+
+
+def students(here, recipe):
+    """The descriptions of a recipe's students in trials."""
+    return sorted(here.glob(f"data/06_models/moons/sweeps/{recipe}-*/model.json"))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

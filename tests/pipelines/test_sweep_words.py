@@ -2,7 +2,7 @@
 
 import pytest
 
-from fewstep.pipelines.sweep_words import combinations, params_of, read_axes
+from fewstep.pipelines.sweep_words import Interval, combinations, corners, params_of, read_axes
 from fewstep.support.errors import InvalidInput
 
 
@@ -25,6 +25,29 @@ def values(word):
 )
 def test_lists_ranges_and_seeds(word, found):
     assert values(word) == found
+
+
+@pytest.mark.parametrize(
+    ("word", "found"),
+    [
+        ("student.training.learning_rate=1e-4:1e-2:log", Interval(1e-4, 1e-2, whole=False, log=True)),
+        ("student.training.clip=0:1.5", Interval(0.0, 1.5, whole=False, log=False)),
+        ("student.training.batch_size=8:64", Interval(8.0, 64.0, whole=True, log=False)),
+        ("student.training.clip=0:1:3", None),
+    ],
+)
+def test_intervals_are_for_samplers(word, found):
+    (axis,) = read_axes([word], drawn=True)
+    assert axis.interval == found and axis.text == (word.partition("=")[2] if found else "0,0.5,1")
+    if found:
+        with pytest.raises(InvalidInput, match=r"is an interval.*add --sampler tpe"):
+            read_axes([word])
+
+
+def test_corners_are_every_value_once_beside_the_first_of_the_others():
+    axes = read_axes(["recipe=ct", "network.channels=16,32,64", "student.training.clip=0:1"], drawn=True)
+    found = [tuple(each.values()) for each in corners(axes)]
+    assert found == [("ct", "16", "0"), ("ct", "32", "0"), ("ct", "64", "0"), ("ct", "16", "1")]
 
 
 def test_combinations_are_parameters_with_their_types():
@@ -53,6 +76,9 @@ def test_combinations_are_parameters_with_their_types():
         (["seeds=0"], "seeds must be a whole number between 1 and 1,000, got '0'"),
         (["student.training.clip=0:1:1"], "between 2 and 1,000 values, got '0:1:1'"),
         (["student.training.clip=0:1:3:log"], "must be above 0, got '0:1:3:log'"),
+        (["student.training.clip=1:0"], "must begin below its end, got '1:0'"),
+        (["student.training.clip=0:1:log"], "must begin above 0, got '0:1:log'"),
+        (["evaluation.count=24:48"], "no parameter to vary 'evaluation'"),
         (["seeds=100", "student.training.clip=0:1:11"], "at most 1,000 trials, got 1,100"),
     ],
 )

@@ -6,13 +6,15 @@ from dataclasses import dataclass, fields, replace
 import pytest
 
 import fewstep
+from fewstep.data import ingest
+from fewstep.models.model import Model, build_function
 from fewstep.models.spec import Provenance
 from fewstep.objectives import objective_class, objective_names
 from fewstep.objectives.consistency_training import ConsistencyTraining
 from fewstep.objectives.denoising import Denoising
 from fewstep.support.later import later
 from fewstep.training.hyperparameters import TrainingSettings
-from fewstep.training.job import Job
+from fewstep.training.job import Job, has_made
 from fewstep.training.numerics import PARTS
 from fewstep.training.recipe import Recipe
 
@@ -120,3 +122,22 @@ def test_a_new_setting_renames_no_training_of_before(method, monkeypatch):
         monkeypatch.setattr(place, attribute, 1)
     recipe = Recipe(method.name, method, TrainingSettings(), {"name": "unet"}, {"name": method.preconditioner})
     assert Job(recipe, "data", "d" * 64).run_name == NAMED[method.name]
+
+
+@pytest.mark.slow
+def test_a_chain_is_known_before_it_runs_and_recognises_what_it_made(typed_parameters, job_after, tmp_path):
+    images = ingest({"name": "patches", "count": 64}, tmp_path / "patches")
+    recipe = typed_parameters("test", recipe="cmt").student
+    later_one = typed_parameters("test", recipe="cmt_ect").student
+    taught = job_after(typed_parameters("test").teacher, images)
+    spec = replace(taught.spec, provenance=taught.provenance)
+    teacher = Model(build_function(spec, images.space), images.space, spec).save(tmp_path / "teacher")
+    chain, alone = Job.chain_of(later_one, images, teacher), Job.chain_of(recipe, images, teacher)
+    assert [job.name for job in chain] == ["cmt", "cmt_ect"]
+    assert [job.run_name for job in alone] == [chain[0].run_name] == [Job.of(recipe, images, teacher).run_name]
+    made = job_after(later_one, images, teacher)
+    assert has_made(chain, made.provenance) and has_made(alone, Job.of(recipe, images, teacher).provenance)
+    assert not has_made(alone, made.provenance) and not has_made(chain, alone[0].provenance)
+    other = Job.chain_of(replace(later_one, earlier=replace(later_one.earlier, seed=1)), images, teacher)
+    assert not has_made(other, made.provenance) and other[-1].run_name != chain[-1].run_name
+    assert not has_made(Job.chain_of(replace(later_one, seed=1), images, teacher), made.provenance)

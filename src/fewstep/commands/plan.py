@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from kedro.io import CatalogProtocol
 
     from fewstep.config.parameters import Parameters
+    from fewstep.data.examples import Examples
     from fewstep.data.latent_store import LatentStore
     from fewstep.data.store import ArrayStore
     from fewstep.launch import LaunchSettings
+    from fewstep.models.model import SavedModel
     from fewstep.pipelines.config_loader import Context
     from fewstep.step_cost import Cost
     from fewstep.training.job import Job
@@ -173,13 +175,23 @@ def jobs_to_try(roles: list[str], context: "Context", folder: Path) -> "Iterator
         recipe: Recipe = getattr(given, role)
         if role == "student" and len(roles) == 2:
             teacher = untrained(Job.of(given.teacher, images), images, folder / "teacher")
-        earlier = None
-        for place, stage in enumerate(recipe.chain):
-            if stage.objective.distance == "lpips" and _no_lpips():
-                click.echo("\nLPIPS weights are not on this machine: the trial has random ones.")
-                stage = replace(stage, objective=replace(stage.objective, distance="lpips_random"))
-            job = Job.of(stage, images, teacher, earlier)
-            yield role if stage.name == recipe.name else f"before it, {stage.name}", job
+        for job in chain_to_try(recipe, images, teacher, folder):
+            yield role if job.name == recipe.name else f"before it, {job.name}", job
+
+
+def chain_to_try(recipe: "Recipe", images: "Examples", teacher: "SavedModel | None", folder: Path) -> "Iterator[Job]":
+    """The trainings of a recipe, each after a random model of its earlier one. folder: of these."""
+    from fewstep.step_cost import untrained
+    from fewstep.training.job import Job
+
+    earlier = None
+    for place, stage in enumerate(recipe.chain):
+        if stage.objective.distance == "lpips" and _no_lpips():
+            click.echo("\nLPIPS weights are not on this machine: the trial has random ones.")
+            stage = replace(stage, objective=replace(stage.objective, distance="lpips_random"))
+        job = Job.of(stage, images, teacher, earlier)
+        yield job
+        if stage.name != recipe.name:
             earlier = untrained(job, images, folder / f"earlier_{place}")
 
 

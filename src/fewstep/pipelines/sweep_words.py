@@ -16,22 +16,35 @@ SEED, SEEDS = "student.seed", "seeds"
 MOST = 1000  # trials of a sweep
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 RANGE = re.compile(rf"({NUMBER}):({NUMBER}):(\d+)(:log)?")
+INTERVAL = re.compile(rf"({NUMBER}):({NUMBER})(:log)?")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """low, high: its ends. whole: only whole numbers. log: drawn at equal ratios."""
+
+    low: float
+    high: float
+    whole: bool
+    log: bool
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A parameter and the values that it takes, as they are typed: 3e-4."""
+    """A parameter and the values that it takes, as they are typed: 3e-4; the ends of an interval. text: all of them."""
 
     name: str
     values: tuple[str, ...]
+    text: str
+    interval: Interval | None = None
 
 
-def read_axes(words: Sequence[str]) -> list[Axis]:
+def read_axes(words: Sequence[str], drawn: bool = False) -> list[Axis]:
     """The axes of words such as `network.channels=16,32`. `seeds=3` stands for `student.seed=0,1,2`.
 
-    Values are a list with commas between them, or a range from:to:number, with `:log` at equal ratios. Raises
-    InvalidInput for a word that is none, a parameter that is given twice, several values of a parameter that does not
-    belong to the student, and more than MOST combinations.
+    Values are a list with commas between them, or a range from:to:number, with `:log` at equal ratios; where a sampler
+    draws them, also an interval from:to. Raises InvalidInput for a word that is none, a parameter that is given twice,
+    several values of a parameter that does not belong to the student, and more than MOST combinations.
     """
     axes = [_axis(word) for word in words]
     names = [axis.name for axis in axes]
@@ -39,6 +52,11 @@ def read_axes(words: Sequence[str]) -> list[Axis]:
         raise InvalidInput(f"{twice} is given twice: write all of its values in one list, {twice}=a,b.")
     if (count := math.prod(len(axis.values) for axis in axes)) > MOST:
         raise InvalidInput(f"a sweep must have at most {MOST:,} trials, got {count:,}: leave values out.")
+    if not drawn and (axis := next((axis for axis in axes if axis.interval), None)):
+        raise InvalidInput(
+            f"{axis.name}={axis.text} is an interval, from which a sampler draws values: add --sampler tpe, or the "
+            f"number of values at equal distances ({axis.name}={axis.values[0]}:{axis.values[1]}:3)."
+        )
     return axes
 
 
@@ -46,6 +64,14 @@ def combinations(axes: Sequence[Axis]) -> Iterator[dict[str, str]]:
     """{name: value as it is typed} of every trial; the last axis changes first."""
     for values in itertools.product(*(axis.values for axis in axes)):
         yield dict(zip((axis.name for axis in axes), values, strict=True))
+
+
+def corners(axes: Sequence[Axis]) -> Iterator[dict[str, str]]:
+    """Each value of each axis, and each end of an interval, with the first values of the others."""
+    first = {axis.name: axis.values[0] for axis in axes}
+    yield first
+    for axis in axes:
+        yield from ({**first, axis.name: value} for value in axis.values[1:])
 
 
 def params_of(values: dict[str, str]) -> dict[str, Any]:
@@ -58,7 +84,11 @@ def _axis(word: str) -> Axis:
     if not sign or not name or not text.strip():
         raise InvalidInput(f"a sweep takes name=value, or several values with commas between them, got {word!r}.")
     if name == SEEDS:
-        return Axis(SEED, tuple(map(str, range(_count(text)))))
+        values = tuple(map(str, range(_count(text))))
+        return Axis(SEED, values, ",".join(values))
+    if found := INTERVAL.fullmatch(text):
+        check_name("parameter to vary", name.partition(".")[0], VARIED)
+        return Axis(name, (found[1], found[2]), text, _interval(name, found))
     values = tuple(each for part in parts(text) for each in _values(name, part))
     if "" in values or text.rstrip().endswith(","):
         raise InvalidInput(f"{name} has an empty value between its commas, got {text!r}.")
@@ -66,7 +96,17 @@ def _axis(word: str) -> Axis:
         check_name("parameter to vary", name.partition(".")[0], [*VARIED, SEEDS])
     if len(set(values)) < len(values):
         raise InvalidInput(f"{name} must have different values, got {text!r}.")
-    return Axis(name, values)
+    return Axis(name, values, ",".join(values))
+
+
+def _interval(name: str, found: re.Match[str]) -> Interval:
+    low, high, log = float(found[1]), float(found[2]), bool(found[3])
+    if low >= high:
+        raise InvalidInput(f"the interval of {name} must begin below its end, got {found[0]!r}.")
+    if log and low <= 0:
+        raise InvalidInput(f"the interval of {name} at equal ratios must begin above 0, got {found[0]!r}.")
+    whole = all(re.fullmatch(r"[+-]?\d+", end) for end in found.group(1, 2))
+    return Interval(low, high, whole, log)
 
 
 def _count(text: str) -> int:

@@ -62,6 +62,15 @@ class Group:
         return "; ".join(dict.fromkeys(each.note for each in self.outcomes if each.note))
 
 
+def headline(outcomes: Sequence[Outcome]) -> float:
+    """The primary score of the trials of one combination at the fewest evaluations, lower is better; infinite if one of
+    them has no scores.
+    """
+    nfes, group = _nfes(outcomes), Group(outcomes)
+    score = group.score(nfes[0]) if nfes and len(group.scored) == len(outcomes) else None
+    return score.mean if score else math.inf
+
+
 def grouped(outcomes: Sequence[Outcome]) -> list[Group]:
     """Trials of the same values together, the best at the fewest evaluations first, those with failures last."""
     alike: dict[tuple[str, ...], list[Outcome]] = {}

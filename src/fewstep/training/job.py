@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -55,6 +56,29 @@ class Job:
 
         Raises ValueError if either does not fit, or is missing.
         """
+        job = cls._of_one(recipe, images, teacher)
+        recipe.check_model(earlier, job.data_sha256)
+        if recipe.earlier is None or earlier is None:
+            return job
+        lineage = {"name": earlier.spec.name, "sha256": earlier.sha256, **earlier.spec.provenance.to_json()}
+        return replace(job, earlier=str(earlier.folder.resolve()), lineage=lineage)
+
+    @classmethod
+    def chain_of(cls, recipe: Recipe, images: Examples, teacher: SavedModel | None = None) -> "list[Job]":
+        """The trainings of a recipe, after those of its earlier ones, before any of them has run: the name of the one
+        before it stands for the weights of the earlier model, which are not known yet.
+
+        None but the first can be run. Raises ValueError as `of` does for the teacher.
+        """
+        chain: list[Job] = []
+        for stage in recipe.chain:
+            lineage = {"name": chain[-1].name, "sha256": chain[-1].run_name} if chain else None
+            chain.append(replace(cls._of_one(stage, images, teacher), lineage=lineage))
+        return chain
+
+    @classmethod
+    def _of_one(cls, recipe: Recipe, images: Examples, teacher: SavedModel | None) -> "Job":
+        """The training without the earlier model."""
         recipe.check_mirrored(images)
         of_images, of_latents = images.hashes
         job = cls(recipe, str(images.folder.resolve()), of_images, latents_sha256=of_latents)
@@ -64,11 +88,7 @@ class Job:
                 raise InvalidInput(f"recipe {recipe.name} needs a teacher, and none exists: {make}")
             recipe.check_teacher(images.space, teacher)
             job = replace(job, teacher=str(teacher.folder.resolve()), teacher_sha256=teacher.sha256)
-        recipe.check_model(earlier, job.data_sha256)
-        if recipe.earlier is None or earlier is None:
-            return job
-        lineage = {"name": earlier.spec.name, "sha256": earlier.sha256, **earlier.spec.provenance.to_json()}
-        return replace(job, earlier=str(earlier.folder.resolve()), lineage=lineage)
+        return job
 
     @property
     def name(self) -> str:
@@ -129,3 +149,13 @@ class Job:
     def run_name(self) -> str:
         """The name of the run's folder: recipe and hash of the description, so that no run takes another's place."""
         return f"{self.name}-{hashlib.sha256(json.dumps(self.description, sort_keys=True).encode()).hexdigest()[:12]}"
+
+
+def has_made(chain: Sequence[Job], made_by: Provenance) -> bool:
+    """Whether a model comes from the last of these trainings, after the others. chain: as of `Job.chain_of`."""
+    *before, job = chain
+    if not before:
+        return made_by.run == job.run_name
+    lineage = made_by.earlier or {}
+    known = replace(job, lineage=lineage).run_name if "sha256" in lineage else None
+    return made_by.run == known is not None and has_made(before, Provenance.from_json(lineage))
