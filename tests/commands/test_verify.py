@@ -78,5 +78,7 @@ def test_what_is_whole_is_said_and_each_change_is_found(whole, tmp_path_factory)
             shutil.copytree(kept / place, whole / place)
 
 
-def test_where_there_is_nothing_it_says_so(here):
-    assert "there is nothing to verify yet" in verified(1)
+def test_where_there_is_nothing_it_says_so_and_names_data_sets_that_are_there(here):
+    assert "there is nothing of digits to verify yet: kedro run makes it." in verified(1)
+    ingest({"name": "moons", "count": 64}, here / DATA.replace("digits", "points"))
+    assert "There are data of points (--dataset=points)." in verified(1)

@@ -26,6 +26,10 @@ def test_a_section_of_another_name_replaces_the_whole_one():
     }
 
 
+def test_a_name_that_does_not_belong_takes_nothing_away():
+    assert merged({"seed": 0, "source": {"name": "a"}}, {"name": 1}) == {"seed": 0, "source": {"name": "a"}, "name": 1}
+
+
 def test_an_overlay_speaks_of_every_recipe_and_over_that_of_one():
     base = {"recipes": {"cd": {"seed": 1, "levels": {2: [1], 3: [2, 1]}}, "ct": {"seed": 2}}}
     overlay = {"recipes": {"every": {"seed": 3, "levels": None}, "cd": {"levels": {2: [5]}}, "ct": {"seed": 4}}}

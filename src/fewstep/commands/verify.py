@@ -8,7 +8,7 @@ import click
 
 from fewstep.commands.error_messages import message_of, refusing
 from fewstep.commands.options import DATASET, ENV
-from fewstep.commands.project import contexts_of
+from fewstep.commands.project import contexts_of, others_with
 from fewstep.pipelines.places import place_of
 from fewstep.support.errors import InvalidInput
 
@@ -29,14 +29,14 @@ def verify(env: str | None, dataset: str | None, recipe: str | None) -> None:
         fewstep verify
         fewstep verify --env cifar10 --recipe cd
     """
-    results = [
-        (what, problem_of(check))
-        for what, check in checks_of([context.catalog for context in contexts_of(env, recipe, dataset)])
-    ]
+    contexts = contexts_of(env, recipe, dataset)
+    results = [(what, problem_of(check)) for what, check in checks_of([context.catalog for context in contexts])]
     for what, problem in results:
         click.echo(f"{what}: {problem or 'as it was written'}")
     if not results:
-        raise InvalidInput("there is nothing to verify yet: kedro run makes it.")
+        others = others_with(contexts[0], "images")
+        there = f" There are data of {', '.join(others)} (--dataset={others[0]})." if others else ""
+        raise InvalidInput(f"there is nothing of {contexts[0].typed.dataset} to verify yet: kedro run makes it.{there}")
     if damaged := sum(problem is not None for _, problem in results):
         raise InvalidInput(f"{damaged} of {len(results)} are not as they were written.")
 

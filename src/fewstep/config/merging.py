@@ -25,10 +25,10 @@ def overlaid(config: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
 
 
 def merged(below: Any, above: Any) -> Any:
-    """above over below, key by key; a section of another `name` replaces the whole one, null takes one away."""
+    """above over below, key by key; another `name` replaces a whole section that has one, null takes one away."""
     if not (isinstance(below, dict) and isinstance(above, dict)):
         return above
-    if above.get("name", below.get("name")) != below.get("name"):
+    if "name" in below and above.get("name", below["name"]) != below["name"]:
         return above
     both = {**below, **{k: merged(below[k], v) if k in below else v for k, v in above.items()}}
     return {k: v for k, v in both.items() if v is not None}

@@ -38,7 +38,7 @@ def describe(spec: ModelSpec, space: DataSpace, sha256: str) -> dict[str, Any]:
 
 def read_description(folder: Path) -> tuple[DataSpace, ModelSpec, str]:
     """The inverse of describe. Raises ValueError where it was changed, or describes no model that the weights fit."""
-    facts = _read_sealed(folder)
+    facts, shapes = _read_sealed(folder), shapes_of(folder)
     try:
         if facts["format"] != FORMAT:
             raise InvalidInput(f"its format is {facts['format']!r}, and this version of Fewstep knows {FORMAT}")
@@ -47,7 +47,7 @@ def read_description(folder: Path) -> tuple[DataSpace, ModelSpec, str]:
         check_name("preconditioner", spec.preconditioning.get("name"), PRECONDITIONERS)
         if spec.sampler is not None:
             check_name("sampler of this model", spec.sampler, SAMPLERS)
-        check_depth(spec.network, shapes_of(folder))
+        check_depth(spec.network, shapes)
         if not isinstance(facts["sha256"], str):
             raise InvalidInput.of("sha256", facts["sha256"], "text")
     except UserError as problem:
