@@ -50,11 +50,12 @@ def test_batches_of_any_size_share_their_graphs(network, monkeypatch):
     assert len(graphs) == 3, "of the first size, of any, and of batches of one"
 
 
-def test_what_tf32_means_is_set_for_each_pass_and_then_as_it_was(network, monkeypatch):
+def test_what_tf32_means_is_set_for_each_pass(network, monkeypatch):
     asked = []
+    monkeypatch.setattr(compiled, "BACKEND", "eager")
     monkeypatch.setattr("fewstep.networks.execution.set_float32_precision", lambda device, said: asked.append(said))
-    for precision in ("fp32", "tf32", "bf16"):
-        Execution(precision).apply(network)
+    for execution in (Execution("fp32", compiled=True), Execution("tf32"), Execution("bf16")):
+        execution.apply(network)
         network(*given(2))
     assert asked == ["highest", "high", "high"]
 

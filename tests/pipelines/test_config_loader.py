@@ -151,6 +151,19 @@ def test_two_files_that_say_the_same_are_named(conf):
         loader().parameters  # noqa: B018
 
 
+@pytest.mark.parametrize(
+    "text, name", [("teacher: 0\n", "teacher"), ("\nteacher:\n  training: 5\n", "teacher.training")]
+)
+def test_a_value_beside_a_section_of_its_name_in_another_file_is_refused(text, name, conf):
+    for place in ("a.yml", "z.yml"):  # the later one would win
+        (conf / "test/parameters" / place).write_text(text)
+        with pytest.raises(InvalidInput) as refusal:
+            loader("test")["parameters"]
+        where = f"conf/test/parameters/{place}, line {1 + 2 * text.startswith(chr(10))}"
+        assert str(refusal.value) == f"{where}: {name} is a value, and a section in conf/test/parameters/test.yml."
+        (conf / "test/parameters" / place).unlink()
+
+
 def test_several_loaders_each_have_their_own_names(conf):
     """Catalogs are made when they are asked for, after all of the loaders were made."""
     loaders = {recipe: loader(recipe=recipe) for recipe in ("ect", "cd", "ict")}

@@ -1,7 +1,7 @@
 """Kedro's configuration with our rules of merging, and parameters that are checked and typed once."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -105,6 +105,7 @@ class RecipeConfigLoader(OmegaConfigLoader):
         try:
             if key != "parameters":
                 return super()._merge_and_resolve(key, config_per_file)
+            check_kinds(config_per_file)
             together = OmegaConf.merge(*config_per_file.values()) if config_per_file else OmegaConf.create()
             found = cast(dict[str, Any], OmegaConf.to_container(together, resolve=True))
         except (OmegaConfBaseException, UnsupportedInterpolationType) as problem:
@@ -121,6 +122,31 @@ class RecipeConfigLoader(OmegaConfigLoader):
     @staticmethod
     def _soft_merge(config: dict, env_config: dict, env_path: str | None = None) -> dict[str, Any]:
         return overlaid(config, env_config)
+
+
+def check_kinds(config_per_file: Mapping[Path, Any]) -> None:
+    """Raise ValueError where files of one folder have a value and a section of one name: Kedro lets the later one win,
+    and only tells of two values.
+    """
+    sections: dict[str, Path] = {}
+    values: dict[str, Path] = {}
+    for file, config in config_per_file.items():
+        _sort(OmegaConf.to_container(config), "", file, sections, values)
+    for name in values.keys() & sections.keys():
+        line = lines_of(values[name]).get(tuple(name.split(".")))
+        where = f"{os.path.relpath(values[name])}, line {line}" if line else os.path.relpath(values[name])
+        raise InvalidInput(f"{where}: {name} is a value, and a section in {os.path.relpath(sections[name])}.")
+
+
+def _sort(found: Any, name: str, file: Path, sections: dict[str, Path], values: dict[str, Path]) -> None:
+    """Put the names of what was found in a file to sections or to values; null is neither, and takes a name away."""
+    if isinstance(found, dict):
+        for key, value in cast(dict[Any, Any], found).items():
+            _sort(value, f"{name}.{key}" if name else str(key), file, sections, values)
+        if name:
+            sections.setdefault(name, file)
+    elif found is not None:
+        values.setdefault(name, file)
 
 
 def _as_name(name: str, value: Any) -> str:
