@@ -29,7 +29,7 @@ from bad_requests import JSON, bad_requests, of_requests, picture
 from bounds import Bounds
 
 from fewstep.models.model import SavedModel
-from fewstep.serving.limits import MOST_BYTES
+from fewstep.serving.most import MOST_BYTES
 
 SPREAD, GROWTH = 3, 1.05  # p99 of the median, memory after of memory before
 SMALL = of_requests({"num_images": 1, "nfe": 1, "seed": 1})

@@ -146,7 +146,9 @@ def test_models_are_named_after_data_sets_that_there_are(conf):
 def places() -> list[str]:
     """Every word of the code that names a file or a folder of the project."""
     words = [word for text in [*SPANS, *LINES] for word in re.findall(r"[^\s'\"(),;=]+", text)]
-    named = {word.rstrip(".:") for word in words if "/" in word or word.endswith(FILES)}
+    named = {
+        re.sub(r"\.yml:[\w.]+$", ".yml", word.rstrip(".:")) for word in words if "/" in word or word.endswith(FILES)
+    }
     return sorted(word for word in named if ":/" not in word and not word.startswith("/"))
 
 

@@ -29,7 +29,7 @@ def build(shape, mult, attention):
             28,
             [1, 2, 2],
             [16],
-            "must be sizes of this network on images of 28x28 ([28, 14, 7]), got [16].",
+            "attn_resolutions must be sizes of this network on images of 28x28 ([28, 14, 7]), got [16].",
         ),
         (15, [1, 2], [8], "15x15 pixels cannot be halved, so channel_mult must have at most 1 entry, got"),
         (100, [1, 2, 2, 2], [], "100x100 pixels can be halved twice, so channel_mult must have at most 3 entries"),

@@ -14,7 +14,7 @@ HERE = "launch.workers=0,launch.threads=1"
 IN_TWO_STAGES = {"tcm"}  # which share the budget equally, in whole steps
 # One of each kind; `make check` compares all of them.
 RECIPES = ["cd", "ctm_gan", "ect", "ict", "imm", "meanflow", "pd", "scd", "tcm"]
-OTHERS = r"^  (ayf|facm|cmt|ctm): .*\n"  # what the overlay of tests says of them
+OTHERS = r"^  (ayf|facm|cmt|ctm|dmd): .*\n"  # what the overlay of tests says of them
 
 
 @pytest.fixture(scope="module")

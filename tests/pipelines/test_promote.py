@@ -7,6 +7,7 @@ import pytest
 from fewstep.config.parameters import EvaluationParameters, PromotionParameters
 from fewstep.evaluation.features import open_extractor
 from fewstep.evaluation.speed import compare_speeds
+from fewstep.networks.execution import PLAIN
 from fewstep.pipelines import promote
 from fewstep.pipelines import register as registration
 from fewstep.pipelines.promote.nodes import promote_version
@@ -35,11 +36,11 @@ def student(digits, draw_model, tmp_path):
 @pytest.mark.slow
 def test_the_gate_measures_what_it_needs(digits, student, tmp_path, capsys):
     backend, extractor = Backend.at(tmp_path, "sqlite:///mlflow.db"), open_extractor("digits")
-    exam = make_exam(digits, extractor, 50, (0, 1, 2), 25)
+    exam = make_exam(digits, extractor, 50, (0, 1, 2), 25, PLAIN)
     models = [student(std) for std in (0.3, 0.02)]
     kids = [exam.scores(model.load(), 1).rows[0].scores["kid_digits"].mean for model in models]
     good, bad = (models[n] for n in (kids.index(min(kids)), kids.index(max(kids))))
-    one_seed = make_exam(digits, extractor, 50, (0,), 25)
+    one_seed = make_exam(digits, extractor, 50, (0,), 25, PLAIN)
     for model in (bad, good):
         register(model, one_seed.scores(model.load(), 1), backend)
     moved = promote_version(digits, extractor, backend, PromotionParameters(rules=RULES), EVALUATION)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fewstep.serving.batching import Pace
-from fewstep.serving.limits import MOST_BYTES
+from fewstep.serving.most import MOST_BYTES
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 pytestmark = pytest.mark.slow

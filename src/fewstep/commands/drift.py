@@ -62,8 +62,8 @@ def drift(
         fewstep drift served/ --model models:/fewstep-digits/2 --nfe 2
         fewstep drift http://127.0.0.1:5001 --heldout --bound 0.05 --count 300
     """
-    from fewstep.evaluation.drift import check_count
-    from fewstep.evaluation.drift import drift as drift_of
+    from fewstep.evaluation.differing_sets import check_count
+    from fewstep.evaluation.differing_sets import drift as drift_of
     from fewstep.tracking.notify import notify
 
     check_count(count)
@@ -122,7 +122,7 @@ def _served(source: str, images: "ArrayStore", nfe: int, count: int, seed: int) 
 
 def _asked(client: "Client", nfe: int, count: int, seed: int, bar: Any) -> tuple[np.ndarray, tuple[str | None, ...]]:
     """Pictures in as many calls as it takes, each with the next seed; name, version and hash of the model."""
-    from fewstep.serving.limits import MOST_EVALUATIONS, MOST_IMAGES
+    from fewstep.serving.most import MOST_EVALUATIONS, MOST_IMAGES
 
     size, made, by = max(1, min(MOST_IMAGES, MOST_EVALUATIONS // nfe)), [], set[tuple[str | None, ...]]()
     for first in range(0, count, size):

@@ -8,7 +8,7 @@ import click
 from fewstep.commands.error_messages import refusing
 from fewstep.commands.options import ALLOWED_HOSTS, COMPILE, DATASET, ENV, MODEL, PRECISION
 from fewstep.commands.project import champion_of_project
-from fewstep.serving.limits import MOST_BYTES
+from fewstep.serving.most import MOST_BYTES
 from fewstep.support.errors import InvalidInput
 
 MIB = 2**20

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 import fewstep
-from fewstep.serving.limits import MOST_EVALUATIONS, MOST_IMAGES, MOST_NFE
+from fewstep.serving.most import MOST_EVALUATIONS, MOST_IMAGES, MOST_NFE
 from fewstep.serving.request import Request
 
 REFUSALS = {

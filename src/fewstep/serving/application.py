@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from fewstep.serving.api import openapi, page
-from fewstep.serving.limits import MOST_BYTES, MOST_IMAGES
 from fewstep.serving.metrics import KIND as METRICS
 from fewstep.serving.metrics import Metrics
+from fewstep.serving.most import MOST_BYTES, MOST_IMAGES
 from fewstep.serving.request import Refusal, Request
 
 INVOCATIONS = "/invocations"

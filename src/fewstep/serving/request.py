@@ -20,7 +20,7 @@ from pydantic import (
 
 from fewstep.editing.tasks import Interpolate
 from fewstep.models.model import Model
-from fewstep.serving.limits import LARGEST_SEED, MOST_EVALUATIONS, MOST_IMAGES, MOST_NFE
+from fewstep.serving.most import LARGEST_SEED, MOST_EVALUATIONS, MOST_IMAGES, MOST_NFE
 from fewstep.support.errors import InvalidInput, UserError, shown
 from fewstep.support.names import check_name
 from fewstep.support.validation import error_of

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fewstep.evaluation.drift import PARTS, drift
+from fewstep.evaluation.differing_sets import PARTS, drift
 from fewstep.evaluation.scores import kernel_distance
 
 
