@@ -9,7 +9,7 @@ import numpy as np
 
 from fewstep.commands.error_messages import refusing
 from fewstep.commands.options import DATASET, ENV, MODEL, nfe_option
-from fewstep.commands.project import champion_of_project, context_of, judged_by, model_of
+from fewstep.commands.project import champion_of_project, check_makes, context_of, judged_by, model_of
 from fewstep.support.errors import InvalidInput
 from fewstep.support.files import home_path
 
@@ -141,10 +141,7 @@ def _of_model(place: str, images: "ArrayStore", nfe: int, count: int, seed: int)
     from fewstep.evaluation.sample_stream import in_batches
 
     model = model_of(place)
-    if model.space.shape != images.space.shape:
-        raise InvalidInput(
-            f"{place} must make samples of {images.space.shape}, as {images.space.name} are, got {model.space.shape}."
-        )
+    check_makes(place, model, images)
     return in_batches(lambda indices: model.sample(nfe=nfe, seed=seed + count, indices=indices), count, 256)
 
 

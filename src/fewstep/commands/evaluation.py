@@ -10,7 +10,7 @@ import numpy as np
 
 from fewstep.commands.error_messages import refusing
 from fewstep.commands.options import COMPILE, DATASET, ENV, PRECISION, nfe_option
-from fewstep.commands.project import check_folder, context_of, judged_by, model_of
+from fewstep.commands.project import check_folder, check_makes, context_of, judged_by, model_of
 from fewstep.support.errors import InvalidInput, reason_of
 from fewstep.support.files import home_path, write_json
 from fewstep.support.json_text import parse_json
@@ -133,10 +133,7 @@ def _of_model(
     from fewstep.evaluation.ladder import evaluate
     from fewstep.evaluation.sampling import sampling_settings
 
-    if model.space.shape != images.space.shape:
-        raise InvalidInput(
-            f"{source} must make samples of {images.space.shape}, as {images.space.name} are, got {model.space.shape}."
-        )
+    check_makes(source, model, images)
     if model.spec.data_sha256 != images.sha256:
         click.echo(
             f"{source} was trained on other data than {images.folder}: it may have seen those that are held out here, "

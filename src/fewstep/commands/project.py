@@ -143,3 +143,11 @@ def check_folder(file: Path) -> None:
 def model_of(place: str, precision: str | None = None, compiled: bool | str = False) -> "Model":
     """A registered model, or that of a folder, on the best device there is. precision, compiled: of its passes."""
     return load(place, precision=precision or "fp32", compile=compiled)
+
+
+def check_makes(place: str, model: "Model", images: "ArrayStore") -> None:
+    """Raise InvalidInput unless the model in this place makes samples like these data."""
+    if model.space.shape != images.space.shape:
+        raise InvalidInput(
+            f"{place} must make samples of {images.space.shape}, as {images.space.name} are, got {model.space.shape}."
+        )
