@@ -97,6 +97,7 @@ class RecipeConfigLoader(OmegaConfigLoader):
             # Kedro's, in words: two files say the same
             raise InvalidInput(str(problem)) from problem
         if key == "parameters":  # all others are changed by those who merge them
+            check_kinds(read)
             self.READ[contents] = [read[file] for file in files]
         return read
 
@@ -105,7 +106,6 @@ class RecipeConfigLoader(OmegaConfigLoader):
         try:
             if key != "parameters":
                 return super()._merge_and_resolve(key, config_per_file)
-            check_kinds(config_per_file)
             together = OmegaConf.merge(*config_per_file.values()) if config_per_file else OmegaConf.create()
             found = cast(dict[str, Any], OmegaConf.to_container(together, resolve=True))
         except (OmegaConfBaseException, UnsupportedInterpolationType) as problem:
